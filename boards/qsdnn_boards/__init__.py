@@ -1,0 +1,1 @@
+"""Board specs, transports, and the client of the measuring agent."""

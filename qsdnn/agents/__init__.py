@@ -1,0 +1,1 @@
+"""Agents: Q-learning and its baselines."""

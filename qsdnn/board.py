@@ -1,0 +1,221 @@
+"""A board: a machine that measures and runs. What it is asked, what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from importlib.metadata import entry_points
+from pathlib import Path
+from statistics import median
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+
+from qsdnn.engine import EngineInfo
+from qsdnn.errors import unknown
+
+GROUP = "qsdnn.boards"
+
+
+class State(StrEnum):
+    """How a measurement ended."""
+
+    OK = "ok"
+    UNSUPPORTED = "unsupported"
+    CRASHED = "crashed"
+    TIMED_OUT = "timed_out"
+    WRONG_OUTPUT = "wrong_output"
+    BOARD_LOST = "board_lost"
+
+
+class Trust(StrEnum):
+    """How far a latency may be believed."""
+
+    STABLE = "stable"
+    NOISY = "noisy"
+    THROTTLED = "throttled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoardInfo:
+    """What a board is.
+
+    Attributes:
+        name: As the user calls it.
+        fingerprint: Hash of what makes measurements comparable: processor model, instruction
+            set, cores, memory, operating system, and not load or temperature.
+        engines: The engines it has, by name.
+        facts: The rest, for people and records: ``cpu``, ``isa``, ``cores``, ``memory_mb``,
+            ``os``, ``python``, ``numpy``.
+    """
+
+    name: str
+    fingerprint: str
+    engines: Mapping[str, EngineInfo]
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    """A built plan, as files in one folder.
+
+    Attributes:
+        manifest: The content of ``manifest.json`` (see `qsdnn_runtime.manifest`).
+        folder: Holds the artifacts the manifest names.
+        digest: Hash of the manifest, which names artifacts by content: equal digests run alike.
+    """
+
+    manifest: Mapping[str, Any] = field(repr=False)
+    folder: Path
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureOptions:
+    """How to measure a group of packages, interleaved with one another.
+
+    Attributes:
+        threads: Threads an engine may use; the process is held to as many cores.
+        warmup: Runs of each package that are not counted.
+        min_runs: Counted runs at the least.
+        max_runs: Counted runs at the most.
+        precision: Stop when each 95 % interval of the median is within this share of it.
+        budget_s: Stop after so long, for the group.
+        timeout_s: Longest one load or one run may take before its package is given up.
+        profile: Also time each layer in runs of their own, and read back what was executed.
+    """
+
+    threads: int = 1
+    warmup: int = 2
+    min_runs: int = 5
+    max_runs: int = 200
+    precision: float = 0.01
+    budget_s: float = 10.0
+    timeout_s: float = 120.0
+    profile: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What an engine says it executed for a layer: the primitive, and its own kernel's name."""
+
+    primitive: str
+    kernel: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """The result of measuring one package.
+
+    Attributes:
+        state: How it ended; the numbers below are there only when it is `State.OK`.
+        error: For people, when it did not end well: what, and the last lines of stderr.
+        runs_ms: End-to-end latency of each counted run, in the order they were made.
+        segments_ms: For each counted run, the time of each segment.
+        ci95_ms: 95 % interval of the median (order statistics).
+        load_ms: Time to load and bind.
+        layers_ms: With `profile`: time of each layer by index, as profiled (not scaled).
+        applied: With `profile`: what was executed, by layer index.
+        max_error: Largest difference from the reference outputs, relative to the largest
+            magnitude of each output; None when there was no reference.
+        trust: How far the latency may be believed.
+        context: Frequencies, temperature, load before and after; engine versions.
+    """
+
+    state: State
+    error: str = ""
+    runs_ms: tuple[float, ...] = ()
+    segments_ms: tuple[tuple[float, ...], ...] = ()
+    ci95_ms: tuple[float, float] = (0.0, 0.0)
+    load_ms: float = 0.0
+    layers_ms: Mapping[int, float] = field(default_factory=dict)
+    applied: Mapping[int, Applied] = field(default_factory=dict)
+    max_error: float | None = None
+    trust: Trust = Trust.STABLE
+    context: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def latency_ms(self) -> float:
+        """Median of the counted runs."""
+        return median(self.runs_ms)
+
+    @property
+    def segment_ms(self) -> tuple[float, ...]:
+        """Median of the counted runs, for each segment."""
+        return tuple(median(column) for column in zip(*self.segments_ms, strict=True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """Inputs for every measurement, and the outputs they must give.
+
+    Attributes:
+        feeds: Inputs by name.
+        outputs: What onnxruntime in fp32 gives for them; None while it is not known yet.
+        tolerance: Largest `Record.max_error` that is not `State.WRONG_OUTPUT`.
+    """
+
+    feeds: Mapping[str, np.ndarray[Any, Any]]
+    outputs: Mapping[str, np.ndarray[Any, Any]] | None = None
+    tolerance: float = 1e-4
+
+
+class Board(Protocol):
+    """A machine that measures and runs, local or remote. Use it as a context manager."""
+
+    name: str
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    def probe(self) -> BoardInfo:
+        """What the board is and has. Asked once, then remembered.
+
+        Raises:
+            BoardError: The board cannot be reached.
+        """
+        ...
+
+    def measure(
+        self,
+        packages: Sequence[Package],
+        reference: Reference,
+        options: MeasureOptions,
+        on_progress: Callable[[str], None] | None = None,
+    ) -> list[Record]:
+        """Measures packages interleaved with one another; one record each, in their order.
+
+        An engine's crash, hang or refusal is a record with a state; so is a lost board.
+        """
+        ...
+
+    def run(
+        self, package: Package, feeds: Mapping[str, Any], *, threads: int = 1
+    ) -> dict[str, Any]:
+        """Runs a package once; outputs by name.
+
+        Raises:
+            BoardError: The board was lost, or the run failed there.
+        """
+        ...
+
+
+def open_board(name: str) -> Board:
+    """The board of that name, not yet started.
+
+    Raises:
+        InputError: No such board is registered.
+    """
+    points = {point.name: point for point in entry_points(group=GROUP)}
+    if name not in points:
+        raise unknown("board", name, points)
+    board: Board = points[name].load()(name)
+    return board

@@ -1,0 +1,1 @@
+"""The cost model and how it is fitted."""

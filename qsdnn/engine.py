@@ -1,0 +1,69 @@
+"""The host half of an engine, and how engines are found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from qsdnn.errors import unknown
+from qsdnn.graph.layer import Layer
+from qsdnn.primitive import Primitive
+from qsdnn.segment import Artifact, Segment
+
+GROUP = "qsdnn.engines"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineInfo:
+    """What a board says about one engine it has.
+
+    Attributes:
+        name: The engine.
+        version: Its version there.
+        devices: What it can compute on, e.g. ``("CPU",)``.
+        capabilities: What it says it can do, in its own words, e.g. OpenVINO's
+            ``("FP32", "INT8", "BF16")``.
+    """
+
+    name: str
+    version: str
+    devices: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = field(default=())
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """The host half of an engine. It never runs anything, and imports no inference library."""
+
+    name: str
+
+    def primitives(self, layer: Layer, info: EngineInfo) -> Sequence[Primitive]:
+        """The primitives a layer may take, of every precision; only what will really be done."""
+        ...
+
+    def build(self, segment: Segment, folder: Path) -> Artifact:
+        """Writes a segment's artifact into a folder.
+
+        Raises:
+            BuildError: The segment cannot be expressed for this engine.
+        """
+        ...
+
+
+def load_engines(names: Sequence[str] | None = None) -> Mapping[str, Engine]:
+    """The registered engines by name, in the order asked for.
+
+    Args:
+        names: Which; all registered ones when None.
+
+    Raises:
+        InputError: A name is not registered.
+    """
+    points = {point.name: point for point in entry_points(group=GROUP)}
+    for name in names or ():
+        if name not in points:
+            raise unknown("engine", name, points)
+    return {name: points[name].load() for name in names or sorted(points)}

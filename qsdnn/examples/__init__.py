@@ -1,0 +1,1 @@
+"""Networks to try things on, built here with seeded random weights."""

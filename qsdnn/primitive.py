@@ -1,0 +1,55 @@
+"""A primitive: one way to run a layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from qsdnn.errors import InputError
+
+
+class Precision(StrEnum):
+    """The arithmetic a primitive computes in."""
+
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+    INT8 = "int8"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Primitive:
+    """One way to run a layer, written ``engine/algorithm/precision``.
+
+    Attributes:
+        engine: The inference library, e.g. ``"onnxruntime"``.
+        algorithm: What it does, e.g. ``"im2col"``; ``"auto"`` where the engine decides.
+        precision: The arithmetic.
+        family: Which primitives may share a segment: those of one family run in one graph of the
+            engine. An engine that chooses per layer has one family, one that chooses per graph
+            has a family a choice. Always starts with the engine's name.
+    """
+
+    engine: str
+    algorithm: str
+    precision: Precision
+    family: str
+
+    def __str__(self) -> str:
+        return f"{self.engine}/{self.algorithm}/{self.precision}"
+
+
+def parse_name(name: str) -> tuple[str, str, Precision]:
+    """Splits ``engine/algorithm/precision``.
+
+    Raises:
+        InputError: The name has another form or an unknown precision.
+    """
+    parts = name.split("/")
+    if len(parts) != 3 or not all(parts):
+        raise InputError(f"'{name}' is not of the form engine/algorithm/precision")
+    try:
+        return parts[0], parts[1], Precision(parts[2])
+    except ValueError as error:
+        known = ", ".join(Precision)
+        raise InputError(f"'{name}': unknown precision", hint=f"known: {known}") from error

@@ -1,0 +1,52 @@
+"""Segments and artifacts: what an engine's host half builds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from qsdnn.graph.layer import Graph, Layer
+from qsdnn.primitive import Primitive
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A convex set of layers of one family, run by one engine as one graph.
+
+    Attributes:
+        family: The family of all its primitives.
+        layers: In topological order.
+        choices: The primitive of each layer, aligned with `layers`.
+        inputs: Tensors it reads from outside.
+        outputs: Tensors it makes that other segments, or the caller, read.
+        graph: The network it is cut from.
+    """
+
+    family: str
+    layers: tuple[Layer, ...]
+    choices: tuple[Primitive, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    graph: Graph = field(repr=False)
+
+    @property
+    def engine(self) -> str:
+        """The engine's name."""
+        return self.choices[0].engine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """What an engine's board half loads for one segment.
+
+    Attributes:
+        file: Name of the main file, relative to the folder it was built in.
+        files: All files it needs, the main one included; flat names, content-addressed
+            (``<sha256 prefix><suffix>``), so that equal ones are stored and sent once.
+        options: JSON for the board half, e.g. which layer each node belongs to.
+    """
+
+    file: str
+    files: tuple[str, ...]
+    options: Mapping[str, Any]

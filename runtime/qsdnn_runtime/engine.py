@@ -1,0 +1,114 @@
+"""The board half of an engine: what a loader and an executable are."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Mapping, Optional, Tuple
+
+try:  # Protocol is there from Python 3.8 on; the guard documents the floor
+    from typing import Protocol
+except ImportError as error:  # pragma: no cover
+    raise ImportError("qsdnn_runtime needs Python 3.8 or newer") from error
+
+import numpy as np
+
+
+class EngineError(Exception):
+    """An engine refused an artifact, or failed to run it."""
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """What is installed: see `qsdnn.engine.EngineInfo`, its twin on the host."""
+
+    name: str
+    version: str
+    devices: Tuple[str, ...] = ()
+    capabilities: Tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What an engine says it executed for a layer: ``engine/algorithm/precision`` and its kernel."""
+
+    primitive: str
+    kernel: str
+
+
+@dataclass(frozen=True)
+class SegmentSpec:
+    """One segment of a manifest, as a loader needs it.
+
+    Attributes:
+        artifact: The main file.
+        family: Which family of the engine's primitives the segment is of.
+        inputs: Tensor names, in order.
+        outputs: Tensor names, in order.
+        options: What the engine's host half left for its board half.
+        layers: Primitive asked for, by layer index.
+    """
+
+    artifact: Path
+    family: str
+    inputs: Tuple[str, ...]
+    outputs: Tuple[str, ...]
+    options: Mapping[str, Any]
+    layers: Mapping[int, str]
+
+
+class Executable(Protocol):
+    """A loaded segment."""
+
+    def bind(self, inputs: Dict[str, np.ndarray], outputs: Dict[str, np.ndarray]) -> None:
+        """Takes the caller's buffers; `run` reads and writes them in place."""
+
+    def run(self) -> None:
+        """One inference on the bound buffers: no copies but the engine's own, no allocation."""
+
+    def call(self, feeds: Dict[str, Any]) -> Dict[str, Any]:
+        """One inference by value, for inputs or outputs that no static buffer can hold."""
+
+    def layer_times(self) -> Dict[int, float]:
+        """Milliseconds of each layer, summed over the runs since load; needs ``profile``."""
+
+    def applied(self) -> Dict[int, Applied]:
+        """What was executed for each layer, read back from the engine; needs ``profile``."""
+
+    def close(self) -> None:
+        """Frees everything; the executable is not used again."""
+
+
+class Loader(Protocol):
+    """The board half of an engine: a module `qsdnn_runtime.engines.<name>` has one as `LOADER`."""
+
+    name: str
+
+    def probe(self) -> Optional[EngineInfo]:
+        """What is installed here; None when it is not."""
+
+    def load(self, segment: SegmentSpec, threads: int, profile: bool = False) -> Executable:
+        """Loads an artifact.
+
+        Raises:
+            EngineError: The engine refuses it.
+        """
+
+
+def find_loader(engine: str) -> Loader:
+    """The loader of an engine: a module of ours, or one a stranger installed beside it.
+
+    Raises:
+        EngineError: There is none.
+    """
+    for module in ("qsdnn_runtime.engines." + engine, "qsdnn_loader_" + engine):
+        try:
+            loader: Loader = importlib.import_module(module).LOADER
+            return loader
+        except ModuleNotFoundError as error:
+            if error.name != module:
+                raise EngineError(
+                    "engine '%s' is not installed here: %s" % (engine, error)
+                ) from error
+    raise EngineError("this runtime has no loader for engine '%s'" % engine)

@@ -1,0 +1,1 @@
+"""Engine loaders: one module an engine."""
