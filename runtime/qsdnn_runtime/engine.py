@@ -5,12 +5,8 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, Mapping, Optional, Protocol, Tuple
 
-try:  # Protocol is there from Python 3.8 on; the guard documents the floor
-    from typing import Protocol
-except ImportError as error:  # pragma: no cover
-    raise ImportError("qsdnn_runtime needs Python 3.8 or newer") from error
 
 import numpy as np
 
@@ -31,7 +27,7 @@ class EngineInfo:
 
 @dataclass(frozen=True)
 class Applied:
-    """What an engine says it executed for a layer: ``engine/algorithm/precision`` and its kernel."""
+    """What an engine says it executed for a layer: the primitive, and its own kernel's name."""
 
     primitive: str
     kernel: str
