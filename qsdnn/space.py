@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qsdnn.primitive import Primitive
+from qsdnn.errors import InfeasibleError
+from qsdnn.primitive import Precision, Primitive
+
+if TYPE_CHECKING:
+    from qsdnn.engine import Engine, EngineInfo
+    from qsdnn.graph.layer import Graph
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,11 +26,13 @@ class Edge:
         producer: Layer index.
         consumers: Layer indices, ascending, each greater than `producer`.
         size_bytes: Of the tensor.
+        tensor: Its name.
     """
 
     producer: int
     consumers: tuple[int, ...]
     size_bytes: int
+    tensor: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,3 +75,73 @@ class Space:
         if not self.mask[np.arange(len(picked)), picked].all():
             bad = int(np.flatnonzero(~self.mask[np.arange(len(picked)), picked])[0])
             raise ValueError(f"layer {bad} may not take primitive {self.primitives[picked[bad]]}")
+
+
+def space_of(
+    graph: Graph,
+    engines: Mapping[str, Engine],
+    infos: Mapping[str, EngineInfo],
+    precisions: Collection[Precision] = (Precision.FP32,),
+) -> Space:
+    """The space of a network on a board.
+
+    Args:
+        graph: The network.
+        engines: Host halves to choose from, by name.
+        infos: Engines the board has; those it lacks offer nothing.
+        precisions: Which precisions are allowed.
+
+    Raises:
+        InfeasibleError: Some layer has no primitive.
+    """
+    offered: list[list[Primitive]] = []
+    for layer in graph.layers:
+        mine = [
+            primitive
+            for name, engine in engines.items()
+            if name in infos
+            for primitive in engine.primitives(layer, infos[name])
+            if primitive.precision in precisions
+        ]
+        if not mine:
+            reason = f"pinned to onnxruntime: {layer.pinned}" if layer.pinned else "unsupported"
+            raise InfeasibleError(
+                f"layer {layer.index} '{layer.name}' ({', '.join(layer.op_types)}) can run on none "
+                f"of the engines {', '.join(engines)} ({reason})",
+                hint="add onnxruntime to --engines",
+            )
+        offered.append(mine)
+    primitives = tuple(dict.fromkeys(p for mine in offered for p in mine))
+    return Space(
+        layers=tuple(layer.name for layer in graph.layers),
+        primitives=primitives,
+        mask=np.array([[p in mine for p in primitives] for mine in offered], dtype=np.bool_),
+        edges=_edges(graph),
+        features=_features(graph),
+    )
+
+
+def _edges(graph: Graph) -> tuple[Edge, ...]:
+    consumers: dict[str, list[int]] = {}
+    for layer in graph.layers:
+        for name in dict.fromkeys(layer.inputs):
+            consumers.setdefault(name, []).append(layer.index)
+    edges = [
+        Edge(
+            producer=graph.producer[name],
+            consumers=tuple(readers),
+            size_bytes=graph.tensors[name].size_bytes,
+            tensor=name,
+        )
+        for name, readers in consumers.items()
+        if name in graph.producer
+    ]
+    return tuple(sorted(edges, key=lambda edge: (edge.producer, edge.consumers)))
+
+
+def _features(graph: Graph) -> NDArray[np.float32]:
+    """(layers, 3 + kinds): log₁₀ of MACs, weight and activation bytes, and the kind, one-hot."""
+    kinds = sorted({layer.kind for layer in graph.layers})
+    sizes = [[la.macs, la.parameter_bytes, la.activation_bytes] for la in graph.layers]
+    one_hot = [[float(layer.kind == kind) for kind in kinds] for layer in graph.layers]
+    return np.hstack([np.log10(1.0 + np.array(sizes, float)), np.array(one_hot)]).astype(np.float32)

@@ -1,1 +1,116 @@
-"""The command."""
+"""The command ``qsdnn``: one file a subcommand, imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from typing import Any
+
+import click
+
+import qsdnn
+from qsdnn.errors import QsdnnError, unknown
+
+COMMANDS = {
+    "search": "Find the fastest plan of a network on a board.",
+    "replay": "Rebuild a plan, verify its outputs and measure it again.",
+    "run": "Run a plan or a package on inputs from a file.",
+    "bench": "Compare plans, packages and models, interleaved.",
+    "analyze": "Show a network's layers and what they cost.",
+    "package": "Build a plan into a folder or zip that runs alone.",
+    "example": "Write a network with random weights to try things on.",
+}
+"""Every subcommand and its one line of help: known without importing the subcommand."""
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
+
+
+class Commands(click.Group):
+    """A group that imports a subcommand only to run it or to show its help."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of `COMMANDS`."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """The subcommand of that name."""
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"qsdnn.cli.{name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Finds the subcommand, or says which one was meant."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise unknown("command", args[0], COMMANDS)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Lists the subcommands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Try it: qsdnn example kws1 && qsdnn search kws1.onnx",
+)
+@click.version_option(qsdnn.__version__, prog_name="qsdnn")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+def group(debug: bool) -> None:
+    """Finds the fastest way to run a neural network on a device.
+
+    It measures on the device, learns with reinforcement which engine and algorithm suits each
+    layer, and writes a plan that a small runtime executes.
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The entry point: runs the command and ends the process with its exit code.
+
+    Exit codes: 0 done; 1 failed; 2 usage or bad input; 3 board unreachable or lost; 4 no plan meets
+    the constraints; 5 verification failed; 130 interrupted.
+    """
+    words = sys.argv[1:] if arguments is None else arguments
+    debug, as_json = "--debug" in words, "--json" in words
+    try:
+        group.main([word for word in words if word != "--debug"], "qsdnn", standalone_mode=False)
+        sys.exit(0)
+    except (KeyboardInterrupt, click.Abort):
+        _fail("interrupted", "what was measured is stored: the same command goes on from there",
+              INTERRUPTED, as_json)  # fmt: skip
+    except click.ClickException as error:
+        if debug:
+            raise
+        context = getattr(error, "ctx", None)
+        hint = f"see: {context.command_path} --help" if context else ""
+        _fail(error.format_message(), hint, error.exit_code, as_json)
+    except QsdnnError as error:
+        if debug:
+            raise
+        _fail(error.message, error.hint, error.exit_code, as_json)
+    except BrokenPipeError:
+        sys.exit(1)
+    except Exception as error:
+        if debug:
+            raise
+        hint = (
+            "this is a defect of qsdnn: run the command again with --debug and report what it says"
+        )
+        _fail(f"{type(error).__name__}: {error}", hint, 1, as_json)
+
+
+def _fail(message: str, hint: str, exit_code: int, as_json: bool) -> None:
+    """Says what went wrong and ends the process."""
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
+    if hint:
+        click.echo(hint, err=True)
+    if as_json:
+        content: dict[str, Any] = {"message": message, "hint": hint, "exit_code": exit_code}
+        click.echo(json.dumps({"schema": "qsdnn.error/1", "error": content}))
+    sys.exit(exit_code)

@@ -1,0 +1,144 @@
+"""``qsdnn bench``."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from qsdnn.cli.options import (
+    board_option,
+    json_option,
+    model_option,
+    shape_option,
+    threads_option,
+)
+from qsdnn.cli.search import parse_duration
+from qsdnn.errors import BoardError, InputError
+
+if TYPE_CHECKING:
+    from qsdnn.board import Record
+    from qsdnn.subject import Subject
+
+EPILOG = """\b
+Examples:
+  qsdnn bench plan.json model.onnx
+  qsdnn bench package.zip model.onnx@onnxruntime model.onnx@openvino --threads 2
+  qsdnn bench a.json b.json --json
+"""
+
+
+@click.command(epilog=EPILOG, short_help="Compare plans, packages and models, interleaved.")
+@click.argument("subjects", metavar="PLAN|PACKAGE|MODEL[@ENGINE]…", nargs=-1, required=True,
+                type=click.Path(path_type=Path))  # fmt: skip
+@model_option
+@board_option
+@threads_option
+@shape_option
+@click.option("--budget", "budget_s", default="20s", show_default=True, metavar="TIME",
+              callback=lambda _context, _option, text: parse_duration(text),
+              help="Measuring time.")  # fmt: skip
+@click.option("--min-runs", default=20, show_default=True, type=click.IntRange(3),
+              help="Runs of each at the least.")  # fmt: skip
+@json_option
+def command(subjects: tuple[Path, ...], as_json: bool, **asked: Any) -> None:
+    """Measure any number of plans, packages and models side by side, interleaved run by run.
+
+    A model runs bare in one engine, through that engine's own fastest loop, without the session of
+    the runtime around it. Ratios are to the first subject, from neighbouring runs, with their 95 %
+    interval.
+    """
+    rows = _bench(subjects, **asked)
+    if as_json:
+        click.echo(json.dumps({"schema": "qsdnn.bench/1", "subjects": rows}))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    for title in ("subject", "median ms", "95 %", "ratio", "95 %", "runs", "trust"):
+        table.add_column(title, justify="left" if title == "subject" else "right")
+    for row in rows:
+        table.add_row(
+            row["name"],
+            f"{row['measured_ms']:.3f}",
+            "{:.3f}–{:.3f}".format(*row["ci95_ms"]),
+            f"{row['ratio']:.3f}",
+            "{:.3f}–{:.3f}".format(*row["ratio_ci95"]),
+            str(row["runs"]),
+            row["trust"],
+        )
+    Console(highlight=False).print(table)
+
+
+def _bench(
+    paths: tuple[Path, ...],
+    *,
+    model: Path | None,
+    board: str,
+    threads: int,
+    shapes: dict[str, tuple[int, ...]],
+    budget_s: float,
+    min_runs: int,
+) -> list[dict[str, Any]]:
+    from qsdnn.board import MeasureOptions, Reference, open_board
+    from qsdnn.cli.progress import Terminal
+    from qsdnn.feeds import random_feeds
+    from qsdnn.subject import open_subject
+
+    with (
+        Terminal() as terminal,
+        open_board(board) as machine,
+        tempfile.TemporaryDirectory(prefix="qsdnn-") as scratch,
+    ):
+        terminal.phase("Building", len(paths))
+        opened = []
+        for path in paths:
+            folder = Path(tempfile.mkdtemp(dir=scratch))
+            opened.append(
+                open_subject(path, model, machine.probe(), folder, shapes=shapes, threads=threads)
+            )
+            terminal.step()
+        _check_comparable(opened)
+        terminal.phase("Measuring", 0)
+        records = machine.measure(
+            [subject.package for subject in opened],
+            Reference(feeds=random_feeds(opened[0].tensors)),
+            MeasureOptions(
+                threads=threads,
+                min_runs=min_runs,
+                max_runs=2000,
+                precision=0.003,
+                budget_s=budget_s,
+            ),
+            terminal.status,
+        )
+    return [_row(s, r, records[0]) for s, r in zip(opened, records, strict=True)]
+
+
+def _check_comparable(opened: list[Subject]) -> None:
+    first = opened[0]
+    for other in opened[1:]:
+        if dict(other.tensors) != dict(first.tensors):
+            raise InputError(f"{other.name} takes other inputs than {first.name}")
+
+
+def _row(subject: Subject, record: Record, first: Record) -> dict[str, Any]:
+    from qsdnn.board import State
+    from qsdnn.search.measurer import paired_ratio
+
+    if record.state is not State.OK:
+        raise BoardError(f"{subject.name} ended as {record.state}: {record.error}")
+    ratio, low, high = paired_ratio(record, first)
+    return {
+        "name": subject.name,
+        "measured_ms": record.latency_ms,
+        "ci95_ms": list(record.ci95_ms),
+        "ratio": ratio,
+        "ratio_ci95": [low, high],
+        "runs": len(record.runs_ms),
+        "trust": record.trust.value,
+    }

@@ -1,0 +1,127 @@
+"""`qsdnn example`: writes a network to try things on."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from qsdnn import examples
+from qsdnn.cli.console import stdout_console
+from qsdnn.cli.options import json_option
+from qsdnn.errors import InputError
+
+SCHEMA = "qsdnn.example/1"
+
+EPILOG = """\b
+Examples:
+  qsdnn example                        list the networks
+  qsdnn example resnet50               write resnet50.onnx
+  qsdnn example kws1 -o a.onnx --seed 7
+"""
+
+
+@click.command("example", epilog=EPILOG)
+@click.argument("name", required=False)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="File to write.  [default: NAME.onnx]"
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="The same seed gives the same file.",
+)
+@click.option("--force", is_flag=True, help="Replace the file if there is one.")
+@click.option("--list", "listing", is_flag=True, help="List the networks.")
+@json_option
+def command(
+    name: str | None, output: Path | None, seed: int, force: bool, listing: bool, as_json: bool
+) -> None:
+    """Writes the network NAME, with random weights, as an ONNX file; without NAME, lists all."""
+    if listing or name is None:
+        _list_json() if as_json else _list()
+        return
+    name = examples.canonical(name)
+    path = output or Path(f"{name}.onnx")
+    _check_free(path, force)
+    content = _write(path, name, seed)
+    if as_json:
+        digest = hashlib.sha256(content).hexdigest()
+        written = {"file": str(path), "seed": seed, "sha256": digest}
+        click.echo(json.dumps({"schema": SCHEMA, **_record(name), **written}, indent=2))
+    else:
+        click.echo(f"wrote {path}: {examples.describe(name)}")
+
+
+def _check_free(path: Path, force: bool) -> None:
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is not a regular file", hint="choose another with -o")
+    if path.exists() and not force:
+        raise InputError(
+            f"{path} exists already", hint="add --force to replace it, or choose another with -o"
+        )
+
+
+def _write(path: Path, name: str, seed: int) -> bytes:
+    """Writes all or nothing: an interrupted command leaves no half of a network."""
+    target = path.resolve()  # a link stays one
+    part = target.parent / f".{target.name}.part"
+    try:
+        with part.open("wb") as file:  # before the weights are drawn, which may take seconds
+            content: bytes = examples.build(name, seed).SerializeToString()
+            file.write(content)
+        part.replace(target)
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot write: {error.strerror}", hint="choose another file with -o"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
+    return content
+
+
+def _record(name: str) -> dict[str, Any]:
+    example = examples.EXAMPLES[name]
+    summary = example.summary()
+    return {
+        "name": name,
+        "title": example.title,
+        "inputs": summary.inputs,
+        "macs": summary.macs,
+        "parameters": summary.parameters,
+        "source": example.source,
+    }
+
+
+def _list_json() -> None:
+    records = [_record(name) for name in examples.names()]
+    click.echo(json.dumps({"schema": SCHEMA, "examples": records}, indent=2))
+
+
+def _list() -> None:
+    from rich.table import Table
+
+    table = Table(header_style="bold")
+    for heading in ("name", "network", "input"):
+        table.add_column(heading)
+    for heading in ("MMACs", "parameters"):
+        table.add_column(heading, justify="right")
+    table.add_column("from")
+    for name, example in examples.EXAMPLES.items():
+        summary = example.summary()
+        table.add_row(
+            name,
+            example.title,
+            summary.shapes,
+            f"{summary.macs / 1e6:,.1f}",
+            f"{summary.parameters:,}",
+            example.source,
+        )
+    stdout_console().print(table)

@@ -1,0 +1,101 @@
+"""``qsdnn replay``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from qsdnn.cli.options import board_option, json_option, model_option
+from qsdnn.errors import BoardError, VerificationError
+
+EPILOG = """\b
+Examples:
+  qsdnn replay plan.json
+  qsdnn replay plan.json --model /data/resnet50.onnx --json
+"""
+
+
+@click.command(epilog=EPILOG, short_help="Rebuild a plan, verify and measure it.")
+@click.argument("plan", type=click.Path(path_type=Path))
+@model_option
+@board_option
+@click.option("--seed", default=1, show_default=True, type=click.IntRange(0),
+              help="Of the random inputs: other ones than the search had.")  # fmt: skip
+@click.option("--tolerance", default=1e-4, show_default=True, type=click.FloatRange(0, 1),
+              help="Largest error of an output, relative to its largest magnitude.")  # fmt: skip
+@json_option
+def command(
+    plan: Path, model: Path | None, board: str, seed: int, tolerance: float, as_json: bool
+) -> None:
+    """Rebuild PLAN, verify its outputs against onnxruntime fp32, and measure it again.
+
+    Needs the plan and its model, nothing else. Ends with 5 when the outputs differ.
+    """
+    content = _replay(plan, model, board, seed, tolerance)
+    if as_json:
+        click.echo(json.dumps(content))
+    else:
+        low, high = content["ci95_ms"]
+        click.echo(
+            f"{content['measured_ms']:.3f} ms ({low:.3f} to {high:.3f}); the plan says "
+            f"{content['planned_ms']:.3f} ms\n{content['segments']} segments; largest relative "
+            f"error {content['max_error']:.1e}; trust: {content['trust']}"
+        )
+
+
+def _replay(
+    path: Path, model: Path | None, board: str, seed: int, tolerance: float
+) -> dict[str, Any]:
+    import tempfile
+
+    from qsdnn.board import MeasureOptions, Reference, State, open_board
+    from qsdnn.cli.progress import Terminal
+    from qsdnn.feeds import random_feeds
+    from qsdnn.plan import read_plan
+    from qsdnn.replay import rebuild
+
+    plan = read_plan(path)
+    with (
+        Terminal() as terminal,
+        open_board(board) as machine,
+        tempfile.TemporaryDirectory(prefix="qsdnn-") as scratch,
+    ):
+        terminal.phase("Building", 0)
+        replay = rebuild(plan, model, machine.probe(), Path(scratch))
+        feeds = random_feeds(replay.inputs, seed)
+        outputs = machine.run(replay.reference, feeds)
+        terminal.phase("Measuring", 0)
+        (record,) = machine.measure(
+            [replay.package],
+            Reference(feeds=feeds, outputs=outputs, tolerance=tolerance),
+            MeasureOptions(threads=plan.threads, min_runs=10, precision=0.005, profile=True),
+            terminal.status,
+        )
+    if record.state is State.WRONG_OUTPUT:
+        raise VerificationError(f"{path}: {record.error}", hint="search again: qsdnn search MODEL")
+    if record.state is not State.OK:
+        raise BoardError(f"{path}: the plan ended as {record.state}: {record.error}")
+    asked = [choice.primitive for choice in plan.layers]
+    return {
+        "schema": "qsdnn.replay/1",
+        "plan": str(path),
+        "measured_ms": record.latency_ms,
+        "ci95_ms": list(record.ci95_ms),
+        "planned_ms": plan.measured_ms,
+        "segments": len(replay.package.manifest["segments"]),
+        "max_error": record.max_error,
+        "verified": True,
+        "applied": [
+            {
+                "layer": plan.layers[i].name,
+                "asked": asked[i],
+                "primitive": a.primitive,
+                "kernel": a.kernel,
+            }
+            for i, a in sorted(record.applied.items())
+        ],
+        "trust": record.trust.value,
+    }

@@ -1,0 +1,146 @@
+"""``qsdnn search``."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from qsdnn.cli.options import (
+    board_option,
+    json_option,
+    shape_option,
+    split_names,
+    store_option,
+    threads_option,
+)
+from qsdnn.errors import InputError, VerificationError
+
+if TYPE_CHECKING:
+    from qsdnn.search.config import SearchConfig
+    from qsdnn.search.loop import Found
+
+EPILOG = """\b
+Examples:
+  qsdnn search resnet50.onnx
+  qsdnn search model.onnx --threads 4 --budget 10m -o fast.json
+  qsdnn search model.onnx --engines onnxruntime,openvino --shape input=1,3,224,224
+  qsdnn search model.onnx --json | jq .speedup_vs_best_uniform
+"""
+
+
+def parse_duration(text: str) -> float:
+    """Seconds from ``90``, ``90s``, ``5m`` or ``1h``.
+
+    Raises:
+        InputError: Another form.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
+    if match is None or float(match[1]) <= 0:
+        raise InputError(f"--budget {text}: not a duration", hint="for example: 90s, 5m, 1h")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+@click.command(epilog=EPILOG, short_help="Find the fastest plan of a network on a board.")
+@click.argument("model", type=click.Path(path_type=Path))
+@board_option
+@click.option("--engines", default=None, callback=split_names, metavar="A,B",
+              help="Engines to choose from.  [default: all that the board has]")  # fmt: skip
+@click.option("--precision", "precisions", multiple=True, default=("fp32",), show_default=True,
+              type=click.Choice(["fp32", "bf16", "fp16", "int8"]),
+              help="Precisions to choose from, within --tolerance. Repeatable.")  # fmt: skip
+@threads_option
+@shape_option
+@click.option("--agent", default="q-learning", show_default=True,
+              help="What learns: q-learning, random, greedy, exact.")  # fmt: skip
+@click.option("--preset", default="default", show_default=True,
+              help="The agent's settings: default, qsdnn-2018, metaqnn.")  # fmt: skip
+@click.option("--episodes", default=1000, show_default=True, type=click.IntRange(1),
+              help="Episodes a round of learning.")  # fmt: skip
+@click.option("--budget", "budget_s", default="5m", show_default=True, metavar="TIME",
+              callback=lambda _context, _option, text: parse_duration(text),
+              help="After this time no new round starts: 90s, 5m, 1h.")  # fmt: skip
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of all chance.")
+@click.option("--input", "inputs", type=click.Path(path_type=Path), metavar="FILE.npz",
+              help="Inputs to measure and verify with.  [default: random ones]")  # fmt: skip
+@click.option("--tolerance", default=1e-4, show_default=True, type=click.FloatRange(0, 1),
+              help="Largest error of an output, relative to its largest magnitude.")  # fmt: skip
+@store_option
+@click.option("--remeasure", is_flag=True, help="Measure again what the store already knows.")
+@click.option("--logdir", "log_dir", type=click.Path(path_type=Path), default=None,
+              help="Where to write TensorBoard event files.  [default: none]")  # fmt: skip
+@click.option("-o", "--output", default="plan.json", show_default=True,
+              type=click.Path(path_type=Path), help="Where to write the plan.")  # fmt: skip
+@json_option
+def command(board: str, store: str | None, output: Path, as_json: bool, **asked: Any) -> None:
+    """Find the fastest plan of MODEL (an ONNX file) on a board.
+
+    Measures uniform plans (each engine alone), learns which primitive suits each layer, measures
+    the most promising mixed plans, and verifies the winner's outputs against onnxruntime fp32.
+    All measurements are stored: interrupted, the same command goes on from there.
+    """
+    from qsdnn.plan import to_json
+    from qsdnn.search.report import document, plan_of
+
+    config = _config(asked)
+    _check_writable(output)
+    found = _search(config, board, store, quiet=as_json)
+    plan = plan_of(found)
+    output.write_text(to_json(plan), encoding="utf-8")
+    content = document(found, str(output))
+    if as_json:
+        click.echo(json.dumps(content))
+    else:
+        from qsdnn.cli.summary import print_summary
+
+        print_summary(content)
+    if not content["verified"]:
+        raise VerificationError(f"the outputs differ by {plan.accuracy.plan} from onnxruntime's")
+
+
+def _config(asked: dict[str, Any]) -> SearchConfig:
+    from qsdnn.primitive import Precision
+    from qsdnn.search.config import SearchConfig
+
+    precisions = tuple(Precision(name) for name in dict.fromkeys(asked.pop("precisions")))
+    line = shlex.join(["qsdnn", *sys.argv[1:]])
+    return SearchConfig(**asked, precisions=precisions, command=line)
+
+
+def _search(config: SearchConfig, board: str, store: str | None, *, quiet: bool) -> Found:
+    from qsdnn.board import open_board
+    from qsdnn.cli.progress import Terminal
+    from qsdnn.search.events import EventLog
+    from qsdnn.search.listener import Several
+    from qsdnn.search.loop import search
+    from qsdnn.store import Store
+
+    with ExitStack() as stack:
+        machine = open_board(board)
+        opened = stack.enter_context(Store(store))
+        listener = Several(stack.enter_context(Terminal(quiet=quiet)))
+        if config.log_dir is not None:
+            listener = Several(listener, stack.enter_context(EventLog(config.log_dir)))
+        return search(config, stack.enter_context(machine), opened, listener)
+
+
+def _check_writable(output: Path) -> None:
+    """Raises InputError before hours of measuring rather than after."""
+    folder = output.resolve().parent
+    if not folder.is_dir() or output.is_dir():
+        raise InputError(f"cannot write {output}: no such folder", hint=f"mkdir -p {folder}")
+    try:
+        with output.open("a", encoding="utf-8"):
+            pass
+        if not output.stat().st_size:
+            output.unlink()
+    except OSError as error:
+        raise InputError(
+            f"cannot write {output}: {error.strerror}", hint="choose another -o"
+        ) from error

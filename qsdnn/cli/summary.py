@@ -1,0 +1,62 @@
+"""What a search prints at its end, for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def print_summary(content: dict[str, Any]) -> None:
+    """Prints the document of a search as a table and a few lines.
+
+    Args:
+        content: See `qsdnn.search.report.document`.
+    """
+    console = Console(highlight=False)
+    console.print(_latencies(content))
+    model, measurements = content["cost_model"], content["measurements"]
+    low, high = content["speedup_ci95"]
+    if content["speedup_vs_best_uniform"] > 1:
+        console.print(
+            f"[bold green]{content['speedup_vs_best_uniform']:.3f}× faster[/] than "
+            f"{content['best_uniform']['name']}, the best single engine "
+            f"(95 %: {low:.3f}–{high:.3f}, interleaved runs)"
+        )
+    else:
+        console.print(
+            f"No mixed plan beat {content['best_uniform']['name']} with confidence: "
+            "the plan is that engine alone."
+        )
+    if model["held_out_plans"]:
+        proven = "proven " if content["optimum_proven"] else ""
+        console.print(
+            f"cost model: {model['error_mean']:.1%} mean error, {model['error_max']:.1%} largest, "
+            f"on {model['held_out_plans']} held-out plans; gap to its {proven}optimum "
+            f"{content['gap_to_optimum']:.2%}"
+        )
+    console.print(
+        f"outputs {'equal' if content['verified'] else 'DIFFER FROM'} onnxruntime's "
+        f"(largest relative error {content['accuracy']['plan']:.1e}); "
+        f"trust: {content['trust']}; {measurements['taken']} measurements taken, "
+        f"{measurements['cached']} known, {measurements['failed']} failed; "
+        f"{content['wall_s']:.0f} s"
+    )
+    console.print(f"plan: {content['plan']}   next: qsdnn package {content['plan']} -o DIR")
+
+
+def _latencies(content: dict[str, Any]) -> Table:
+    table = Table(title=f"{content['model']['path']} on {content['board']['name']}")
+    table.add_column("plan")
+    table.add_column("ms", justify="right")
+    for baseline in sorted(content["baselines"], key=lambda b: b["measured_ms"] or float("inf")):
+        ms = baseline["measured_ms"]
+        table.add_row(baseline["name"], f"{ms:.3f}" if baseline["feasible"] else "failed")
+    low, high = content["ci95_ms"]
+    table.add_row(
+        "[bold]the plan found[/]",
+        f"[bold]{content['measured_ms']:.3f}[/] ({low:.3f}–{high:.3f})",
+        style="green",
+    )
+    return table

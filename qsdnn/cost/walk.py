@@ -1,0 +1,235 @@
+"""The walk through the layers, compiled: what a choice costs and what it leaves open.
+
+The environments step on it and the exact agent expands on it. It handles any number of walks at
+once, all at the same layer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsdnn.cost.model import CostModel
+from qsdnn.errors import InputError
+from qsdnn.space import Edge, Space
+
+MAX_FAMILIES = 56
+"""A slot's code is 1 + family + F·entered with F bits of `entered`: it must fit 63 bits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """What happens at one layer, whatever is chosen there.
+
+    Slots are places for open tensors: an open tensor is one already made and still to be read.
+
+    Attributes:
+        reads: (k,) slots of the tensors it reads.
+        enter_ms: (k, families) of those tensors.
+        leave_ms: (k, families) of those tensors.
+        closes: Slots whose last reader it is.
+        opens: Slots of the tensors it makes.
+        producers: One slot for each distinct producer among `reads`.
+        open: Slots of the tensors open when it is done.
+        open_edges: Indices of those tensors in `Space.edges`.
+    """
+
+    reads: NDArray[np.intp]
+    enter_ms: NDArray[np.float64]
+    leave_ms: NDArray[np.float64]
+    closes: NDArray[np.intp]
+    opens: NDArray[np.intp]
+    producers: NDArray[np.intp]
+    open: NDArray[np.intp]
+    open_edges: NDArray[np.intp]
+
+
+@dataclass(slots=True, kw_only=True)
+class Frontier:
+    """The open tensors of n walks.
+
+    Attributes:
+        family: (n, slots) family of each open tensor's producer; −1 where the slot is free.
+        entered: (n, slots) bit set of the families other than its producer's that have read it.
+    """
+
+    family: NDArray[np.int64]
+    entered: NDArray[np.int64]
+
+    def take(self, rows: NDArray[np.intp]) -> Frontier:
+        """The frontier of some of the walks, in that order; a copy."""
+        return Frontier(family=self.family[rows], entered=self.entered[rows])
+
+    def codes(self, families: int) -> NDArray[np.int64]:
+        """(n, slots) one number an open tensor, 1 + family + families · entered; 0 where free."""
+        return 1 + self.family + families * self.entered
+
+
+@dataclass(frozen=True, kw_only=True)
+class Walk:
+    """A cost model compiled for stepping: a step takes time in the layer's in-degree.
+
+    Attributes:
+        cost: Where it comes from.
+    """
+
+    cost: CostModel
+    stops: tuple[Stop, ...] = field(init=False, repr=False)
+    slots: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        if len(self.space.families) > MAX_FAMILIES:
+            raise InputError(
+                f"{len(self.space.families)} families are more than {MAX_FAMILIES}",
+                hint="leave engines or precisions out",
+            )
+        slot_of, slots = _allot(self.space)
+        object.__setattr__(self, "slots", slots)
+        object.__setattr__(self, "stops", _compile(self.cost, slot_of))
+
+    @property
+    def space(self) -> Space:
+        """What may be chosen."""
+        return self.cost.space
+
+    @cached_property
+    def least_ms(self) -> NDArray[np.float64]:
+        """(layers,) cost of each layer's fastest primitive alone."""
+        return np.asarray(self.cost.layer_ms.min(axis=1, initial=np.inf, where=self.space.mask))
+
+    @cached_property
+    def mask(self) -> NDArray[np.int8]:
+        """(layers + 1, primitives): what may be chosen at each layer; after the last, anything."""
+        mask = np.ones((len(self.stops) + 1, len(self.space.primitives)), dtype=np.int8)
+        mask[:-1] = self.space.mask
+        return mask
+
+    @cached_property
+    def shared(self) -> NDArray[np.bool_]:
+        """(slots,) whether a tensor with more than one reader is ever in the slot."""
+        shared = np.zeros(self.slots, dtype=np.bool_)
+        for stop in self.stops:
+            for slot, t in zip(stop.open, stop.open_edges, strict=True):
+                shared[slot] |= len(set(self.space.edges[t].consumers)) > 1
+        return shared
+
+    @cached_property
+    def in_degree(self) -> int:
+        """Largest number of distinct producers a layer reads from."""
+        return max((len(stop.producers) for stop in self.stops), default=0)
+
+    def start(self, n: int) -> Frontier:
+        """The frontier before the first layer."""
+        family = np.full((n, self.slots), -1, dtype=np.int64)
+        return Frontier(family=family, entered=np.zeros((n, self.slots), dtype=np.int64))
+
+    def step(
+        self, frontier: Frontier, layer: int, actions: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Moves walks over a layer, changing their frontier in place.
+
+        Args:
+            frontier: Of n walks, all at `layer`.
+            layer: Index.
+            actions: (n,) permitted primitive indices.
+
+        Returns:
+            (n,) milliseconds each choice adds: see `qsdnn.cost.model.CostModel`.
+        """
+        stop = self.stops[layer]
+        chosen = self.space.family_of[actions]
+        added_ms = self.cost.layer_ms[layer, actions]
+        if len(stop.reads):
+            added_ms = added_ms + _cross(frontier, stop, chosen)
+        if len(stop.closes):
+            frontier.family[:, stop.closes] = -1
+            frontier.entered[:, stop.closes] = 0
+        if len(stop.opens):
+            frontier.family[:, stop.opens] = chosen[:, None]
+        return np.asarray(added_ms)
+
+    def permitted(self, layer: int, actions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(n,) each action, or where the layer may not take it the next one that it may."""
+        allowed = np.flatnonzero(self.space.mask[layer])
+        return allowed[np.searchsorted(allowed, actions) % len(allowed)]
+
+
+def _cross(frontier: Frontier, stop: Stop, chosen: NDArray[np.int64]) -> NDArray[Any]:
+    """(n,) cost of reading a stop's tensors in the chosen family; marks them as entered."""
+    made_by = frontier.family[:, stop.reads]
+    entered = frontier.entered[:, stop.reads]
+    here = np.left_shift(1, chosen)[:, None]
+    crosses = made_by != chosen[:, None]
+    enters = crosses & ((entered & here) == 0)
+    leaves = crosses & (entered == 0)
+    frontier.entered[:, stop.reads] = entered | np.where(crosses, here, 0)
+    each = np.arange(len(stop.reads))
+    enter_ms = np.where(enters, stop.enter_ms[:, chosen].T, 0.0)
+    leave_ms = np.where(leaves, stop.leave_ms[each, made_by], 0.0)
+    return np.asarray((enter_ms + leave_ms).sum(axis=1))
+
+
+def _allot(space: Space) -> tuple[dict[int, int], int]:
+    """The slot of each edge, such that edges open at the same time have different ones."""
+    makes, last_read = _by_layer(space)
+    slot_of: dict[int, int] = {}
+    free: list[int] = []
+    slots = 0
+    for layer in range(len(space.layers)):
+        free.extend(slot_of[t] for t in last_read[layer])
+        free.sort(reverse=True)
+        for t in makes[layer]:
+            if not free:
+                free.append(slots)
+                slots += 1
+            slot_of[t] = free.pop()
+    return slot_of, slots
+
+
+def _by_layer(space: Space) -> tuple[list[list[int]], list[list[int]]]:
+    """For each layer: the edges it makes that are read, and the edges it is the last to read."""
+    makes: list[list[int]] = [[] for _ in space.layers]
+    last_read: list[list[int]] = [[] for _ in space.layers]
+    for t, edge in enumerate(space.edges):
+        if edge.consumers:
+            makes[edge.producer].append(t)
+            last_read[max(edge.consumers)].append(t)
+    return makes, last_read
+
+
+def _compile(cost: CostModel, slot_of: dict[int, int]) -> tuple[Stop, ...]:
+    makes, last_read = _by_layer(cost.space)
+    reads: list[list[int]] = [[] for _ in cost.space.layers]
+    for t, edge in enumerate(cost.space.edges):
+        for consumer in set(edge.consumers):
+            reads[consumer].append(t)
+    stops = []
+    open_edges: list[int] = []
+    for read, made, last in zip(reads, makes, last_read, strict=True):
+        open_edges = [t for t in open_edges if t not in last] + made
+        stops.append(
+            Stop(
+                reads=_slots(read, slot_of),
+                enter_ms=cost.enter_ms[read],
+                leave_ms=cost.leave_ms[read],
+                closes=_slots(last, slot_of),
+                opens=_slots(made, slot_of),
+                producers=_slots(_one_each(read, cost.space.edges), slot_of),
+                open=_slots(open_edges, slot_of),
+                open_edges=np.array(open_edges, dtype=np.intp),
+            )
+        )
+    return tuple(stops)
+
+
+def _slots(edges: list[int], slot_of: dict[int, int]) -> NDArray[np.intp]:
+    return np.array([slot_of[t] for t in edges], dtype=np.intp)
+
+
+def _one_each(edges: list[int], all_edges: tuple[Edge, ...]) -> list[int]:
+    """One of the edges for each of their producers."""
+    return list({all_edges[t].producer: t for t in edges}.values())

@@ -1,0 +1,225 @@
+"""The plan: which primitive each layer takes, and what that was measured to give."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qsdnn.errors import PlanError, unknown
+
+if TYPE_CHECKING:
+    from qsdnn.graph.layer import Graph
+    from qsdnn.primitive import Primitive
+    from qsdnn.space import Space
+
+SCHEMA = "qsdnn.plan/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """The network a plan is for.
+
+    Attributes:
+        path: Where it was; replaying accepts it anywhere.
+        sha256: Of its bytes.
+        shapes: Dimensions given with ``--shape``, by input.
+    """
+
+    path: str
+    sha256: str
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """One layer's primitive, and the kernel its engine said it executed."""
+
+    name: str
+    primitive: str
+    kernel: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """A uniform plan; `measured_ms` is None when it could not be measured."""
+
+    name: str
+    measured_ms: float | None
+    feasible: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accuracy:
+    """How far the plan's outputs are from the reference's.
+
+    Attributes:
+        metric: What is compared, e.g. ``"max_relative_error"``.
+        reference: The metric of onnxruntime fp32.
+        plan: The metric of the plan; None when not verified.
+        drop: What was lost.
+    """
+
+    metric: str
+    reference: float
+    plan: float | None
+    drop: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Which primitive each layer takes, for which model, on which board.
+
+    Attributes:
+        model: The network.
+        board: Name and fingerprint of the board that measured.
+        engines: Version of each engine the plan uses.
+        threads: Threads an engine may use.
+        layers: The choice of each layer, in the graph's order.
+        predicted_ms: By the cost model.
+        measured_ms: Median of the final paired measurement.
+        ci95_ms: Its 95 % interval.
+        trust: ``stable``, ``noisy`` or ``throttled``.
+        baselines: The uniform plans.
+        accuracy: Against onnxruntime fp32, on the board.
+        seed: Of the search.
+        command: The command that made it.
+    """
+
+    model: Model
+    board: Mapping[str, str]
+    engines: Mapping[str, str]
+    threads: int
+    layers: tuple[Choice, ...]
+    predicted_ms: float
+    measured_ms: float
+    ci95_ms: tuple[float, float]
+    trust: str
+    baselines: tuple[Baseline, ...]
+    accuracy: Accuracy
+    seed: int
+    command: str
+
+
+def to_json(plan: Plan) -> str:
+    """The plan as text; equal plans give equal bytes."""
+    layers = [_without_empty_kernel(dataclasses.asdict(choice)) for choice in plan.layers]
+    content = {"schema": SCHEMA, **dataclasses.asdict(plan), "layers": layers}
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def from_json(text: str, source: str = "plan.json") -> Plan:
+    """Parses a plan.
+
+    Args:
+        text: JSON.
+        source: Its name in errors.
+
+    Raises:
+        PlanError: Not JSON, or not a plan; names the place.
+    """
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise PlanError(f"{source}: not JSON: line {error.lineno}: {error.msg}") from error
+    _validate(content, source)
+    model = content["model"]
+    return Plan(
+        model=Model(
+            path=model["path"],
+            sha256=model["sha256"],
+            shapes={name: tuple(dims) for name, dims in model["shapes"].items()},
+        ),
+        board=content["board"],
+        engines=content["engines"],
+        threads=content["threads"],
+        layers=tuple(Choice(**layer) for layer in content["layers"]),
+        predicted_ms=content["predicted_ms"],
+        measured_ms=content["measured_ms"],
+        ci95_ms=(content["ci95_ms"][0], content["ci95_ms"][1]),
+        trust=content["trust"],
+        baselines=tuple(Baseline(**baseline) for baseline in content["baselines"]),
+        accuracy=Accuracy(**content["accuracy"]),
+        seed=content["seed"],
+        command=content["command"],
+    )
+
+
+def read_plan(path: Path) -> Plan:
+    """Reads a plan file.
+
+    Raises:
+        PlanError: It cannot be read or is no plan.
+    """
+    try:
+        return from_json(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not text"
+        raise PlanError(
+            f"cannot read plan {path}: {reason}", hint="make one: qsdnn search MODEL -o plan.json"
+        ) from error
+
+
+def choices(plan: Plan, graph: Graph, space: Space) -> tuple[Primitive, ...]:
+    """The primitive of each layer of a graph, checked against what is possible.
+
+    Args:
+        plan: The plan.
+        graph: The network it is to run.
+        space: What the board and its engines offer.
+
+    Raises:
+        PlanError: The model is another one, or a layer or primitive does not exist here.
+    """
+    if plan.model.sha256 != graph.sha256:
+        raise PlanError(
+            f"{graph.path} is not the model this plan was made for "
+            f"(sha256 {graph.sha256[:12]}…, the plan wants {plan.model.sha256[:12]}…)",
+            hint=f"search again: qsdnn search {graph.path}",
+        )
+    names = [layer.name for layer in graph.layers]
+    if [choice.name for choice in plan.layers] != names:
+        raise PlanError(
+            f"the plan's {len(plan.layers)} layers are not the model's {len(names)}",
+            hint=f"search again: qsdnn search {graph.path}",
+        )
+    by_name = {str(primitive): i for i, primitive in enumerate(space.primitives)}
+    return tuple(_choose(index, choice, by_name, space) for index, choice in enumerate(plan.layers))
+
+
+def _choose(index: int, choice: Choice, by_name: Mapping[str, int], space: Space) -> Primitive:
+    where = f"layers[{index}].primitive"
+    allowed = [str(p) for i, p in enumerate(space.primitives) if space.mask[index, i]]
+    if choice.primitive not in by_name:
+        error = unknown("primitive", choice.primitive, by_name)
+        raise PlanError(f"{where}: {error.message}", hint=error.hint)
+    if choice.primitive not in allowed:
+        raise PlanError(
+            f"{where}: layer '{choice.name}' cannot run as {choice.primitive}",
+            hint=f"it can take: {', '.join(allowed)}",
+        )
+    return space.primitives[by_name[choice.primitive]]
+
+
+def _validate(content: Any, source: str) -> None:
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
+
+    schema = json.loads(files("qsdnn").joinpath("plan.schema.json").read_text(encoding="utf-8"))
+    error = best_match(Draft202012Validator(schema).iter_errors(content))
+    if error is not None:
+        raise PlanError(f"{source}: {_place(error.absolute_path)}{error.message[:300]}")
+
+
+def _place(path: Sequence[Any]) -> str:
+    """``layers[3].primitive: `` from a JSON path."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return f"{text.lstrip('.')}: " if text else ""
+
+
+def _without_empty_kernel(choice: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in choice.items() if key != "kernel" or value}

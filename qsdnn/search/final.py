@@ -1,0 +1,102 @@
+"""The end of a search: the winner is verified, and held against the uniform plans for good."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from qsdnn.board import Applied, MeasureOptions
+from qsdnn.errors import VerificationError
+from qsdnn.search.measurer import paired_ratio
+from qsdnn.search.profile import Profile
+from qsdnn.search.trial import Bench, Trial
+
+RIVALS = 2
+"""Uniform plans in the final: the fastest may have been lucky."""
+
+TRIES = 3
+"""Mixed plans that may fail verification before a uniform plan is taken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Final:
+    """What won the final.
+
+    Attributes:
+        trial: The winner, as measured in the final.
+        uniform: Name and final measurement of the best uniform plan.
+        ratio: The winner's latency over the best uniform plan's: median of the interleaved runs.
+        ratio_ci95: Its 95 % interval.
+        mixed: Whether the winner is no uniform plan.
+    """
+
+    trial: Trial
+    uniform: tuple[str, Trial] = field(repr=False)
+    ratio: float
+    ratio_ci95: tuple[float, float]
+    mixed: bool
+
+
+def finish(bench: Bench, profile: Profile, ranked: Sequence[Trial]) -> Final:
+    """Measures the best mixed plan against the best uniform ones, and takes the winner.
+
+    A mixed plan must be faster with 95 % confidence, and must have run what it asked for.
+
+    Args:
+        bench: Builds and measures plans.
+        profile: Of the uniform plans.
+        ranked: All plans measured, fastest first, no two alike.
+
+    Raises:
+        VerificationError: Not even a uniform plan gives the reference's outputs.
+    """
+    names = {trial.choice.tobytes(): name for name, trial in profile.trials.items()}
+    rivals = [trial for trial in ranked if trial.choice.tobytes() in names][:RIVALS]
+    mixed = [trial for trial in ranked if trial.choice.tobytes() not in names]
+    bench.listener.phase("Verifying", 1)
+    for challenger in [*mixed[:TRIES], None]:
+        group = [*([challenger] if challenger else []), *rivals]
+        trials = _measure(bench, group)
+        uniform = min(trials[-len(rivals) :], key=lambda trial: trial.latency_ms)
+        if not uniform.ok:
+            raise VerificationError(f"{names[uniform.choice.tobytes()]}: {uniform.record.error}")
+        named = (names[uniform.choice.tobytes()], uniform)
+        if challenger is None:
+            break
+        first = trials[0]
+        complaint = _complaint(first, profile.applied)
+        if complaint:
+            bench.listener.note(f"a plan is rejected: {complaint}")
+            continue
+        ratio, low, high = paired_ratio(first.record, uniform.record)
+        if high < 1.0:
+            return Final(
+                trial=first, uniform=named, ratio=ratio, ratio_ci95=(low, high), mixed=True
+            )
+        break
+    return Final(trial=uniform, uniform=named, ratio=1.0, ratio_ci95=(1.0, 1.0), mixed=False)
+
+
+def _measure(bench: Bench, group: Sequence[Trial]) -> list[Trial]:
+    options = MeasureOptions(
+        threads=bench.config.threads,
+        min_runs=15,
+        max_runs=400,
+        precision=0.004,
+        budget_s=15.0,
+        profile=True,
+    )
+    purpose = "final " + " ".join(trial.package.digest[:12] for trial in group)
+    return bench.measure([trial.choice for trial in group], purpose, options)
+
+
+def _complaint(trial: Trial, expected: Mapping[tuple[int, int], Applied]) -> str:
+    """Why a plan must not win; empty when it may."""
+    if not trial.ok:
+        return f"{trial.record.state}: {trial.record.error}"
+    for layer, primitive in enumerate(trial.choice):
+        known = expected.get((layer, int(primitive)))
+        got = trial.record.applied.get(layer)
+        if known and got and known.primitive != got.primitive:
+            return f"layer {layer} was profiled as {known.primitive} and ran as {got.primitive}"
+    return ""

@@ -1,0 +1,101 @@
+"""The profile: one measured and profiled run of each uniform plan."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsdnn.board import Applied, MeasureOptions
+from qsdnn.errors import InfeasibleError
+from qsdnn.search.trial import Bench, Trial
+from qsdnn.search.uniform import uniform_plans
+from qsdnn.space import Space
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """What the uniform plans showed.
+
+    Attributes:
+        trials: The uniform plans by primitive name, also those that failed.
+        layer_ms: (layers, primitives) time of each layer, scaled so that a segment's layers sum to
+            its unprofiled time; NaN where nothing was measured.
+        applied: What the engine executed, by (layer, primitive) index.
+    """
+
+    trials: Mapping[str, Trial]
+    layer_ms: NDArray[np.float64] = field(repr=False)
+    applied: Mapping[tuple[int, int], Applied] = field(repr=False)
+
+    @property
+    def best(self) -> tuple[Trial, ...]:
+        """The uniform plans that ran, fastest first."""
+        return tuple(sorted((t for t in self.trials.values() if t.ok), key=lambda t: t.latency_ms))
+
+
+def profile(bench: Bench) -> Profile:
+    """Measures the uniform plans, interleaved, and profiles each.
+
+    Raises:
+        InfeasibleError: None of them runs.
+    """
+    plans = uniform_plans(bench.space)
+    options = MeasureOptions(
+        threads=bench.config.threads, min_runs=7, max_runs=150, budget_s=20.0, profile=True
+    )
+    measured = bench.measure(list(plans.values()), "profile", options)
+    trials = dict(zip(plans, measured, strict=True))
+    for name, trial in trials.items():
+        if not trial.ok:
+            bench.listener.note(f"{name} is left out: {trial.record.state}: {trial.record.error}")
+    if not any(trial.ok for trial in trials.values()):
+        errors = "; ".join(f"{n}: {t.record.state}: {t.record.error}" for n, t in trials.items())
+        raise InfeasibleError(f"no engine on the board runs this network: {errors}")
+    bench.remember(trials)
+    return _collect(bench.space, trials)
+
+
+def usable(space: Space, measured: Profile) -> Space:
+    """The space without what could not be profiled.
+
+    Raises:
+        InfeasibleError: A layer has nothing left.
+    """
+    mask = space.mask & np.isfinite(measured.layer_ms)
+    empty = np.flatnonzero(~mask.any(axis=1))
+    if len(empty):
+        raise InfeasibleError(f"layer '{space.layers[empty[0]]}' runs on none of the engines")
+    return dataclasses.replace(space, mask=mask)
+
+
+def _collect(space: Space, trials: Mapping[str, Trial]) -> Profile:
+    layer_ms = np.full((len(space.layers), len(space.primitives)), np.nan)
+    applied: dict[tuple[int, int], Applied] = {}
+    for name, trial in trials.items():
+        if not trial.ok:
+            continue
+        scaled = _scaled(trial)
+        for layer, primitive in enumerate(trial.choice):
+            named = str(space.primitives[primitive]) == name
+            if named or np.isnan(layer_ms[layer, primitive]):
+                layer_ms[layer, primitive] = scaled[layer]
+                if layer in trial.record.applied:
+                    applied[layer, int(primitive)] = trial.record.applied[layer]
+    return Profile(trials=trials, layer_ms=layer_ms, applied=applied)
+
+
+def _scaled(trial: Trial) -> dict[int, float]:
+    """Profiled layer times, scaled within each segment to what it takes unprofiled."""
+    times: dict[int, float] = {}
+    for segment, segment_ms in zip(trial.segments, trial.record.segment_ms, strict=True):
+        raw = {la.index: trial.record.layers_ms.get(la.index, 0.0) for la in segment.layers}
+        total = sum(raw.values())
+        if total > 0:
+            times |= {index: ms * segment_ms / total for index, ms in raw.items()}
+        else:  # the engine told nothing: share alike
+            times |= dict.fromkeys(raw, segment_ms / len(raw))
+    return times

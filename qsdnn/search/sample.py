@@ -1,0 +1,43 @@
+"""Random mixed plans: what the boundary terms of the cost model are fitted and tested on."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsdnn.space import Space
+
+HOPELESS = 4.0
+"""A primitive this many times slower than the layer's fastest is left out of random plans: it would
+drown the boundaries that they are there to show."""
+
+
+def mixed_plan(
+    space: Space, layer_ms: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """A random plan of 2 to 13 runs of one family each.
+
+    Args:
+        space: What can be chosen.
+        layer_ms: (layers, primitives) first estimates; not finite where unknown.
+        rng: Source of chance.
+
+    Returns:
+        (layers,) primitive indices.
+    """
+    count = len(space.layers)
+    known = np.where(space.mask & np.isfinite(layer_ms), layer_ms, np.inf)
+    usable = space.mask & (known <= HOPELESS * known.min(axis=1, keepdims=True))
+    runs = int(rng.integers(2, 14))
+    cuts = set(rng.choice(np.arange(1, count), size=min(runs, count) - 1, replace=False).tolist())
+    plan = np.zeros(count, dtype=np.int64)
+    family = -1
+    for index in range(count):
+        options = np.flatnonzero(usable[index])
+        families = np.unique(space.family_of[options])
+        if index == 0 or index in cuts:
+            others = families[families != family]
+            family = int(rng.choice(others if len(others) else families))
+        inside = options[space.family_of[options] == family]
+        plan[index] = rng.choice(inside if len(inside) else options)
+    return plan

@@ -1,0 +1,163 @@
+"""The store: every measurement, in SQLite, so that none is taken twice."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from qsdnn.board import Applied, Record, State, Trust
+from qsdnn.errors import StoreError
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS measurements (
+    key TEXT PRIMARY KEY,
+    board TEXT NOT NULL,
+    engines TEXT NOT NULL,
+    threads INTEGER NOT NULL,
+    package TEXT NOT NULL,
+    purpose TEXT NOT NULL,
+    state TEXT NOT NULL,
+    latency_ms REAL,
+    record TEXT NOT NULL,
+    taken_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
+);
+"""
+
+
+def default_path() -> Path:
+    """Where measurements go when nobody says otherwise."""
+    from platformdirs import user_data_path
+
+    return Path(os.environ.get("QSDNN_STORE") or user_data_path("qsdnn") / "qsdnn.db")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """What makes two measurements the same one.
+
+    Attributes:
+        board: Fingerprint of the board.
+        engines: Version by engine, of those the package uses.
+        threads: Threads an engine may use.
+        package: Digest of the package, which names its artifacts by content.
+        purpose: What it was measured for: ``profile``, ``plan``, or the pair of a final.
+    """
+
+    board: str
+    engines: Mapping[str, str]
+    threads: int
+    package: str
+    purpose: str
+
+    def __str__(self) -> str:
+        engines = ",".join(f"{name}={version}" for name, version in sorted(self.engines.items()))
+        return "|".join((self.board, engines, str(self.threads), self.package, self.purpose))
+
+
+class Store:
+    """Measurements by key. A context manager; each `put` is durable when it returns.
+
+    Args:
+        url: A path, or ``sqlite:///path``; the default place when None.
+
+    Raises:
+        StoreError: It cannot be opened for writing.
+    """
+
+    def __init__(self, url: str | None = None) -> None:
+        self.path = _path(url)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(self.path, timeout=30.0)
+            self._database.execute("PRAGMA journal_mode=WAL")
+            self._database.executescript(_TABLES)
+            self._database.execute("BEGIN IMMEDIATE")  # a read-only file shows only now
+            self._database.rollback()
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(
+                f"cannot write the store {self.path}: {error}",
+                hint="choose another one: --store PATH",
+            ) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._database.close()
+
+    def get(self, key: Key) -> Record | None:
+        """The measurement of that key, if there is one."""
+        row = self._database.execute(
+            "SELECT record FROM measurements WHERE key = ?", (str(key),)
+        ).fetchone()
+        return None if row is None else record_from_json(row[0])
+
+    def put(self, key: Key, record: Record) -> None:
+        """Keeps a measurement, in place of an older one.
+
+        Raises:
+            StoreError: The disk is full or the file was taken away.
+        """
+        latency_ms = record.latency_ms if record.runs_ms else None
+        row = (
+            str(key), key.board, json.dumps(dict(key.engines), sort_keys=True), key.threads,
+            key.package, key.purpose, record.state.value, latency_ms, record_to_json(record),
+        )  # fmt: skip
+        try:
+            with self._database:
+                self._database.execute(
+                    "INSERT OR REPLACE INTO measurements (key, board, engines, threads, package, "
+                    "purpose, state, latency_ms, record) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    row,
+                )
+        except sqlite3.Error as error:
+            raise StoreError(f"cannot write the store {self.path}: {error}") from error
+
+
+def record_to_json(record: Record) -> str:
+    """A record as JSON; `record_from_json` gives it back equal."""
+    return json.dumps(dataclasses.asdict(record))
+
+
+def record_from_json(text: str) -> Record:
+    """The record that `record_to_json` wrote."""
+    content: dict[str, Any] = json.loads(text)
+    return Record(
+        **content
+        | {
+            "state": State(content["state"]),
+            "trust": Trust(content["trust"]),
+            "runs_ms": tuple(content["runs_ms"]),
+            "segments_ms": tuple(tuple(row) for row in content["segments_ms"]),
+            "ci95_ms": tuple(content["ci95_ms"]),
+            "layers_ms": {int(index): ms for index, ms in content["layers_ms"].items()},
+            "applied": {
+                int(index): Applied(**applied) for index, applied in content["applied"].items()
+            },
+        }
+    )
+
+
+def _path(url: str | None) -> Path:
+    if url is None:
+        return default_path()
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return Path(url).expanduser()
+    if scheme != "sqlite":
+        raise StoreError(
+            f"cannot open the store {url}: unknown scheme '{scheme}'",
+            hint="use a path or sqlite:///path",
+        )
+    return Path(rest.removeprefix("/")).expanduser()  # sqlite:///relative, sqlite:////absolute
