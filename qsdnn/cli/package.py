@@ -28,8 +28,8 @@ Examples:
 def command(plan: Path, output: Path, model: Path | None, board: str, as_json: bool) -> None:
     """Build PLAN into a package: artifacts, manifest and the runtime.
 
-    On the board it needs Python 3.8 or newer, numpy and the engines the plan uses. Programs embed it
-    with qsdnn_runtime.Session, which has the surface of onnxruntime.InferenceSession.
+    On the board it needs Python 3.8 or newer, numpy and the engines the plan uses. Programs embed
+    it with qsdnn_runtime.Session, which has the surface of onnxruntime.InferenceSession.
     """
     from qsdnn.board import open_board
     from qsdnn.package import write_package

@@ -31,7 +31,7 @@ Examples:
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0),
               help="Of random inputs.")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE.npz",
-              help="Where to write the outputs.  [default: only their summary is printed]")  # fmt: skip
+              help="Where to write the outputs.  [default: nowhere]")  # fmt: skip
 @json_option
 def command(
     subject: Path,

@@ -7,7 +7,7 @@ once, all at the same layer.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,7 @@ class Stop:
         closes: Slots whose last reader it is.
         opens: Slots of the tensors it makes.
         producers: One slot for each distinct producer among `reads`.
-        open: Slots of the tensors open when it is done.
+        open: Slots of the tensors open when it is done, those that are read soonest first.
         open_edges: Indices of those tensors in `Space.edges`.
     """
 
@@ -110,11 +110,11 @@ class Walk:
 
     @cached_property
     def shared(self) -> NDArray[np.bool_]:
-        """(slots,) whether a tensor with more than one reader is ever in the slot."""
+        """(slots,) whether the i-th open tensor ever is one with more than one reader."""
         shared = np.zeros(self.slots, dtype=np.bool_)
         for stop in self.stops:
-            for slot, t in zip(stop.open, stop.open_edges, strict=True):
-                shared[slot] |= len(set(self.space.edges[t].consumers)) > 1
+            for i, t in enumerate(stop.open_edges):
+                shared[i] |= len(set(self.space.edges[t].consumers)) > 1
         return shared
 
     @cached_property
@@ -209,8 +209,9 @@ def _compile(cost: CostModel, slot_of: dict[int, int]) -> tuple[Stop, ...]:
             reads[consumer].append(t)
     stops = []
     open_edges: list[int] = []
-    for read, made, last in zip(reads, makes, last_read, strict=True):
+    for layer, (read, made, last) in enumerate(zip(reads, makes, last_read, strict=True)):
         open_edges = [t for t in open_edges if t not in last] + made
+        open_edges.sort(key=partial(_next_read, cost.space.edges, layer))
         stops.append(
             Stop(
                 reads=_slots(read, slot_of),
@@ -224,6 +225,11 @@ def _compile(cost: CostModel, slot_of: dict[int, int]) -> tuple[Stop, ...]:
             )
         )
     return tuple(stops)
+
+
+def _next_read(edges: tuple[Edge, ...], layer: int, t: int) -> tuple[int, int]:
+    """Sorts open tensors by which is read soonest."""
+    return min(consumer for consumer in edges[t].consumers if consumer > layer), t
 
 
 def _slots(edges: list[int], slot_of: dict[int, int]) -> NDArray[np.intp]:

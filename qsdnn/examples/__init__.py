@@ -1,1 +1,46 @@
 """Networks to try things on, built here with seeded random weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qsdnn.examples.catalog import EXAMPLES, Example, Summary, canonical
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+__all__ = ["EXAMPLES", "Example", "Summary", "build", "canonical", "describe", "names"]
+
+
+def names() -> tuple[str, ...]:
+    """The networks there are."""
+    return tuple(EXAMPLES)
+
+
+def describe(name: str) -> str:
+    """One line: what it is, its input, operations and parameters, and the paper.
+
+    Raises:
+        InputError: There is no such example.
+    """
+    example = EXAMPLES[canonical(name)]
+    return f"{example.title}: {example.summary()} ({example.source})"
+
+
+def build(name: str, seed: int = 0) -> ModelProto:
+    """An ONNX model with weights drawn from a seed.
+
+    Weights are He-normal; the statistics of batch normalisations are drawn near those that such
+    weights give. The same seed gives the same bytes.
+
+    Args:
+        name: One of `names`, or another usual spelling of it.
+        seed: At least 0.
+
+    Raises:
+        InputError: There is no such example.
+    """
+    example = EXAMPLES[canonical(name)]
+    from qsdnn.examples.export import to_model  # onnx takes a while to import
+
+    return to_model(example.network(), seed)

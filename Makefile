@@ -1,0 +1,52 @@
+# make demo | test | lint | bench: each sets up what it needs first, in .venv.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := demo
+NETWORK ?= squeezenet
+
+.PHONY: demo test lint bench clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/demo.done
+	mkdir -p $(DEMO)
+	$(BIN)/qsdnn example $(NETWORK) -o $(DEMO)/$(NETWORK).onnx --force
+	$(BIN)/qsdnn search $(DEMO)/$(NETWORK).onnx --budget 60s --store $(DEMO)/qsdnn.db \
+		--logdir $(DEMO)/events -o $(DEMO)/plan.json
+	$(BIN)/qsdnn replay $(DEMO)/plan.json
+	$(BIN)/qsdnn package $(DEMO)/plan.json -o $(DEMO)/package
+	PYTHONPATH=$(DEMO)/package/runtime.zip $(BIN)/python -m qsdnn_runtime $(DEMO)/package
+
+test: $(VENV)/test.done
+	$(BIN)/python -m pytest -n 2 -q
+
+lint: $(VENV)/lint.done
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/demo.done
+	$(BIN)/python experiments/main_job.py
+
+clean:
+	rm -rf $(VENV) $(DEMO) dist build
+
+# Debian packs venv apart from Python.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "qsdnn needs Python 3.11 or newer; say which: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || .ci/debian python3-venv
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade pip
+
+$(VENV)/demo.done: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -q -e '.[all]'
+	touch $@
+
+$(VENV)/test.done: pyproject.toml $(VENV)/demo.done
+	$(BIN)/python -m pip install -q --group test
+	touch $@
+
+$(VENV)/lint.done: pyproject.toml $(VENV)/test.done
+	$(BIN)/python -m pip install -q --group lint
+	touch $@

@@ -1,0 +1,69 @@
+"""The board that is this machine: an agent as a subprocess."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+from platformdirs import user_cache_path
+
+from qsdnn.errors import BoardError
+from .agent_board import AgentBoard
+from .archive import runtime_archive
+from .transport import PipeTransport, Transport
+
+CACHE_VARIABLE = "QSDNN_BOARD_CACHE"
+# What a process needs to find its files; all else could change what engines do.
+KEPT_VARIABLES = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "USER")
+
+
+class LocalBoard(AgentBoard):
+    """Measures on this machine, in processes of its own.
+
+    The runtime and the artifacts are kept in the user's cache folder, or where the environment
+    variable ``QSDNN_BOARD_CACHE`` says.
+
+    Args:
+        name: As the user calls it.
+        python_path: Folders with further loaders, ``qsdnn_loader_<engine>``; importable by the
+            agent and its children besides what is installed.
+    """
+
+    def __init__(self, name: str = "local", *, python_path: Sequence[Path] = ()) -> None:
+        super().__init__(name)
+        self._python_path = [str(folder.resolve()) for folder in python_path]
+
+    def _start(self) -> Transport:
+        root = self._cache()
+        try:
+            archive = _place_runtime(root)
+            environment = {key: os.environ[key] for key in KEPT_VARIABLES if key in os.environ}
+            environment["PYTHONPATH"] = os.pathsep.join([str(archive), *self._python_path])
+            command = [sys.executable, "-m", "qsdnn_runtime.agent", str(root)]
+            # The working directory is on the path of `python -m`: one with nothing to import.
+            return PipeTransport(command, environment, archive.parent)
+        except OSError as error:
+            raise BoardError(
+                f"board '{self.name}' cannot be started: {error}",
+                hint=f"set {CACHE_VARIABLE} to a folder that can be written",
+            ) from error
+
+    def _cache(self) -> Path:
+        chosen = os.environ.get(CACHE_VARIABLE)
+        return Path(chosen).resolve() if chosen else user_cache_path("qsdnn") / "board"
+
+
+def _place_runtime(root: Path) -> Path:
+    """Path of the runtime's zip in the cache; written when it is not there."""
+    archive = runtime_archive()
+    folder = root / "runtime"
+    path = folder / f"{archive.digest}.zip"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=folder, delete=False) as file:
+            file.write(archive.content)
+        os.replace(file.name, path)
+    return path

@@ -1,0 +1,160 @@
+"""The environment `qsdnn/Deployment-v0`: one episode at a time."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from qsdnn.cost.model import CostModel
+from qsdnn.space import Space
+from qsdnn_envs.lockstep import Lockstep, Masked, Reward, State, check_space, parse
+
+
+class DeploymentEnv(gymnasium.Env[NDArray[np.int64], np.int64]):
+    """Chooses a primitive for each layer of a network, so that the network runs fast.
+
+    ## Description
+    A network is a graph of layers; each can be run by several primitives, which differ in speed.
+    Primitives belong to families, and a tensor that passes from one family to another has to be
+    handed over. An episode walks through the layers in topological order and chooses one
+    primitive for each. The environment reads a cost model and never a board.
+
+    ## Action Space
+    `Discrete(P)`: the index of a primitive in `space.primitives`. Not every layer may take every
+    primitive: see *Information*. With ``masked="error"`` a primitive that the layer may not take
+    is refused; with ``masked="next"``, for agents that know no masks, it stands for the next one
+    (cyclically) that it may.
+
+    ## Observation Space
+    `MultiDiscrete`; the first number is the index of the layer that is to be chosen for (the
+    number of layers at the end), what follows depends on `state`:
+
+    | `state` | what follows |
+    |---|---|
+    | ``"frontier"`` | for each slot, the open tensor in it |
+    | ``"producers"`` | family + 1 of each distinct direct producer of the layer; 0 for none |
+    | ``"layer"`` | nothing |
+
+    A tensor is open from the layer that makes it to the last one that reads it; each has a slot
+    meanwhile, and there are as many slots as tensors are ever open at once. A slot's number is 0
+    when free, else ``1 + family + F · entered``: the family of its producer and the bit set of
+    the other families that have entered it, of F. Families stand for primitives here because
+    only they change what later choices cost. ``"frontier"`` is thereby Markov; the other two hide
+    what some later costs depend on.
+
+    ## Starting State
+    The first layer, nothing open. There is no randomness in this environment.
+
+    ## Rewards
+    A choice adds the layer's own latency and, for each tensor the layer reads that was made in
+    another family: the cost of leaving that family, if no other family has read the tensor yet,
+    and the cost of entering this one, if it is the first of its family to read it.
+
+    - ``reward="cost"``: minus the milliseconds added; the return is minus the plan's latency.
+    - ``reward="regret"``: the same, plus the latency of the layer's fastest primitive. That is
+      shaping by the potential Φ(l) = −Σ_{k≥l} min_p layer_ms[k, p] [1]: the return differs from
+      the above by a constant, the best plans stay the best, and a value of zero is a bound that
+      no plan exceeds.
+    - ``reward="final"``: zero up to the last layer, then minus the plan's latency, as where only
+      whole networks can be measured [2].
+
+    ## Episode End
+    Terminates after the last layer. Never truncates.
+
+    ## Information
+    `reset` and `step` return:
+
+    - ``action_mask``: (P,) int8, 1 for the primitives the layer may take (all 1 at the end).
+    - ``latency_ms``: milliseconds added so far; at the end, the latency of the plan.
+
+    ## Arguments
+    ```python
+    gymnasium.make("qsdnn_envs:qsdnn/Deployment-v0", cost=cost, state="frontier", reward="cost")
+    gymnasium.make_vec("qsdnn_envs:qsdnn/Deployment-v0", num_envs=16, cost=cost)
+    ```
+
+    | argument | default | |
+    |---|---|---|
+    | `cost` | | the `qsdnn.cost.model.CostModel` |
+    | `space` | `cost.space` | the `qsdnn.space.Space` it is for |
+    | `state` | ``"frontier"`` | see *Observation Space* |
+    | `reward` | ``"cost"`` | see *Rewards* |
+    | `masked` | ``"error"`` | see *Action Space* |
+
+    ## References
+    [1] Ng, Harada, Russell: Policy invariance under reward transformations. ICML 1999.
+    [2] Baker, Gupta, Naik, Raskar: Designing neural network architectures using reinforcement
+    learning. ICLR 2017.
+
+    ## Version History
+    * v0: first release
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 1}
+
+    def __init__(
+        self,
+        *,
+        cost: CostModel,
+        space: Space | None = None,
+        state: str = "frontier",
+        reward: str = "cost",
+        masked: str = "error",
+        render_mode: str | None = None,
+    ) -> None:
+        check_space(space, cost)
+        self.episode = Lockstep(
+            cost,
+            1,
+            state=parse(State, "state", state),
+            reward=parse(Reward, "reward", reward),
+            masked=parse(Masked, "masked", masked),
+        )
+        self.observation_space = self.episode.observation_space()
+        self.action_space = spaces.Discrete(len(cost.space.primitives))
+        self.render_mode = render_mode
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.int64], dict[str, Any]]:
+        """Begins an episode; the seed and the options change nothing."""
+        super().reset(seed=seed)
+        self.episode.reset()
+        return self.episode.observe()[0], self._info()
+
+    def step(
+        self, action: np.int64
+    ) -> tuple[NDArray[np.int64], float, bool, bool, dict[str, Any]]:
+        """Chooses a primitive for the layer.
+
+        Raises:
+            InvalidAction: The layer may not take it.
+            ResetNeeded: The episode has ended.
+        """
+        reward = self.episode.step(np.array([action], dtype=np.int64))
+        observation = self.episode.observe()[0]
+        return observation, float(reward[0]), self.episode.ended, False, self._info()
+
+    def render(self) -> str | None:  # type: ignore[override]
+        """The plan so far: a line a layer, and what it costs."""
+        if self.render_mode is None:
+            return None
+        space = self.episode.walk.space
+        chosen = zip(space.layers, self.episode.choices[0, : self.episode.layer], strict=False)
+        lines = [f"{layer}  {space.primitives[action]}" for layer, action in chosen]
+        total = f"{self.episode.layer}/{len(space.layers)} layers"
+        return "\n".join([*lines, f"{total}, {self.episode.latency_ms[0]:.3f} ms"])
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """(P,) what the layer may take, under the name that sb3-contrib's MaskablePPO asks for."""
+        return self.episode.mask().astype(np.bool_)
+
+    def _info(self) -> dict[str, Any]:
+        return {
+            "action_mask": self.episode.mask(),
+            "latency_ms": float(self.episode.latency_ms[0]),
+        }

@@ -1,0 +1,154 @@
+"""Writes parts of a network as ONNX models of their own, in files named by their content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import onnx
+import onnx_ir as ir
+from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+
+from qsdnn.errors import ModelError
+from qsdnn.graph.dataflow import is_weight, reads, subgraphs
+from qsdnn.graph.layer import Graph
+from qsdnn.graph.read import read, tensors_of
+from qsdnn.graph.shapes import fix_shapes
+
+if TYPE_CHECKING:
+    from qsdnn.segment import Segment
+
+# IR version 4 made initializers that are no inputs legal, 8 model-local functions; 10 is the
+# newest that the engines on old boards read (onnxruntime 1.18).
+_IR_VERSIONS = (8, 10)
+
+
+def write_segment(segment: Segment, folder: Path) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Writes a segment's nodes as an ONNX model.
+
+    Its weights stay in the graph's weights file, which is copied into the folder once.
+
+    Args:
+        segment: The layers; their graph is not changed.
+        folder: Where to write.
+
+    Returns:
+        File names, the model's first, then that of the weights if it reads any; and the options
+        ``{"nodes": {node name: layer index}, "tensors": {tensor name: layer index}}``. Nodes are
+        named ``"{layer index}:{position}"``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    model = _model(segment)
+    files = [_write(model.SerializeToString(deterministic=True), ".onnx", folder)]
+    weights = segment.graph.weights
+    if any(uses_external_data(tensor) for tensor in tensors_of(model.graph)):
+        _place(weights, folder / weights.name)
+        files.append(weights.name)
+    options = {
+        "nodes": {name: layer for name, layer, _ in _named(segment)},
+        "tensors": {
+            str(value.name): layer
+            for _, layer, node in _named(segment)
+            for value in node.outputs
+            if value.name
+        },
+    }
+    return tuple(files), options
+
+
+def write_original(graph: Graph, folder: Path) -> tuple[str, ...]:
+    """Writes the model as it was before it was simplified, with the graph's input shapes.
+
+    Returns:
+        File names, the model's first, then its external data.
+
+    Raises:
+        ModelError: The file is not what the graph was read from.
+    """
+    source = read(graph.path)
+    if source.sha256 != graph.sha256:
+        raise ModelError(f"{graph.path} has changed since it was read")
+    fix_shapes(source.proto, graph.shapes, str(graph.path))
+    folder.mkdir(parents=True, exist_ok=True)
+    names = {}
+    for location, path in source.data.items():
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 24):
+                digest.update(chunk)
+        names[location] = f"{digest.hexdigest()[:16]}.bin"
+        _place(path, folder / names[location])
+    for tensor in tensors_of(source.proto.graph):
+        if uses_external_data(tensor):
+            location = ExternalDataInfo(tensor).location
+            next(e for e in tensor.external_data if e.key == "location").value = names[location]
+    content = source.proto.SerializeToString(deterministic=True)
+    return (_write(content, ".onnx", folder), *dict.fromkeys(names.values()))
+
+
+def _named(segment: Segment) -> Iterator[tuple[str, int, ir.Node]]:
+    """The nodes in topological order, with their names and layers."""
+    for layer in segment.layers:
+        for position, node in enumerate(layer.nodes):
+            yield f"{layer.index}:{position}", layer.index, node
+
+
+def _model(segment: Segment) -> onnx.ModelProto:
+    whole = segment.graph.model
+    oldest, newest = _IR_VERSIONS
+    model = onnx.ModelProto(
+        ir_version=min(max(whole.ir_version, oldest), newest), producer_name="qsdnn"
+    )
+    for domain, version in whole.opset_imports.items():
+        model.opset_import.append(onnx.helper.make_opsetid(domain, version))
+    for function in whole.functions.values():
+        model.functions.append(ir.to_proto(function))
+    _fill(model.graph, segment)
+    return model
+
+
+def _fill(graph: onnx.GraphProto, segment: Segment) -> None:
+    graph.name = "segment"
+    values = {str(value.name): value for value in segment.graph.model.graph.inputs}
+    weights: dict[ir.Value, None] = {}
+    for name, _, node in _named(segment):
+        proto = ir.to_proto(node)
+        proto.name = name
+        proto.doc_string = ""
+        del proto.metadata_props[:]
+        graph.node.append(proto)
+        read_values = reads(node)
+        values |= {str(value.name): value for value in (*read_values, *node.outputs)}
+        weights |= dict.fromkeys(value for value in read_values if is_weight(value))
+    for value in weights:
+        if value.const_value is not None:
+            tensor = ir.to_proto(value.const_value)
+            tensor.name = str(value.name)
+            graph.initializer.append(tensor)
+    graph.input.extend(ir.to_proto(values[name]) for name in segment.inputs)
+    graph.output.extend(ir.to_proto(values[name]) for name in segment.outputs)
+
+
+def _write(content: bytes, suffix: str, folder: Path) -> str:
+    """Writes bytes under the name of their hash, complete or not at all."""
+    name = hashlib.sha256(content).hexdigest()[:16] + suffix
+    if not (folder / name).exists():
+        with tempfile.NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as file:
+            file.write(content)
+        os.replace(file.name, folder / name)
+    return name
+
+
+def _place(source: Path, target: Path) -> None:
+    """Copies a file unless it is there. Not a link: ONNX refuses data with several of them."""
+    if target.exists():
+        return
+    with tempfile.NamedTemporaryFile(dir=target.parent, suffix=".part", delete=False) as file:
+        pass
+    shutil.copyfile(source, file.name)
+    os.replace(file.name, target)

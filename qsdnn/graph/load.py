@@ -1,0 +1,176 @@
+"""Reads a network and makes layers of it."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+import onnx_ir as ir
+import onnx_ir.passes.common as passes
+
+from qsdnn.graph.cluster import cluster
+from qsdnn.graph.dataflow import Dataflow, tensor_of
+from qsdnn.graph.fold import fold_affine
+from qsdnn.graph.fuse import Group, fuse
+from qsdnn.graph.initializers import attach, detach
+from qsdnn.graph.layer import Graph, Layer, Tensor
+from qsdnn.graph.macs import macs, parameter_bytes, parameters, weights_of
+from qsdnn.graph.order import topological_order
+from qsdnn.graph.read import Source, read
+from qsdnn.graph.shapes import drop_default_inputs, fix_shapes
+from qsdnn.graph.simplify import simplify
+from qsdnn.graph.weights import externalize
+
+# It reports failed inference at this logger, and Python prints what nobody handles.
+logging.getLogger("onnx_ir").addHandler(logging.NullHandler())
+
+
+def load_graph(
+    path: str | Path,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    *,
+    workdir: Path | None = None,
+) -> Graph:
+    """Reads an ONNX file, simplifies it, and fuses its nodes into layers. Prints nothing.
+
+    Args:
+        path: The file.
+        shapes: Dimensions by input name, for inputs that are dynamic in the file.
+        workdir: Where the weights are written; a temporary folder, gone with the process, when
+            None.
+
+    Raises:
+        InputError: `shapes` names an unknown input.
+        ModelError: The file cannot be read, or an input's shape is not known or contradicted.
+    """
+    source = read(Path(path))
+    static = fix_shapes(source.proto, shapes or {}, str(path))
+    model = _simplified(source)
+    weights = externalize(model, workdir or _session_folder())
+    flow = Dataflow(model.graph)
+    layers = _layers(flow, cluster(flow, fuse(flow)))
+    return Graph(
+        name=source.path.stem,
+        path=source.path,
+        sha256=source.sha256,
+        layers=layers,
+        tensors=_tensors(model.graph, layers),
+        inputs=tuple(str(value.name) for value in model.graph.inputs),
+        outputs=tuple(str(value.name) for value in model.graph.outputs),
+        producer={tensor: layer.index for layer in layers for tensor in layer.outputs},
+        weights=weights,
+        model=model,
+        shapes=static,
+    )
+
+
+@cache
+def _session_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="qsdnn-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _simplified(source: Source) -> ir.Model:
+    """The model with constants folded and shapes inferred, each output made by a node.
+
+    Folding needs ranks; it and what follows keep the shapes right.
+    """
+    drop_default_inputs(source.proto.graph)
+    weights = detach(source.proto.graph, source.data)
+    model = ir.from_proto(simplify(source.proto))
+    attach(model.graph, weights)
+    for prepare in (
+        passes.InlinePass(),
+        passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        passes.TopologicalSortPass(),
+        passes.NameFixPass(),
+        passes.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True),
+    ):
+        prepare(model)
+    fold_affine(model.graph)
+    passes.RemoveUnusedNodesPass()(model)
+    _own_outputs(model.graph)
+    return model
+
+
+def _own_outputs(graph: ir.Graph) -> None:
+    """Puts an Identity before each output that is an input, a constant, or an output twice."""
+    for position, value in enumerate(list(graph.outputs)):
+        again = any(value is other for other in graph.outputs[:position])
+        if value.producer() is not None and not again:
+            continue
+        node = ir.node("Identity", [value])
+        output = node.outputs[0]
+        output.type, output.shape = value.type, value.shape
+        if value.is_initializer():
+            output.name, value.name = value.name, f"{value.name}_constant"
+        else:
+            output.name = f"{value.name}_{position}"
+        graph.append(node)
+        graph.outputs[position] = output
+
+
+def _layers(flow: Dataflow, groups: Sequence[Group]) -> tuple[Layer, ...]:
+    home = {node: index for index, group in enumerate(groups) for node in group.nodes}
+    before: list[set[int]] = [set() for _ in groups]
+    for index, values in enumerate(flow.inputs):
+        makers = {home[flow.producer[value]] for value in values if value in flow.producer}
+        before[home[index]] |= makers - {home[index]}
+    names: set[str] = set()
+    order = topological_order(before)
+    return tuple(_layer(flow, index, groups[at], names) for index, at in enumerate(order))
+
+
+def _layer(flow: Dataflow, index: int, group: Group, names: set[str]) -> Layer:
+    members = set(group.nodes)
+    nodes = tuple(flow.nodes[i] for i in group.nodes)
+    inputs = dict.fromkeys(
+        value for i in group.nodes for value in flow.inputs[i] if flow.producer.get(value) not in members
+    )
+    outputs = [
+        value
+        for i in group.nodes
+        for value in flow.used_outputs(i)
+        if not flow.is_inside(value, members)
+    ]
+    weights = weights_of(nodes)
+    return Layer(
+        index=index,
+        name=_unique(_readable(flow.nodes[group.main], str(outputs[0].name)), names),
+        kind=group.kind,
+        nodes=nodes,
+        inputs=tuple(str(value.name) for value in inputs),
+        outputs=tuple(str(value.name) for value in outputs),
+        pinned=group.pinned,
+        macs=sum(map(macs, nodes)),
+        parameters=parameters(weights),
+        parameter_bytes=parameter_bytes(weights),
+        activation_bytes=sum(tensor_of(value).size_bytes for value in outputs),
+    )
+
+
+def _readable(node: ir.Node, output: str) -> str:
+    return node.name or output
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    """The name, numbered where it is taken."""
+    candidate, count = name, 1
+    while candidate in taken:
+        count += 1
+        candidate = f"{name}_{count}"
+    taken.add(candidate)
+    return candidate
+
+
+def _tensors(graph: ir.Graph, layers: Sequence[Layer]) -> dict[str, Tensor]:
+    """The activations between layers, and the graph's inputs and outputs."""
+    crossing = {name for layer in layers for name in (*layer.inputs, *layer.outputs)}
+    made = [value for node in graph for value in node.outputs if value.name in crossing]
+    return {str(value.name): tensor_of(value) for value in (*graph.inputs, *made)}

@@ -1,0 +1,95 @@
+"""The ONNX operators: what kind of layer each makes, and which only onnxruntime runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+_KINDS = {
+    "conv": "Conv",
+    "conv_transpose": "ConvTranspose",
+    "gemm": "Gemm",
+    "matmul": "MatMul Einsum",
+    "pool": "AveragePool MaxPool LpPool GlobalAveragePool GlobalMaxPool GlobalLpPool",
+    "eltwise": "Add Sub Mul Div Sum Mean Max Min Pow Mod",
+    "activation": (
+        "Relu LeakyRelu PRelu Clip Sigmoid Tanh Elu Selu Celu HardSwish HardSigmoid Gelu Softplus "
+        "Softsign Mish Swish ThresholdedRelu Erf Exp Log Sqrt Reciprocal Abs Neg Floor Ceil Round "
+        "Sign Sin Cos"
+    ),
+    "norm": (
+        "BatchNormalization InstanceNormalization LayerNormalization GroupNormalization "
+        "RMSNormalization LpNormalization MeanVarianceNormalization"
+    ),
+    "softmax": "Softmax LogSoftmax",
+    "concat": "Concat",
+    "reshape": "Reshape Flatten Squeeze Unsqueeze Identity Dropout",
+    "transpose": "Transpose",
+    "slice": "Slice Split",
+    "pad": "Pad",
+    "resize": "Resize Upsample",
+    "reduce": (
+        "ReduceMean ReduceSum ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceSumSquare "
+        "ReduceLogSum ReduceLogSumExp ArgMax ArgMin"
+    ),
+    "embedding": "Gather",
+    "lrn": "LRN",
+    "control_flow": "If Loop Scan SequenceMap",
+    "other": (
+        "Cast Expand Tile Where Equal Greater GreaterOrEqual Less LessOrEqual Not And Or Xor Shape "
+        "Size Constant ConstantOfShape Range DepthToSpace SpaceToDepth CumSum Trilu TopK "
+        "GatherElements GatherND ScatterElements ScatterND OneHot LSTM GRU RNN GridSample "
+        "QuantizeLinear DequantizeLinear IsNaN IsInf"
+    ),
+}
+KIND = {op: kind for kind, ops in _KINDS.items() for op in ops.split()}
+
+ANCHORS = frozenset({"conv", "depthwise_conv", "conv_transpose", "gemm", "matmul"})
+
+# Computed element by element from one tensor and constants: what an engine runs on the way out.
+ACTIVATIONS = frozenset(
+    "Relu LeakyRelu PRelu Clip Sigmoid Tanh Elu Selu Celu HardSwish HardSigmoid Gelu Softplus "
+    "Softsign Mish Swish ThresholdedRelu".split()
+)
+ELEMENTWISE = ACTIVATIONS | frozenset(
+    "Add Sub Mul Div Pow Min Max Neg Abs Exp Log Sqrt Reciprocal Erf".split()
+)
+VIEWS = frozenset(_KINDS["reshape"].split())
+RESIDUALS = frozenset({"Add", "Sum", "Mul"})
+SCALES = frozenset({"Add", "Sub", "Mul", "Div", "BatchNormalization"})
+RANDOM = frozenset(
+    "RandomNormal RandomNormalLike RandomUniform RandomUniformLike Multinomial Bernoulli".split()
+)
+
+
+def kind_of(node: ir.Node) -> str:
+    """The kind of layer a node makes; ``other`` for operators without a word of their own."""
+    if node.domain not in ("", "ai.onnx"):
+        return "other"
+    kind = KIND.get(node.op_type, "other")
+    return "depthwise_conv" if kind == "conv" and _is_depthwise(node) else kind
+
+
+def _is_depthwise(node: ir.Node) -> bool:
+    group = node.attributes.get("group")
+    weight = node.inputs[1].shape if node.inputs[1] is not None else None
+    return group is not None and group.as_int() > 1 and weight is not None and weight[1] == 1
+
+
+def pin_of(node: ir.Node) -> str:
+    """Why only onnxruntime may run a node; empty when others may."""
+    if node.domain not in ("", "ai.onnx"):
+        return f"{node.op_type} is of the domain {node.domain}"
+    if KIND.get(node.op_type) == "control_flow":
+        return f"{node.op_type} is control flow"
+    if node.op_type in RANDOM:
+        return f"{node.op_type} is random"
+    if node.op_type not in KIND:
+        return f"{node.op_type} is an uncommon operator"
+    if node.op_type == "Dropout" and len(node.inputs) > 2 and node.inputs[2] is not None:
+        return "Dropout may be in training mode"
+    if node.op_type == "BatchNormalization" and sum(bool(v.name) for v in node.outputs) > 1:
+        return "BatchNormalization is in training mode"
+    return ""

@@ -1,0 +1,188 @@
+"""Artifacts on the board, by content: what was sent once is not sent again."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Iterator, List, Mapping, Optional, Set
+
+CAP_BYTES = 8 * 10**9
+# Left free for the system: a full root disk makes a board unreachable.
+RESERVE_BYTES = 64 << 20
+DIGEST = re.compile("[0-9a-f]{64}")
+
+
+class CacheError(Exception):
+    """An artifact cannot be kept, or is not what it was said to be."""
+
+
+class ArtifactCache:
+    """A folder of artifacts, each named by its sha256.
+
+    Every agent holds a shared lock on it while it lives. Only an agent that is alone removes
+    anything, and never what was asked for during its own life.
+
+    Args:
+        root: The board's cache folder; made when missing.
+        cap_bytes: Least recently used artifacts go while there is more.
+    """
+
+    def __init__(self, root: Path, cap_bytes: int = CAP_BYTES) -> None:
+        self._artifacts = root / "artifacts"
+        self._scratch = root / "scratch"
+        self._cap_bytes = cap_bytes
+        self._used: Set[str] = set()
+        self._incoming: Optional[_Incoming] = None
+        for folder in (self._artifacts, self._scratch):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._lock = (root / "lock").open("w")
+        with self._alone() as alone:
+            if alone:  # what is left is of agents that were killed
+                shutil.rmtree(str(self._scratch))
+                self._scratch.mkdir()
+
+    def close(self) -> None:
+        """Lets another agent prune."""
+        self._lock.close()
+
+    def missing(self, sizes: Mapping[str, int]) -> List[str]:
+        """Which of these artifacts must be sent; the others count as used from here on.
+
+        Args:
+            sizes: Bytes by sha256.
+
+        Raises:
+            CacheError: A name is no sha256.
+        """
+        absent = []
+        for digest, size in sizes.items():
+            path = self._path(digest)
+            self._used.add(digest)
+            if path.is_file() and path.stat().st_size == size:
+                os.utime(str(path))
+            else:
+                absent.append(digest)
+        return absent
+
+    def put(self, digest: str, size: int, offset: int, chunk: bytes) -> None:
+        """Takes the next chunk of an artifact; with the last one it is checked and kept.
+
+        Raises:
+            CacheError: The disk is too full, the chunk is not the next one, or the content is
+                not what the digest says.
+        """
+        path = self._path(digest)
+        if offset == 0:
+            self._make_room(size)
+            self._incoming = _Incoming(path, size, self._scratch)
+        incoming, self._incoming = self._incoming, None
+        if incoming is None or incoming.path != path:
+            raise CacheError("artifact %s: a chunk without a beginning" % digest[:12])
+        try:
+            finished = incoming.add(offset, chunk)
+        except (CacheError, OSError) as error:
+            incoming.discard()
+            raise CacheError(str(error)) from error
+        self._incoming = None if finished else incoming
+
+    def folder(self) -> Path:
+        """A new folder for one job; the caller removes it."""
+        return Path(tempfile.mkdtemp(dir=str(self._scratch)))
+
+    def lay_out(self, artifacts: Mapping[str, Any], folder: Path) -> None:
+        """Puts a package's artifacts into a folder, under the names its engines expect.
+
+        Args:
+            artifacts: That part of its manifest.
+            folder: Made when missing.
+
+        Raises:
+            CacheError: One is not here, or its name is a path.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, entry in artifacts.items():
+            if name != os.path.basename(name) or name in ("", ".", ".."):
+                raise CacheError("artifact '%s' is not a plain file name" % name)
+            source, target = str(self._path(entry["sha256"])), str(folder / name)
+            try:
+                os.link(source, target)
+            except FileNotFoundError as error:
+                raise CacheError("artifact %s is not on the board" % name) from error
+            except OSError:  # a file system without hard links
+                shutil.copyfile(source, target)
+
+    def _path(self, digest: str) -> Path:
+        if not DIGEST.fullmatch(digest):
+            raise CacheError("'%s' is no sha256" % digest)
+        return self._artifacts / digest
+
+    def _make_room(self, size: int) -> None:
+        self._prune(self._cap_bytes - size)
+        free = shutil.disk_usage(str(self._artifacts)).free
+        if free < size + RESERVE_BYTES:
+            raise CacheError(
+                "the disk is full: %d MB free in %s, %d MB needed"
+                % (free >> 20, self._artifacts, (size + RESERVE_BYTES) >> 20)
+            )
+
+    def _prune(self, limit_bytes: int) -> None:
+        stats = {path: path.stat() for path in self._artifacts.iterdir()}
+        total = sum(stat.st_size for stat in stats.values())
+        with self._alone() as alone:
+            for path in sorted(stats, key=lambda path: stats[path].st_mtime) if alone else ():
+                if total > limit_bytes and path.name not in self._used:
+                    path.unlink()
+                    total -= stats[path].st_size
+
+    @contextmanager
+    def _alone(self) -> Iterator[bool]:
+        """Whether no other agent lives; none can start meanwhile if so."""
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            alone = True
+        except OSError:
+            alone = False
+        try:
+            yield alone
+        finally:
+            fcntl.flock(self._lock, fcntl.LOCK_SH)
+
+
+class _Incoming:
+    """An artifact of which some chunks have come."""
+
+    def __init__(self, path: Path, size: int, scratch: Path) -> None:
+        self.path = path
+        self._size = size
+        self._hash = hashlib.sha256()
+        self._offset = 0
+        handle, self._name = tempfile.mkstemp(dir=str(scratch))
+        self._file = os.fdopen(handle, "wb")
+
+    def add(self, offset: int, chunk: bytes) -> bool:
+        """Whether that was the last chunk; the artifact is then in its place."""
+        if offset != self._offset or offset + len(chunk) > self._size:
+            raise CacheError("artifact %s: not the next chunk" % self.path.name[:12])
+        self._file.write(chunk)
+        self._hash.update(chunk)
+        self._offset += len(chunk)
+        if self._offset < self._size:
+            return False
+        self._file.close()
+        if self._hash.hexdigest() != self.path.name:
+            raise CacheError(
+                "artifact %s: corrupt, its content has another hash" % self.path.name[:12]
+            )
+        os.replace(self._name, str(self.path))
+        return True
+
+    def discard(self) -> None:
+        """Removes what has come so far."""
+        self._file.close()
+        os.unlink(self._name)

@@ -1,0 +1,186 @@
+"""Activations and other functions of one element (the ONNX operators of the same names)."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Callable, Dict, Iterator
+
+import numpy as np
+
+from .erf import erf_steps
+from .kernel import TILE, Arrays, Kernel, Op, Step, scalar, tiles
+
+Passes = Callable[[Op, np.ndarray, np.ndarray, Arrays], Iterator[Step]]
+"""Steps for one tile: operator, input, output (perhaps the same memory), and four tiles of room."""
+
+ZERO, HALF, ONE = scalar(0), scalar(0.5), scalar(1)
+
+UFUNCS: Dict[str, np.ufunc] = {
+    "Abs": np.absolute,
+    "Ceil": np.ceil,
+    "Exp": np.exp,
+    "Floor": np.floor,
+    "Log": np.log,
+    "Neg": np.negative,
+    "Reciprocal": np.reciprocal,
+    "Sqrt": np.sqrt,
+    "Tanh": np.tanh,
+}
+
+
+class Unary(Kernel):
+    """One pass of a ufunc."""
+
+    in_place = (0,)
+
+    def __init__(self, op: Op) -> None:
+        super().__init__(op)
+        self.ufunc = UFUNCS[op.kind]
+        self.name = self.ufunc.__name__
+
+    def steps(self, inputs: Arrays, outputs: Arrays, scratch: Arrays) -> Iterator[Step]:
+        """See `Kernel.steps`."""
+        yield partial(self.ufunc, inputs[0], outputs[0])
+
+
+class Relu(Kernel):
+    """max(x, 0)."""
+
+    name = "relu"
+    in_place = (0,)
+
+    def steps(self, inputs: Arrays, outputs: Arrays, scratch: Arrays) -> Iterator[Step]:
+        """See `Kernel.steps`."""
+        yield partial(np.maximum, inputs[0], ZERO, outputs[0])
+
+
+class Clip(Kernel):
+    """min(max(x, low), high)."""
+
+    name = "clip"
+    in_place = (0,)
+
+    def steps(self, inputs: Arrays, outputs: Arrays, scratch: Arrays) -> Iterator[Step]:
+        """See `Kernel.steps`."""
+        low, high = scalar(self.op.number("min")), scalar(self.op.number("max"))
+        yield partial(np.maximum, inputs[0], low, outputs[0])
+        yield partial(np.minimum, outputs[0], high, outputs[0])
+
+
+class Activation(Kernel):
+    """A function of several passes, tile by tile, so that all but the first find it in cache."""
+
+    in_place = (0,)
+    scratch = ((TILE,),) * 4
+
+    def __init__(self, op: Op) -> None:
+        super().__init__(op)
+        self.passes = PASSES[op.kind]
+        self.name = op.kind.lower()
+
+    def steps(self, inputs: Arrays, outputs: Arrays, scratch: Arrays) -> Iterator[Step]:
+        """See `Kernel.steps`."""
+        for x, y in tiles(inputs[0], outputs[0]):
+            room = [array[: len(x)] for array in scratch]
+            yield from self.passes(self.op, x, y, room)
+
+
+def _sigmoid(op: Op, x: np.ndarray, y: np.ndarray, room: Arrays) -> Iterator[Step]:
+    yield partial(np.negative, x, y)
+    yield partial(np.exp, y, y)
+    yield partial(np.add, y, ONE, y)
+    yield partial(np.divide, ONE, y, y)
+
+
+def _hard_sigmoid(op: Op, x: np.ndarray, y: np.ndarray, room: Arrays) -> Iterator[Step]:
+    yield partial(np.multiply, x, scalar(op.number("alpha")), y)
+    yield partial(np.add, y, scalar(op.number("beta")), y)
+    yield partial(np.maximum, y, ZERO, y)
+    yield partial(np.minimum, y, ONE, y)
+
+
+def _hard_swish(op: Op, x: np.ndarray, y: np.ndarray, room: Arrays) -> Iterator[Step]:
+    yield partial(np.multiply, x, scalar(1 / 6), room[0])
+    yield partial(np.add, room[0], HALF, room[0])
+    yield partial(np.maximum, room[0], ZERO, room[0])
+    yield partial(np.minimum, room[0], ONE, room[0])
+    yield partial(np.multiply, x, room[0], y)
+
+
+def _leaky_relu(op: Op, x: np.ndarray, y: np.ndarray, room: Arrays) -> Iterator[Step]:
+    yield partial(np.minimum, x, ZERO, room[0])
+    yield partial(np.multiply, room[0], scalar(op.number("alpha")), room[0])
+    yield partial(np.maximum, x, ZERO, y)
+    yield partial(np.add, y, room[0], y)
+
+
+def _elu(op: Op, x: np.ndarray, y: np.ndarray, room: Arrays) -> Iterator[Step]:
+    yield partial(np.minimum, x, ZERO, room[0])
+    yield partial(np.expm1, room[0], room[0])
+    yield partial(np.multiply, room[0], scalar(op.number("alpha")), room[0])
+    yield partial(np.maximum, x, ZERO, y)
+    yield partial(np.add, y, room[0], y)
+
+
+def _selu(op: Op, x: np.ndarray, y: np.ndarray, room: Arrays) -> Iterator[Step]:
+    yield from _elu(op, x, y, room)
+    yield partial(np.multiply, y, scalar(op.number("gamma")), y)
+
+
+def _softplus(op: Op, x: np.ndarray, y: np.ndarray, room: Arrays) -> Iterator[Step]:
+    yield partial(np.logaddexp, x, ZERO, y)
+
+
+def _softsign(op: Op, x: np.ndarray, y: np.ndarray, room: Arrays) -> Iterator[Step]:
+    yield partial(np.absolute, x, room[0])
+    yield partial(np.add, room[0], ONE, room[0])
+    yield partial(np.divide, x, room[0], y)
+
+
+def _mish(op: Op, x: np.ndarray, y: np.ndarray, room: Arrays) -> Iterator[Step]:
+    yield partial(np.logaddexp, x, ZERO, room[0])
+    yield partial(np.tanh, room[0], room[0])
+    yield partial(np.multiply, x, room[0], y)
+
+
+def _erf(op: Op, x: np.ndarray, y: np.ndarray, room: Arrays) -> Iterator[Step]:
+    yield from erf_steps(x, y, room[:3])
+
+
+def _gelu(op: Op, x: np.ndarray, y: np.ndarray, room: Arrays) -> Iterator[Step]:
+    """x/2 · (1 + erf(x/√2))."""
+    yield partial(np.multiply, x, scalar(0.5**0.5), room[0])
+    yield from erf_steps(room[0], room[0], room[1:])
+    yield from _times_half_of_one_plus(x, room[0], y)
+
+
+def _gelu_tanh(op: Op, x: np.ndarray, y: np.ndarray, room: Arrays) -> Iterator[Step]:
+    """x/2 · (1 + tanh(√(2/π) · (x + 0.044715·x³)))."""
+    yield partial(np.multiply, x, x, room[0])
+    yield partial(np.multiply, room[0], scalar(0.044715 * (2 / np.pi) ** 0.5), room[0])
+    yield partial(np.add, room[0], scalar((2 / np.pi) ** 0.5), room[0])
+    yield partial(np.multiply, room[0], x, room[0])
+    yield partial(np.tanh, room[0], room[0])
+    yield from _times_half_of_one_plus(x, room[0], y)
+
+
+def _times_half_of_one_plus(x: np.ndarray, gate: np.ndarray, y: np.ndarray) -> Iterator[Step]:
+    yield partial(np.multiply, gate, HALF, gate)
+    yield partial(np.add, gate, HALF, gate)
+    yield partial(np.multiply, x, gate, y)
+
+
+PASSES: Dict[str, Passes] = {
+    "Elu": _elu,
+    "Erf": _erf,
+    "Gelu": _gelu,
+    "GeluTanh": _gelu_tanh,
+    "HardSigmoid": _hard_sigmoid,
+    "HardSwish": _hard_swish,
+    "LeakyRelu": _leaky_relu,
+    "Mish": _mish,
+    "Selu": _selu,
+    "Sigmoid": _sigmoid,
+    "Softplus": _softplus,
+    "Softsign": _softsign,
+}

@@ -1,0 +1,90 @@
+"""Which kernel runs which operator."""
+
+from __future__ import annotations
+
+from typing import Callable, Dict
+
+from qsdnn_runtime.engine import EngineError
+
+from .activation import PASSES, Activation, Clip, Relu, Unary
+from .activation import UFUNCS as UNARY_UFUNCS
+from .convolution import convolution_of
+from .depthwise import Depthwise
+from .direct import Direct
+from .eltwise import UFUNCS as ELTWISE_UFUNCS
+from .eltwise import Eltwise, Power, PRelu
+from .gemm import Gemm, MatMul
+from .im2col import Im2col
+from .im2row import Im2row
+from .kernel import Kernel, Op
+from .kn2row import Kn2row
+from .layout import Concat, Expand, Gather, Pad, PadIndexed, Reshape, Slice, Split, Transpose
+from .lrn import LRN
+from .norm import BatchNormalization, Standardization
+from .pointwise import Pointwise
+from .pool import Pool
+from .reduce import UFUNCS as REDUCE_UFUNCS
+from .reduce import Reduce
+from .softmax import LogSoftmax, Softmax
+
+Make = Callable[[Op], Kernel]
+
+
+def _direct(op: Op) -> Kernel:
+    return Depthwise(op) if convolution_of(op).is_depthwise else Direct(op)
+
+
+def _im2col(op: Op) -> Kernel:
+    return Pointwise(op) if convolution_of(op).window.is_identity else Im2col(op)
+
+
+CONVOLUTIONS: Dict[str, Make] = {
+    "direct": _direct,
+    "im2col": _im2col,
+    "im2row": Im2row,
+    "kn2row": Kn2row,
+}
+
+KERNELS: Dict[str, Make] = {
+    **dict.fromkeys(UNARY_UFUNCS, Unary),
+    **dict.fromkeys(PASSES, Activation),
+    **dict.fromkeys(ELTWISE_UFUNCS, Eltwise),
+    **dict.fromkeys(REDUCE_UFUNCS, Reduce),
+    "AveragePool": Pool,
+    "BatchNormalization": BatchNormalization,
+    "Clip": Clip,
+    "Concat": Concat,
+    "Expand": Expand,
+    "Gather": Gather,
+    "Gemm": Gemm,
+    "LRN": LRN,
+    "LogSoftmax": LogSoftmax,
+    "MatMul": MatMul,
+    "MaxPool": Pool,
+    "PRelu": PRelu,
+    "Pad": Pad,
+    "PadIndexed": PadIndexed,
+    "Power": Power,
+    "Relu": Relu,
+    "Reshape": Reshape,
+    "Slice": Slice,
+    "Softmax": Softmax,
+    "Split": Split,
+    "Standardization": Standardization,
+    "Transpose": Transpose,
+}
+
+
+def kernel_of(op: Op) -> Kernel:
+    """The kernel of an operator, its constants prepared.
+
+    Raises:
+        EngineError: No kernel takes it.
+    """
+    if op.kind == "Conv":
+        make = CONVOLUTIONS.get(op.algorithm)
+    else:
+        make = KERNELS.get(op.kind) if op.algorithm == "numpy" else None
+    if make is None:
+        raise EngineError("unknown operator %s/%s" % (op.kind, op.algorithm))
+    return make(op)

@@ -1,0 +1,46 @@
+"""Matrix products on BLAS (ONNX Gemm 13, MatMul 13)."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Iterator
+
+import numpy as np
+
+from .kernel import Arrays, Kernel, Op, Step, scalar
+
+
+class Gemm(Kernel):
+    """y = alpha · A' · B' + beta · C. A transposed operand is a view: BLAS reads both orders."""
+
+    name = "sgemm"
+
+    def __init__(self, op: Op) -> None:
+        super().__init__(op)
+        self.bias = None
+        if len(op.inputs) > 2 and op.inputs[2].constant is not None:
+            self.bias = op.inputs[2].constant * scalar(op.number("beta"))
+
+    def steps(self, inputs: Arrays, outputs: Arrays, scratch: Arrays) -> Iterator[Step]:
+        """See `Kernel.steps`."""
+        a = inputs[0].T if self.op.integer("transA") else inputs[0]
+        b = inputs[1].T if self.op.integer("transB") else inputs[1]
+        alpha, y = self.op.number("alpha"), outputs[0]
+        yield partial(np.matmul, a, b, y)
+        if alpha != 1:
+            yield partial(np.multiply, y, scalar(alpha), y)
+        if len(inputs) > 2:
+            yield partial(np.add, y, inputs[2] if self.bias is None else self.bias, y)
+
+
+class MatMul(Kernel):
+    """numpy's matmul; a batch that shares its right operand is one product."""
+
+    name = "sgemm"
+
+    def steps(self, inputs: Arrays, outputs: Arrays, scratch: Arrays) -> Iterator[Step]:
+        """See `Kernel.steps`."""
+        (a, b), y = inputs, outputs[0]
+        if a.ndim > 2 and b.ndim == 2:
+            a, y = a.reshape(-1, a.shape[-1]), y.reshape(-1, y.shape[-1])
+        yield partial(np.matmul, a, b, y)

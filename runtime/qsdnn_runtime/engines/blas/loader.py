@@ -1,0 +1,42 @@
+"""What is installed, and how a program is loaded."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import numpy as np
+
+from qsdnn_runtime.engine import EngineError, EngineInfo, SegmentSpec
+
+from . import openblas
+from .executable import BlasExecutable
+from .program import read_program
+
+
+class BlasLoader:
+    """The board half of the engine ``blas``; see `qsdnn_runtime.engine.Loader`."""
+
+    name = "blas"
+
+    def probe(self) -> Optional[EngineInfo]:
+        """numpy's version and its BLAS's; capabilities name the core the BLAS is tuned for."""
+        core = openblas.core()
+        return EngineInfo(
+            name=self.name,
+            version="numpy-%s+%s" % (np.__version__, openblas.version()),
+            devices=("CPU",),
+            capabilities=("FP32", core) if core else ("FP32",),
+        )
+
+    def load(self, segment: SegmentSpec, threads: int, profile: bool = False) -> BlasExecutable:
+        """Loads a program; `threads` is set for the whole process, as OpenBLAS has it.
+
+        Raises:
+            EngineError: The artifact is not a program, or takes more memory than there is.
+        """
+        openblas.set_threads(threads)
+        try:
+            return BlasExecutable(read_program(segment.artifact), profile)
+        except (ValueError, TypeError, IndexError, OverflowError, MemoryError) as error:
+            message = "%s cannot be loaded: %r" % (segment.artifact, error)
+            raise EngineError(message) from error

@@ -1,0 +1,145 @@
+"""Where each tensor and each scratch buffer of a segment lies in memory.
+
+Three savings, in this order: a tensor that is another one under a new shape is the same memory; an
+elementwise operator writes over an operand that nothing reads afterwards, so that Conv + Add + Relu
+works on one buffer; what is left shares one arena by life (`qsdnn_runtime.arena`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+
+from qsdnn_runtime.arena import Life, aligned_block, place
+
+from .kernel import Kernel, Operand, Shape
+
+
+@dataclass
+class Home:
+    """A piece of memory that one or more tensors live in, one after another or as views.
+
+    Attributes:
+        name: Unique.
+        size_bytes: Of its tensors.
+        first: Position of the operator that first writes it.
+        last: Position of the last that reads it; past the end when the caller does.
+        external: The caller's buffer it is; empty when it is ours.
+    """
+
+    name: str
+    size_bytes: int
+    first: int
+    last: int
+    external: str = ""
+
+
+class Memory:
+    """Homes of all tensors of a segment, and the arena of those that are not the caller's.
+
+    Args:
+        kernels: In the order they run.
+        inputs: Operands the caller fills.
+        outputs: Operands the caller reads.
+    """
+
+    def __init__(
+        self, kernels: Sequence[Kernel], inputs: Sequence[Operand], outputs: Sequence[Operand]
+    ) -> None:
+        self._outputs = {operand.name for operand in outputs}
+        self._inputs = {operand.name for operand in inputs}
+        self._last = _last_reads(kernels, self._outputs)
+        self._homes: Dict[str, Home] = {
+            operand.name: Home(operand.name, _size_bytes(operand), -1, -1, operand.name)
+            for operand in inputs
+        }
+        for position, kernel in enumerate(kernels):
+            self._settle(position, kernel)
+        self._scratch = [
+            [_scratch_life(position, number, shape) for number, shape in enumerate(kernel.scratch)]
+            for position, kernel in enumerate(kernels)
+        ]
+        lives = [life for row in self._scratch for life in row] + self._lives()
+        self._offsets, size_bytes = place(lives)
+        self._arena = aligned_block(size_bytes)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the arena."""
+        return len(self._arena)
+
+    def array(self, operand: Operand, external: Dict[str, np.ndarray]) -> np.ndarray:
+        """The memory of an operand: a constant, the caller's, or the arena's.
+
+        Args:
+            operand: Any of the segment.
+            external: The caller's buffers by name.
+        """
+        if operand.constant is not None:
+            return operand.constant
+        home = self._homes[operand.name]
+        if home.external:
+            return external[home.external].reshape(operand.shape)
+        return self._view(home.name, operand.shape, operand.dtype)
+
+    def scratch(self, position: int, kernel: Kernel) -> List[np.ndarray]:
+        """The scratch buffers of the kernel at a position."""
+        pairs = zip(self._scratch[position], kernel.scratch)
+        return [self._view(life.name, shape, "float32") for life, shape in pairs]
+
+    def _view(self, name: str, shape: Shape, dtype: str) -> np.ndarray:
+        count = int(np.prod(shape))
+        start = self._offsets[name]
+        stop = start + count * np.dtype(dtype).itemsize
+        return self._arena[start:stop].view(dtype).reshape(shape)
+
+    def _settle(self, position: int, kernel: Kernel) -> None:
+        """Gives each output of a kernel its home."""
+        for number, operand in enumerate(kernel.op.outputs):
+            home = self._shared(position, kernel, operand) if number == 0 else None
+            if home is None:
+                home = Home(operand.name, _size_bytes(operand), position, position)
+            if operand.name in self._outputs:
+                home.external = operand.name
+            home.last = max(home.last, self._last.get(operand.name, position))
+            self._homes[operand.name] = home
+
+    def _shared(self, position: int, kernel: Kernel, output: Operand) -> Optional[Home]:
+        """The home of an input that a kernel's first output can move into, if there is one."""
+        inputs = kernel.op.inputs
+        homes = [self._homes.get(operand.name) for operand in inputs]
+        for index in (0,) if kernel.view else kernel.in_place:
+            home = homes[index]
+            if home is None or (home.external and output.name in self._outputs):
+                continue
+            if kernel.view:
+                return home
+            fits = inputs[index].shape == output.shape and inputs[index].dtype == output.dtype
+            if fits and not home.external and homes.count(home) == 1 and home.last == position:
+                return home
+        return None
+
+    def _lives(self) -> List[Life]:
+        homes = {home.name: home for home in self._homes.values() if not home.external}
+        return [Life(h.name, h.size_bytes, h.first, h.last) for h in homes.values()]
+
+
+def _last_reads(kernels: Sequence[Kernel], outputs: set[str]) -> Dict[str, int]:
+    reads = {
+        operand.name: position
+        for position, kernel in enumerate(kernels)
+        for operand in kernel.op.inputs
+    }
+    reads.update(dict.fromkeys(outputs, len(kernels)))
+    return reads
+
+
+def _size_bytes(operand: Operand) -> int:
+    return int(np.prod(operand.shape)) * np.dtype(operand.dtype).itemsize
+
+
+def _scratch_life(position: int, number: int, shape: Tuple[int, ...]) -> Life:
+    size_bytes = int(np.prod(shape)) * np.dtype(np.float32).itemsize
+    return Life("scratch %d of operator %d" % (number, position), size_bytes, position, position)

@@ -1,0 +1,85 @@
+"""The BLAS that numpy is linked to, when it is OpenBLAS: its version, its core, its threads.
+
+numpy has no interface for these; OpenBLAS exports them, under names that differ by how it was built:
+with a prefix in numpy's own wheels, with a suffix where integers have 64 bits.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+from typing import Any, List, Optional
+
+import numpy as np
+
+PREFIXES = ("scipy_openblas_", "openblas_")
+SUFFIXES = ("64_", "")
+
+
+def set_threads(threads: int) -> None:
+    """Sets how many threads each OpenBLAS of this process uses; does nothing where there is none.
+
+    It is a setting of the process: the last call counts for all.
+    """
+    for library in _libraries():
+        function = _function(library, "set_num_threads")
+        if function is not None:
+            function.argtypes, function.restype = [ctypes.c_int], None
+            function(threads)
+
+
+def threads() -> Optional[int]:
+    """Threads that OpenBLAS uses; None where there is none."""
+    for library in _libraries():
+        function = _function(library, "get_num_threads")
+        if function is not None:
+            function.argtypes, function.restype = [], ctypes.c_int
+            return int(function())
+    return None
+
+
+def version() -> str:
+    """The library and its version, e.g. ``"openblas-0.3.31"``; ``"blas"`` where it cannot tell."""
+    words = _text("get_config").split()
+    return "openblas-" + words[1] if words[:1] == ["OpenBLAS"] and len(words) > 1 else "blas"
+
+
+def core() -> str:
+    """The processor it chose its kernels for, e.g. ``"SkylakeX"``; empty where it cannot tell."""
+    return _text("get_corename")
+
+
+def _text(name: str) -> str:
+    for library in _libraries():
+        function = _function(library, name)
+        if function is not None:
+            function.argtypes, function.restype = [], ctypes.c_char_p
+            return str((function() or b"").decode("ascii", "replace"))
+    return ""
+
+
+def _libraries() -> List[ctypes.CDLL]:
+    """The BLAS libraries in this process."""
+    np.matmul(np.ones((1, 1), np.float32), np.ones((1, 1), np.float32))  # loads it, if not yet
+    try:
+        lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    paths = {line.split(maxsplit=5)[-1] for line in lines if "blas" in line.rpartition("/")[2]}
+    return [library for library in map(_open, sorted(paths)) if library is not None]
+
+
+def _open(path: str) -> Optional[ctypes.CDLL]:
+    try:
+        return ctypes.CDLL(path)
+    except OSError:  # a file that was replaced since, or data with such a name
+        return None
+
+
+def _function(library: ctypes.CDLL, name: str) -> Optional[Any]:
+    for prefix in PREFIXES:
+        for suffix in SUFFIXES:
+            function = getattr(library, prefix + name + suffix, None)
+            if function is not None:
+                return function
+    return None

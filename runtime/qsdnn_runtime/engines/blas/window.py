@@ -1,0 +1,142 @@
+"""The sliding window of convolutions and pools: its geometry, its border, its view of memory."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from functools import partial
+from typing import Generator, Iterator, Tuple
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from qsdnn_runtime.engine import EngineError
+from qsdnn_runtime.engines.blas.kernel import Op, Shape, Step, scalar
+
+BAND_ELEMENTS = 1 << 18
+"""Elements of a patch matrix made at a time: 1 MiB, so that the GEMM finds it in cache."""
+BAND_COLUMNS = 512
+"""Its fewest columns: below that the GEMM spends its time on packing the weights again."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window over the last dimensions of a tensor; all tuples have one item a dimension.
+
+    Attributes:
+        kernel: Its taps.
+        strides: Steps between windows.
+        dilations: Steps between taps.
+        begins: Padding before; what comes after follows from the other fields.
+        size: The input, without padding.
+        out: Windows.
+    """
+
+    kernel: Shape
+    strides: Shape
+    dilations: Shape
+    begins: Shape
+    size: Shape
+    out: Shape
+
+    @property
+    def padded(self) -> Shape:
+        """The input with as much padding as the windows reach."""
+        spans = zip(self.begins, self.size, self.out, self.strides, self.kernel, self.dilations)
+        return tuple(max(b + n, (o - 1) * s + (k - 1) * d + 1) for b, n, o, s, k, d in spans)
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether each window is one element and every element has one."""
+        return (
+            all(k == 1 for k in self.kernel)
+            and all(s == 1 for s in self.strides)
+            and self.size == self.out == self.padded
+        )
+
+    @property
+    def taps(self) -> Iterator[Shape]:
+        """Positions in the window, in row-major order."""
+        return itertools.product(*(range(k) for k in self.kernel))
+
+    def view(self, x: np.ndarray, axis: int) -> np.ndarray:
+        """All windows of a padded input, without a copy.
+
+        Args:
+            x: (…, *padded, …), padded dimensions from `axis` on.
+            axis: The first of them.
+
+        Returns:
+            (…, *out, *kernel, …), not writable.
+        """
+        rank = len(self.kernel)
+        inner = x.strides[axis : axis + rank]
+        steps = tuple(s * n for s, n in zip(inner, self.strides))
+        taps = tuple(s * n for s, n in zip(inner, self.dilations))
+        return as_strided(
+            x,
+            x.shape[:axis] + self.out + self.kernel + x.shape[axis + rank :],
+            x.strides[:axis] + steps + taps + x.strides[axis + rank :],
+            writeable=False,
+        )
+
+    def pad(
+        self, x: np.ndarray, room: np.ndarray, axis: int, fill: float = 0.0
+    ) -> Generator[Step, None, np.ndarray]:
+        """Steps that give the windows an input they do not reach out of.
+
+        Args:
+            x: (…, *size, …), the window's dimensions from `axis` on.
+            room: (…, *padded, …), overwritten; unused when nothing needs padding.
+            axis: The first of the window's dimensions.
+            fill: The value around the input.
+
+        Returns:
+            `room`, or `x` itself when nothing needs padding.
+        """
+        if self.padded == self.size:
+            return x
+        value = scalar(fill)
+        inside = [slice(None)] * x.ndim
+        for at, begin in enumerate(self.begins, axis):
+            end = begin + x.shape[at]
+            for strip in (slice(0, begin), slice(end, None)):
+                border = room[tuple(inside[:at]) + (strip,)]
+                if border.size:
+                    yield partial(np.copyto, border, value)
+            inside[at] = slice(begin, end)
+        yield partial(np.copyto, room[tuple(inside)], x)
+        return room
+
+    def bands(self, row_elements: int) -> Iterator[Tuple[int, int]]:
+        """Cuts the rows of the output into bands whose patch matrix stays in cache.
+
+        Args:
+            row_elements: Elements of that matrix for one row of the output.
+        """
+        rows, columns = self.out[0], int(np.prod(self.out[1:]))
+        height = max(BAND_ELEMENTS // row_elements, -(-BAND_COLUMNS // columns), 1)
+        for start in range(0, rows, height):
+            yield start, min(start + height, rows)
+
+
+def window_of(op: Op, kernel: Shape) -> Window:
+    """The window of a convolution or pool over (N, C, *size).
+
+    Raises:
+        EngineError: Its attributes make no window.
+    """
+    rank = len(kernel)
+    window = Window(
+        kernel=kernel,
+        strides=op.ints("strides"),
+        dilations=op.ints("dilations"),
+        begins=op.ints("begins"),
+        size=op.inputs[0].shape[2:],
+        out=op.outputs[0].shape[2:],
+    )
+    positive = (kernel, window.strides, window.dilations, window.size, window.out)
+    sound = all(len(field) == rank and min(field) > 0 for field in positive)
+    if rank == 0 or not sound or len(window.begins) != rank or min(window.begins) < 0:
+        raise EngineError("%s: malformed window" % op.kind)
+    return window

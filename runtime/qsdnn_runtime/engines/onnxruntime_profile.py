@@ -1,0 +1,163 @@
+"""What onnxruntime's profile says of each layer: its time, and the kernels that ran."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
+
+from qsdnn_runtime.engine import Applied
+
+_KERNEL = "_kernel_time"
+_BLOCKED = "_nchwc"
+_NODE = re.compile(r"\d+:\d+")
+# Inserted by the optimizer to change a tensor's layout or type; their names say nothing.
+_CONVERSIONS = ("ReorderInput", "ReorderOutput", "Transpose", "Cast")
+
+
+@dataclass
+class Kernel:
+    """One node of the optimized graph, over all runs.
+
+    Attributes:
+        name: The node's, after optimization.
+        kind: Its operator.
+        reads: Type and shape of its inputs, as the profile has them.
+        writes: Type and shape of its outputs.
+        runs: How often it ran.
+        time_us: Sum over the runs that count.
+        layer: Which layer it belongs to, once known.
+    """
+
+    name: str
+    kind: str
+    reads: List[Any] = field(default_factory=list)
+    writes: List[Any] = field(default_factory=list)
+    runs: int = 0
+    time_us: float = 0.0
+    layer: Optional[int] = None
+
+    @property
+    def blocked(self) -> bool:
+        """Whether it is a kernel of the NCHWc layout."""
+        return self.name.endswith(_BLOCKED)
+
+    @property
+    def label(self) -> str:
+        """Its operator, and the layout where it is not the usual one."""
+        return self.kind + "(nchwc)" if self.blocked else self.kind
+
+
+def read_kernels(events: Sequence[Mapping[str, Any]], skip: int = 0) -> List[Kernel]:
+    """The kernels of a profile, in order of execution.
+
+    Nodes inside the branches of an If or the body of a Loop are part of that node's time, and
+    are left out.
+
+    Args:
+        events: The profile's JSON. One run's kernels follow one another: execution is sequential.
+        skip: How many runs at the beginning are not counted.
+    """
+    kernels: Dict[Tuple[str, Any], Kernel] = {}
+    end_us = -1
+    timed = [e for e in events if e.get("cat") == "Node" and e["name"].endswith(_KERNEL)]
+    for event in sorted(timed, key=lambda event: (event["ts"], -event["dur"])):
+        if event["ts"] < end_us:
+            continue
+        end_us = event["ts"] + event["dur"]
+        name = event["name"][: -len(_KERNEL)]
+        key = (name, event["args"].get("node_index"))
+        kernel = kernels.setdefault(key, _kernel(name, event["args"]))
+        kernel.runs += 1
+        if kernel.runs > skip:
+            kernel.time_us += event["dur"] + 0.5  # it is cut to whole microseconds
+    return list(kernels.values())
+
+
+def assign(kernels: Sequence[Kernel], nodes: Mapping[str, int], tensors: Mapping[str, int]) -> None:
+    """Finds the layer of each kernel.
+
+    By name where it keeps one: a node's own (``3:0``), with what an optimizer hung on it
+    (``3:1/QuickGeluFusion/``), or that of the tensor it makes (``conv1_out_nchwc``). A conversion
+    that was inserted belongs to the layer that made the tensor: the nearest earlier kernel with an
+    output of the type and shape it reads. What is left is of the first layer that is not seen
+    otherwise, between its neighbours in time, or else of the layer before it.
+    """
+    for kernel in kernels:
+        kernel.layer = _by_name(kernel.name, nodes, tensors)
+    for position, kernel in enumerate(kernels):
+        if kernel.layer is None and kernel.kind in _CONVERSIONS:
+            kernel.layer = _by_source(kernels, position)
+    layers = {*nodes.values(), *tensors.values()}
+    for position, kernel in enumerate(kernels):
+        if kernel.layer is None:
+            kernel.layer = _by_time(kernels, position, layers)
+
+
+def layer_times(kernels: Sequence[Kernel]) -> Dict[int, float]:
+    """Milliseconds of each layer that has kernels."""
+    times: Dict[int, float] = {}
+    for kernel in kernels:
+        if kernel.layer is not None:
+            times[kernel.layer] = times.get(kernel.layer, 0.0) + kernel.time_us / 1e3
+    return times
+
+
+def applied(kernels: Sequence[Kernel], asked: Mapping[int, str]) -> Dict[int, Applied]:
+    """The primitive and the main kernel of each layer.
+
+    Convolutions say whether they ran blocked. Other layers run alike in both families, so that
+    theirs is what was asked. A layer without kernels was fused into another.
+
+    Args:
+        kernels: With their layers.
+        asked: Primitive by layer index.
+    """
+    found: Dict[int, Applied] = {}
+    for layer, primitive in asked.items():
+        own = [kernel for kernel in kernels if kernel.layer == layer]
+        own.sort(key=lambda kernel: (kernel.kind in _CONVERSIONS, -kernel.time_us))
+        for kernel in own:
+            if kernel.kind in ("Conv", "FusedConv"):
+                algorithm = "nchwc" if kernel.blocked else "gemm"
+                primitive = "onnxruntime/%s/fp32" % algorithm
+        found[layer] = Applied(primitive=primitive, kernel=own[0].label if own else "fused")
+    return found
+
+
+def _kernel(name: str, about: Mapping[str, Any]) -> Kernel:
+    return Kernel(
+        name=name,
+        kind=about.get("op_name", ""),
+        reads=about.get("input_type_shape", []),
+        writes=about.get("output_type_shape", []),
+    )
+
+
+def _by_name(name: str, nodes: Mapping[str, int], tensors: Mapping[str, int]) -> Optional[int]:
+    if name.endswith(_BLOCKED) and name[: -len(_BLOCKED)] in tensors:
+        return tensors[name[: -len(_BLOCKED)]]
+    if name in nodes:
+        return nodes[name]
+    found = [nodes[node] for node in _NODE.findall(name) if node in nodes]
+    return found[0] if found else None
+
+
+def _by_source(kernels: Sequence[Kernel], position: int) -> Optional[int]:
+    read = kernels[position].reads[:1]
+    for kernel in reversed(kernels[:position]):
+        if read and read[0] in kernel.writes and kernel.layer is not None:
+            return kernel.layer
+    return None
+
+
+def _by_time(kernels: Sequence[Kernel], position: int, layers: Set[int]) -> Optional[int]:
+    before = next((k.layer for k in reversed(kernels[:position]) if k.layer is not None), None)
+    after = next((k.layer for k in kernels[position + 1 :] if k.layer is not None), None)
+    if kernels[position].kind not in _CONVERSIONS:
+        unseen = layers - {kernel.layer for kernel in kernels if kernel.layer is not None}
+        first, last = -1 if before is None else before, max(layers) + 1 if after is None else after
+        between = [layer for layer in unseen if first < layer < last]
+        if between:
+            return min(between)
+    return after if before is None else before

@@ -1,0 +1,118 @@
+"""The jobs of a child that run packages: measure a group, profile it, run one."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+
+from .beacon import Beacon
+from .frames import Frame
+from .rounds import Options, interleave
+from .sensors import judge, read_sensors, steal_share
+from .subject import Subject, engine_versions
+from .values import pack_values, unpack_values
+
+PROGRESS_EVERY_S = 0.5
+
+Emit = Callable[..., None]
+
+
+def measure(frame: Frame, beacon: Beacon, emit: Emit) -> None:
+    """Measures packages interleaved with one another: a ``record`` event for each."""
+    options = Options(**frame.header["options"])
+    feeds, want = _values(frame)
+    tolerance = frame.header["tolerance"]
+    loaded = []
+    for number, package in enumerate(frame.header["packages"], 1):
+        emit(_progress("loading %d of %d" % (number, len(frame.header["packages"]))))
+        subject = Subject(package, options.threads, beacon)
+        subject.load(feeds)
+        subject.run_first()
+        subject.check(want, tolerance)
+        if not subject.alive:
+            # Said at once: should another package end this process, this need not be done again.
+            emit(_record(subject, subject.record()))
+            subject.close()
+        else:
+            loaded.append(subject)
+    before, after = _interleave(loaded, options, emit)
+    for subject in loaded:
+        subject.check(want, tolerance)  # what the timed runs left, not only the first one
+        trust = judge(subject.runs_ms, options.precision, before, after)
+        context = _context(subject, options, before, after)
+        emit(_record(subject, {**subject.record(), "trust": trust, "context": context}))
+
+
+def profile(frame: Frame, beacon: Beacon, emit: Emit) -> None:
+    """Times the layers of packages one after another: a ``profile`` event for each."""
+    options = Options(**frame.header["options"])
+    feeds, _ = _values(frame)
+    for number, package in enumerate(frame.header["packages"], 1):
+        emit(_progress("profiling %d of %d" % (number, len(frame.header["packages"]))))
+        subject = Subject(package, options.threads, beacon)
+        subject.load(feeds, profile=True)
+        found = subject.layers()
+        fields = {"error": subject.failure["error"]} if found is None else found
+        emit({"event": "profile", "index": subject.index, **fields})
+        subject.close()
+
+
+def run(frame: Frame, beacon: Beacon, emit: Emit) -> None:
+    """Runs one package once: an ``outputs`` event, or ``failed``."""
+    feeds, _ = _values(frame)
+    subject = Subject(frame.header["packages"][0], frame.header["threads"], beacon)
+    subject.load(feeds)
+    outputs = subject.run_first()
+    if outputs is None:
+        emit({"event": "failed", "error": subject.failure["error"]})
+        return
+    descriptions, pieces = pack_values(outputs)
+    emit({"event": "outputs", "values": descriptions}, pieces)
+
+
+def _interleave(
+    subjects: Sequence[Subject], options: Options, emit: Emit
+) -> Tuple[Dict[str, Any], Dict[str, Any]]:
+    """Makes the timed runs; what the sensors said before and after."""
+    last = [-PROGRESS_EVERY_S]
+
+    def on_round(number: int) -> None:
+        if time.monotonic() - last[0] >= PROGRESS_EVERY_S:
+            last[0] = time.monotonic()
+            emit(_progress("round %d of %d packages" % (number, len(subjects))))
+
+    cores = sorted(os.sched_getaffinity(0))
+    before = read_sensors(cores)
+    interleave(subjects, options, time.monotonic, on_round)
+    return before, read_sensors(cores)
+
+
+def _context(
+    subject: Subject, options: Options, before: Mapping[str, Any], after: Mapping[str, Any]
+) -> Dict[str, Any]:
+    context = {
+        "engines": engine_versions(subject.engines),
+        "threads": options.threads,
+        "cores": sorted(os.sched_getaffinity(0)),
+        "before": dict(before),
+        "after": dict(after),
+    }
+    stolen = steal_share(before, after)
+    return context if stolen is None else {**context, "steal_share": stolen}
+
+
+def _values(frame: Frame) -> Tuple[Dict[str, Any], Optional[Dict[str, Any]]]:
+    """Inputs, and the reference's outputs where there is one."""
+    values = unpack_values(frame.header["values"], frame.payload)
+    names: Optional[List[str]] = frame.header.get("outputs")
+    feeds = dict(zip(frame.header["feeds"], values["feeds"]))
+    return feeds, None if names is None else dict(zip(names, values["outputs"]))
+
+
+def _record(subject: Subject, fields: Mapping[str, Any]) -> Dict[str, Any]:
+    return {"event": "record", "index": subject.index, "record": dict(fields)}
+
+
+def _progress(text: str) -> Dict[str, Any]:
+    return {"event": "progress", "text": text}

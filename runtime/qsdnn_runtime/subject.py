@@ -1,0 +1,159 @@
+"""One package under measurement, in the child."""
+
+from __future__ import annotations
+
+import math
+import time
+import traceback
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Set, TypeVar
+
+from .beacon import Beacon
+from .difference import max_error
+from .engine import EngineError, find_loader
+from .interval import median_interval
+from .session import Session
+
+TRACEBACK_LINES = 8
+PROFILE_RUNS = 3
+
+T = TypeVar("T")
+
+
+class Subject:
+    """A package that is loaded, checked and run, and what came of it.
+
+    Whatever an engine raises ends this subject alone: `alive` is cleared and `failure` says why.
+
+    Args:
+        package: ``index``, ``manifest`` and ``folder`` of a job's package.
+        threads: Threads its engines may use.
+        beacon: Told of each step before it starts.
+    """
+
+    def __init__(self, package: Mapping[str, Any], threads: int, beacon: Beacon) -> None:
+        self.index: int = package["index"]
+        self.alive = True
+        self.failure: Dict[str, Any] = {}
+        self.runs_ms: List[float] = []
+        self._segments_ms: List[List[float]] = []
+        self._load_ms = 0.0
+        self._error: Optional[float] = None
+        self._manifest: Mapping[str, Any] = package["manifest"]
+        self._folder = Path(package["folder"])
+        self._threads = threads
+        self._beacon = beacon
+        self._session: Optional[Session] = None
+
+    def load(self, feeds: Mapping[str, Any], profile: bool = False) -> None:
+        """Loads it and binds it to these inputs."""
+        start = time.perf_counter()
+        self._guard("load", lambda: self._load(feeds, profile))
+        self._load_ms = (time.perf_counter() - start) * 1e3
+
+    def run_first(self) -> Optional[Dict[str, Any]]:
+        """Outputs of one run by name, overwritten by the next; None when it failed."""
+        if self.alive:
+            self._guard("check", self.session.run_bound)
+        return self._binding.outputs if self.alive else None
+
+    def check(self, want: Optional[Mapping[str, Any]], tolerance: float) -> None:
+        """Compares the outputs of the run made last with the reference, where there is one."""
+        if want is None or not self.alive:
+            return
+        error = max_error(self._binding.outputs, want)
+        self._error = max(error, self._error or 0.0)
+        if error > tolerance:
+            text = "outputs differ from the reference by %.3g of their magnitude, %.3g is allowed"
+            self._fail("wrong_output", text % (error, tolerance))
+
+    def run_once(self) -> float:
+        """One run's milliseconds; infinite when it failed."""
+        timed = self._guard("run", self.session.run_timed)
+        if timed is None:
+            return math.inf
+        total_ns, segments_ns = timed
+        self._latest_ms = [value / 1e6 for value in segments_ns]
+        return total_ns / 1e6
+
+    def count(self, run_ms: float) -> None:
+        """Counts the run that was made last."""
+        self.runs_ms.append(run_ms)
+        self._segments_ms.append(self._latest_ms)
+
+    def layers(self) -> Optional[Dict[str, Any]]:
+        """Times of layers, mean of `PROFILE_RUNS` runs, and what was executed; None on failure."""
+        return self._guard("profile", self._profile) if self.alive else None
+
+    def record(self) -> Dict[str, Any]:
+        """What came of it: the fields of a record but for trust and context."""
+        if not self.alive:
+            return {**self.failure, "max_error": self._error}
+        return {
+            "state": "ok",
+            "runs_ms": self.runs_ms,
+            "segments_ms": self._segments_ms,
+            "ci95_ms": median_interval(self.runs_ms),
+            "load_ms": self._load_ms,
+            "max_error": self._error,
+        }
+
+    @property
+    def session(self) -> Session:
+        """What was loaded."""
+        assert self._session is not None, "not loaded"
+        return self._session
+
+    @property
+    def engines(self) -> Set[str]:
+        """The engines it uses."""
+        return {segment["engine"] for segment in self._manifest["segments"]}
+
+    def close(self) -> None:
+        """Frees its engines."""
+        if self._session is not None:
+            self._beacon.mark("close", self.index)
+            self._session.close()
+            self._session = None
+
+    def _load(self, feeds: Mapping[str, Any], profile: bool) -> None:
+        self._session = Session(
+            self._manifest, threads=self._threads, profile=profile, artifacts=self._folder
+        )
+        self._binding = self._session.bind(feeds)
+
+    def _profile(self) -> Dict[str, Any]:
+        """What one run before these took is taken off: the first is never typical."""
+        self.session.run_bound()
+        before = self.session.layer_times()
+        for _ in range(PROFILE_RUNS):
+            self.session.run_bound()
+        after = self.session.layer_times()
+        mean = {i: (total - before.get(i, 0.0)) / PROFILE_RUNS for i, total in after.items()}
+        applied = self.session.applied()
+        return {
+            "layers_ms": {str(i): value for i, value in mean.items()},
+            "applied": {str(i): [item.primitive, item.kernel] for i, item in applied.items()},
+        }
+
+    def _guard(self, step: str, act: Callable[[], T]) -> Optional[T]:
+        """What `act` returns; None when it raised, which ends this subject."""
+        self._beacon.mark(step, self.index)
+        try:
+            return act()
+        except EngineError as error:
+            self._fail("unsupported" if step == "load" else "crashed", str(error))
+        except Exception:
+            lines = traceback.format_exc().strip().splitlines()[-TRACEBACK_LINES:]
+            self._fail("crashed", "in step '%s'\n%s" % (step, "\n".join(lines)))
+        return None
+
+    def _fail(self, state: str, error: str) -> None:
+        self.alive = False
+        self.failure = {"state": state, "error": error}
+
+
+def engine_versions(names: Iterable[str]) -> Dict[str, str]:
+    """Versions of engines that are loaded already."""
+    infos = {name: find_loader(name).probe() for name in names}
+    return {name: info.version for name, info in infos.items() if info is not None}

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import onnx
+import pytest
+from click.testing import CliRunner, Result
+
+from qsdnn import examples
+from qsdnn.cli.example import command
+from qsdnn.errors import InputError
+
+
+def invoke(*args: str | Path) -> Result:
+    return CliRunner().invoke(command, [str(arg) for arg in args])
+
+
+def refusal(*args: str | Path) -> str:
+    """What the error says of a command that must fail on its input."""
+    result = invoke(*args)
+    assert isinstance(result.exception, InputError), result.output
+    return str(result.exception)
+
+
+def test_writes_name_onnx_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = invoke("DS-KWS9")
+    assert result.exit_code == 0
+    assert "wrote ds_kws9.onnx" in result.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["ds_kws9.onnx"]
+    onnx.checker.check_model(tmp_path / "ds_kws9.onnx", full_check=True)
+
+
+def test_json_says_what_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "a.onnx"
+    document = json.loads(invoke("tiny-multi", "-o", path, "--seed", "5", "--json").stdout)
+    assert document["schema"] == "qsdnn.example/1"
+    assert document["name"] == "tiny-multi"
+    assert document["seed"] == 5
+    assert document["inputs"] == {"image": [1, 3, 32, 32], "vector": [1, 16]}
+    assert document["file"] == str(path)
+    assert document["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert path.read_bytes() == examples.build("tiny-multi", 5).SerializeToString()
+
+
+@pytest.mark.parametrize("args", [(), ("--list",)])
+def test_lists_every_network(args: tuple[str, ...]) -> None:
+    text = invoke(*args).stdout
+    assert all(name in text for name in examples.names())
+    document = json.loads(invoke(*args, "--json").stdout)
+    assert [record["name"] for record in document["examples"]] == list(examples.names())
+
+
+def test_replaces_a_file_only_when_forced(tmp_path: Path) -> None:
+    path = tmp_path / "mine.onnx"
+    path.write_text("mine")
+    assert "--force" in refusal("tiny-cnn", "-o", path)
+    assert path.read_text() == "mine"
+    assert invoke("tiny-cnn", "-o", path, "--force").exit_code == 0
+    onnx.checker.check_model(path)
+
+
+def test_a_forced_link_stays_a_link(tmp_path: Path) -> None:
+    target, link = tmp_path / "target.onnx", tmp_path / "link.onnx"
+    target.write_text("old")
+    link.symlink_to(target)
+    assert invoke("tiny-cnn", "-o", link, "--force").exit_code == 0
+    assert link.is_symlink()
+    onnx.checker.check_model(target)
+
+
+def test_bad_input_is_an_error_with_a_way_on(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    assert "did you mean 'resnet18'" in refusal("resnet-19")
+    assert "cannot write" in refusal("tiny-cnn", "-o", tmp_path / "none" / "a.onnx")
+    assert "cannot write" in refusal("tiny-cnn", "-o", file / "a.onnx")
+    assert "not a regular file" in refusal("tiny-cnn", "-o", tmp_path, "--force")
+    assert "not a regular file" in refusal("tiny-cnn", "-o", "/dev/null", "--force")
+    assert invoke("tiny-cnn", "--seed", "-1").exit_code == 2
+
+
+def test_help_has_examples() -> None:
+    assert "qsdnn example resnet50" in invoke("--help").stdout

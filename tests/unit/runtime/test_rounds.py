@@ -1,0 +1,116 @@
+"""Interleaving, on a clock that only the runs move."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, fields
+from statistics import median
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from qsdnn_runtime.rounds import SLOW_RATIO, Options, interleave
+
+from qsdnn.board import MeasureOptions
+
+
+class Bench:
+    """Subjects that take the time they are told, on one clock."""
+
+    def __init__(self, *runs_ms):
+        self.now_s = 0.0
+        self.order = []
+        self.subjects = [FakeSubject(self, i, runs) for i, runs in enumerate(runs_ms)]
+
+    def measure(self, **options):
+        interleave(self.subjects, Options(**options), lambda: self.now_s)
+        return [len(subject.runs_ms) for subject in self.subjects]
+
+
+class FakeSubject:
+    """Repeats a list of times; None in it is a failure."""
+
+    def __init__(self, bench, index, times_ms):
+        self.alive = True
+        self.runs_ms = []
+        self.made = 0
+        self._bench, self._index, self._times_ms = bench, index, times_ms
+
+    def run_once(self):
+        elapsed = self._times_ms[self.made % len(self._times_ms)]
+        self.made += 1
+        self._bench.order.append(self._index)
+        if elapsed is None:
+            self.alive = False
+            return math.inf
+        self._bench.now_s += elapsed / 1e3
+        return elapsed
+
+    def count(self, run_ms):
+        self.runs_ms.append(run_ms)
+
+
+def test_options_are_those_of_the_host():
+    assert asdict(Options()) == {
+        field.name: getattr(MeasureOptions(), field.name) for field in fields(MeasureOptions)
+    }
+
+
+def test_steady_subjects_stop_at_the_first_interval_and_take_turns():
+    bench = Bench([10.0], [11.0], [12.0])
+    assert bench.measure() == [6, 6, 6]
+    rounds = [bench.order[i : i + 3] for i in range(0, len(bench.order), 3)]
+    assert all(sorted(turns) == [0, 1, 2] for turns in rounds)
+    assert len({tuple(turns) for turns in rounds}) > 1
+
+
+def test_the_same_runs_are_made_again():
+    first, second = Bench([3.0, 3.5], [4.0]), Bench([3.0, 3.5], [4.0])
+    first.measure()
+    second.measure()
+    assert first.order == second.order
+
+
+def test_a_slow_baseline_runs_a_few_times_and_past_the_budget_once():
+    bench = Bench([10.0, 12.0], [10.0 * SLOW_RATIO * 2])
+    assert bench.measure(max_runs=50)[1] == 3
+    bench = Bench([10.0], [20_000.0])
+    assert bench.measure(budget_s=10.0) == [5, 1]
+    assert bench.subjects[1].made == 2
+
+
+def test_a_noisy_subject_runs_to_the_budget_and_a_steady_one_rests():
+    bench = Bench([10.0, 20.0], [15.0])
+    noisy, steady = bench.measure(budget_s=2.0, max_runs=10_000)
+    assert 2.0 <= bench.now_s < 2.1
+    assert steady == 12 and noisy > 50
+
+
+def test_tiny_networks_run_in_bursts_whose_first_run_is_not_counted():
+    bench = Bench([0.1], [0.15])
+    assert bench.measure(warmup=1, max_runs=200) == [20, 20]
+    assert bench.order[2:23] == [bench.order[2]] * 21
+
+
+def test_a_subject_that_fails_leaves_the_others_whole():
+    bench = Bench([10.0], [10.0, 10.0, 10.0, None], [None])
+    runs = bench.measure()
+    assert runs[0] == 6 and not bench.subjects[1].alive and runs[2] == 0
+    assert Bench([None]).measure() == [0]
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.lists(st.floats(0.01, 300.0), min_size=1, max_size=7), min_size=1, max_size=5),
+    st.integers(0, 3),
+    st.integers(1, 9),
+    st.integers(1, 60),
+    st.floats(0.0, 2.0),
+)
+def test_promises_hold_for_any_times(times, warmup, min_runs, max_runs, budget_s):
+    bench = Bench(*times)
+    options = {"warmup": warmup, "min_runs": min_runs, "max_runs": max_runs, "budget_s": budget_s}
+    counts = bench.measure(**options)
+    fastest = min(median(subject.runs_ms) for subject in bench.subjects)
+    for subject, count in zip(bench.subjects, counts, strict=True):
+        slow = median(subject.runs_ms) > SLOW_RATIO * fastest
+        assert (1 if slow else min(min_runs, max_runs)) <= count <= max_runs

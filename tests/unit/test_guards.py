@@ -1,0 +1,67 @@
+"""Guards of the architecture: what the linters alone cannot hold."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PLUG_INS = {"qsdnn_boards", "qsdnn_envs", "qsdnn_primitives"}
+ON_THE_BOARD = {"numpy", "onnxruntime", "openvino", "qsdnn_runtime", "__future__"}
+
+
+def _imports(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.split(".")[0]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "qsdnn").rglob("*.py")), ids=lambda p: p.name)
+def test_the_core_imports_no_plug_in_and_no_engine(path):
+    found = set(_imports(path))
+    assert not found & (PLUG_INS | {"onnxruntime", "openvino"})
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "runtime").rglob("*.py")), ids=lambda p: p.name)
+def test_the_runtime_is_python_3_8_with_numpy_and_engines_only(path):
+    ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 8))
+    assert set(_imports(path)) <= ON_THE_BOARD | sys.stdlib_module_names
+
+
+def test_importing_the_core_loads_no_engine():
+    loaded = "import sys, qsdnn, qsdnn.cli; print(*sys.modules)"
+    names = subprocess.check_output([sys.executable, "-c", loaded], text=True).split()
+    heavy = {"numpy", "onnx", "onnxruntime", "openvino", "rich", "tensorboard", "pandas", "scipy"}
+    assert not heavy & set(names)
+
+
+def test_the_wheel_holds_our_packages_only(tmp_path):
+    from hatchling.builders.wheel import WheelBuilder
+
+    (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    tops = {name.split("/")[0] for name in names}
+    assert all(top.startswith("qsdnn") for top in tops)
+    assert {"qsdnn/plan.schema.json", "qsdnn/py.typed", "qsdnn_runtime/session.py"} <= set(names)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(ROOT.glob("*.toml")) + sorted(ROOT.glob("boards/**/*.toml"))
+)
+def test_every_toml_parses(path):
+    tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def test_the_public_api():
+    import qsdnn_runtime
+
+    assert set(qsdnn_runtime.__all__) >= {"Session"}
+    surface = {"run", "get_inputs", "get_outputs", "bind", "run_bound", "close"}
+    assert surface <= set(dir(qsdnn_runtime.Session))
