@@ -9,9 +9,10 @@ from typing import Any
 
 from qsdnn.board import BoardInfo, MeasureOptions, Package, Record, Reference
 from qsdnn.errors import BoardError
+from qsdnn_runtime.frames import Frame, FrameError, read_frame, write_frame
+
 from . import wire
 from .transport import Transport
-from qsdnn_runtime.frames import Frame, FrameError, read_frame, write_frame
 
 PROTOCOL = 1
 CHUNK_BYTES = 4 << 20

@@ -11,6 +11,7 @@ from tempfile import NamedTemporaryFile
 from platformdirs import user_cache_path
 
 from qsdnn.errors import BoardError
+
 from .agent_board import AgentBoard
 from .archive import runtime_archive
 from .transport import PipeTransport, Transport

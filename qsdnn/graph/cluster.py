@@ -89,9 +89,7 @@ def _merge(groups: list[Group]) -> Group:
 def _pin(flow: Dataflow, group: Group) -> None:
     """Says why a group with values other engines cannot take is pinned."""
     values = dict.fromkeys(
-        value
-        for index in group.nodes
-        for value in (*flow.inputs[index], *flow.used_outputs(index))
+        value for index in group.nodes for value in (*flow.inputs[index], *flow.used_outputs(index))
     )
     loose = [str(value.name) for value in values if not flow.static[value]]
     empty = [str(v.name) for v in values if flow.static[v] and 0 in (v.shape or ())]

@@ -9,10 +9,21 @@ import onnx_ir as ir
 
 from qsdnn.graph.layer import Tensor
 
+# What numpy has without a further package: no bfloat16, no float8, nothing of less than a byte.
 _DTYPES = {
-    getattr(ir.DataType, dtype.upper()): dtype
-    for dtype in "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16".split()
-} | {ir.DataType.FLOAT: "float32", ir.DataType.DOUBLE: "float64"}
+    ir.DataType.BOOL: "bool",
+    ir.DataType.INT8: "int8",
+    ir.DataType.INT16: "int16",
+    ir.DataType.INT32: "int32",
+    ir.DataType.INT64: "int64",
+    ir.DataType.UINT8: "uint8",
+    ir.DataType.UINT16: "uint16",
+    ir.DataType.UINT32: "uint32",
+    ir.DataType.UINT64: "uint64",
+    ir.DataType.FLOAT16: "float16",
+    ir.DataType.FLOAT: "float32",
+    ir.DataType.DOUBLE: "float64",
+}
 
 
 def subgraphs(node: ir.Node) -> Iterator[ir.Graph]:

@@ -15,7 +15,7 @@ import onnx_ir as ir
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from qsdnn.errors import ModelError
-from qsdnn.graph.dataflow import is_weight, reads, subgraphs
+from qsdnn.graph.dataflow import is_weight, reads
 from qsdnn.graph.layer import Graph
 from qsdnn.graph.read import read, tensors_of
 from qsdnn.graph.shapes import fix_shapes

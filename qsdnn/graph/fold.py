@@ -161,8 +161,9 @@ def _replace_weights(
         while name in graph.initializers:
             name += "_"
         tensor = ir.Tensor(array.astype(np.float32), name=name)
-        value = ir.Value(name=name, shape=tensor.shape, type=ir.TensorType(tensor.dtype),
-                         const_value=tensor)
+        value = ir.Value(
+            name=name, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor
+        )
         graph.register_initializer(value)
         host.replace_input_with(position, value)
 

@@ -76,7 +76,7 @@ def _is_large(tensor: onnx.TensorProto) -> bool:
 
 def _as_ir(tensor: onnx.TensorProto, data: Mapping[str, Path]) -> ir.TensorProtocol:
     if not uses_external_data(tensor):
-        return ir.from_proto(tensor)
+        return ir.serde.deserialize_tensor(tensor)
     dtype = ir.DataType(tensor.data_type)
     array = external_bytes(tensor, data).view(dtype.numpy()).reshape(tensor.dims)
     return ir.Tensor(array, dtype=dtype, name=tensor.name)

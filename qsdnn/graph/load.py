@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -25,9 +24,6 @@ from qsdnn.graph.read import Source, read
 from qsdnn.graph.shapes import drop_default_inputs, fix_shapes
 from qsdnn.graph.simplify import simplify
 from qsdnn.graph.weights import externalize
-
-# It reports failed inference at this logger, and Python prints what nobody handles.
-logging.getLogger("onnx_ir").addHandler(logging.NullHandler())
 
 
 def load_graph(
@@ -77,20 +73,15 @@ def _session_folder() -> Path:
 
 
 def _simplified(source: Source) -> ir.Model:
-    """The model with constants folded and shapes inferred, each output made by a node.
-
-    Folding needs ranks; it and what follows keep the shapes right.
-    """
+    """The model with constants folded and shapes inferred, each output made by a node."""
     drop_default_inputs(source.proto.graph)
     weights = detach(source.proto.graph, source.data)
     model = ir.from_proto(simplify(source.proto))
     attach(model.graph, weights)
     for prepare in (
-        passes.InlinePass(),
         passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
         passes.TopologicalSortPass(),
         passes.NameFixPass(),
-        passes.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True),
     ):
         prepare(model)
     fold_affine(model.graph)
@@ -131,7 +122,10 @@ def _layer(flow: Dataflow, index: int, group: Group, names: set[str]) -> Layer:
     members = set(group.nodes)
     nodes = tuple(flow.nodes[i] for i in group.nodes)
     inputs = dict.fromkeys(
-        value for i in group.nodes for value in flow.inputs[i] if flow.producer.get(value) not in members
+        value
+        for i in group.nodes
+        for value in flow.inputs[i]
+        if flow.producer.get(value) not in members
     )
     outputs = [
         value

@@ -7,6 +7,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 _KINDS = {
     "conv": "Conv",
     "conv_transpose": "ConvTranspose",
@@ -49,18 +54,19 @@ KIND = {op: kind for kind, ops in _KINDS.items() for op in ops.split()}
 ANCHORS = frozenset({"conv", "depthwise_conv", "conv_transpose", "gemm", "matmul"})
 
 # Computed element by element from one tensor and constants: what an engine runs on the way out.
-ACTIVATIONS = frozenset(
+ACTIVATIONS = _words(
     "Relu LeakyRelu PRelu Clip Sigmoid Tanh Elu Selu Celu HardSwish HardSigmoid Gelu Softplus "
-    "Softsign Mish Swish ThresholdedRelu".split()
+    "Softsign Mish Swish ThresholdedRelu"
 )
-ELEMENTWISE = ACTIVATIONS | frozenset(
-    "Add Sub Mul Div Pow Min Max Neg Abs Exp Log Sqrt Reciprocal Erf".split()
+# What activations are made of where an exporter writes them out.
+ELEMENTWISE = ACTIVATIONS | _words(
+    "Add Sub Mul Div Pow Min Max Neg Abs Exp Log Sqrt Reciprocal Erf"
 )
-VIEWS = frozenset(_KINDS["reshape"].split())
-RESIDUALS = frozenset({"Add", "Sum", "Mul"})
-SCALES = frozenset({"Add", "Sub", "Mul", "Div", "BatchNormalization"})
-RANDOM = frozenset(
-    "RandomNormal RandomNormalLike RandomUniform RandomUniformLike Multinomial Bernoulli".split()
+VIEWS = _words(_KINDS["reshape"])
+RESIDUALS = _words("Add Sum Mul")
+SCALES = _words("Add Sub Mul Div BatchNormalization")
+RANDOM = _words(
+    "RandomNormal RandomNormalLike RandomUniform RandomUniformLike Multinomial Bernoulli"
 )
 
 
@@ -70,6 +76,13 @@ def kind_of(node: ir.Node) -> str:
         return "other"
     kind = KIND.get(node.op_type, "other")
     return "depthwise_conv" if kind == "conv" and _is_depthwise(node) else kind
+
+
+def _is_set(value: ir.Value | None) -> bool:
+    """Whether a flag is on, or may be: only a constant is known to be off."""
+    if value is None:
+        return False
+    return value.const_value is None or bool(value.const_value.numpy())
 
 
 def _is_depthwise(node: ir.Node) -> bool:
@@ -88,7 +101,7 @@ def pin_of(node: ir.Node) -> str:
         return f"{node.op_type} is random"
     if node.op_type not in KIND:
         return f"{node.op_type} is an uncommon operator"
-    if node.op_type == "Dropout" and len(node.inputs) > 2 and node.inputs[2] is not None:
+    if node.op_type == "Dropout" and len(node.inputs) > 2 and _is_set(node.inputs[2]):
         return "Dropout may be in training mode"
     if node.op_type == "BatchNormalization" and sum(bool(v.name) for v in node.outputs) > 1:
         return "BatchNormalization is in training mode"

@@ -26,9 +26,7 @@ def find_regions(flow: Dataflow) -> list[tuple[int, ...]]:
     return sorted(set(region_of.values()))
 
 
-def _grow(
-    flow: Dataflow, last: int, region_of: dict[int, tuple[int, ...]]
-) -> tuple[int, ...]:
+def _grow(flow: Dataflow, last: int, region_of: dict[int, tuple[int, ...]]) -> tuple[int, ...]:
     """The region that ends in a node; empty when there is none."""
     region = {last}
     while len(region) <= _MAX_NODES:
@@ -46,9 +44,7 @@ def _grow(
 def _may_join(flow: Dataflow, value: ir.Value, region: set[int]) -> bool:
     producer = flow.producer.get(value)
     return (
-        producer is not None
-        and _is_elementwise(flow, producer)
-        and flow.is_inside(value, region)
+        producer is not None and _is_elementwise(flow, producer) and flow.is_inside(value, region)
     )
 
 

@@ -55,8 +55,10 @@ def fix_shapes(
     dynamic = [v for v in inputs.values() if v.type.HasField("tensor_type") and not _is_static(v)]
     if dynamic:
         raise _still_dynamic(dynamic, where)
-    return {value.name: tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
-            for value in tensors}
+    return {
+        value.name: tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
+        for value in tensors
+    }
 
 
 def _dimensions(value: onnx.ValueInfoProto) -> Dimensions | None:
@@ -99,8 +101,10 @@ def _fix(
         if not _is_dynamic(dimension):
             known = dimension.dim_value
         if known not in (None, size):
-            raise ModelError(f"{what}: the model fixes the dimensions {_written(value)}",
-                             hint=f"for example --shape {_example(value, symbols)}")
+            raise ModelError(
+                f"{what}: the model fixes the dimensions {_written(value)}",
+                hint=f"for example --shape {_example(value, symbols)}",
+            )
         if dimension.dim_param:
             symbols[dimension.dim_param] = size
         dimension.dim_value = size

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import onnx
+import onnx.inliner
+import onnx.shape_inference
 from onnx import AttributeProto, GraphProto, ModelProto, TensorProto
 
 from qsdnn.graph.operators import RANDOM
@@ -55,23 +58,34 @@ _PLAIN = {
 
 
 def simplify(model: ModelProto) -> ModelProto:
-    """A model that computes the same with fewer nodes. Prints nothing, and never fails.
+    """A model that computes the same with fewer nodes, its functions inlined and shapes inferred.
+
+    Prints nothing, and never fails: what a step cannot do is left as it was.
 
     Args:
         model: With static inputs, none of which is an initializer.
 
     Returns:
-        A simplified copy, or `model` itself where that could not be had. Names, types and order
-        of inputs and outputs are the same.
+        A copy. Names, types and order of inputs and outputs are the same.
     """
-    if not _is_plain(model):
-        return model
+    if model.functions:
+        model = _or_as_it_was(onnx.inliner.inline_local_functions, model)
+    if _is_plain(model):
+        slimmed = _or_as_it_was(_slim, model)
+        model = slimmed if _is_sound(slimmed, model) else model
+    return _or_as_it_was(_infer_shapes, model)
+
+
+def _or_as_it_was(step: Callable[[ModelProto], ModelProto], model: ModelProto) -> ModelProto:
     try:
         with _silence():
-            slimmed = _slim(model)
+            return step(model)
     except Exception:  # a third party's bug must not keep a model out
         return model
-    return slimmed if _is_sound(slimmed, model) else model
+
+
+def _infer_shapes(model: ModelProto) -> ModelProto:
+    return onnx.shape_inference.infer_shapes(model, strict_mode=False, data_prop=True)
 
 
 def _slim(model: ModelProto) -> ModelProto:
@@ -95,8 +109,9 @@ def _name_apart(nodes: Iterable[onnx.NodeProto]) -> None:
     """Gives nodes names of their own: onnxslim takes equal names for one node."""
     taken: set[str] = set()
     for index, node in enumerate(nodes):
-        if not node.name or node.name in taken:
-            node.name = f"{node.name or node.output[0]}#{index}"
+        node.name = node.name or next(filter(None, node.output), node.op_type)
+        if node.name in taken:
+            node.name += f"#{index}"
         taken.add(node.name)
 
 
@@ -110,17 +125,30 @@ def _restore_inputs(graph: GraphProto, original: GraphProto) -> None:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Nothing on stdout and stderr from onnxslim, and onnxruntime's log level as it was."""
+    """Nothing on stdout and stderr, also from onnxruntime, which onnxslim folds constants with."""
     import onnxruntime
 
     sink = io.StringIO()
     with warnings.catch_warnings(), contextlib.redirect_stdout(sink):
         warnings.simplefilter("ignore")
-        with contextlib.redirect_stderr(sink):
+        with contextlib.redirect_stderr(sink), _silent_descriptor(2):
             try:
                 yield
             finally:
                 onnxruntime.set_default_logger_severity(2)  # its default; onnxslim sets 3
+
+
+@contextlib.contextmanager
+def _silent_descriptor(number: int) -> Iterator[None]:
+    """Drops what native code writes to a file descriptor."""
+    kept = os.dup(number)
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), number)
+    try:
+        yield
+    finally:
+        os.dup2(kept, number)
+        os.close(kept)
 
 
 def _is_plain(model: ModelProto) -> bool:

@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 import onnx_ir as ir
@@ -59,7 +59,7 @@ def _large(model: ir.Model) -> Iterator[ir.Value]:
                 yield value
 
 
-def _write(values: list[ir.Value], file: BinaryIO) -> tuple[list[int], str]:
+def _write(values: list[ir.Value], file: IO[bytes]) -> tuple[list[int], str]:
     """Writes each distinct content once; returns the offset of each value, and the sha256."""
     digest = hashlib.sha256()
     written: dict[tuple[int, bytes], list[tuple[int, _Bytes]]] = {}
@@ -95,7 +95,7 @@ def _external(value: ir.Value, path: Path, offset: int) -> ir.ExternalTensor:
         offset,
         tensor.nbytes,
         tensor.dtype,
-        shape=ir.Shape(list(tensor.shape)),
+        shape=ir.Shape(tensor.shape.numpy()),
         name=str(value.name),
         base_dir=path.parent.resolve(),
     )

@@ -1,6 +1,6 @@
 """The measuring agent: ``python -m qsdnn_runtime.agent CACHE``, spoken to in frames.
 
-It imports no engine and not even numpy: what may crash runs in children. Requests by ``op``, and
+It imports no engine: what may crash runs in children. Requests by ``op``, and
 what answers them; one at a time, the last frame of each answer names the op again:
 
 - ``probe`` → facts, fingerprint, engines.

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import BinaryIO
 
-STEPS = ("start", "probe", "load", "check", "run", "profile", "close")
+STEPS = ("start", "probe", "load", "check", "run", "profile", "report", "close")
 LAYOUT = struct.Struct("<iid")
 NOBODY = -1
 

@@ -26,7 +26,7 @@ class ArtifactCache:
     """A folder of artifacts, each named by its sha256.
 
     Every agent holds a shared lock on it while it lives. Only an agent that is alone removes
-    anything, and never what was asked for during its own life.
+    anything, and never what was asked for last.
 
     Args:
         root: The board's cache folder; made when missing.
@@ -52,7 +52,7 @@ class ArtifactCache:
         self._lock.close()
 
     def missing(self, sizes: Mapping[str, int]) -> List[str]:
-        """Which of these artifacts must be sent; the others count as used from here on.
+        """Which of these artifacts must be sent. None of them is removed until the next question.
 
         Args:
             sizes: Bytes by sha256.
@@ -61,9 +61,9 @@ class ArtifactCache:
             CacheError: A name is no sha256.
         """
         absent = []
+        self._used = set(sizes)
         for digest, size in sizes.items():
             path = self._path(digest)
-            self._used.add(digest)
             if path.is_file() and path.stat().st_size == size:
                 os.utime(str(path))
             else:

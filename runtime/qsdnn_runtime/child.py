@@ -10,11 +10,11 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Callable, ClassVar, Dict, Optional, Sequence, Type, cast
+from typing import Any, BinaryIO, Callable, ClassVar, Dict, Iterator, Optional, Sequence, Type, cast
 
 from .beacon import NOBODY, Beacon, Position, beacon_file
 from .frames import Frame, FrameError, read_frame, write_frame
@@ -51,7 +51,7 @@ class Child:
         job: What to do: see `qsdnn_runtime.worker`.
         payload: The bytes that go with the job.
         folder: Its working directory.
-        threads: Threads its libraries may start; unrestricted when None.
+        threads: Threads its libraries may start, on as many cores; unrestricted when None.
     """
 
     _running: ClassVar[Dict[int, "Child"]] = {}
@@ -69,16 +69,17 @@ class Child:
             write_frame(order.write, job, payload)
             order.seek(0)
             self._beacon = Beacon(shared.fileno())
-            self._process = subprocess.Popen(
-                [*WORKER, str(shared.fileno()), str(os.getpid())],
-                stdin=order,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                cwd=str(folder),
-                env=_environment(threads),
-                pass_fds=[shared.fileno()],
-                start_new_session=True,
-            )
+            with _held_to_cores(threads):
+                self._process = subprocess.Popen(
+                    [*WORKER, str(shared.fileno()), str(os.getpid())],
+                    stdin=order,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    cwd=str(folder),
+                    env=_environment(threads),
+                    pass_fds=[shared.fileno()],
+                    start_new_session=True,
+                )
         self._running[self._process.pid] = self
         self._errors = Tail(cast(BinaryIO, self._process.stderr))
         threading.Thread(target=self._read_frames, daemon=True).start()
@@ -172,6 +173,20 @@ def _cause(code: int) -> str:
         name = "signal %d" % -code
     hint = " (the board may be out of memory)" if name == "SIGKILL" else ""
     return "the process was killed by %s%s" % (name, hint)
+
+
+@contextmanager
+def _held_to_cores(threads: Optional[int]) -> Iterator[None]:
+    """Keeps this thread on the first of its cores, as many as threads.
+
+    A process started meanwhile inherits that, before its libraries can start any thread.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, cores[:threads])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 def _environment(threads: Optional[int]) -> Dict[str, str]:

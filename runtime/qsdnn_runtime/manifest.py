@@ -123,7 +123,7 @@ def load_manifest(source: Union[str, "os.PathLike[str]", Mapping[str, Any]]) -> 
     except OSError as error:
         raise PackageError("%s: cannot be read: %s" % (path, error.strerror)) from error
     except ValueError as error:
-        raise PackageError("%s: not JSON: %s" % (path, error)) from error
+        raise PackageError("%s: neither a package nor a manifest: %s" % (path, error)) from error
     return _parse(_Entry(content, path.name))
 
 

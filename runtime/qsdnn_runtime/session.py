@@ -22,7 +22,7 @@ from qsdnn_runtime.feeds import (
     describe,
 )
 from qsdnn_runtime.manifest import Manifest, SegmentEntry
-from qsdnn_runtime.package import OpenPackage, Source, open_package
+from qsdnn_runtime.package import OpenPackage, Source, open_package, verify
 
 
 class Session:
@@ -51,6 +51,7 @@ class Session:
         artifacts: Optional[Source] = None,
     ) -> None:
         opened = open_package(package, artifacts)
+        self._package = opened
         self.manifest: Manifest = opened.manifest
         self._executables: List[Executable] = []
         self._close = weakref.finalize(self, _release, self._executables, opened)
@@ -178,6 +179,14 @@ class Session:
         for executable in self._executables:
             applied.update(executable.applied())
         return applied
+
+    def verify(self) -> None:
+        """Checks the artifacts' content; when opening, only their sizes are looked at.
+
+        Raises:
+            PackageError: One was changed: its SHA-256 differs.
+        """
+        verify(self._package)
 
     def close(self) -> None:
         """Frees the engines, the buffers, and what was unpacked. Arrays handed out stay valid."""

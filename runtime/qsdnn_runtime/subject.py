@@ -6,11 +6,13 @@ import math
 import time
 import traceback
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Set, TypeVar
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Set, TypeVar, Union
 
+from .bare import Bare
 from .beacon import Beacon
 from .difference import max_error
 from .engine import EngineError, find_loader
+from .feeds import FeedError
 from .interval import median_interval
 from .session import Session
 
@@ -43,7 +45,7 @@ class Subject:
         self._folder = Path(package["folder"])
         self._threads = threads
         self._beacon = beacon
-        self._session: Optional[Session] = None
+        self._session: Optional[Union[Session, Bare]] = None
 
     def load(self, feeds: Mapping[str, Any], profile: bool = False) -> None:
         """Loads it and binds it to these inputs."""
@@ -99,7 +101,7 @@ class Subject:
         }
 
     @property
-    def session(self) -> Session:
+    def session(self) -> Union[Session, Bare]:
         """What was loaded."""
         assert self._session is not None, "not loaded"
         return self._session
@@ -117,9 +119,16 @@ class Subject:
             self._session = None
 
     def _load(self, feeds: Mapping[str, Any], profile: bool) -> None:
-        self._session = Session(
-            self._manifest, threads=self._threads, profile=profile, artifacts=self._folder
-        )
+        for name in self._manifest["inputs"]:
+            if name not in feeds:  # a binding would leave it zero
+                raise FeedError("input '%s' is missing" % name)
+        threads, folder = self._threads, self._folder
+        if self._manifest.get("bare"):
+            self._session = Bare(self._manifest, threads=threads, artifacts=folder)
+        else:
+            self._session = Session(
+                self._manifest, threads=threads, profile=profile, artifacts=folder
+            )
         self._binding = self._session.bind(feeds)
 
     def _profile(self) -> Dict[str, Any]:

@@ -33,7 +33,6 @@ def main(arguments: Sequence[str]) -> None:
     frame = read_frame(source.read)
     if frame is None:
         raise SystemExit("no job on standard input")
-    _hold_to_cores(frame.header.get("threads"))
     emit = _emitter(sink)
     _job(frame.header["job"])(frame, beacon, emit)
     emit({"event": "end"})
@@ -41,7 +40,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _job(name: str) -> Callable[[Frame, Beacon, Emit], None]:
-    """Imports as little as the job needs, and numpy only now that the affinity is set."""
+    """Imports as little as the job needs."""
     if name == "probe":
         return _probe
     from .measure import measure, profile, run
@@ -92,13 +91,6 @@ def _die_with(parent: int) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before that
         os._exit(1)
-
-
-def _hold_to_cores(threads: Any) -> None:
-    """Keeps this process on the first of its permitted cores, as many as threads."""
-    if threads is not None:
-        permitted = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, permitted[:threads])
 
 
 if __name__ == "__main__":

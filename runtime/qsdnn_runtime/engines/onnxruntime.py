@@ -228,7 +228,8 @@ class ProfiledExecutable(OnnxruntimeExecutable):
         self._ended = True
         if kernels:
             self._kernels = kernels
-            assign(kernels, self._segment.options["nodes"], self._segment.options["tensors"])
+            options = self._segment.options
+            assign(kernels, options["nodes"], options["tensors"])
         for layer, time_ms in layer_times(kernels).items():
             self._times[layer] = self._times.get(layer, 0.0) + time_ms
 

@@ -27,6 +27,7 @@ class Kernel:
         runs: How often it ran.
         time_us: Sum over the runs that count.
         layer: Which layer it belongs to, once known.
+        inserted: Whether the optimizer put it in, to change a layout or a type.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Kernel:
     runs: int = 0
     time_us: float = 0.0
     layer: Optional[int] = None
+    inserted: bool = False
 
     @property
     def blocked(self) -> bool:
@@ -85,8 +87,9 @@ def assign(kernels: Sequence[Kernel], nodes: Mapping[str, int], tensors: Mapping
     """
     for kernel in kernels:
         kernel.layer = _by_name(kernel.name, nodes, tensors)
+        kernel.inserted = kernel.layer is None and kernel.kind in _CONVERSIONS
     for position, kernel in enumerate(kernels):
-        if kernel.layer is None and kernel.kind in _CONVERSIONS:
+        if kernel.inserted:
             kernel.layer = _by_source(kernels, position)
     layers = {*nodes.values(), *tensors.values()}
     for position, kernel in enumerate(kernels):
@@ -116,7 +119,7 @@ def applied(kernels: Sequence[Kernel], asked: Mapping[int, str]) -> Dict[int, Ap
     found: Dict[int, Applied] = {}
     for layer, primitive in asked.items():
         own = [kernel for kernel in kernels if kernel.layer == layer]
-        own.sort(key=lambda kernel: (kernel.kind in _CONVERSIONS, -kernel.time_us))
+        own.sort(key=lambda kernel: (kernel.inserted, -kernel.time_us))
         for kernel in own:
             if kernel.kind in ("Conv", "FusedConv"):
                 algorithm = "nchwc" if kernel.blocked else "gemm"
@@ -154,9 +157,12 @@ def _by_source(kernels: Sequence[Kernel], position: int) -> Optional[int]:
 def _by_time(kernels: Sequence[Kernel], position: int, layers: Set[int]) -> Optional[int]:
     before = next((k.layer for k in reversed(kernels[:position]) if k.layer is not None), None)
     after = next((k.layer for k in kernels[position + 1 :] if k.layer is not None), None)
-    if kernels[position].kind not in _CONVERSIONS:
+    if not kernels[position].inserted:
         unseen = layers - {kernel.layer for kernel in kernels if kernel.layer is not None}
-        first, last = -1 if before is None else before, max(layers) + 1 if after is None else after
+        first, last = (
+            -1 if before is None else before,
+            max(layers, default=0) + 1 if after is None else after,
+        )
         between = [layer for layer in unseen if first < layer < last]
         if between:
             return min(between)

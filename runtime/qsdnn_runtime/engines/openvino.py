@@ -55,7 +55,9 @@ class OpenvinoLoader:
             "CPU_RUNTIME_CACHE_CAPACITY": 0,
         }
         try:
-            model = _core().compile_model(str(segment.artifact), DEVICE, properties)
+            model = _core().read_model(str(segment.artifact))
+            _check_outputs(model)
+            model = _core().compile_model(model, DEVICE, properties)
             kind = ProfiledExecutable if profile else OpenvinoExecutable
             return kind(model, segment)
         except RuntimeError as error:
@@ -65,7 +67,8 @@ class OpenvinoLoader:
 class OpenvinoExecutable:
     """A compiled model with one inference request.
 
-    Tensors share the memory of the arrays; both are held here.
+    Tensors share the memory of the arrays; both are held here. Inputs and outputs go by position:
+    OpenVINO gives all tensors that are the same value, as around a Dropout, one of their names.
     """
 
     def __init__(self, model: Any, segment: SegmentSpec) -> None:
@@ -82,13 +85,19 @@ class OpenvinoExecutable:
         Raises:
             EngineError: One does not fit the model.
         """
+        library, request = _library(), self._request
         held: List[Any] = []
+        sides = (
+            (request.set_input_tensor, self._segment.inputs, inputs),
+            (request.set_output_tensor, self._segment.outputs, outputs),
+        )
         try:
-            for name, array in (*inputs.items(), *outputs.items()):
-                tensor = _library().Tensor(array, shared_memory=True)
-                self._request.set_tensor(name, tensor)
-                held += [array, tensor]
-        except RuntimeError as error:
+            for set_tensor, names, arrays in sides:
+                for index, name in enumerate(names):
+                    tensor = library.Tensor(arrays[name], shared_memory=True)
+                    set_tensor(index, tensor)
+                    held += [arrays[name], tensor]
+        except (RuntimeError, ValueError, TypeError) as error:
             raise EngineError(_reason(error)) from error
         self._held = held
 
@@ -110,9 +119,10 @@ class OpenvinoExecutable:
             EngineError: OpenVINO failed, or a value is no array.
         """
         try:
-            results = self._model.create_infer_request().infer(feeds)
-            return {name: results[name] for name in self._segment.outputs}
-        except (RuntimeError, TypeError, ValueError, KeyError) as error:
+            values = {i: feeds[name] for i, name in enumerate(self._segment.inputs)}
+            results = self._model.create_infer_request().infer(values)
+            return {name: results[i] for i, name in enumerate(self._segment.outputs)}
+        except (RuntimeError, TypeError, ValueError) as error:
             raise EngineError(_reason(error)) from error
 
     def layer_times(self) -> Dict[int, float]:
@@ -179,6 +189,14 @@ class ProfiledExecutable(OpenvinoExecutable):
             )
             for info in self._request.get_profiling_info()
         }
+
+
+def _check_outputs(model: Any) -> None:
+    """Refuses outputs that are inputs: their tensors would be one, and not be written."""
+    for result in model.get_results():
+        source = result.input(0).get_source_output().get_node()
+        if source.get_type_name() == "Parameter":
+            raise EngineError("an output is an input: %s" % result.get_friendly_name())
 
 
 def _library() -> Any:

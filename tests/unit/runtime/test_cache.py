@@ -10,6 +10,7 @@ from collections import namedtuple
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from qsdnn_runtime.cache import ArtifactCache, CacheError
 
 Usage = namedtuple("Usage", "total used free")

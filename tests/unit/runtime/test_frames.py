@@ -8,6 +8,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from qsdnn_runtime.frames import PREFIX, Frame, FrameError, read_frame, write_frame
 
 JSON = st.recursive(

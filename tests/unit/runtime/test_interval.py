@@ -9,6 +9,7 @@ from statistics import median
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from qsdnn_runtime.interval import interval_rank, is_precise, median_interval, relative_spread
 
 SAMPLES = st.lists(st.floats(1e-3, 1e6), min_size=1, max_size=80)

@@ -8,9 +8,9 @@ from statistics import median
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from qsdnn_runtime.rounds import SLOW_RATIO, Options, interleave
 
 from qsdnn.board import MeasureOptions
+from qsdnn_runtime.rounds import SLOW_RATIO, Options, interleave
 
 
 class Bench:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from qsdnn_runtime.probe import board_facts, fingerprint
 from qsdnn_runtime.sensors import judge, read_sensors, steal_share
 

@@ -81,4 +81,3 @@ def convolution_of(op: Op) -> Convolution:
         raise EngineError("Conv: shapes %s, %s and %s do not fit" % (x, weights.shape, y))
     window = window_of(op, weights.shape[2:])
     return Convolution(weights, bias, groups, x[1], y[1], window)
-

@@ -1,7 +1,9 @@
 """direct, for depthwise convolutions: each filter reads one channel, so there is no sum over them.
 
-Each tap is one elementwise product of a shifted channel with one weight, added up. Channels are
-taken a few at a time: their taps are then read from cache.
+Each tap is one elementwise product of a shifted channel with one weight, added up. Where windows
+move by one, a channel is taken as one line, its padding included: shifting the line shifts every
+row, so that numpy's loops run over whole channels and not over rows of them. What the line holds
+between rows is dropped at the end. Channels are taken a few at a time, to be read from cache.
 """
 
 from __future__ import annotations
@@ -12,7 +14,10 @@ from typing import Iterator
 import numpy as np
 
 from .convolution import convolution_of
-from .kernel import Arrays, Kernel, Op, Step, blocks
+from .kernel import Arrays, Kernel, Op, Shape, Step, blocks
+
+BLOCK = 1 << 16
+"""Elements of a block of channels: input, product and sum are 768 KiB together."""
 
 
 class Depthwise(Kernel):
@@ -24,40 +29,42 @@ class Depthwise(Kernel):
     def __init__(self, op: Op) -> None:
         super().__init__(op)
         self.conv = conv = convolution_of(op)
+        window = conv.window
         self.multiplier = conv.filters // conv.channels
-        ones = (1,) * len(conv.window.out)
-        taps = conv.weights.reshape(conv.channels, self.multiplier, *ones, conv.taps)
-        self.weights = np.ascontiguousarray(np.moveaxis(taps, -1, 0))
-        each = int(np.prod(conv.window.padded)) * self.multiplier
-        self.blocks = tuple(blocks(conv.channels, each))
+        self.in_line = max(window.strides) == 1
+        places: Shape = (window.line_length,) if self.in_line else window.out
+        each = self.multiplier * int(np.prod(window.padded))
+        self.blocks = tuple(blocks(conv.channels, each, BLOCK))
         width = self.blocks[0].stop
-        room = (0,) if conv.room == (0,) else (width, *conv.window.padded)
-        self.scratch = (room, (width, self.multiplier, *conv.window.out))
+        room = (0,) if window.padded == window.size else (width, *window.padded)
+        product = (width, self.multiplier, *places)
+        self.scratch = (room, product, product if self.in_line else (0,))
+        taps = np.moveaxis(conv.weights.reshape(conv.filters, -1), -1, 0)
+        shape = (-1, conv.channels, self.multiplier) + (1,) * len(places)
+        self.weights = np.ascontiguousarray(taps).reshape(shape)
 
     def steps(self, inputs: Arrays, outputs: Arrays, scratch: Arrays) -> Iterator[Step]:
         """See `Kernel.steps`."""
-        shape = (self.conv.channels, self.multiplier, *self.conv.window.out)
+        window = self.conv.window
+        shape = (self.conv.channels, self.multiplier, *window.out)
+        bias = self.conv.start().reshape(shape[:2] + (1,) * len(window.out))
         for image, output in zip(inputs[0], outputs[0]):
             for block in self.blocks:
-                part = output.reshape(shape)[block]
-                yield from self._block(image[block], part, self.weights[:, block], *scratch)
-            if self.conv.bias is not None:
-                yield partial(np.add, output, self.conv.start(), output)
+                x, y, weights = image[block], output.reshape(shape)[block], self.weights[:, block]
+                room, product, sums = (array[: len(x)] for array in scratch)
+                padded = yield from window.pad(x, room, axis=1)
+                if self.in_line:
+                    yield from self._sum(window.line(padded), weights, product, sums)
+                    yield partial(np.add, window.rows(sums), bias[block], y)
+                else:
+                    yield from self._sum(window.view(padded, axis=1), weights, product, y)
+                    yield partial(np.add, y, bias[block], y)
 
-    def _block(
-        self,
-        x: np.ndarray,
-        y: np.ndarray,
-        weights: np.ndarray,
-        room: np.ndarray,
-        product: np.ndarray,
+    def _sum(
+        self, windows: np.ndarray, weights: np.ndarray, product: np.ndarray, sums: np.ndarray
     ) -> Iterator[Step]:
-        window = self.conv.window
-        padded = yield from window.pad(x, room[: len(x)], axis=1)
-        patches = window.view(padded, axis=1)[:, np.newaxis]
-        product = product[: len(x)]
-        for number, (tap, weight) in enumerate(zip(window.taps, weights)):
-            shifted = patches[(..., *tap)]
-            yield partial(np.multiply, shifted, weight, product if number else y)
+        shifted = self.conv.window.shifted(windows[:, np.newaxis])
+        for number, (part, weight) in enumerate(zip(shifted, weights)):
+            yield partial(np.multiply, part, weight, product if number else sums)
             if number:
-                yield partial(np.add, y, product, y)
+                yield partial(np.add, sums, product, sums)

@@ -1,8 +1,8 @@
 """direct: the convolution as its definition has it, a sum over taps and channels. The baseline.
 
-No BLAS: the products of one tap are numpy's own loops (`numpy.einsum` with ``optimize=False``, which
-never calls a library), added tap by tap. Only the shifted input of one tap is copied, so that the
-innermost loop runs over all positions of an image.
+No BLAS: the products of one tap are numpy's own loops (`numpy.einsum` with ``optimize=False``,
+which never calls a library), added tap by tap. Only the shifted input of one tap is copied, so that
+the innermost loop runs over all positions of an image.
 """
 
 from __future__ import annotations
@@ -44,8 +44,7 @@ class Direct(Kernel):
         yield partial(np.copyto, y, conv.start())
         padded = yield from conv.window.pad(x, room, axis=1)
         patches = conv.window.view(padded, axis=1)
-        for tap, weights in zip(conv.window.taps, self.weights):
-            shifted = patches[(..., *tap)]
+        for shifted, weights in zip(conv.window.shifted(patches), self.weights):
             if not shifted.flags.c_contiguous:
                 yield partial(np.copyto, copy.reshape(shifted.shape), shifted)
                 shifted = copy

@@ -95,9 +95,7 @@ class BlasExecutable:
                 position += 1
         return steps
 
-    def _bound(
-        self, position: int, kernel: Kernel, external: Dict[str, np.ndarray]
-    ) -> List[Step]:
+    def _bound(self, position: int, kernel: Kernel, external: Dict[str, np.ndarray]) -> List[Step]:
         reads = [self._memory.array(operand, external) for operand in kernel.op.inputs]
         makes = [self._memory.array(operand, external) for operand in kernel.op.outputs]
         try:

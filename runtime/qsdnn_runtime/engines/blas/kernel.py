@@ -1,8 +1,8 @@
 """What a kernel is: one operator of a segment, turned into a flat list of numpy calls.
 
-Everything that can be known before the buffers are is done when a kernel is made: weights reordered,
-scratch sized. `Kernel.steps` then names the calls for given buffers; each writes into memory that is
-there already (``out=``), so that running them allocates nothing.
+Everything that can be known before the buffers are is done when a kernel is made: weights
+reordered, scratch sized. `Kernel.steps` then names the calls for given buffers; each writes into
+memory that is there already (``out=``), so that running them allocates nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Arrays = Sequence[np.ndarray]
 
 TILE = 1 << 14
 """Elements an operator of several passes works on at a time: six tiles of float32 (two tensors,
-four of room) are 384 KiB, within the second-level cache of a Cortex-A53 (512 KiB) and all that came after it."""
+four of room) are 384 KiB, within the second-level cache of a Cortex-A53 (512 KiB) and later."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def scalar(value: float) -> np.ndarray:
 
 
 def tiles(*arrays: np.ndarray, size: int = TILE) -> Iterator[Tuple[np.ndarray, ...]]:
-    """Equal parts of C-contiguous arrays of one size, flat, few enough elements to stay in cache."""
+    """Equal parts of C-contiguous arrays of one size, flat, small enough to stay in cache."""
     flat = [array.reshape(-1) for array in arrays]
     for start in range(0, flat[0].size, size):
         yield tuple(array[start : start + size] for array in flat)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Dict, Iterator, List
+from typing import Iterator, List
 
 import numpy as np
 
@@ -93,17 +93,16 @@ class PadIndexed(Kernel):
     """The input with a border of its own elements: where each comes from is known beforehand."""
 
     name = "pad"
-    MODES: Dict[str, str] = {"edge": "edge", "reflect": "reflect", "wrap": "wrap"}
 
     def __init__(self, op: Op) -> None:
         super().__init__(op)
         shape = op.inputs[0].shape
-        mode = self.MODES.get(str(op.attributes.get("mode")))
-        if mode is None:
+        mode = op.attributes.get("mode")
+        if mode not in ("edge", "reflect", "wrap"):
             raise EngineError("Pad: unknown mode")
         places = np.arange(int(np.prod(shape)), dtype=np.intp).reshape(shape)
         widths = list(zip(op.ints("begins"), op.ints("ends")))
-        self.places: np.ndarray = np.pad(places, widths, mode)  # type: ignore[call-overload]
+        self.places: np.ndarray = np.pad(places, widths, mode)
 
     def steps(self, inputs: Arrays, outputs: Arrays, scratch: Arrays) -> Iterator[Step]:
         """See `Kernel.steps`."""

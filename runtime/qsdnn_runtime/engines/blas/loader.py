@@ -19,7 +19,7 @@ class BlasLoader:
     name = "blas"
 
     def probe(self) -> Optional[EngineInfo]:
-        """numpy's version and its BLAS's; capabilities name the core the BLAS is tuned for."""
+        """Versions of numpy and its BLAS; capabilities name the core the BLAS is tuned for."""
         core = openblas.core()
         return EngineInfo(
             name=self.name,

@@ -1,7 +1,7 @@
 """The BLAS that numpy is linked to, when it is OpenBLAS: its version, its core, its threads.
 
-numpy has no interface for these; OpenBLAS exports them, under names that differ by how it was built:
-with a prefix in numpy's own wheels, with a suffix where integers have 64 bits.
+There is no interface to these in numpy; OpenBLAS exports them, under names that differ by how it
+was built: with a prefix in numpy's own wheels, with a suffix where integers have 64 bits.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""Max and average pooling over windows: one elementwise pass a tap (ONNX MaxPool, AveragePool)."""
+"""Max and average pooling over windows (ONNX MaxPool 12, AveragePool 19).
+
+Both are separable: one dimension at a time, outermost first, takes K passes a dimension instead of
+K² in all, and all but the last run over adjacent elements.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,9 @@ from qsdnn_runtime.engine import EngineError
 from .kernel import Arrays, Kernel, Op, Step, blocks, scalar
 from .window import Window, window_of
 
+BLOCK = 1 << 16
+"""Elements of a block of channels, 256 KiB: what one pass writes, the next reads from cache."""
+
 
 class Pool(Kernel):
     """Combines the taps of each window with one ufunc, a few channels at a time."""
@@ -24,25 +31,37 @@ class Pool(Kernel):
             raise EngineError("%s: channels differ" % op.kind)
         self.window = window = window_of(op, op.ints("kernel"))
         self.channels = int(np.prod(op.inputs[0].shape[:2]))
-        self.blocks = tuple(blocks(self.channels, int(np.prod(window.padded))))
-        padless = window.padded == window.size
-        self.scratch = ((0,) if padless else (self.blocks[0].stop, *window.padded),)
-        self.ufunc, self.fill = (np.maximum, -np.inf) if op.kind == "MaxPool" else (np.add, 0.0)
-        self.scale = None if op.kind == "MaxPool" else _reciprocals(window, op)
+        self.blocks = tuple(blocks(self.channels, int(np.prod(window.padded)), BLOCK))
+        width, rank = self.blocks[0].stop, len(window.kernel)
+        room = (0,) if window.padded == window.size else (width, *window.padded)
+        between = ((width, *window.out[:i], *window.padded[i:]) for i in range(1, rank))
+        self.scratch = (room, *between)
+        is_max = op.kind == "MaxPool"
+        self.ufunc: np.ufunc = np.maximum if is_max else np.add
+        self.fill = -np.inf if is_max else 0.0
+        self.scale = None if is_max else _reciprocals(window, op)
 
     def steps(self, inputs: Arrays, outputs: Arrays, scratch: Arrays) -> Iterator[Step]:
         """See `Kernel.steps`."""
         x = inputs[0].reshape(self.channels, *self.window.size)
         y = outputs[0].reshape(self.channels, *self.window.out)
         for block in self.blocks:
-            yield from self._block(x[block], y[block], scratch[0])
+            yield from self._block(x[block], y[block], scratch)
 
-    def _block(self, x: np.ndarray, y: np.ndarray, room: np.ndarray) -> Iterator[Step]:
-        padded = yield from self.window.pad(x, room[: len(x)], 1, self.fill)
-        patches = self.window.view(padded, axis=1)
-        for number, tap in enumerate(self.window.taps):
-            part = patches[(..., *tap)]
-            yield partial(self.ufunc, y, part, y) if number else partial(np.copyto, y, part)
+    def _block(self, x: np.ndarray, y: np.ndarray, scratch: Arrays) -> Iterator[Step]:
+        room, *between = (array[: len(x)] for array in scratch)
+        source = yield from self.window.pad(x, room, 1, self.fill)
+        for axis, target in enumerate([*between, y]):
+            taps = self.window.along(source, axis)
+            first = next(taps)
+            second = next(taps, None)
+            if second is None:
+                yield partial(np.copyto, target, first)
+            else:
+                yield partial(self.ufunc, first, second, target)
+            for tap in taps:
+                yield partial(self.ufunc, target, tap, target)
+            source = target
         if self.scale is not None:
             yield partial(np.multiply, y, self.scale, y)
 
@@ -52,8 +71,9 @@ def _reciprocals(window: Window, op: Op) -> np.ndarray:
 
     Padding counts when ``count_include_pad`` is set, but what ``ceil_mode`` adds beyond it never.
     """
-    ends = op.ints("ends") if op.integer("count_include_pad") else (0,) * len(window.kernel)
-    begins = window.begins if op.integer("count_include_pad") else (0,) * len(window.kernel)
+    counted = op.integer("count_include_pad") != 0
+    none = (0,) * len(window.kernel)
+    begins, ends = (window.begins, op.ints("ends")) if counted else (none, none)
     counts = np.ones((), np.float32)
     for axis, taps in enumerate(window.kernel):
         starts = np.arange(window.out[axis]) * window.strides[axis] - window.begins[axis]
@@ -63,4 +83,4 @@ def _reciprocals(window: Window, op: Op) -> np.ndarray:
     if counts.min() == 0:
         raise EngineError("AveragePool: a window holds nothing but padding")
     same = counts.min() == counts.max()
-    return scalar(1 / counts.flat[0]) if same else np.float32(1) / counts
+    return scalar(1 / float(counts.flat[0])) if same else np.float32(1) / counts

@@ -31,6 +31,6 @@ class Reduce(Kernel):
     def steps(self, inputs: Arrays, outputs: Arrays, scratch: Arrays) -> Iterator[Step]:
         """See `Kernel.steps`."""
         y = outputs[0].reshape(self.kept)
-        yield partial(self.ufunc.reduce, inputs[0], self.axes, None, y, True)
+        yield partial(self.ufunc.reduce, inputs[0], axis=self.axes, out=y, keepdims=True)
         if self.op.kind == "ReduceMean":
             yield partial(np.multiply, y, scalar(1 / self.count), y)

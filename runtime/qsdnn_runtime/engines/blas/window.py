@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from functools import partial
-from typing import Generator, Iterator, Tuple
+from typing import Any, Generator, Iterator, Tuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -80,6 +80,74 @@ class Window:
             writeable=False,
         )
 
+    @property
+    def line_length(self) -> int:
+        """Positions of a padded input, row after row, from the first window's to the last's."""
+        return 1 + sum((n - 1) * step for n, step in zip(self.out, self._line_steps))
+
+    @property
+    def _line_steps(self) -> Shape:
+        """Distance between neighbours in each dimension of a padded input, in elements."""
+        return tuple(int(np.prod(self.padded[axis + 1 :])) for axis in range(len(self.padded)))
+
+    def line(self, x: np.ndarray) -> np.ndarray:
+        """All windows of a padded input taken as one line, for strides of one.
+
+        The windows of a row are followed by as many that reach over its end, which mean nothing.
+
+        Args:
+            x: (C, *padded), C-contiguous.
+
+        Returns:
+            (C, line_length, *kernel), not writable.
+        """
+        size = x.itemsize
+        taps = tuple(step * n * size for step, n in zip(self._line_steps, self.dilations))
+        shape = (len(x), self.line_length, *self.kernel)
+        return as_strided(x, shape, (x.strides[0], size, *taps), writeable=False)
+
+    def rows(self, line: np.ndarray) -> np.ndarray:
+        """What windows make of a `line`, without what means nothing.
+
+        Args:
+            line: (…, line_length), C-contiguous.
+
+        Returns:
+            (…, *out), not writable.
+        """
+        steps = tuple(step * line.itemsize for step in self._line_steps)
+        shape = (*line.shape[:-1], *self.out)
+        return as_strided(line, shape, (*line.strides[:-1], *steps), writeable=False)
+
+    def along(self, x: np.ndarray, axis: int) -> Iterator[np.ndarray]:
+        """A padded input as each tap of one dimension of the windows sees it.
+
+        Args:
+            x: (C, …), of padded size along `axis`.
+            axis: Which of the window's dimensions.
+
+        Returns:
+            (C, …) views, of output size along `axis`.
+        """
+        reach = (self.out[axis] - 1) * self.strides[axis] + 1
+        for tap in range(self.kernel[axis]):
+            start = tap * self.dilations[axis]
+            places = slice(start, start + reach, self.strides[axis])
+            yield x[(slice(None),) * (1 + axis) + (places,)]
+
+    def shifted(self, windows: np.ndarray) -> Iterator[np.ndarray]:
+        """The input as each tap sees it, in the order of `taps`.
+
+        Args:
+            windows: (…, *out, *kernel), from `view`.
+
+        Returns:
+            (…, *out) views, one a tap.
+        """
+        for tap in self.taps:
+            index: Tuple[Any, ...] = (Ellipsis, *tap)
+            yield windows[index]
+
     def pad(
         self, x: np.ndarray, room: np.ndarray, axis: int, fill: float = 0.0
     ) -> Generator[Step, None, np.ndarray]:
@@ -101,7 +169,7 @@ class Window:
         for at, begin in enumerate(self.begins, axis):
             end = begin + x.shape[at]
             for strip in (slice(0, begin), slice(end, None)):
-                border = room[tuple(inside[:at]) + (strip,)]
+                border = room[(*inside[:at], strip)]
                 if border.size:
                     yield partial(np.copyto, border, value)
             inside[at] = slice(begin, end)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Dict
 
 import numpy as np
+
 from qsdnn_runtime.engine import Applied, EngineError, EngineInfo, SegmentSpec
 
 

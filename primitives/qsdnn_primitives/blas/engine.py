@@ -1,0 +1,70 @@
+"""Which primitives a layer may take, and how a segment is built."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from qsdnn.engine import EngineInfo
+from qsdnn.errors import BuildError
+from qsdnn.graph.layer import Layer
+from qsdnn.primitive import Precision, Primitive
+from qsdnn.segment import Artifact, Segment
+
+from .node import Op, UnsupportedError
+from .program import write_program
+from .translation import translate
+from .windows import algorithms
+
+
+class BlasEngine:
+    """The host half of the engine ``blas``; see `qsdnn.engine.Engine`.
+
+    All its primitives are of one family: a segment may mix algorithms as it likes.
+    """
+
+    name = "blas"
+
+    def primitives(self, layer: Layer, info: EngineInfo) -> Sequence[Primitive]:
+        """One primitive for each algorithm that runs a convolution, one for any other layer.
+
+        Likely fastest first. None for a pinned layer, for operators without a translation, and
+        for tensors that are not static float32.
+        """
+        try:
+            names = _algorithms(translate(layer))
+        except UnsupportedError:
+            return ()
+        return tuple(
+            Primitive(engine=self.name, algorithm=name, precision=Precision.FP32, family=self.name)
+            for name in names
+        )
+
+    def build(self, segment: Segment, folder: Path) -> Artifact:
+        """Writes a program; weights stay where they are in the graph's file, linked beside it.
+
+        Raises:
+            BuildError: A layer cannot be expressed, or not with the algorithm asked for.
+        """
+        layers = []
+        for layer, choice in zip(segment.layers, segment.choices, strict=True):
+            try:
+                ops = translate(layer)
+            except UnsupportedError as error:
+                raise BuildError(f"blas cannot run layer '{layer.name}': {error}") from error
+            if choice.algorithm not in _algorithms(ops) or choice.precision is not Precision.FP32:
+                raise BuildError(
+                    f"layer '{layer.name}' cannot take {choice}",
+                    hint=f"it can take: {', '.join(_algorithms(ops))}",
+                )
+            layers.append(ops)
+        files = write_program(segment, layers, folder)
+        return Artifact(file=files[0], files=tuple(files), options={})
+
+
+def _algorithms(ops: Sequence[Op]) -> tuple[str, ...]:
+    """Names of the algorithms a layer may take; ``numpy`` alone where it has no convolution."""
+    choices = [algorithms(op) for op in ops if op.kind == "Conv"]
+    if not choices:
+        return ("numpy",)
+    return tuple(name for name in choices[0] if all(name in other for other in choices[1:]))

@@ -1,0 +1,104 @@
+"""Writes a segment as a program; its form is that of `qsdnn_runtime.engines.blas.program`."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from qsdnn.segment import Segment
+
+from .node import Op, is_constant, static_shape
+
+SCHEMA = "qsdnn.blas/1"
+DTYPES: Mapping[ir.DataType, str] = {
+    ir.DataType.FLOAT: "float32",
+    ir.DataType.INT32: "int32",
+    ir.DataType.INT64: "int64",
+}
+
+
+def write_program(segment: Segment, layers: Sequence[tuple[Op, ...]], folder: Path) -> list[str]:
+    """Writes a program, and puts the graph's weights beside it if it refers to them.
+
+    Args:
+        segment: What it is of.
+        layers: Operators of each layer.
+        folder: Where to; what is there is kept, files being named by content.
+
+    Returns:
+        The files, the program first.
+    """
+    weights = segment.graph.weights
+    values = {
+        value.name: value for ops in layers for op in ops for value in (*op.inputs, *op.outputs)
+    }
+    constants = {
+        str(name): _constant(value, weights) for name, value in values.items() if is_constant(value)
+    }
+    shared = any("offset" in constant for constant in constants.values())
+    document = {
+        "schema": SCHEMA,
+        "weights": weights.name if shared else None,
+        "inputs": list(segment.inputs),
+        "outputs": list(segment.outputs),
+        "tensors": {n: _tensor(v) for n, v in values.items() if not is_constant(v)},
+        "constants": constants,
+        "layers": [
+            {"index": layer.index, "ops": [_op(op, choice.algorithm) for op in ops]}
+            for layer, choice, ops in zip(segment.layers, segment.choices, layers, strict=True)
+        ],
+    }
+    if shared:
+        _place(weights, folder / weights.name)
+    return [_write(document, folder), *([weights.name] if shared else [])]
+
+
+def _write(document: Mapping[str, Any], folder: Path) -> str:
+    content = json.dumps(document, separators=(",", ":")).encode()
+    name = f"{hashlib.sha256(content).hexdigest()[:16]}.json"
+    (folder / name).write_bytes(content)
+    return name
+
+
+def _place(source: Path, target: Path) -> None:
+    """Links a file, or copies it to another file system."""
+    if target.exists():
+        return
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _tensor(value: ir.Value) -> dict[str, Any]:
+    tensor = value.const_value if is_constant(value) else None
+    dtype = value.dtype if tensor is None else tensor.dtype
+    assert dtype is not None
+    return {"dtype": DTYPES[dtype], "shape": list(static_shape(value))}
+
+
+def _constant(value: ir.Value, weights: Path) -> dict[str, Any]:
+    """Where a constant lies in the graph's weights; the constant itself when it is not there."""
+    tensor = value.const_value
+    if isinstance(tensor, ir.ExternalTensor) and Path(tensor.location).name == weights.name:
+        return {**_tensor(value), "offset": tensor.offset or 0}
+    assert tensor is not None
+    return {**_tensor(value), "data": base64.b64encode(tensor.tobytes()).decode("ascii")}
+
+
+def _op(op: Op, algorithm: str) -> dict[str, Any]:
+    return {
+        "kind": op.kind,
+        "algorithm": algorithm if op.kind == "Conv" else "numpy",
+        "inputs": [value.name for value in op.inputs],
+        "outputs": [value.name for value in op.outputs],
+        "attributes": dict(op.attributes),
+    }

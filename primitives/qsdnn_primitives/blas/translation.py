@@ -1,0 +1,105 @@
+"""From a layer's ONNX nodes to a program's operators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import onnx_ir as ir
+
+from qsdnn.graph.layer import Layer
+
+from . import elementwise, layout, linear, windows
+from .node import (
+    NodeReader,
+    Op,
+    UnsupportedError,
+    is_constant,
+    static_shape,
+)
+
+Translator = Callable[[NodeReader], Op]
+
+OLDEST_OPSET = 7
+"""Before it, broadcasting was an attribute and several operators meant something else."""
+
+UNARY = (
+    *("Abs", "Ceil", "Erf", "Exp", "Floor", "HardSwish", "Log", "Mish", "Neg", "Reciprocal"),
+    *("Relu", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Tanh"),
+)
+VIEWS = ("Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze")
+
+TRANSLATORS: Mapping[str, Translator] = {
+    **dict.fromkeys(UNARY, elementwise.same),
+    **dict.fromkeys(("Add", "Div", "MatMul", "Max", "Mean", "Min", "Mul"), elementwise.same),
+    **dict.fromkeys(("PRelu", "Sub", "Sum"), elementwise.same),
+    **dict.fromkeys(VIEWS, layout.reshape),
+    **dict.fromkeys(("ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum"), linear.reduce),
+    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool"), linear.global_pool),
+    **dict.fromkeys(("Softmax", "LogSoftmax"), linear.softmax),
+    "AveragePool": windows.average_pool,
+    "BatchNormalization": linear.batch_normalization,
+    "Clip": elementwise.clip,
+    "Concat": layout.concat,
+    "Conv": windows.conv,
+    "DepthToSpace": layout.depth_to_space,
+    "Dropout": layout.dropout,
+    "Elu": elementwise.elu,
+    "Expand": layout.expand,
+    "Gather": layout.gather,
+    "Gelu": elementwise.gelu,
+    "Gemm": linear.gemm,
+    "GroupNormalization": linear.group_normalization,
+    "HardSigmoid": elementwise.hard_sigmoid,
+    "InstanceNormalization": linear.instance_normalization,
+    "LRN": linear.lrn,
+    "LayerNormalization": linear.layer_normalization,
+    "LeakyRelu": elementwise.leaky_relu,
+    "MaxPool": windows.max_pool,
+    "Pad": layout.pad,
+    "Pow": elementwise.power,
+    "Selu": elementwise.selu,
+    "Slice": layout.slices,
+    "SpaceToDepth": layout.space_to_depth,
+    "Split": layout.split,
+    "Transpose": layout.transpose,
+}
+
+
+def translate(layer: Layer) -> tuple[Op, ...]:
+    """The operators of a layer.
+
+    Raises:
+        UnsupportedError: A node has no translation, or is not of static float32 tensors.
+    """
+    if layer.pinned:
+        raise UnsupportedError(layer.pinned)
+    return tuple(_translate(node) for node in layer.nodes)
+
+
+def _translate(node: ir.Node) -> Op:
+    translator = TRANSLATORS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+    if translator is None:
+        raise UnsupportedError(f"{node.op_type} has no translation")
+    reader = NodeReader(node)
+    if reader.opset < OLDEST_OPSET:
+        raise UnsupportedError(f"operator set {reader.opset} is too old")
+    try:
+        op = translator(reader)
+    except (ValueError, TypeError, KeyError, ZeroDivisionError) as error:
+        raise UnsupportedError(f"{node.op_type} {node.name} is malformed: {error}") from error
+    _check_types(op)
+    for value in node.outputs[len(op.outputs) :]:
+        if value.name and (value.uses() or value.is_graph_output()):
+            raise UnsupportedError(f"{value.name} is not made")
+    return op
+
+
+def _check_types(op: Op) -> None:
+    """Everything is float32 with a static shape, but for the indices of Gather."""
+    for number, value in enumerate((*op.inputs, *op.outputs)):
+        is_index = op.kind == "Gather" and number == 1
+        wanted = (ir.DataType.INT32, ir.DataType.INT64) if is_index else (ir.DataType.FLOAT,)
+        tensor = value.const_value if is_constant(value) else None
+        if (tensor.dtype if tensor is not None else value.dtype) not in wanted:
+            raise UnsupportedError(f"{value.name} is {value.dtype}")
+        static_shape(value)

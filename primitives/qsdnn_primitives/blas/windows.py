@@ -1,0 +1,95 @@
+"""Convolutions and pools: explicit windows from ONNX's paddings, and the algorithms that fit."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from .node import NodeReader, Op, Shape, UnsupportedError, is_constant
+
+
+def conv(node: NodeReader) -> Op:
+    """Conv with constant weights, of any number of spatial dimensions."""
+    weights = node.shape(1)
+    if not all(is_constant(value) for value in node.inputs[1:]):
+        raise UnsupportedError("its weights are not constant")
+    window = _window(node, weights[2:])
+    del window["ends"], window["kernel"]
+    return node.op("Conv", *node.inputs, group=node.integer("group", 1), **window)
+
+
+def max_pool(node: NodeReader) -> Op:
+    """MaxPool; its second output, the indices, is not made."""
+    window = _window(node, _kernel_shape(node))
+    del window["ends"]
+    return node.op("MaxPool", node.input(0), **window)
+
+
+def average_pool(node: NodeReader) -> Op:
+    """AveragePool."""
+    window = _window(node, _kernel_shape(node))
+    include = node.integer("count_include_pad", 0)
+    return node.op("AveragePool", node.input(0), count_include_pad=include, **window)
+
+
+def algorithms(op: Op) -> tuple[str, ...]:
+    """The algorithms that run a Conv, likely fastest first.
+
+    - ``direct``: every convolution.
+    - ``im2col``: every convolution; a 1×1 of stride 1 without padding is its GEMM alone.
+    - ``im2row``: one group, and a patch matrix to make (the rest would be im2col's GEMM again).
+    - ``kn2row``: one group, stride 1, more than one tap; any dilation and padding.
+    """
+    weights = op.inputs[1].shape
+    assert weights is not None
+    kernel = [int(dim) for dim in list(weights)[2:] if isinstance(dim, int)]
+    if op.attributes["group"] > 1:
+        return ("direct", "im2col") if weights[1] == 1 else ("im2col", "direct")
+    unit_stride = max(op.attributes["strides"]) == 1
+    if prod(kernel) > 1:
+        return ("im2col", "im2row", *(("kn2row",) if unit_stride else ()), "direct")
+    padded = any(op.attributes["begins"]) or _size(op.inputs[0]) != _size(op.outputs[0])
+    return ("im2col", "im2row", "direct") if padded else ("im2col", "direct")
+
+
+def _size(value: Any) -> list[Any]:
+    return list(value.shape)[2:]
+
+
+def _kernel_shape(node: NodeReader) -> Shape:
+    kernel = node.ints("kernel_shape")
+    if kernel is None:
+        raise UnsupportedError("it has no kernel_shape")
+    return tuple(kernel)
+
+
+def _window(node: NodeReader, kernel: Shape) -> dict[str, Any]:
+    """The attributes of a window, with `auto_pad` resolved."""
+    rank = len(kernel)
+    if rank == 0 or len(node.shape()) != rank + 2 or len(node.output_shape) != rank + 2:
+        raise UnsupportedError("its input is not (N, C, size …)")
+    strides = node.ints("strides") or [1] * rank
+    dilations = node.ints("dilations") or [1] * rank
+    spans = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+    begins, ends = _padding(node, spans, strides)
+    if min(begins + ends) < 0:
+        raise UnsupportedError("a padding is negative")
+    window = {"strides": strides, "dilations": dilations, "begins": begins, "ends": ends}
+    return {"kernel": list(kernel), **window}
+
+
+def _padding(node: NodeReader, spans: list[int], strides: list[int]) -> tuple[list[int], list[int]]:
+    """Padding before and after each dimension (ONNX Conv 11: `auto_pad`)."""
+    rank, mode = len(spans), node.text("auto_pad", "NOTSET")
+    if mode == "NOTSET":
+        pads = node.ints("pads") or [0] * (2 * rank)
+        return pads[:rank], pads[rank:]
+    if mode == "VALID":
+        return [0] * rank, [0] * rank
+    sizes = zip(node.output_shape[2:], strides, spans, node.shape()[2:], strict=True)
+    totals = [max((out - 1) * stride + span - size, 0) for out, stride, span, size in sizes]
+    small = [total // 2 for total in totals]
+    large = [total - half for total, half in zip(totals, small, strict=True)]
+    if mode not in ("SAME_UPPER", "SAME_LOWER"):
+        raise UnsupportedError(f"auto_pad {mode} is unknown")
+    return (small, large) if mode == "SAME_UPPER" else (large, small)

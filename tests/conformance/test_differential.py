@@ -1,0 +1,83 @@
+"""Random mixed plans give onnxruntime's outputs, and sessions give their memory back."""
+
+import gc
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from qsdnn.build import Builder
+from qsdnn.engine import load_engines
+from qsdnn.examples import build
+from qsdnn.feeds import random_feeds
+from qsdnn.graph import load_graph
+from qsdnn.search.sample import mixed_plan
+from qsdnn.space import space_of
+from qsdnn_runtime import Session
+from qsdnn_runtime.difference import max_error
+from tests.conformance.backend import infos
+
+PLANS = 50
+
+
+class Network:
+    """A network with its space, its inputs, and what onnxruntime makes of them."""
+
+    def __init__(self, name, folder):
+        path = folder / f"{name}.onnx"
+        onnx.save(build(name), path)
+        self.graph = load_graph(path, workdir=folder)
+        self.engines = load_engines()
+        self.space = space_of(self.graph, self.engines, infos())
+        self.folder = folder
+        self.feeds = random_feeds({n: self.graph.tensors[n] for n in self.graph.inputs})
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        outputs = session.run(None, self.feeds)
+        names = [output.name for output in session.get_outputs()]
+        self.want = dict(zip(names, outputs, strict=True))
+
+    def mixed(self, rng):
+        """A random plan in which every primitive is as likely as any other."""
+        costs = np.ones(self.space.mask.shape)
+        return [self.space.primitives[p] for p in mixed_plan(self.space, costs, rng)]
+
+    def package(self, choice):
+        return Builder(self.graph, self.engines, self.folder).build(choice)
+
+
+@pytest.mark.parametrize("name", ["tiny-cnn", "tiny-transformer", "tiny-multi", "kws9"])
+def test_random_mixed_plans(name, tmp_path):
+    network = Network(name, tmp_path)
+    rng = np.random.default_rng(0)
+    segments = []
+    for _ in range(PLANS):
+        package = network.package(network.mixed(rng))
+        segments.append(len(package.manifest["segments"]))
+        with Session(package.manifest, artifacts=tmp_path) as session:
+            names = [output.name for output in session.get_outputs()]
+            got = dict(zip(names, session.run(None, network.feeds), strict=True))
+        assert max_error(got, network.want) < 1e-4, package.manifest["segments"]
+    assert max(segments) > 3, "the plans were not mixed"
+
+
+def test_sessions_give_their_memory_back(tmp_path):
+    network = Network("tiny-cnn", tmp_path)
+    package = network.package(network.mixed(np.random.default_rng(1)))
+
+    def cycle(times):
+        for _ in range(times):
+            with Session(package.manifest, artifacts=tmp_path) as session:
+                session.run(None, network.feeds)
+        gc.collect()
+        return _resident_bytes()
+
+    before = cycle(60)  # pools and caches of the engines fill up first
+    after = cycle(200)
+    assert after - before < 8e6, f"{(after - before) / 200:.0f} bytes a session"
+
+
+def _resident_bytes():
+    fields = Path("/proc/self/statm").read_text().split()
+    return int(fields[1]) * 4096
