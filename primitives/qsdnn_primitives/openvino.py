@@ -22,18 +22,19 @@ NAME = "openvino"
 # Operators of the default domain that its ONNX frontend and CPU plugin compute as onnxruntime
 # does, on float32 of static shapes: each passes ONNX's own node tests of that kind
 # (tests/unit/primitives/test_openvino.py).
-OPERATORS = frozenset(
-    "Conv ConvTranspose Gemm MatMul "
-    "MaxPool AveragePool GlobalAveragePool GlobalMaxPool "
-    "Add Sub Mul Div Sum Mean Max Min Pow "
-    "Relu LeakyRelu PRelu Clip Sigmoid Tanh Elu Selu Celu HardSwish HardSigmoid Gelu Softplus "
-    "Softsign Mish ThresholdedRelu Erf Exp Log Sqrt Reciprocal Abs Neg Floor Ceil "
-    "BatchNormalization InstanceNormalization LayerNormalization GroupNormalization LRN "
-    "Softmax LogSoftmax "
-    "Concat Split Slice Reshape Flatten Squeeze Unsqueeze Transpose Identity Dropout Pad "
-    "Gather Expand Tile DepthToSpace SpaceToDepth "
-    "ReduceMean ReduceSum ReduceMax ReduceMin ReduceL1 ReduceL2 ReduceSumSquare".split()
-)
+_OPERATORS = """
+    Conv ConvTranspose Gemm MatMul
+    MaxPool AveragePool GlobalAveragePool GlobalMaxPool
+    Add Sub Mul Div Sum Mean Max Min Pow
+    Relu LeakyRelu PRelu Clip Sigmoid Tanh Elu Selu Celu HardSwish HardSigmoid Gelu Softplus
+    Softsign Mish ThresholdedRelu Erf Exp Log Sqrt Reciprocal Abs Neg Floor Ceil
+    BatchNormalization InstanceNormalization LayerNormalization GroupNormalization LRN
+    Softmax LogSoftmax
+    Concat Split Slice Reshape Flatten Squeeze Unsqueeze Transpose Identity Dropout Pad
+    Gather Expand Tile DepthToSpace SpaceToDepth
+    ReduceMean ReduceSum ReduceMax ReduceMin ReduceL1 ReduceL2 ReduceSumSquare
+"""
+OPERATORS = frozenset(_OPERATORS.split())
 
 # What its frontend drops when there is one input.
 _VARIADIC = frozenset({"Sum", "Mean", "Max", "Min"})

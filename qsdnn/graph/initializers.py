@@ -16,12 +16,15 @@ from onnx.external_data_helper import uses_external_data
 
 from qsdnn.graph.read import external_bytes, load_external, tensors_of
 
-# Shape inference looks at smaller ones.
-_KEPT_BYTES = 1024
+# Shape inference looks at small ones, and onnxslim takes quadratic time in the number of inputs.
+_KEPT_BYTES = 1 << 16
 
 
 def detach(graph: onnx.GraphProto, data: Mapping[str, Path]) -> dict[str, ir.TensorProtocol]:
-    """Turns large initializers into inputs, in place, and loads all other external data.
+    """Turns large weights into inputs, in place, and loads all other external data.
+
+    A ConstantOfShape with a constant shape counts as a weight: whole networks are published with
+    these in place of weights.
 
     Args:
         graph: None of its initializers is an input.
@@ -30,18 +33,19 @@ def detach(graph: onnx.GraphProto, data: Mapping[str, Path]) -> dict[str, ir.Ten
     Returns:
         The tensors by name, external ones mapped into memory, not read.
     """
-    foldable = _read_by_constants(graph)
+    foldable = _read_by_constants(graph) | {value.name for value in graph.output}
     tensors = list(graph.initializer)
     del graph.initializer[:]
     aside: dict[str, ir.TensorProtocol] = {}
     for tensor in tensors:
         if tensor.name in foldable or not _is_large(tensor):
             graph.initializer.append(tensor)
-            continue
-        aside[tensor.name] = _as_ir(tensor, data)
-        graph.input.append(
-            onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
-        )
+        else:
+            aside[tensor.name] = _as_ir(tensor, data)
+    aside |= _take_fills(graph, foldable)
+    for name, weight in aside.items():
+        shape = [int(size) for size in weight.shape.numpy()]
+        graph.input.append(onnx.helper.make_tensor_value_info(name, weight.dtype.value, shape))
     for tensor in tensors_of(graph):
         if uses_external_data(tensor):  # an attribute, or of a body
             load_external(tensor, data)
@@ -66,6 +70,29 @@ def _read_by_constants(graph: onnx.GraphProto) -> set[str]:
             constants |= set(node.output)
             found |= set(node.input)
     return found
+
+
+def _take_fills(graph: onnx.GraphProto, foldable: set[str]) -> dict[str, ir.TensorProtocol]:
+    """Takes large ConstantOfShape nodes out of a graph; their tensors take no memory yet."""
+    shapes = {tensor.name: tensor for tensor in graph.initializer}
+    taken: dict[str, ir.TensorProtocol] = {}
+    kept = []
+    for node in graph.node:
+        shape = shapes.get(node.input[0]) if node.op_type == "ConstantOfShape" else None
+        if shape is None or node.domain or node.output[0] in foldable:
+            kept.append(node)
+            continue
+        fill = np.zeros(1, np.float32)
+        if node.attribute:
+            fill = onnx.numpy_helper.to_array(node.attribute[0].t)
+        array = np.broadcast_to(fill.reshape(()), onnx.numpy_helper.to_array(shape))
+        if array.nbytes > _KEPT_BYTES:
+            taken[node.output[0]] = ir.Tensor(array, name=node.output[0])
+        else:
+            kept.append(node)
+    del graph.node[:]
+    graph.node.extend(kept)
+    return taken
 
 
 def _is_large(tensor: onnx.TensorProto) -> bool:

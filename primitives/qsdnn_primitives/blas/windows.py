@@ -44,7 +44,7 @@ def algorithms(op: Op) -> tuple[str, ...]:
     assert weights is not None
     kernel = [int(dim) for dim in list(weights)[2:] if isinstance(dim, int)]
     if op.attributes["group"] > 1:
-        return ("direct", "im2col") if weights[1] == 1 else ("im2col", "direct")
+        return ("im2col", "direct")
     unit_stride = max(op.attributes["strides"]) == 1
     if prod(kernel) > 1:
         return ("im2col", "im2row", *(("kn2row",) if unit_stride else ()), "direct")

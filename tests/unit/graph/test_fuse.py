@@ -39,7 +39,10 @@ def fused(save, equivalent):
 
     def load(text: str, outputs: str = "y", inputs: str = "x") -> list[str]:
         path = save(
-            parse(text), dict.fromkeys(inputs.split(), SHAPE), dict.fromkeys(outputs.split()), WEIGHTS
+            parse(text),
+            dict.fromkeys(inputs.split(), SHAPE),
+            dict.fromkeys(outputs.split()),
+            WEIGHTS,
         )
         feeds = {name: RNG.standard_normal(SHAPE).astype(np.float32) for name in inputs.split()}
         model = onnx.shape_inference.infer_shapes(onnx.load(path))

@@ -16,7 +16,10 @@ def external(save, tmp_path) -> Path:
     """A model with its weight in `weights.data`."""
     weight = np.ones((64, 64), np.float32)
     path = save(
-        [helper.make_node("MatMul", ["x", "w"], ["y"])], {"x": [1, 64]}, {"y": [1, 64]}, {"w": weight}
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        {"x": [1, 64]},
+        {"y": [1, 64]},
+        {"w": weight},
     )
     model = onnx.load(path)
     onnx.save(model, path, save_as_external_data=True, location="weights.data", size_threshold=0)

@@ -23,7 +23,7 @@ def test_a_dynamic_input_is_named_with_an_option_to_type(dynamic):
 def test_every_dynamic_input_is_named(save):
     node = helper.make_node("Concat", ["a", "b"], ["y"], axis=0)
     path = save([node], {"a": ["n", 2], "b": None}, {"y": None})
-    with pytest.raises(ModelError, match="'a' is .*'b' is of unknown rank") as caught:
+    with pytest.raises(ModelError, match=r"'a' is .*'b' is of unknown rank") as caught:
         load_graph(path)
     assert "--shape a=1,2 --shape b=1,3,224,224" in str(caught.value)
 

@@ -40,7 +40,7 @@ class Unary(Kernel):
 
     def steps(self, inputs: Arrays, outputs: Arrays, scratch: Arrays) -> Iterator[Step]:
         """See `Kernel.steps`."""
-        yield partial(self.ufunc, inputs[0], outputs[0])
+        yield partial(self.ufunc, inputs[0], out=outputs[0])
 
 
 class Relu(Kernel):
@@ -51,7 +51,7 @@ class Relu(Kernel):
 
     def steps(self, inputs: Arrays, outputs: Arrays, scratch: Arrays) -> Iterator[Step]:
         """See `Kernel.steps`."""
-        yield partial(np.maximum, inputs[0], ZERO, outputs[0])
+        yield partial(np.maximum, inputs[0], ZERO, out=outputs[0])
 
 
 class Clip(Kernel):
@@ -63,8 +63,8 @@ class Clip(Kernel):
     def steps(self, inputs: Arrays, outputs: Arrays, scratch: Arrays) -> Iterator[Step]:
         """See `Kernel.steps`."""
         low, high = scalar(self.op.number("min")), scalar(self.op.number("max"))
-        yield partial(np.maximum, inputs[0], low, outputs[0])
-        yield partial(np.minimum, outputs[0], high, outputs[0])
+        yield partial(np.maximum, inputs[0], low, out=outputs[0])
+        yield partial(np.minimum, outputs[0], high, out=outputs[0])
 
 
 class Activation(Kernel):
@@ -86,61 +86,61 @@ class Activation(Kernel):
 
 
 def _sigmoid(op: Op, x: np.ndarray, y: np.ndarray, room: Arrays) -> Iterator[Step]:
-    yield partial(np.negative, x, y)
-    yield partial(np.exp, y, y)
-    yield partial(np.add, y, ONE, y)
-    yield partial(np.divide, ONE, y, y)
+    yield partial(np.negative, x, out=y)
+    yield partial(np.exp, y, out=y)
+    yield partial(np.add, y, ONE, out=y)
+    yield partial(np.divide, ONE, y, out=y)
 
 
 def _hard_sigmoid(op: Op, x: np.ndarray, y: np.ndarray, room: Arrays) -> Iterator[Step]:
-    yield partial(np.multiply, x, scalar(op.number("alpha")), y)
-    yield partial(np.add, y, scalar(op.number("beta")), y)
-    yield partial(np.maximum, y, ZERO, y)
-    yield partial(np.minimum, y, ONE, y)
+    yield partial(np.multiply, x, scalar(op.number("alpha")), out=y)
+    yield partial(np.add, y, scalar(op.number("beta")), out=y)
+    yield partial(np.maximum, y, ZERO, out=y)
+    yield partial(np.minimum, y, ONE, out=y)
 
 
 def _hard_swish(op: Op, x: np.ndarray, y: np.ndarray, room: Arrays) -> Iterator[Step]:
-    yield partial(np.multiply, x, scalar(1 / 6), room[0])
-    yield partial(np.add, room[0], HALF, room[0])
-    yield partial(np.maximum, room[0], ZERO, room[0])
-    yield partial(np.minimum, room[0], ONE, room[0])
-    yield partial(np.multiply, x, room[0], y)
+    yield partial(np.multiply, x, scalar(1 / 6), out=room[0])
+    yield partial(np.add, room[0], HALF, out=room[0])
+    yield partial(np.maximum, room[0], ZERO, out=room[0])
+    yield partial(np.minimum, room[0], ONE, out=room[0])
+    yield partial(np.multiply, x, room[0], out=y)
 
 
 def _leaky_relu(op: Op, x: np.ndarray, y: np.ndarray, room: Arrays) -> Iterator[Step]:
-    yield partial(np.minimum, x, ZERO, room[0])
-    yield partial(np.multiply, room[0], scalar(op.number("alpha")), room[0])
-    yield partial(np.maximum, x, ZERO, y)
-    yield partial(np.add, y, room[0], y)
+    yield partial(np.minimum, x, ZERO, out=room[0])
+    yield partial(np.multiply, room[0], scalar(op.number("alpha")), out=room[0])
+    yield partial(np.maximum, x, ZERO, out=y)
+    yield partial(np.add, y, room[0], out=y)
 
 
 def _elu(op: Op, x: np.ndarray, y: np.ndarray, room: Arrays) -> Iterator[Step]:
-    yield partial(np.minimum, x, ZERO, room[0])
-    yield partial(np.expm1, room[0], room[0])
-    yield partial(np.multiply, room[0], scalar(op.number("alpha")), room[0])
-    yield partial(np.maximum, x, ZERO, y)
-    yield partial(np.add, y, room[0], y)
+    yield partial(np.minimum, x, ZERO, out=room[0])
+    yield partial(np.expm1, room[0], out=room[0])
+    yield partial(np.multiply, room[0], scalar(op.number("alpha")), out=room[0])
+    yield partial(np.maximum, x, ZERO, out=y)
+    yield partial(np.add, y, room[0], out=y)
 
 
 def _selu(op: Op, x: np.ndarray, y: np.ndarray, room: Arrays) -> Iterator[Step]:
     yield from _elu(op, x, y, room)
-    yield partial(np.multiply, y, scalar(op.number("gamma")), y)
+    yield partial(np.multiply, y, scalar(op.number("gamma")), out=y)
 
 
 def _softplus(op: Op, x: np.ndarray, y: np.ndarray, room: Arrays) -> Iterator[Step]:
-    yield partial(np.logaddexp, x, ZERO, y)
+    yield partial(np.logaddexp, x, ZERO, out=y)
 
 
 def _softsign(op: Op, x: np.ndarray, y: np.ndarray, room: Arrays) -> Iterator[Step]:
-    yield partial(np.absolute, x, room[0])
-    yield partial(np.add, room[0], ONE, room[0])
-    yield partial(np.divide, x, room[0], y)
+    yield partial(np.absolute, x, out=room[0])
+    yield partial(np.add, room[0], ONE, out=room[0])
+    yield partial(np.divide, x, room[0], out=y)
 
 
 def _mish(op: Op, x: np.ndarray, y: np.ndarray, room: Arrays) -> Iterator[Step]:
-    yield partial(np.logaddexp, x, ZERO, room[0])
-    yield partial(np.tanh, room[0], room[0])
-    yield partial(np.multiply, x, room[0], y)
+    yield partial(np.logaddexp, x, ZERO, out=room[0])
+    yield partial(np.tanh, room[0], out=room[0])
+    yield partial(np.multiply, x, room[0], out=y)
 
 
 def _erf(op: Op, x: np.ndarray, y: np.ndarray, room: Arrays) -> Iterator[Step]:
@@ -149,25 +149,25 @@ def _erf(op: Op, x: np.ndarray, y: np.ndarray, room: Arrays) -> Iterator[Step]:
 
 def _gelu(op: Op, x: np.ndarray, y: np.ndarray, room: Arrays) -> Iterator[Step]:
     """x/2 · (1 + erf(x/√2))."""
-    yield partial(np.multiply, x, scalar(0.5**0.5), room[0])
+    yield partial(np.multiply, x, scalar(0.5**0.5), out=room[0])
     yield from erf_steps(room[0], room[0], room[1:])
     yield from _times_half_of_one_plus(x, room[0], y)
 
 
 def _gelu_tanh(op: Op, x: np.ndarray, y: np.ndarray, room: Arrays) -> Iterator[Step]:
     """x/2 · (1 + tanh(√(2/π) · (x + 0.044715·x³)))."""
-    yield partial(np.multiply, x, x, room[0])
-    yield partial(np.multiply, room[0], scalar(0.044715 * (2 / np.pi) ** 0.5), room[0])
-    yield partial(np.add, room[0], scalar((2 / np.pi) ** 0.5), room[0])
-    yield partial(np.multiply, room[0], x, room[0])
-    yield partial(np.tanh, room[0], room[0])
+    yield partial(np.multiply, x, x, out=room[0])
+    yield partial(np.multiply, room[0], scalar(0.044715 * (2 / np.pi) ** 0.5), out=room[0])
+    yield partial(np.add, room[0], scalar((2 / np.pi) ** 0.5), out=room[0])
+    yield partial(np.multiply, room[0], x, out=room[0])
+    yield partial(np.tanh, room[0], out=room[0])
     yield from _times_half_of_one_plus(x, room[0], y)
 
 
 def _times_half_of_one_plus(x: np.ndarray, gate: np.ndarray, y: np.ndarray) -> Iterator[Step]:
-    yield partial(np.multiply, gate, HALF, gate)
-    yield partial(np.add, gate, HALF, gate)
-    yield partial(np.multiply, x, gate, y)
+    yield partial(np.multiply, gate, HALF, out=gate)
+    yield partial(np.add, gate, HALF, out=gate)
+    yield partial(np.multiply, x, gate, out=y)
 
 
 PASSES: Dict[str, Passes] = {

@@ -55,16 +55,16 @@ class Depthwise(Kernel):
                 padded = yield from window.pad(x, room, axis=1)
                 if self.in_line:
                     yield from self._sum(window.line(padded), weights, product, sums)
-                    yield partial(np.add, window.rows(sums), bias[block], y)
+                    yield partial(np.add, window.rows(sums), bias[block], out=y)
                 else:
                     yield from self._sum(window.view(padded, axis=1), weights, product, y)
-                    yield partial(np.add, y, bias[block], y)
+                    yield partial(np.add, y, bias[block], out=y)
 
     def _sum(
         self, windows: np.ndarray, weights: np.ndarray, product: np.ndarray, sums: np.ndarray
     ) -> Iterator[Step]:
         shifted = self.conv.window.shifted(windows[:, np.newaxis])
         for number, (part, weight) in enumerate(zip(shifted, weights)):
-            yield partial(np.multiply, part, weight, product if number else sums)
+            yield partial(np.multiply, part, weight, out=product if number else sums)
             if number:
-                yield partial(np.add, sums, product, sums)
+                yield partial(np.add, sums, product, out=sums)

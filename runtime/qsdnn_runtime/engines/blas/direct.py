@@ -50,4 +50,4 @@ class Direct(Kernel):
                 shifted = copy
             terms = (weights, shifted.reshape(matrix))
             yield partial(np.einsum, "gmc,gcp->gmp", *terms, out=product, optimize=False)
-            yield partial(np.add, result, product, result)
+            yield partial(np.add, result, product, out=result)

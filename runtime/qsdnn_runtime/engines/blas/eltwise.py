@@ -38,11 +38,11 @@ class Eltwise(Kernel):
         if len(inputs) == 1:
             yield partial(np.copyto, y, inputs[0])
         else:
-            yield partial(self.ufunc, inputs[0], inputs[1], y)
+            yield partial(self.ufunc, inputs[0], inputs[1], out=y)
         for x in inputs[2:]:
-            yield partial(self.ufunc, y, x, y)
+            yield partial(self.ufunc, y, x, out=y)
         if self.op.kind == "Mean":
-            yield partial(np.multiply, y, scalar(1 / len(inputs)), y)
+            yield partial(np.multiply, y, scalar(1 / len(inputs)), out=y)
 
 
 class Power(Kernel):
@@ -55,11 +55,11 @@ class Power(Kernel):
         """See `Kernel.steps`."""
         x, y, exponent = inputs[0], outputs[0], self.op.number("exponent")
         if exponent == 2:
-            yield partial(np.multiply, x, x, y)
+            yield partial(np.multiply, x, x, out=y)
         elif exponent == 0.5:
-            yield partial(np.sqrt, x, y)
+            yield partial(np.sqrt, x, out=y)
         else:
-            yield partial(np.power, x, scalar(exponent), y)
+            yield partial(np.power, x, scalar(exponent), out=y)
 
 
 class PRelu(Kernel):
@@ -75,7 +75,7 @@ class PRelu(Kernel):
     def steps(self, inputs: Arrays, outputs: Arrays, scratch: Arrays) -> Iterator[Step]:
         """See `Kernel.steps`."""
         (x, slope), y, negative, zero = inputs, outputs[0], scratch[0], scalar(0)
-        yield partial(np.minimum, x, zero, negative)
-        yield partial(np.multiply, negative, slope, negative)
-        yield partial(np.maximum, x, zero, y)
-        yield partial(np.add, y, negative, y)
+        yield partial(np.minimum, x, zero, out=negative)
+        yield partial(np.multiply, negative, slope, out=negative)
+        yield partial(np.maximum, x, zero, out=y)
+        yield partial(np.add, y, negative, out=y)

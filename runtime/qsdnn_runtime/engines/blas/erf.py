@@ -31,17 +31,17 @@ def erf_steps(x: np.ndarray, y: np.ndarray, room: Arrays) -> Iterator[Step]:
         room: Three more of that shape.
     """
     gauss, t, total = room
-    yield partial(np.multiply, x, x, gauss)
-    yield partial(np.negative, gauss, gauss)
-    yield partial(np.exp, gauss, gauss)
-    yield partial(np.absolute, x, t)
-    yield partial(np.multiply, t, P, t)
-    yield partial(np.add, t, ONE, t)
-    yield partial(np.divide, ONE, t, t)
-    yield partial(np.multiply, t, A[0], total)  # Horner's rule: total = (a5·t + a4)·t + …
+    yield partial(np.multiply, x, x, out=gauss)
+    yield partial(np.negative, gauss, out=gauss)
+    yield partial(np.exp, gauss, out=gauss)
+    yield partial(np.absolute, x, out=t)
+    yield partial(np.multiply, t, P, out=t)
+    yield partial(np.add, t, ONE, out=t)
+    yield partial(np.divide, ONE, t, out=t)
+    yield partial(np.multiply, t, A[0], out=total)  # Horner's rule: total = (a5·t + a4)·t + …
     for a in A[1:]:
-        yield partial(np.add, total, a, total)
-        yield partial(np.multiply, total, t, total)
-    yield partial(np.multiply, total, gauss, total)
-    yield partial(np.subtract, ONE, total, total)
-    yield partial(np.copysign, total, x, y)
+        yield partial(np.add, total, a, out=total)
+        yield partial(np.multiply, total, t, out=total)
+    yield partial(np.multiply, total, gauss, out=total)
+    yield partial(np.subtract, ONE, total, out=total)
+    yield partial(np.copysign, total, x, out=y)

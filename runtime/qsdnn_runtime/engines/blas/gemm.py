@@ -26,11 +26,11 @@ class Gemm(Kernel):
         a = inputs[0].T if self.op.integer("transA") else inputs[0]
         b = inputs[1].T if self.op.integer("transB") else inputs[1]
         alpha, y = self.op.number("alpha"), outputs[0]
-        yield partial(np.matmul, a, b, y)
+        yield partial(np.matmul, a, b, out=y)
         if alpha != 1:
-            yield partial(np.multiply, y, scalar(alpha), y)
+            yield partial(np.multiply, y, scalar(alpha), out=y)
         if len(inputs) > 2:
-            yield partial(np.add, y, inputs[2] if self.bias is None else self.bias, y)
+            yield partial(np.add, y, inputs[2] if self.bias is None else self.bias, out=y)
 
 
 class MatMul(Kernel):
@@ -43,4 +43,4 @@ class MatMul(Kernel):
         (a, b), y = inputs, outputs[0]
         if a.ndim > 2 and b.ndim == 2:
             a, y = a.reshape(-1, a.shape[-1]), y.reshape(-1, y.shape[-1])
-        yield partial(np.matmul, a, b, y)
+        yield partial(np.matmul, a, b, out=y)

@@ -52,6 +52,6 @@ class Im2col(Kernel):
             part = result[:, :, start * width : stop * width]
             yield partial(np.copyto, matrix.reshape(band.shape), band)
             matrix = matrix.reshape(conv.groups, self.weights.shape[2], -1)
-            yield partial(np.matmul, self.weights, matrix, part)
+            yield partial(np.matmul, self.weights, matrix, out=part)
             if self.bias is not None:
-                yield partial(np.add, part, self.bias, part)
+                yield partial(np.add, part, self.bias, out=part)

@@ -60,6 +60,6 @@ class Im2row(Kernel):
             part = result[:, start * width : stop * width]
             yield partial(np.copyto, matrix.reshape(band.shape), band)
             matrix = matrix.reshape(-1, self.weights.shape[1])
-            yield partial(np.matmul, self.weights, matrix.T, part)
+            yield partial(np.matmul, self.weights, matrix.T, out=part)
             if self.bias is not None:
-                yield partial(np.add, part, self.bias, part)
+                yield partial(np.add, part, self.bias, out=part)

@@ -31,8 +31,8 @@ class BatchNormalization(Kernel):
 
     def steps(self, inputs: Arrays, outputs: Arrays, scratch: Arrays) -> Iterator[Step]:
         """See `Kernel.steps`."""
-        yield partial(np.multiply, inputs[0], self.scale, outputs[0])
-        yield partial(np.add, outputs[0], self.shift, outputs[0])
+        yield partial(np.multiply, inputs[0], self.scale, out=outputs[0])
+        yield partial(np.add, outputs[0], self.shift, out=outputs[0])
 
 
 class Standardization(Kernel):
@@ -58,14 +58,14 @@ class Standardization(Kernel):
         each = scratch[0]
         x, y = inputs[0].reshape(len(each), -1), outputs[0].reshape(len(each), -1)
         share = scalar(1 / x.shape[1])
-        yield partial(np.add.reduce, x, 1, None, each, True)
-        yield partial(np.multiply, each, share, each)
-        yield partial(np.subtract, x, each, y)
+        yield partial(np.add.reduce, x, axis=1, out=each, keepdims=True)
+        yield partial(np.multiply, each, share, out=each)
+        yield partial(np.subtract, x, each, out=y)
         yield partial(np.einsum, "rn,rn->r", y, y, out=each[:, 0], optimize=False)
-        yield partial(np.multiply, each, share, each)
-        yield partial(np.add, each, scalar(self.op.number("epsilon")), each)
-        yield partial(np.sqrt, each, each)
-        yield partial(np.divide, y, each, y)
+        yield partial(np.multiply, each, share, out=each)
+        yield partial(np.add, each, scalar(self.op.number("epsilon")), out=each)
+        yield partial(np.sqrt, each, out=each)
+        yield partial(np.divide, y, each, out=y)
         shape = self.op.ints("parameter_shape")  # as it broadcasts against the output
         for ufunc, parameter in zip((np.multiply, np.add), inputs[1:]):
-            yield partial(ufunc, outputs[0], parameter.reshape(shape), outputs[0])
+            yield partial(ufunc, outputs[0], parameter.reshape(shape), out=outputs[0])

@@ -27,6 +27,6 @@ class Pointwise(Kernel):
         """See `Kernel.steps`."""
         shape = (len(inputs[0]), self.conv.groups, -1, self.conv.positions)
         x, y = inputs[0].reshape(shape), outputs[0].reshape(shape)
-        yield partial(np.matmul, self.weights, x, y)
+        yield partial(np.matmul, self.weights, x, out=y)
         if self.bias is not None:
-            yield partial(np.add, y, self.bias, y)
+            yield partial(np.add, y, self.bias, out=y)

@@ -58,12 +58,12 @@ class Pool(Kernel):
             if second is None:
                 yield partial(np.copyto, target, first)
             else:
-                yield partial(self.ufunc, first, second, target)
+                yield partial(self.ufunc, first, second, out=target)
             for tap in taps:
-                yield partial(self.ufunc, target, tap, target)
+                yield partial(self.ufunc, target, tap, out=target)
             source = target
         if self.scale is not None:
-            yield partial(np.multiply, y, self.scale, y)
+            yield partial(np.multiply, y, self.scale, out=y)
 
 
 def _reciprocals(window: Window, op: Op) -> np.ndarray:

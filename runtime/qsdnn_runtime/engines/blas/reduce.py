@@ -33,4 +33,4 @@ class Reduce(Kernel):
         y = outputs[0].reshape(self.kept)
         yield partial(self.ufunc.reduce, inputs[0], axis=self.axes, out=y, keepdims=True)
         if self.op.kind == "ReduceMean":
-            yield partial(np.multiply, y, scalar(1 / self.count), y)
+            yield partial(np.multiply, y, scalar(1 / self.count), out=y)

@@ -25,11 +25,11 @@ class Softmax(Kernel):
     def steps(self, inputs: Arrays, outputs: Arrays, scratch: Arrays) -> Iterator[Step]:
         """See `Kernel.steps`."""
         x, y, each = inputs[0], outputs[0], scratch[0]
-        yield partial(np.maximum.reduce, x, self.axes, None, each, True)
-        yield partial(np.subtract, x, each, y)
-        yield partial(np.exp, y, y)
-        yield partial(np.add.reduce, y, self.axes, None, each, True)
-        yield partial(np.divide, y, each, y)
+        yield partial(np.maximum.reduce, x, axis=self.axes, out=each, keepdims=True)
+        yield partial(np.subtract, x, each, out=y)
+        yield partial(np.exp, y, out=y)
+        yield partial(np.add.reduce, y, axis=self.axes, out=each, keepdims=True)
+        yield partial(np.divide, y, each, out=y)
 
 
 class LogSoftmax(Softmax):
@@ -44,9 +44,9 @@ class LogSoftmax(Softmax):
     def steps(self, inputs: Arrays, outputs: Arrays, scratch: Arrays) -> Iterator[Step]:
         """See `Kernel.steps`."""
         x, y, (each, powers) = inputs[0], outputs[0], scratch
-        yield partial(np.maximum.reduce, x, self.axes, None, each, True)
-        yield partial(np.subtract, x, each, y)
-        yield partial(np.exp, y, powers)
-        yield partial(np.add.reduce, powers, self.axes, None, each, True)
-        yield partial(np.log, each, each)
-        yield partial(np.subtract, y, each, y)
+        yield partial(np.maximum.reduce, x, axis=self.axes, out=each, keepdims=True)
+        yield partial(np.subtract, x, each, out=y)
+        yield partial(np.exp, y, out=powers)
+        yield partial(np.add.reduce, powers, axis=self.axes, out=each, keepdims=True)
+        yield partial(np.log, each, out=each)
+        yield partial(np.subtract, y, each, out=y)

@@ -1,0 +1,130 @@
+"""Episodes: walking them in the environment, and remembering them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from qsdnn.agents._base import Episode, Policy
+from qsdnn.cost.model import CostModel
+
+ENV_ID = "qsdnn_envs:qsdnn/Deployment-v0"
+CANDIDATES = 32
+"""Plans an agent puts up for measuring, at most."""
+
+Act = Callable[[int, NDArray[np.int64], NDArray[np.int8]], NDArray[np.int64]]
+"""Chooses from (step, observations, action masks); (n,) actions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Some episodes of equal length that were walked at the same time.
+
+    Attributes:
+        actions: (n, steps).
+        rewards: (n, steps).
+        latency_ms: (n,) of the plans.
+    """
+
+    actions: NDArray[np.int64]
+    rewards: NDArray[np.float64]
+    latency_ms: NDArray[np.float64]
+
+
+def make_env(cost: CostModel, episodes: int, **options: Any) -> gymnasium.vector.VectorEnv:
+    """The environment of a cost model, for so many episodes at the same time."""
+    return gymnasium.make_vec(ENV_ID, num_envs=episodes, cost=cost, **options)
+
+
+def walk(env: gymnasium.vector.VectorEnv, act: Act) -> Batch:
+    """Walks one episode in each place of a vector environment."""
+    observations, info = env.reset()
+    actions, rewards = [], []
+    ended = False
+    while not ended:
+        actions.append(act(len(actions), observations, info["action_mask"]))
+        observations, reward, terminated, _, info = env.step(actions[-1])
+        rewards.append(reward)
+        ended = bool(terminated.all())
+    return Batch(
+        actions=np.stack(actions, axis=1),
+        rewards=np.stack(rewards, axis=1),
+        latency_ms=info["latency_ms"],
+    )
+
+
+def random_actions(rng: np.random.Generator, mask: NDArray[np.int8]) -> NDArray[np.int64]:
+    """(n,) an action for each row of a mask, uniform over those it permits."""
+    return np.asarray((rng.random(mask.shape) * mask).argmax(axis=1))
+
+
+@dataclass(slots=True)
+class Experience:
+    """Every episode so far: what was chosen, and how fast it was."""
+
+    on_episode: Callable[[Episode], None] | None = None
+    best_ms: float = np.inf
+    _actions: list[NDArray[np.int32]] = field(default_factory=list)
+    _latency_ms: list[NDArray[np.float64]] = field(default_factory=list)
+    episodes: int = 0
+
+    def add(self, batch: Batch, epsilon: float, keep: int) -> None:
+        """Remembers, and tells of, the first `keep` episodes of a batch."""
+        self._actions.append(batch.actions[:keep].astype(np.int32))
+        self._latency_ms.append(batch.latency_ms[:keep])
+        for latency_ms in batch.latency_ms[:keep].tolist():
+            self.best_ms = min(self.best_ms, latency_ms)
+            if self.on_episode:
+                self.on_episode(
+                    Episode(
+                        number=self.episodes,
+                        latency_ms=latency_ms,
+                        best_ms=self.best_ms,
+                        epsilon=epsilon,
+                    )
+                )
+            self.episodes += 1
+
+    def policy(self, seconds: float) -> Policy:
+        """The best plan, and the best candidates."""
+        plans, latency_ms = self._distinct()
+        candidates = plans[_varied(plans, CANDIDATES)]
+        return Policy(
+            choice=candidates[0],
+            latency_ms=float(latency_ms[0]),
+            candidates=candidates,
+            episodes=self.episodes,
+            steps=self.episodes * plans.shape[1],
+            seconds=seconds,
+        )
+
+    def _distinct(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """(n, steps) the different plans and (n,) their latency, the fastest first."""
+        actions, latency_ms = np.concatenate(self._actions), np.concatenate(self._latency_ms)
+        first: dict[bytes, int] = {}
+        for row in np.argsort(latency_ms, kind="stable").tolist():
+            first.setdefault(actions[row].tobytes(), row)
+        rows = np.fromiter(first.values(), dtype=np.intp)
+        return actions[rows].astype(np.int64), latency_ms[rows]
+
+
+def _varied(plans: NDArray[np.int64], count: int) -> list[int]:
+    """Rows of the plans to measure, ascending: half the first, half the first that differ.
+
+    The best few of a run are often one plan with a layer or two changed. They tell little of where
+    the cost model errs, so each of the other half differs in a twentieth of the layers, and in two
+    at least, from all that were taken before it.
+    """
+    taken = list(range(min(count // 2, len(plans))))
+    apart = max(2, plans.shape[1] // 20)
+    for row in range(len(taken), len(plans)):
+        if len(taken) == count:
+            break
+        if ((plans[taken] != plans[row]).sum(axis=1) >= apart).all():
+            taken.append(row)
+    return taken
