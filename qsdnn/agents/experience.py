@@ -73,11 +73,11 @@ class Experience:
     _latency_ms: list[NDArray[np.float64]] = field(default_factory=list)
     episodes: int = 0
 
-    def add(self, batch: Batch, epsilon: float, keep: int) -> None:
-        """Remembers, and tells of, the first `keep` episodes of a batch."""
+    def add(self, batch: Batch, epsilon: NDArray[np.float64], keep: int) -> None:
+        """Remembers, and tells of, the first `keep` episodes of a batch; (n,) epsilon of each."""
         self._actions.append(batch.actions[:keep].astype(np.int32))
         self._latency_ms.append(batch.latency_ms[:keep])
-        for latency_ms in batch.latency_ms[:keep].tolist():
+        for latency_ms, share in zip(batch.latency_ms[:keep].tolist(), epsilon, strict=False):
             self.best_ms = min(self.best_ms, latency_ms)
             if self.on_episode:
                 self.on_episode(
@@ -85,7 +85,7 @@ class Experience:
                         number=self.episodes,
                         latency_ms=latency_ms,
                         best_ms=self.best_ms,
-                        epsilon=epsilon,
+                        epsilon=float(share),
                     )
                 )
             self.episodes += 1

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
+from numpy.typing import NDArray
+
 from qsdnn.agents.schedule import Staircase
 from qsdnn.errors import unknown
 
@@ -39,6 +42,8 @@ class Settings:
         linger: Exponent of the zeta distribution of how many layers an exploratory action is
             repeated for; 0 for no repeats.
         schedule: Epsilon over the episodes.
+        spread: Whether the episodes of a batch have epsilons from 0 to the scheduled one, in equal
+            distances, when that is below 1; so that one in each batch is what is known best.
     """
 
     state: str
@@ -50,6 +55,13 @@ class Settings:
     untried: tuple[Untried, ...]
     linger: float
     schedule: Staircase
+    spread: bool = False
+
+    def share(self, epsilon: float, episodes: int) -> NDArray[np.float64]:
+        """(episodes,) epsilon of each episode of a batch."""
+        if self.spread and epsilon < 1:
+            return np.linspace(0.0, epsilon, episodes)
+        return np.full(episodes, epsilon)
 
 
 _ZERO, _BACKOFF, _NEVER = Untried.ZERO, Untried.BACKOFF, Untried.NEVER
@@ -70,6 +82,7 @@ PRESETS = {
         untried=(_NEVER, _ZERO, _NEVER, _BACKOFF),
         linger=1.7,
         schedule=Staircase(((10, 1.0), (18, 0.3), (18, 0.2), (18, 0.15), (18, 0.1), (18, 0.05))),
+        spread=True,
     ),
     # de Prado, Pazos, Benini, arXiv 1811.07315: half of the episodes at random, then a twentieth
     # at each of 0.9 … 0.1, and the rest greedy.

@@ -74,7 +74,7 @@ class QLearning:
         while experience.episodes < episodes:
             number = experience.episodes
             epsilon = self._settings.schedule.epsilon(number, episodes)
-            run.explore(env, epsilon, experience, keep=episodes - number)
+            run.explore(env, self._settings.share(epsilon, size), experience, episodes - number)
         env.close()
         policy = experience.policy(time.perf_counter() - began)
         self._known_plans = policy.candidates
@@ -124,7 +124,11 @@ class _Run:
         self._seen: _Transitions | None = None
 
     def explore(
-        self, env: gymnasium.vector.VectorEnv, epsilon: float, experience: Experience, keep: int
+        self,
+        env: gymnasium.vector.VectorEnv,
+        epsilon: NDArray[np.float64],
+        experience: Experience,
+        keep: int,
     ) -> None:
         """Walks a batch ε-greedily and learns from it."""
         rows: list[NDArray[np.intp]] = []
@@ -158,7 +162,7 @@ class _Run:
             return np.asarray(chosen[:, step])
 
         batch = walk(env, act)
-        experience.add(batch, 0.0, min(keep, len(plans)))
+        experience.add(batch, np.zeros(env.num_envs), min(keep, len(plans)))
         self._learn(np.stack(rows, axis=1), batch)
 
     def _greedy(
@@ -222,7 +226,7 @@ class _Linger:
         self._action = np.zeros(n, dtype=np.int64)
 
     def override(
-        self, greedy: NDArray[np.int64], mask: NDArray[np.int8], epsilon: float
+        self, greedy: NDArray[np.int64], mask: NDArray[np.int8], epsilon: NDArray[np.float64]
     ) -> NDArray[np.int64]:
         """(n,) the greedy actions, or the exploratory ones where there is one permitted."""
         n = len(greedy)

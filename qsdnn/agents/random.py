@@ -44,6 +44,6 @@ class Random:
 
         while experience.episodes < max(episodes, 1):
             left = max(episodes, 1) - experience.episodes
-            experience.add(walk(env, act), epsilon=1.0, keep=left)
+            experience.add(walk(env, act), epsilon=np.ones(BATCH), keep=left)
         env.close()
         return experience.policy(time.perf_counter() - began)

@@ -23,8 +23,8 @@ from qsdnn.graph.shapes import fix_shapes
 if TYPE_CHECKING:
     from qsdnn.segment import Segment
 
-# IR version 4 made initializers that are no inputs legal, 8 model-local functions; 10 is the
-# newest that the engines on old boards read (onnxruntime 1.18).
+# IR version 4 made initializers that are no inputs legal, 8 model-local functions. onnxruntime
+# 1.31 reads up to 13; staying lower leaves room for older releases on boards.
 _IR_VERSIONS = (8, 10)
 
 

@@ -136,7 +136,7 @@ def _layer(flow: Dataflow, index: int, group: Group, names: set[str]) -> Layer:
     weights = weights_of(nodes)
     return Layer(
         index=index,
-        name=_unique(_readable(flow.nodes[group.main], str(outputs[0].name)), names),
+        name=_unique(flow.nodes[group.main].name or str(outputs[0].name), names),
         kind=group.kind,
         nodes=nodes,
         inputs=tuple(str(value.name) for value in inputs),
@@ -147,10 +147,6 @@ def _layer(flow: Dataflow, index: int, group: Group, names: set[str]) -> Layer:
         parameter_bytes=parameter_bytes(weights),
         activation_bytes=sum(tensor_of(value).size_bytes for value in outputs),
     )
-
-
-def _readable(node: ir.Node, output: str) -> str:
-    return node.name or output
 
 
 def _unique(name: str, taken: set[str]) -> str:

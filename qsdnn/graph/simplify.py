@@ -102,6 +102,7 @@ def _slim(model: ModelProto) -> ModelProto:
         size_threshold=_FOLDED_BYTES,
     )
     _restore_inputs(slimmed.graph, model.graph)
+    _restore_types(slimmed.graph, model.graph)
     return slimmed
 
 
@@ -121,6 +122,15 @@ def _restore_inputs(graph: GraphProto, original: GraphProto) -> None:
     if left < {value.name for value in original.input}:
         del graph.input[:]
         graph.input.extend(original.input)
+
+
+def _restore_types(graph: GraphProto, original: GraphProto) -> None:
+    """Takes back the shapes onnxslim inferred: it splits evenly whatever Split is told."""
+    del graph.output[:]
+    graph.output.extend(original.output)
+    made = {name for node in graph.node for name in node.output}
+    del graph.value_info[:]
+    graph.value_info.extend(value for value in original.value_info if value.name in made)
 
 
 @contextlib.contextmanager

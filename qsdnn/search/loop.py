@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from qsdnn.agents import make_agent
+from qsdnn.agents import agent
 from qsdnn.board import Board
 from qsdnn.build import Builder
 from qsdnn.cost.model import CostModel
@@ -65,7 +65,7 @@ def search(config: SearchConfig, board: Board, store: Store, listener: Listener)
         QsdnnError: Anything the user can act on.
     """
     start = time.monotonic()
-    learner = make_agent(config.agent, config.preset)  # a wrong name fails before measuring
+    learner = agent(config.agent, config.preset)  # a wrong name fails before measuring
     with tempfile.TemporaryDirectory(prefix="qsdnn-") as scratch:
         bench, graph = prepare(config, board, store, listener, Path(scratch))
         listener.phase("Profiling", 0)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qsdnn.agents import make_agent
+from qsdnn.agents import agent
 from qsdnn.agents._base import Agent, Policy
 from qsdnn.cost.fit import fit
 from qsdnn.cost.model import CostModel
@@ -74,7 +74,7 @@ class Rounds:
         self._bench = bench
         self._profile = profile
         self._learner = learner
-        self._exact = make_agent("exact")
+        self._exact = agent("exact")
         self._held_out: list[Trial] = []
 
     @property

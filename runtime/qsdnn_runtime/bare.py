@@ -13,6 +13,7 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Tuple
 import numpy as np
 
 from qsdnn_runtime.engine import Applied, EngineError
+from qsdnn_runtime.engines.openvino import import_library
 
 
 class Outputs(NamedTuple):
@@ -100,8 +101,7 @@ def _onnxruntime(
 def _openvino(
     model: str, threads: int, inputs: Dict[str, np.ndarray], names: List[str]
 ) -> Prepared:
-    import openvino
-
+    openvino = import_library()  # it imports the package without its telemetry
     compiled = openvino.Core().compile_model(
         model,
         "CPU",

@@ -137,7 +137,11 @@ class Session:
         }
         checked = check_feeds(self._tensors(self.manifest.inputs), feeds or {}, partial=True)
         with self._lock:
-            self._steps = self._bind(borrowed)
+            try:
+                self._steps = self._bind(borrowed)
+            except EngineError:
+                self._steps = self._bind({})
+                raise
             self._feed(checked)
         return Binding(self._values, self.manifest)
 

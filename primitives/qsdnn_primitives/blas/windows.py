@@ -20,14 +20,14 @@ def conv(node: NodeReader) -> Op:
 
 def max_pool(node: NodeReader) -> Op:
     """MaxPool; its second output, the indices, is not made."""
-    window = _window(node, _kernel_shape(node))
+    window = _pool_window(node)
     del window["ends"]
     return node.op("MaxPool", node.input(0), **window)
 
 
 def average_pool(node: NodeReader) -> Op:
     """AveragePool."""
-    window = _window(node, _kernel_shape(node))
+    window = _pool_window(node)
     include = node.integer("count_include_pad", 0)
     return node.op("AveragePool", node.input(0), count_include_pad=include, **window)
 
@@ -56,11 +56,21 @@ def _size(value: Any) -> list[Any]:
     return list(value.shape)[2:]
 
 
-def _kernel_shape(node: NodeReader) -> Shape:
+def _pool_window(node: NodeReader) -> dict[str, Any]:
+    """The window of a pool; each must hold an element of the input.
+
+    ONNX and onnxruntime count windows differently where `ceil_mode` leaves one that does not.
+    """
     kernel = node.ints("kernel_shape")
     if kernel is None:
         raise UnsupportedError("it has no kernel_shape")
-    return tuple(kernel)
+    window = _window(node, tuple(kernel))
+    for axis, (size, out) in enumerate(zip(node.shape()[2:], node.output_shape[2:], strict=True)):
+        stride, begin = window["strides"][axis], window["begins"][axis]
+        taps = [tap * window["dilations"][axis] - begin for tap in range(kernel[axis])]
+        if not all(any(0 <= at * stride + tap < size for tap in taps) for at in range(out)):
+            raise UnsupportedError("a window holds nothing but padding")
+    return window
 
 
 def _window(node: NodeReader, kernel: Shape) -> dict[str, Any]:

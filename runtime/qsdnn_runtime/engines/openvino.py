@@ -85,7 +85,7 @@ class OpenvinoExecutable:
         Raises:
             EngineError: One does not fit the model.
         """
-        library, request = _library(), self._request
+        library, request = import_library(), self._request
         held: List[Any] = []
         sides = (
             (request.set_input_tensor, self._segment.inputs, inputs),
@@ -182,7 +182,7 @@ class ProfiledExecutable(OpenvinoExecutable):
         return applied(self._kernels, self._counters(), self._segment.layers)
 
     def _counters(self) -> Dict[str, Counter]:
-        done = _library().ProfilingInfo.Status.EXECUTED
+        done = import_library().ProfilingInfo.Status.EXECUTED
         return {
             info.node_name: Counter(
                 info.exec_type, info.real_time.total_seconds() * 1e6, info.status == done
@@ -199,18 +199,21 @@ def _check_outputs(model: Any) -> None:
             raise EngineError("an output is an input: %s" % result.get_friendly_name())
 
 
-def _library() -> Any:
+def import_library() -> Any:
     """The library, without its telemetry: importing it reports that to its maker.
 
     It does so through a package of its own, and does without where that is not installed.
     """
-    if "openvino" not in sys.modules and _TELEMETRY not in sys.modules:
-        sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
-        try:
-            return _import()
-        finally:
-            del sys.modules[_TELEMETRY]
-    return _import()
+    if "openvino" in sys.modules:
+        return _import()
+    before = sys.modules.get(_TELEMETRY)
+    sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
+    try:
+        return _import()
+    finally:
+        del sys.modules[_TELEMETRY]
+        if before is not None:
+            sys.modules[_TELEMETRY] = before
 
 
 def _import() -> Any:
@@ -224,7 +227,7 @@ def _import() -> Any:
 @lru_cache(maxsize=None)
 def _core() -> Any:
     """One for the process: all that differs between segments is given when compiling."""
-    return _library().Core()
+    return import_library().Core()
 
 
 def _reason(error: Exception) -> str:

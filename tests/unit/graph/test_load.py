@@ -14,7 +14,8 @@ from qsdnn.graph import load_graph
 LIGHT = Path(onnx.__file__).parent / "backend/test/data/light"
 EXPORTS = Path(__file__).parents[2] / "data"
 
-# Layers, and published multiply-accumulates in millions where there are some (None: not known).
+# Layers and millions of multiply-accumulates as this code counts them: what must not drift.
+# Equal constant weights let onnxslim merge four of inception_v2's convolutions.
 NETWORKS = {
     "bvlc_alexnet": (14, None),
     "densenet121": (246, 2834),

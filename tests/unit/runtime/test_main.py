@@ -96,13 +96,12 @@ def test_runtime_and_package_run_from_zips(package, tmp_path):
                 if file.is_file() and "__pycache__" not in file.parts:
                     archive.write(file, file.relative_to(base))
     libraries = [p for p in sys.path if "site-packages" in p]
-    code = f"import qsdnn_runtime, sys; assert {str(runtime)!r} in qsdnn_runtime.__file__\n"
-    code += "import runpy; sys.argv[1:] = sys.argv[1:]; runpy.run_module('qsdnn_runtime', run_name='__main__')"
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code, str(packed), "--json"],
+        [sys.executable, "-W", "error", "-m", "qsdnn_runtime", str(packed), "--json"],
         check=True,
         capture_output=True,
         text=True,
+        cwd=tmp_path,
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join([str(runtime), *libraries])},
     )
     assert json.loads(done.stdout)["model"] == "test"

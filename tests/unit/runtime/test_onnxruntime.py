@@ -25,7 +25,7 @@ def _weights(*shape):
 
 
 def _network():
-    """0 conv+relu, 1 conv+add+relu, 2 pool, 3 sigmoid*x (fused by onnxruntime), 4 odd conv."""
+    """0 conv+relu, 1 conv+add+relu, 2 pool, 3 sigmoid*x, which onnxruntime fuses, 4 and 5 conv."""
     node = helper.make_node
     nodes = [
         node("Conv", ["x", "w0"], ["c0"], "0:0", pads=[1, 1, 1, 1]),
@@ -36,7 +36,8 @@ def _network():
         node("MaxPool", ["r1"], ["p"], "2:0", kernel_shape=[2, 2], strides=[2, 2]),
         node("Sigmoid", ["p"], ["s"], "3:0"),
         node("Mul", ["p", "s"], ["m"], "3:1"),
-        node("Conv", ["m", "w4"], ["y"], "4:0"),
+        node("Conv", ["m", "w4"], ["c4"], "4:0"),
+        node("Conv", ["c4", "w5"], ["y"], "5:0"),
     ]
     return model(
         nodes,
@@ -45,7 +46,8 @@ def _network():
         {
             "w0": _weights(32, 16, 3, 3),
             "w1": _weights(32, 32, 1, 1),
-            "w4": _weights(5, 32, 1, 1),
+            "w4": _weights(27, 32, 1, 1),
+            "w5": _weights(5, 27, 1, 1),
         },
     )
 
@@ -65,8 +67,8 @@ def test_each_layer_says_what_it_ran(tmp_path, family):
         session.run(None, {"x": _weights(1, 16, 16, 16)})
         found = session.applied()
     conv = "onnxruntime/nchwc/fp32" if blocked else "onnxruntime/gemm/fp32"
-    assert [found[i].primitive for i in (0, 1)] == [conv, conv]
-    assert found[4].primitive == "onnxruntime/gemm/fp32"  # five channels fill no block
+    assert [found[i].primitive for i in (0, 1, 4)] == [conv] * 3
+    assert found[5].primitive == "onnxruntime/gemm/fp32"  # 27 channels are no whole blocks
     assert found[2].primitive == found[3].primitive == f"{family}/fp32"
     assert found[0].kernel == ("Conv(nchwc)" if blocked else "FusedConv")
     assert found[3].kernel == "QuickGelu"
@@ -77,7 +79,7 @@ def test_times_grow_from_question_to_question(tmp_path, family):
     folder = write_package(tmp_path, Part(family, _network()))
     with Session(folder, profile=True) as session:
         session.bind({"x": _weights(1, 16, 16, 16)})
-        assert session.layer_times() == dict.fromkeys(range(5), 0.0)
+        assert session.layer_times() == dict.fromkeys(range(6), 0.0)
         session.run_bound()
         first = session.layer_times()
         assert session.layer_times() == first
@@ -86,7 +88,7 @@ def test_times_grow_from_question_to_question(tmp_path, family):
         session.run_bound()
         second = session.layer_times()
         np.testing.assert_array_equal(session.bind().outputs["y"], want)
-    assert all(0 < first[i] < second[i] for i in range(5))
+    assert all(0 < first[i] < second[i] for i in range(6))
 
 
 def test_profiles_are_deleted_and_need_asking_for(tmp_path, monkeypatch):

@@ -115,7 +115,7 @@ class Memory:
             if home is None or (home.external and output.name in self._outputs):
                 continue
             if kernel.view:
-                return home
+                return home if home.size_bytes == _size_bytes(output) else None
             fits = inputs[index].shape == output.shape and inputs[index].dtype == output.dtype
             if fits and not home.external and homes.count(home) == 1 and home.last == position:
                 return home

@@ -85,7 +85,8 @@ def _parse(document: Mapping[str, Any], weights: Optional[np.ndarray]) -> Progra
         ops = tuple(_op(op, operands) for op in layer["ops"])
         for op in ops:
             _check_order(op, made)
-        layers[int(layer["index"])] = ops
+        if layers.setdefault(int(layer["index"]), ops) is not ops:
+            raise ValueError("layer %s is there twice" % layer["index"])
     missing = set(document["outputs"]) - made
     if missing:
         raise ValueError("nothing makes %s" % sorted(missing))
