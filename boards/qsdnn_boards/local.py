@@ -10,10 +10,10 @@ from tempfile import NamedTemporaryFile
 
 from platformdirs import user_cache_path
 
+from qsdnn.archive import runtime_archive
 from qsdnn.errors import BoardError
 
 from .agent_board import AgentBoard
-from .archive import runtime_archive
 from .transport import PipeTransport, Transport
 
 CACHE_VARIABLE = "QSDNN_BOARD_CACHE"

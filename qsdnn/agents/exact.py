@@ -54,9 +54,7 @@ class Exact:
         choice, proven = _solve(Walk(cost=cost), self.max_states)
         latency_ms = cost.predict(choice)
         if on_episode:
-            on_episode(
-                Episode(number=0, latency_ms=latency_ms, best_ms=latency_ms, epsilon=np.nan)
-            )
+            on_episode(Episode(number=0, latency_ms=latency_ms, best_ms=latency_ms, epsilon=np.nan))
         return Policy(
             choice=choice,
             latency_ms=latency_ms,
@@ -94,9 +92,7 @@ def _solve(walk: Walk, max_states: int) -> tuple[NDArray[np.int64], bool]:
             proven = False
         frontier, total_ms = frontier.take(kept), total_ms[kept]
         traces.append(
-            _Trace(
-                parent=parent[kept].astype(np.int32), primitive=actions[kept].astype(np.int32)
-            )
+            _Trace(parent=parent[kept].astype(np.int32), primitive=actions[kept].astype(np.int32))
         )
     return _retrace(traces, int(np.argmin(total_ms))), proven
 

@@ -31,9 +31,7 @@ class Greedy:
         choice = np.where(cost.space.mask, cost.layer_ms, np.inf).argmin(axis=1).astype(np.int64)
         latency_ms = cost.predict(choice)
         if on_episode:
-            on_episode(
-                Episode(number=0, latency_ms=latency_ms, best_ms=latency_ms, epsilon=np.nan)
-            )
+            on_episode(Episode(number=0, latency_ms=latency_ms, best_ms=latency_ms, epsilon=np.nan))
         return Policy(
             choice=choice,
             latency_ms=latency_ms,

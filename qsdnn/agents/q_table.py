@@ -132,9 +132,7 @@ class QTable:
         old = q[rows, actions]
         q[rows, actions] = np.where(np.isneginf(old), target, old + alpha * (target - old))
         if self.untried is not Untried.ZERO:
-            self._coarse[step] = [
-                _best_of(q, similar) for similar in self._states.similar[step]
-            ]
+            self._coarse[step] = [_best_of(q, similar) for similar in self._states.similar[step]]
 
     def _table(self, step: int) -> NDArray[np.float32]:
         """(rows, actions) the values at a step, with rows for all its states."""

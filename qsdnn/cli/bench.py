@@ -38,7 +38,7 @@ Examples:
 @board_option
 @threads_option
 @shape_option
-@click.option("--budget", "budget_s", default="20s", show_default=True, metavar="TIME",
+@click.option("--budget", "budget_s", default="10s", show_default=True, metavar="TIME",
               callback=lambda _context, _option, text: parse_duration(text),
               help="Measuring time.")  # fmt: skip
 @click.option("--min-runs", default=20, show_default=True, type=click.IntRange(3),
@@ -111,7 +111,7 @@ def _bench(
                 threads=threads,
                 min_runs=min_runs,
                 max_runs=2000,
-                precision=0.003,
+                precision=0.0,
                 budget_s=budget_s,
             ),
             terminal.status,

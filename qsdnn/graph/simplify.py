@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 
@@ -136,8 +137,6 @@ def _restore_types(graph: GraphProto, original: GraphProto) -> None:
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
     """Nothing on stdout and stderr, also from onnxruntime, which onnxslim folds constants with."""
-    import onnxruntime
-
     sink = io.StringIO()
     with warnings.catch_warnings(), contextlib.redirect_stdout(sink):
         warnings.simplefilter("ignore")
@@ -145,7 +144,8 @@ def _silence() -> Iterator[None]:
             try:
                 yield
             finally:
-                onnxruntime.set_default_logger_severity(2)  # its default; onnxslim sets 3
+                if "onnxruntime" in sys.modules:  # 2 is its default; onnxslim sets 3
+                    sys.modules["onnxruntime"].set_default_logger_severity(2)
 
 
 @contextlib.contextmanager

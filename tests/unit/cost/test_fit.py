@@ -1,5 +1,7 @@
 """The fit finds the costs that made the measurements."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -43,7 +45,7 @@ def _truth(space, rng):
 def _observe(truth, choice, rng, noise):
     """The segments of a plan of a chain, and their times."""
     cuts = [0, *(np.flatnonzero(np.diff(choice)) + 1), len(choice)]
-    for start, end in zip(cuts, cuts[1:], strict=False):
+    for start, end in pairwise(cuts):
         family = int(choice[start])
         entering = (start - 1,) if start else ()
         leaving = (end - 1,) if end < len(choice) else ()

@@ -79,7 +79,6 @@ def load(
     choices: Sequence[Primitive],
     folder: Path,
     outputs: Sequence[str] | None = None,
-    profile: bool = False,
 ) -> BlasExecutable:
     segment = Segment(
         family="blas",
@@ -100,7 +99,7 @@ def load(
             layer.index: str(choice) for layer, choice in zip(graph.layers, choices, strict=True)
         },
     )
-    return LOADER.load(spec, threads=1, profile=profile)
+    return LOADER.load(spec, threads=1)
 
 
 def reference(model: onnx.ModelProto, feeds: Mapping[str, np.ndarray]) -> Arrays:
@@ -400,18 +399,3 @@ def test_bound_runs_allocate_nothing(tmp_path: Path) -> None:
         tracemalloc.stop()
     assert after - before < 1024
     assert peak - before < 16 * 1024  # numpy's own buffers; the smallest image takes 16 KiB
-
-
-def test_layer_times_and_applied(tmp_path: Path) -> None:
-    graph = graph_of(examples.build("kws9"), tmp_path)
-    executable = load(graph, [row[0] for row in offers(graph)], tmp_path, profile=True)
-    feeds = feeds_of(graph)
-    executable.bind(
-        feeds, {n: np.empty(graph.tensors[n].shape or ()).astype("f") for n in graph.outputs}
-    )
-    executable.run()
-    once = executable.layer_times()
-    executable.run()
-    assert set(once) == {layer.index for layer in graph.layers} == set(executable.applied())
-    assert all(0 <= once[index] <= twice for index, twice in executable.layer_times().items())
-    assert executable.applied()[0].kernel == "im2col+sgemm, relu"

@@ -66,11 +66,15 @@ def document() -> dict[str, Any]:
     }
 
 
-def load(content: Any, folder: Path, weights: bytes = bytes(64 + 4 * 54)) -> BlasExecutable:
+def load(
+    content: Any, folder: Path, weights: bytes = bytes(64 + 4 * 54), profile: bool = False
+) -> BlasExecutable:
     path = folder / "program.json"
     path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
     (folder / WEIGHTS).write_bytes(weights)
-    return LOADER.load(SegmentSpec(path, "blas", ("x",), ("y",), {}, {}), threads=1)
+    return LOADER.load(
+        SegmentSpec(path, "blas", ("x",), ("y",), {}, {}), threads=1, profile=profile
+    )
 
 
 def buffers() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -97,6 +101,19 @@ def test_runs(tmp_path: Path) -> None:
         4: "blas/im2row/fp32",
         **dict.fromkeys((5, 7, 8), "blas/numpy/fp32"),
     }
+
+
+def test_profile(tmp_path: Path) -> None:
+    executable = load(document(), tmp_path, profile=True)
+    executable.bind(*buffers())
+    executable.run()
+    once = executable.layer_times()
+    executable.run()
+    twice = executable.layer_times()
+    assert set(once) == set(twice) == set(executable.applied()) == {4, 5, 7, 8}
+    assert all(0 <= once[index] <= twice[index] for index in once)
+    assert executable.applied()[4].kernel == "im2row+sgemm"
+    assert executable.applied()[5].kernel == "sigmoid, add"
 
 
 @settings(max_examples=300, deadline=None)

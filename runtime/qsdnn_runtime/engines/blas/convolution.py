@@ -8,8 +8,9 @@ from typing import Optional
 import numpy as np
 
 from qsdnn_runtime.engine import EngineError
-from qsdnn_runtime.engines.blas.kernel import Op, Shape
-from qsdnn_runtime.engines.blas.window import Window, window_of
+
+from .kernel import Op, Shape
+from .window import Window, window_of
 
 
 @dataclass(frozen=True)

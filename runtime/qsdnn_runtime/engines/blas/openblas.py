@@ -10,8 +10,6 @@ import ctypes
 from pathlib import Path
 from typing import Any, List, Optional
 
-import numpy as np
-
 PREFIXES = ("scipy_openblas_", "openblas_")
 SUFFIXES = ("64_", "")
 
@@ -60,7 +58,6 @@ def _text(name: str) -> str:
 
 def _libraries() -> List[ctypes.CDLL]:
     """The BLAS libraries in this process."""
-    np.matmul(np.ones((1, 1), np.float32), np.ones((1, 1), np.float32))  # loads it, if not yet
     try:
         lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from qsdnn_runtime.engine import EngineError
-from qsdnn_runtime.engines.blas.kernel import Op, Shape, Step, scalar
+
+from .kernel import Op, Shape, Step, scalar
 
 BAND_ELEMENTS = 1 << 18
 """Elements of a patch matrix made at a time: 1 MiB, so that the GEMM finds it in cache."""

@@ -6,7 +6,7 @@ import ctypes
 import os
 import time
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +19,7 @@ class FakeExecutable:
         self._options = segment.options
         self._runs = 0
 
-    def bind(self, inputs: Dict[str, np.ndarray], outputs: Dict[str, np.ndarray]) -> None:
+    def bind(self, inputs: dict[str, np.ndarray], outputs: dict[str, np.ndarray]) -> None:
         self._input = inputs[self._segment.inputs[0]]
         self._output = outputs[self._segment.outputs[0]]
 
@@ -30,10 +30,10 @@ class FakeExecutable:
         if self._runs > self._options.get("good_runs", 10**9):
             misbehave(self._options["then"])
 
-    def layer_times(self) -> Dict[int, float]:
+    def layer_times(self) -> dict[int, float]:
         return {index: 0.5 * self._runs for index in self._segment.layers}
 
-    def applied(self) -> Dict[int, Applied]:
+    def applied(self) -> dict[int, Applied]:
         if "profile" in self._options:
             misbehave(self._options["profile"])
         return {index: Applied(name, "twice") for index, name in self._segment.layers.items()}
@@ -59,10 +59,10 @@ class FakeLoader:
         return FakeExecutable(segment)
 
 
-def misbehave(how: Dict[str, Any]) -> None:
+def misbehave(how: dict[str, Any]) -> None:
     """Does what the name says."""
     if "note" in how:
-        Path(how["note"]).write_text("%d %d" % (os.getpid(), os.getppid()))
+        Path(how["note"]).write_text(f"{os.getpid()} {os.getppid()}")
     kind = how["kind"]
     if kind == "segfault":
         ctypes.string_at(0)

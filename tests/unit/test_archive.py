@@ -7,7 +7,7 @@ import subprocess
 import sys
 import zipfile
 
-from qsdnn_boards.archive import runtime_archive
+from qsdnn.archive import runtime_archive
 
 
 def test_equal_files_give_equal_bytes():
