@@ -65,7 +65,7 @@ class QLearning:
             raise ValueError(f"{episodes} episodes are too few: at least 1 is needed")
         if self._space is None or not _alike(self._space, cost.space):
             self._forget(cost.space)
-        run = _Run(self._settings, self._states, self._tables, np.random.default_rng(seed))
+        run = _Run(self._settings, self._states, self._tables, np.random.default_rng(seed), cost.space.family_of)
         experience = Experience(on_episode)
         size = min(self._settings.batch, episodes)
         env = make_env(cost, size, state=self._settings.state, reward=self._settings.reward)
@@ -115,13 +115,14 @@ class _Run:
         settings: Settings,
         states: States,
         tables: list[QTable],
-        rng: np.random.Generator,
+        rng: np.random.Generator, family_of
     ) -> None:
         self._settings = settings
         self._states = states
         self._tables = tables
         self._rng = rng
         self._seen: _Transitions | None = None
+        self._best=None; self._best_ms=np.inf; self._most=[]; self._fresh=[]; self._family_of=family_of
 
     def explore(
         self,
@@ -132,13 +133,15 @@ class _Run:
     ) -> None:
         """Walks a batch ε-greedily and learns from it."""
         rows: list[NDArray[np.intp]] = []
-        linger = _Linger(env.num_envs, self._settings.linger, self._rng)
+        explorer = _Linger(env.num_envs, self._family_of, self._settings.linger, self._rng)
 
         def act(
             step: int, observations: NDArray[np.int64], mask: NDArray[np.int8]
         ) -> NDArray[np.int64]:
             rows.append(self._states.rows(step, observations, mask))
-            return linger.override(self._greedy(step, rows[-1], mask), mask, epsilon)
+            if step == len(self._most):
+                self._most.append(np.zeros(mask.shape[1])); self._fresh.append(np.ones(mask.shape[1],bool))
+            return explorer.override(self._greedy(step, rows[-1], mask), mask, epsilon, self._most[step])
 
         batch = walk(env, act)
         experience.add(batch, epsilon, keep)
@@ -173,7 +176,11 @@ class _Run:
         kinds = self._settings.untried
         for table in self._tables:
             mine = [i for i in range(len(rows)) if kinds[i % len(kinds)] is table.untried]
-            q[mine] = table.values(step, rows[mine])
+            v = table.values(step, rows[mine])
+            if table.untried == "never" and self._best is not None:
+                un = np.isneginf(table._table(step)[rows[mine]]).all(axis=1)
+                v = v.copy(); v[un, self._best[step]] = 1e9
+            q[mine] = v
         q[mask == 0] = -np.inf
         ties = (q == q.max(axis=1, keepdims=True)) & (mask != 0)
         return random_actions(self._rng, ties.astype(np.int8))
@@ -188,6 +195,15 @@ class _Run:
                 np.concatenate([self._seen.rewards, new.rewards]),
             )
         self._seen = new
+        i=int(batch.latency_ms.argmin())
+        if batch.latency_ms[i]<self._best_ms: self._best_ms=batch.latency_ms[i]; self._best=batch.actions[i].copy()
+        for step, most in enumerate(self._most):
+            got = np.full(len(most), -np.inf)
+            np.maximum.at(got, batch.actions[:, step], batch.rewards[:, step])
+            fresh = self._fresh[step] & np.isfinite(got)
+            most[fresh] = got[fresh]
+            self._fresh[step][fresh] = False
+            np.maximum(most, got, out=most, where=np.isfinite(got))
         total = len(new.rows)
         if not self._settings.replay:
             self._replay(np.arange(total))
@@ -211,29 +227,48 @@ class _Run:
 
 
 class _Linger:
-    """Exploratory actions that are repeated for a while.
+    """Exploratory choices that keep to one family over several layers.
 
     Args:
         n: Number of episodes.
-        exponent: Of the zeta distribution of the lengths; 0 for length 1.
+        family_of: (actions,) index of each action's family.
+        exponent: Of the zeta distribution of the lengths.
         rng: What draws.
     """
 
-    def __init__(self, n: int, exponent: float, rng: np.random.Generator) -> None:
+    def __init__(
+        self, n: int, family_of: NDArray[np.int64], exponent: float, rng: np.random.Generator
+    ) -> None:
         self._exponent = exponent
+        self._family_of = family_of
         self._rng = rng
         self._left = np.zeros(n, dtype=np.int64)
-        self._action = np.zeros(n, dtype=np.int64)
+        self._family = np.zeros(n, dtype=np.int64)
 
     def override(
-        self, greedy: NDArray[np.int64], mask: NDArray[np.int8], epsilon: NDArray[np.float64]
+        self,
+        greedy: NDArray[np.int64],
+        mask: NDArray[np.int8],
+        epsilon: NDArray[np.float64],
+        most: NDArray[np.float64],
     ) -> NDArray[np.int64]:
-        """(n,) the greedy actions, or the exploratory ones where there is one permitted."""
+        """(n,) the greedy actions, or the exploratory ones where there is one permitted.
+
+        Args:
+            greedy: (n,) actions.
+            mask: (n, actions).
+            epsilon: (n,) probability of beginning to explore.
+            most: (actions,) the largest reward each action ever brought at this step: within a
+                family the actions differ by the same everywhere, so this orders them.
+        """
         n = len(greedy)
         starts = (self._left == 0) & (self._rng.random(n) < epsilon)
-        self._action = np.where(starts, random_actions(self._rng, mask), self._action)
-        lengths = self._rng.zipf(self._exponent, n) if self._exponent else 1
-        self._left = np.where(starts, lengths, self._left)
-        explores = (self._left > 0) & (mask[np.arange(n), self._action] != 0)
+        drawn = self._family_of[random_actions(self._rng, mask)]
+        self._family = np.where(starts, drawn, self._family)
+        self._left = np.where(starts, self._rng.zipf(self._exponent, n), self._left)
+        kin = (self._family_of == self._family[:, None]) & (mask != 0)
+        value = np.where(kin, most, -np.inf)
+        ties = kin & (value == value.max(axis=1, keepdims=True))
+        explores = (self._left > 0) & kin.any(axis=1)
         self._left = np.maximum(self._left - 1, 0)
-        return np.where(explores, self._action, greedy)
+        return np.where(explores, random_actions(self._rng, ties.astype(np.int8)), greedy)

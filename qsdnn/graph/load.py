@@ -74,7 +74,7 @@ def _session_folder() -> Path:
 
 def _simplified(source: Source) -> ir.Model:
     """The model with constants folded and shapes inferred, each output made by a node."""
-    drop_default_inputs(source.proto.graph)
+    drop_default_inputs(source.proto)
     weights = detach(source.proto.graph, source.data)
     model = ir.from_proto(simplify(source.proto))
     attach(model.graph, weights)

@@ -18,11 +18,12 @@ def graph_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
     return [value for value in graph.input if value.name not in weights]
 
 
-def drop_default_inputs(graph: onnx.GraphProto) -> None:
+def drop_default_inputs(model: onnx.ModelProto) -> None:
     """Takes initializers out of the inputs, in place: engines then know they are constant."""
-    inputs = graph_inputs(graph)
-    del graph.input[:]
-    graph.input.extend(inputs)
+    inputs = graph_inputs(model.graph)
+    del model.graph.input[:]
+    model.graph.input.extend(inputs)
+    model.ir_version = max(model.ir_version, 4)  # before it, every initializer had to be an input
 
 
 def fix_shapes(

@@ -81,8 +81,13 @@ class _PackagedRep(BackendRep):
 
 
 def _pick(space, row, rng):
-    """A primitive of a random engine among those that may run the layer."""
+    """A primitive of a random engine among those that may run the layer.
+
+    What only onnxruntime runs stays in one family of it: in float16 a cut shows in the last bit.
+    """
     allowed = [space.primitives[i] for i in np.flatnonzero(row)]
+    if {primitive.engine for primitive in allowed} == {"onnxruntime"}:
+        return allowed[0]
     engine = rng.choice(sorted({primitive.engine for primitive in allowed}))
     return allowed[rng.choice([i for i, p in enumerate(allowed) if p.engine == engine])]
 

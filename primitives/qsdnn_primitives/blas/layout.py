@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from math import prod
 
+import onnx_ir as ir
+
 from .node import NodeReader, Op, Shape, UnsupportedError, scalar_of
 
 
 def reshape(node: NodeReader) -> Op:
     """Reshape, Flatten, Squeeze, Unsqueeze, Identity: the output's shape says everything."""
-    return node.op("Reshape", node.input(0))
+    return node.op("Reshape", _only_moving(node))
 
 
 def dropout(node: NodeReader) -> Op:
     """Dropout outside of training."""
     if node.has(2) and node.constant(2).any():
         raise UnsupportedError("it is in training")
-    return reshape(node)
+    return node.op("Reshape", node.input(0))
+
+
+def _only_moving(node: NodeReader) -> ir.Value:
+    """The first input, where a second one is absent or never changes: shapes then say it all."""
+    if node.has(1):
+        node.constant(1)
+    return node.input(0)
 
 
 def transpose(node: NodeReader) -> Op:
@@ -51,7 +60,7 @@ def concat(node: NodeReader) -> Op:
 
 def split(node: NodeReader) -> Op:
     """Split; the outputs' shapes say where."""
-    return node.op("Split", node.input(0), outputs=node.outputs, axis=node.axis(0))
+    return node.op("Split", _only_moving(node), outputs=node.outputs, axis=node.axis(0))
 
 
 def slices(node: NodeReader) -> Op:
@@ -98,7 +107,7 @@ def gather(node: NodeReader) -> Op:
 
 def expand(node: NodeReader) -> Op:
     """Expand; the output's shape says everything."""
-    return node.op("Expand", node.input(0))
+    return node.op("Expand", _only_moving(node))
 
 
 def _image(node: NodeReader) -> tuple[int, int, int, int]:
