@@ -18,6 +18,9 @@ from qsdnn.cost.model import CostModel
 from qsdnn.space import Space
 
 
+PLANFILL = False
+
+
 class QLearning:
     """Learns what each action is worth in each state, from episodes and their replay.
 
@@ -65,7 +68,13 @@ class QLearning:
             raise ValueError(f"{episodes} episodes are too few: at least 1 is needed")
         if self._space is None or not _alike(self._space, cost.space):
             self._forget(cost.space)
-        run = _Run(self._settings, self._states, self._tables, np.random.default_rng(seed), cost.space.family_of)
+        run = _Run(
+            self._settings,
+            self._states,
+            self._tables,
+            np.random.default_rng(seed),
+            cost.space.family_of,
+        )
         experience = Experience(on_episode)
         size = min(self._settings.batch, episodes)
         env = make_env(cost, size, state=self._settings.state, reward=self._settings.reward)
@@ -85,7 +94,7 @@ class QLearning:
         self._states = States(len(space.primitives))
         # A kind may be named several times: its episodes share one table.
         kinds = dict.fromkeys(self._settings.untried)
-        self._tables = [QTable(self._states, untried) for untried in kinds]
+        self._tables = [QTable(self._states, untried) for untried in kinds if untried != "plan"]
         self._known_plans = None
 
 
@@ -115,14 +124,19 @@ class _Run:
         settings: Settings,
         states: States,
         tables: list[QTable],
-        rng: np.random.Generator, family_of
+        rng: np.random.Generator,
+        family_of,
     ) -> None:
         self._settings = settings
         self._states = states
         self._tables = tables
         self._rng = rng
         self._seen: _Transitions | None = None
-        self._best=None; self._best_ms=np.inf; self._most=[]; self._fresh=[]; self._family_of=family_of
+        self._best = None
+        self._best_ms = np.inf
+        self._most = []
+        self._fresh = []
+        self._family_of = family_of
 
     def explore(
         self,
@@ -140,8 +154,11 @@ class _Run:
         ) -> NDArray[np.int64]:
             rows.append(self._states.rows(step, observations, mask))
             if step == len(self._most):
-                self._most.append(np.zeros(mask.shape[1])); self._fresh.append(np.ones(mask.shape[1],bool))
-            return explorer.override(self._greedy(step, rows[-1], mask), mask, epsilon, self._most[step])
+                self._most.append(np.zeros(mask.shape[1]))
+                self._fresh.append(np.ones(mask.shape[1], bool))
+            return explorer.override(
+                self._greedy(step, rows[-1], mask), mask, epsilon, self._most[step]
+            )
 
         batch = walk(env, act)
         experience.add(batch, epsilon, keep)
@@ -177,10 +194,18 @@ class _Run:
         for table in self._tables:
             mine = [i for i in range(len(rows)) if kinds[i % len(kinds)] is table.untried]
             v = table.values(step, rows[mine])
-            if table.untried == "never" and self._best is not None:
+            if PLANFILL and table.untried == "never" and self._best is not None:
                 un = np.isneginf(table._table(step)[rows[mine]]).all(axis=1)
-                v = v.copy(); v[un, self._best[step]] = 1e9
+                v = v.copy()
+                v[un, self._best[step]] = 1e9
             q[mine] = v
+        if self._best is not None:
+            mine = [i for i in range(len(rows)) if kinds[i % len(kinds)] == "plan"]
+            q[mine] = 0
+            q[mine, self._best[step]] = 1
+        else:
+            mine = [i for i in range(len(rows)) if kinds[i % len(kinds)] == "plan"]
+            q[mine] = 0
         q[mask == 0] = -np.inf
         ties = (q == q.max(axis=1, keepdims=True)) & (mask != 0)
         return random_actions(self._rng, ties.astype(np.int8))
@@ -195,8 +220,10 @@ class _Run:
                 np.concatenate([self._seen.rewards, new.rewards]),
             )
         self._seen = new
-        i=int(batch.latency_ms.argmin())
-        if batch.latency_ms[i]<self._best_ms: self._best_ms=batch.latency_ms[i]; self._best=batch.actions[i].copy()
+        i = int(batch.latency_ms.argmin())
+        if batch.latency_ms[i] < self._best_ms:
+            self._best_ms = batch.latency_ms[i]
+            self._best = batch.actions[i].copy()
         for step, most in enumerate(self._most):
             got = np.full(len(most), -np.inf)
             np.maximum.at(got, batch.actions[:, step], batch.rewards[:, step])

@@ -17,7 +17,7 @@ from qsdnn.search.profile import Profile
 from qsdnn.search.sample import mixed_plan
 from qsdnn.search.trial import Bench, Trial
 
-FITTED, HELD_OUT = 12, 8
+FITTED, HELD_OUT = 16, 8
 """Random mixed plans that fit the boundary terms, and that test the fit."""
 
 ROUNDS = 8

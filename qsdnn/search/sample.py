@@ -15,7 +15,7 @@ drown the boundaries that they are there to show."""
 def mixed_plan(
     space: Space, layer_ms: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """A random plan of 2 to 13 runs of one family each.
+    """A random plan of 2 to 13 runs of one family each, fewer in small networks.
 
     Args:
         space: What can be chosen.
@@ -28,7 +28,7 @@ def mixed_plan(
     count = len(space.layers)
     known = np.where(space.mask & np.isfinite(layer_ms), layer_ms, np.inf)
     usable = space.mask & (known <= HOPELESS * known.min(axis=1, keepdims=True))
-    runs = int(rng.integers(2, 14))
+    runs = int(rng.integers(2, min(13, 2 + count // 6) + 1))
     cuts = set(rng.choice(np.arange(1, count), size=min(runs, count) - 1, replace=False).tolist())
     plan = np.zeros(count, dtype=np.int64)
     family = -1

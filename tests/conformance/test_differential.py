@@ -13,7 +13,6 @@ from qsdnn.engine import load_engines
 from qsdnn.examples import build
 from qsdnn.feeds import random_feeds
 from qsdnn.graph import load_graph
-from qsdnn.search.sample import mixed_plan
 from qsdnn.space import space_of
 from qsdnn_runtime import Session
 from qsdnn_runtime.difference import max_error
@@ -39,9 +38,15 @@ class Network:
         self.want = dict(zip(names, outputs, strict=True))
 
     def mixed(self, rng):
-        """A random plan in which every primitive is as likely as any other."""
-        costs = np.ones(self.space.mask.shape)
-        return [self.space.primitives[p] for p in mixed_plan(self.space, costs, rng)]
+        """A random plan: each layer starts another family half of the time."""
+        plan, family = [], ""
+        for row in self.space.mask:
+            allowed = [self.space.primitives[p] for p in np.flatnonzero(row)]
+            same = [primitive for primitive in allowed if primitive.family == family]
+            options = same if same and rng.random() < 0.5 else allowed
+            plan.append(options[rng.integers(len(options))])
+            family = plan[-1].family
+        return plan
 
     def package(self, choice):
         return Builder(self.graph, self.engines, self.folder).build(choice)

@@ -28,6 +28,7 @@ def _space():
         primitives=primitives,
         mask=np.ones((LAYERS, FAMILIES), bool),
         edges=edges,
+        computes=np.arange(LAYERS) % 2 == 0,
     )
 
 
