@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -35,16 +35,17 @@ class DeploymentEnv(gymnasium.Env[NDArray[np.int64], np.int64]):
 
     | `state` | what follows |
     |---|---|
-    | ``"frontier"`` | for each slot, the open tensor in it |
+    | ``"frontier"`` | one number for each open tensor, those that are read soonest first |
     | ``"producers"`` | family + 1 of each distinct direct producer of the layer; 0 for none |
     | ``"layer"`` | nothing |
 
-    A tensor is open from the layer that makes it to the last one that reads it; each has a slot
-    meanwhile, and there are as many slots as tensors are ever open at once. A slot's number is 0
-    when free, else ``1 + family + F · entered``: the family of its producer and the bit set of
-    the other families that have entered it, of F. Families stand for primitives here because
-    only they change what later choices cost. ``"frontier"`` is thereby Markov; the other two hide
-    what some later costs depend on.
+    A tensor is open from the layer that makes it to the last one that reads it; there are as many
+    numbers as tensors are ever open at once. The number is 0 where there is no tensor, else
+    ``1 + family + F · entered``: the family of its producer, and the bit set of the other families
+    that have entered it, of F. Families stand for primitives here because only they change what
+    later choices cost. ``"frontier"`` is thereby Markov; the other two hide what some later costs
+    depend on. What the next choice depends on most comes first, so that an observation's first
+    numbers are a coarser observation.
 
     ## Starting State
     The first layer, nothing open. There is no randomness in this environment.
@@ -94,7 +95,8 @@ class DeploymentEnv(gymnasium.Env[NDArray[np.int64], np.int64]):
     * v0: first release
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 1}
+    # Not a ClassVar: the base class declares it thus.
+    metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012
 
     def __init__(
         self,
@@ -126,9 +128,7 @@ class DeploymentEnv(gymnasium.Env[NDArray[np.int64], np.int64]):
         self.episode.reset()
         return self.episode.observe()[0], self._info()
 
-    def step(
-        self, action: np.int64
-    ) -> tuple[NDArray[np.int64], float, bool, bool, dict[str, Any]]:
+    def step(self, action: np.int64) -> tuple[NDArray[np.int64], float, bool, bool, dict[str, Any]]:
         """Chooses a primitive for the layer.
 
         Raises:
@@ -139,7 +139,7 @@ class DeploymentEnv(gymnasium.Env[NDArray[np.int64], np.int64]):
         observation = self.episode.observe()[0]
         return observation, float(reward[0]), self.episode.ended, False, self._info()
 
-    def render(self) -> str | None:  # type: ignore[override]
+    def render(self) -> str | None:
         """The plan so far: a line a layer, and what it costs."""
         if self.render_mode is None:
             return None

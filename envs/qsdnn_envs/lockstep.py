@@ -129,24 +129,24 @@ class Lockstep:
             case Reward.COST:
                 return -added_ms
             case Reward.REGRET:
-                return self.walk.least_ms[layer] - added_ms
+                return np.asarray(self.walk.least_ms[layer] - added_ms)
             case Reward.FINAL:
                 return -self.latency_ms if self.ended else np.zeros(self._n)
 
     def _permitted(self, actions: NDArray[np.int64]) -> NDArray[np.int64]:
         space, layer = self.walk.space, self.layer
         in_range = (actions >= 0) & (actions < len(space.primitives))
-        if in_range.all() and space.mask[layer, actions].all():
+        permitted = in_range & space.mask[layer, np.where(in_range, actions, 0)]
+        if permitted.all():
             return actions
         if in_range.all() and self._masked is Masked.NEXT:
             return self.walk.permitted(layer, actions)
-        bad = int(actions[~in_range][0] if not in_range.all() else actions[~space.mask[layer, actions]][0])
         allowed = ", ".join(
-            f"{i} {space.primitives[i]}" for i in np.flatnonzero(space.mask[layer])
+            f"{i} ({space.primitives[i]})" for i in np.flatnonzero(space.mask[layer])
         )
         raise InvalidAction(
-            f"layer {layer} '{space.layers[layer]}' may not take action {bad}; it may take {allowed}"
-            " (see info['action_mask'])"
+            f"layer {layer} '{space.layers[layer]}' may not take action {actions[~permitted][0]}; "
+            f"info['action_mask'] permits {allowed}"
         )
 
     def observe(self) -> NDArray[np.int64]:

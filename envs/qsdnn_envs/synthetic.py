@@ -33,7 +33,7 @@ def instance(
     Args:
         topology: ``"chain"``; ``"residual"`` (blocks of three with a skip); ``"inception"``
             (blocks of four branches of one to three layers, and a concat); ``"random"`` (each
-            layer reads up to three of the eight before it).
+            layer reads up to three of the eight before it, and some make two tensors).
         layers: How many, about: blocks are not cut.
         primitives: How many.
         families: How many of them there are; at most `primitives`.
@@ -46,7 +46,10 @@ def instance(
     """
     rng = np.random.default_rng(seed)
     reads = _reads(topology, layers, rng)
-    space = _space(reads, primitives, families, permitted, rng)
+    edges = _edges(reads)
+    if topology == "random":
+        edges = tuple(sorted(edges + _second_tensors(edges, rng), key=lambda edge: edge.producer))
+    space = _space(edges, len(reads), primitives, families, permitted, rng)
     size = (len(reads), primitives)
     family_ms = rng.lognormal(0.0, 0.35, (len(reads), len(space.families)))
     layer_ms = rng.lognormal(0.0, 0.8, (len(reads), 1)) * family_ms[:, space.family_of]
@@ -62,25 +65,43 @@ def instance(
 
 
 def _space(
-    reads: Sequence[set[int]],
+    edges: tuple[Edge, ...],
+    layers: int,
     primitives: int,
     families: int,
     permitted: float,
     rng: np.random.Generator,
 ) -> Space:
-    mask = rng.random((len(reads), primitives)) < permitted
-    mask[np.arange(len(reads)), rng.integers(primitives, size=len(reads))] = True
-    consumers = [[c for c in range(len(reads)) if p in reads[c]] for p in range(len(reads))]
+    mask = rng.random((layers, primitives)) < permitted
+    mask[np.arange(layers), rng.integers(primitives, size=layers)] = True
     return Space(
-        layers=tuple(f"layer{i}" for i in range(len(reads))),
+        layers=tuple(f"layer{i}" for i in range(layers)),
         primitives=tuple(_primitive(i, i % families) for i in range(primitives)),
         mask=mask,
-        edges=tuple(
-            Edge(producer=p, consumers=tuple(c), size_bytes=4096)
-            for p, c in enumerate(consumers)
-            if c
-        ),
-        features=rng.random((len(reads), 3), dtype=np.float32),
+        edges=edges,
+        features=rng.random((layers, 3), dtype=np.float32),
+    )
+
+
+def _edges(reads: Sequence[set[int]]) -> tuple[Edge, ...]:
+    """One tensor for each layer that is read."""
+    consumers: list[list[int]] = [[] for _ in reads]
+    for consumer, producers in enumerate(reads):
+        for producer in producers:
+            consumers[producer].append(consumer)
+    return tuple(
+        Edge(producer=producer, consumers=tuple(by), size_bytes=4096)
+        for producer, by in enumerate(consumers)
+        if by
+    )
+
+
+def _second_tensors(edges: Sequence[Edge], rng: np.random.Generator) -> tuple[Edge, ...]:
+    """For some layers, a second tensor that is read by the last reader of the first."""
+    return tuple(
+        Edge(producer=edge.producer, consumers=edge.consumers[-1:], size_bytes=4096)
+        for edge in edges
+        if rng.random() < 0.2
     )
 
 

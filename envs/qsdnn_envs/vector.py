@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -32,7 +32,7 @@ class DeploymentVectorEnv(VectorEnv[NDArray[np.int64], NDArray[np.int64], NDArra
         masked: What a forbidden action means.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {
+    metadata: dict[str, Any] = {  # noqa: RUF012  declared thus by the base class
         "render_modes": [],
         "autoreset_mode": AutoresetMode.NEXT_STEP,
     }
@@ -80,7 +80,9 @@ class DeploymentVectorEnv(VectorEnv[NDArray[np.int64], NDArray[np.int64], NDArra
             InvalidAction: The layer may not take one of them, or they are not one an episode.
         """
         if np.shape(actions) != (self.num_envs,):
-            raise InvalidAction(f"{np.shape(actions)} is not one action for each of {self.num_envs}")
+            raise InvalidAction(
+                f"{np.shape(actions)} is not one action for each of {self.num_envs}"
+            )
         if self.episodes.ended:
             self.episodes.reset()
             rewards = np.zeros(self.num_envs)

@@ -17,7 +17,7 @@ class NumericObservation(
     """Turns the observation into numbers from 0 to 1, for function approximators.
 
     In order: the layer's place in the network; its `Space.features`, each scaled to [0, 1] over
-    the layers; for each slot of the observation, its family as one-hot and, with
+    the layers; for each other number of the observation, its family as one-hot and, with
     ``state="frontier"``, the families that have entered it. At the end all but the place are 0.
 
     An agent that knows no masks also needs the environment made with ``masked="next"``.
@@ -35,7 +35,8 @@ class NumericObservation(
         self._layers = len(walk.stops)
         self._families = len(walk.space.families)
         self._features = _scaled(walk.space.features, self._layers)
-        width = self.observation(np.zeros(env.observation_space.shape or (1,), np.int64)).size  # type: ignore[arg-type]
+        shown = env.observation_space.sample()
+        width = self.observation(shown).size
         self.observation_space = spaces.Box(0.0, 1.0, (width,), np.float32)
 
     def observation(self, observation: NDArray[np.int64]) -> NDArray[np.float32]:

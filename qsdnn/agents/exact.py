@@ -76,6 +76,8 @@ class _Trace:
 
 def _solve(walk: Walk, max_states: int) -> tuple[NDArray[np.int64], bool]:
     """The best plan, and whether no beam was needed to find it."""
+    # A negative cost of crossing would make the argument of `_in_reach` wrong.
+    prunes = bool((walk.cost.enter_ms >= 0).all() and (walk.cost.leave_ms >= 0).all())
     frontier, total_ms = walk.start(1), np.zeros(1)
     traces: list[_Trace] = []
     proven = True
@@ -85,7 +87,7 @@ def _solve(walk: Walk, max_states: int) -> tuple[NDArray[np.int64], bool]:
         actions = np.tile(options, len(total_ms))
         frontier = frontier.take(parent)
         total_ms = total_ms[parent] + walk.step(frontier, layer, actions)
-        kept = _in_reach(walk, layer, frontier, total_ms)
+        kept = _in_reach(walk, layer, frontier, total_ms) if prunes else np.arange(len(parent))
         kept = kept[_distinct(walk, layer, frontier.take(kept), total_ms[kept])]
         if len(kept) > max_states:
             kept = kept[np.argpartition(total_ms[kept], max_states)[:max_states]]
@@ -115,8 +117,6 @@ def _in_reach(
     """
     best = int(np.argmin(total_ms))
     stop, cost = walk.stops[layer], walk.cost
-    if np.min(cost.enter_ms, initial=0.0) < 0 or np.min(cost.leave_ms, initial=0.0) < 0:
-        return np.arange(len(total_ms))
     slack_ms = 0.0
     for slot, t in zip(stop.open, stop.open_edges, strict=True):
         family = int(frontier.family[best, slot])

@@ -44,7 +44,8 @@ def make_env(cost: CostModel, episodes: int, **options: Any) -> gymnasium.vector
 def walk(env: gymnasium.vector.VectorEnv, act: Act) -> Batch:
     """Walks one episode in each place of a vector environment."""
     observations, info = env.reset()
-    actions, rewards = [], []
+    actions: list[NDArray[np.int64]] = []
+    rewards: list[NDArray[np.float64]] = []
     ended = False
     while not ended:
         actions.append(act(len(actions), observations, info["action_mask"]))
@@ -58,34 +59,38 @@ def walk(env: gymnasium.vector.VectorEnv, act: Act) -> Batch:
     )
 
 
-def random_actions(rng: np.random.Generator, mask: NDArray[np.int8]) -> NDArray[np.int64]:
-    """(n,) an action for each row of a mask, uniform over those it permits."""
-    return np.asarray((rng.random(mask.shape) * mask).argmax(axis=1))
-
-
 @dataclass(slots=True)
 class Experience:
-    """Every episode so far: what was chosen, and how fast it was."""
+    """Every episode so far: what was chosen, and how fast it was.
+
+    Attributes:
+        on_episode: Told of every episode.
+        episodes: How many.
+        best_ms: The least latency; infinite before the first episode.
+        best: (steps,) the plan that has it.
+    """
 
     on_episode: Callable[[Episode], None] | None = None
+    episodes: int = 0
     best_ms: float = np.inf
+    best: NDArray[np.int64] | None = None
     _actions: list[NDArray[np.int32]] = field(default_factory=list)
     _latency_ms: list[NDArray[np.float64]] = field(default_factory=list)
-    episodes: int = 0
 
     def add(self, batch: Batch, epsilon: NDArray[np.float64], keep: int) -> None:
         """Remembers, and tells of, the first `keep` episodes of a batch; (n,) epsilon of each."""
         self._actions.append(batch.actions[:keep].astype(np.int32))
         self._latency_ms.append(batch.latency_ms[:keep])
-        for latency_ms, share in zip(batch.latency_ms[:keep].tolist(), epsilon, strict=False):
-            self.best_ms = min(self.best_ms, latency_ms)
+        for row, latency_ms in enumerate(batch.latency_ms[:keep].tolist()):
+            if latency_ms < self.best_ms:
+                self.best_ms, self.best = latency_ms, batch.actions[row]
             if self.on_episode:
                 self.on_episode(
                     Episode(
                         number=self.episodes,
                         latency_ms=latency_ms,
                         best_ms=self.best_ms,
-                        epsilon=float(share),
+                        epsilon=float(epsilon[row]),
                     )
                 )
             self.episodes += 1

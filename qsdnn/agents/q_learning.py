@@ -6,33 +6,31 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import gymnasium
 import numpy as np
+from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from qsdnn.agents._base import Episode, Policy
-from qsdnn.agents.experience import Batch, Experience, make_env, random_actions, walk
-from qsdnn.agents.presets import Settings, preset
+from qsdnn.agents.experience import Act, Batch, Experience, make_env, walk
+from qsdnn.agents.exploration import Exploration, random_actions, share_epsilon
+from qsdnn.agents.presets import Guide, Settings, preset
 from qsdnn.agents.q_table import QTable, States
 from qsdnn.cost.model import CostModel
 from qsdnn.space import Space
 
 
-PLANFILL = False
-
-
 class QLearning:
     """Learns what each action is worth in each state, from episodes and their replay.
 
-    It acts ε-greedily; an exploratory action may be repeated over several layers. After each
-    batch of episodes it replays episodes backward, so that what happens late in an episode is
-    learned in its early states at once. See `Settings` for what is to be set, and the presets.
+    It acts ε-greedily and in batches of episodes. After each batch it replays episodes backward,
+    so that what is met late in an episode is learned in its early states at once. `Settings` says
+    what can be set.
 
-    Called again for the same space, e.g. with a refitted cost model, it keeps its values as the
-    ones to start from, and walks the best plans that it knew once more.
+    Called again for the same space, e.g. with a refitted cost model, it starts from the values it
+    has, and first walks the best plans it knew.
 
     Args:
-        settings: How it learns; the preset ``default`` when None.
+        settings: How it learns; those of the preset ``default`` when None.
     """
 
     name = "q-learning"
@@ -40,9 +38,9 @@ class QLearning:
     def __init__(self, settings: Settings | None = None) -> None:
         self._settings = settings or preset("default")
         self._space: Space | None = None
-        self._states = States(1)
-        self._tables: list[QTable] = []
-        self._known_plans: NDArray[np.int64] | None = None
+        self._states = States(actions=1)
+        self._tables: dict[Guide, QTable] = {}
+        self._known: NDArray[np.int64] | None = None
 
     def learn(
         self,
@@ -55,47 +53,47 @@ class QLearning:
         """Walks episodes on the environment of a cost model.
 
         Args:
-            cost: Only its environment is looked at.
+            cost: Only the environment made of it is looked at.
             episodes: At least 1.
             seed: For all that is drawn.
             on_episode: Told of every episode.
 
         Returns:
-            The best plan met, never `proven`.
+            The best plan met; never `Policy.proven`.
+
+        Raises:
+            ValueError: Fewer than 1 episode.
         """
         began = time.perf_counter()
         if episodes < 1:
-            raise ValueError(f"{episodes} episodes are too few: at least 1 is needed")
+            raise ValueError(f"episodes must be at least 1, not {episodes}")
         if self._space is None or not _alike(self._space, cost.space):
             self._forget(cost.space)
-        run = _Run(
-            self._settings,
-            self._states,
-            self._tables,
-            np.random.default_rng(seed),
-            cost.space.family_of,
-        )
+        settings = self._settings
+        size = min(settings.batch, episodes)
+        env = make_env(cost, size, state=settings.state, reward=settings.reward)
         experience = Experience(on_episode)
-        size = min(self._settings.batch, episodes)
-        env = make_env(cost, size, state=self._settings.state, reward=self._settings.reward)
-        if self._known_plans is not None:
-            run.repeat(env, self._known_plans, experience, keep=episodes)
+        rng = np.random.default_rng(seed)
+        run = _Run(settings, self._states, self._tables, env, experience, rng)
+        if self._known is not None:
+            run.repeat(self._known, keep=episodes)
         while experience.episodes < episodes:
-            number = experience.episodes
-            epsilon = self._settings.schedule.epsilon(number, episodes)
-            run.explore(env, self._settings.share(epsilon, size), experience, episodes - number)
+            epsilon = settings.schedule.epsilon(experience.episodes, episodes)
+            run.explore(epsilon, keep=episodes - experience.episodes)
         env.close()
         policy = experience.policy(time.perf_counter() - began)
-        self._known_plans = policy.candidates
+        self._known = policy.candidates
         return policy
 
     def _forget(self, space: Space) -> None:
         self._space = space
-        self._states = States(len(space.primitives))
-        # A kind may be named several times: its episodes share one table.
-        kinds = dict.fromkeys(self._settings.untried)
-        self._tables = [QTable(self._states, untried) for untried in kinds if untried != "plan"]
-        self._known_plans = None
+        self._states = States(actions=len(space.primitives))
+        self._tables = {
+            guide: QTable(self._states, guide)
+            for guide in dict.fromkeys(self._settings.guides)
+            if guide is not Guide.PLAN
+        }
+        self._known = None
 
 
 def _alike(space: Space, other: Space) -> bool:
@@ -115,65 +113,55 @@ class _Transitions:
     actions: NDArray[np.int64]
     rewards: NDArray[np.float64]
 
+    def extended(self, other: _Transitions) -> _Transitions:
+        return _Transitions(
+            np.concatenate([self.rows, other.rows]),
+            np.concatenate([self.actions, other.actions]),
+            np.concatenate([self.rewards, other.rewards]),
+        )
+
 
 class _Run:
-    """One call of `QLearning.learn`: acting, and replaying what this call has seen."""
+    """One call of `QLearning.learn`: acts, and replays what it has seen itself.
+
+    What an earlier call has seen is not replayed: its rewards were another cost model's.
+    """
 
     def __init__(
         self,
         settings: Settings,
         states: States,
-        tables: list[QTable],
+        tables: dict[Guide, QTable],
+        env: VectorEnv[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]],
+        experience: Experience,
         rng: np.random.Generator,
-        family_of,
     ) -> None:
         self._settings = settings
         self._states = states
         self._tables = tables
+        self._env = env
+        self._experience = experience
         self._rng = rng
         self._seen: _Transitions | None = None
-        self._best = None
-        self._best_ms = np.inf
-        self._most = []
-        self._fresh = []
-        self._family_of = family_of
 
-    def explore(
-        self,
-        env: gymnasium.vector.VectorEnv,
-        epsilon: NDArray[np.float64],
-        experience: Experience,
-        keep: int,
-    ) -> None:
-        """Walks a batch ε-greedily and learns from it."""
+    def explore(self, epsilon: float, keep: int) -> None:
+        """Walks a batch ε-greedily, and learns."""
+        shared = share_epsilon(epsilon, self._env.num_envs, self._settings.spread)
+        exploration = Exploration(shared, self._settings.linger, self._rng)
         rows: list[NDArray[np.intp]] = []
-        explorer = _Linger(env.num_envs, self._family_of, self._settings.linger, self._rng)
 
         def act(
             step: int, observations: NDArray[np.int64], mask: NDArray[np.int8]
         ) -> NDArray[np.int64]:
             rows.append(self._states.rows(step, observations, mask))
-            if step == len(self._most):
-                self._most.append(np.zeros(mask.shape[1]))
-                self._fresh.append(np.ones(mask.shape[1], bool))
-            return explorer.override(
-                self._greedy(step, rows[-1], mask), mask, epsilon, self._most[step]
-            )
+            return exploration.override(self._greedy(step, rows[-1], mask), mask)
 
-        batch = walk(env, act)
-        experience.add(batch, epsilon, keep)
-        self._learn(np.stack(rows, axis=1), batch)
+        self._walk(act, rows, shared, keep)
 
-    def repeat(
-        self,
-        env: gymnasium.vector.VectorEnv,
-        plans: NDArray[np.int64],
-        experience: Experience,
-        keep: int,
-    ) -> None:
-        """Walks the first of some plans and learns from them."""
+    def repeat(self, plans: NDArray[np.int64], keep: int) -> None:
+        """Walks the first of some plans, and learns."""
+        chosen = plans[np.arange(self._env.num_envs) % len(plans)]
         rows: list[NDArray[np.intp]] = []
-        chosen = plans[np.arange(env.num_envs) % len(plans)]
 
         def act(
             step: int, observations: NDArray[np.int64], mask: NDArray[np.int8]
@@ -181,31 +169,27 @@ class _Run:
             rows.append(self._states.rows(step, observations, mask))
             return np.asarray(chosen[:, step])
 
-        batch = walk(env, act)
-        experience.add(batch, np.zeros(env.num_envs), min(keep, len(plans)))
+        self._walk(act, rows, np.zeros(self._env.num_envs), min(keep, len(plans)))
+
+    def _walk(
+        self, act: Act, rows: list[NDArray[np.intp]], epsilon: NDArray[np.float64], keep: int
+    ) -> None:
+        batch = walk(self._env, act)
+        self._experience.add(batch, epsilon, keep)
         self._learn(np.stack(rows, axis=1), batch)
 
     def _greedy(
         self, step: int, rows: NDArray[np.intp], mask: NDArray[np.int8]
     ) -> NDArray[np.int64]:
-        """(n,) the best action by each episode's table; ties are broken at random."""
-        q = np.empty(mask.shape, dtype=np.float32)
-        kinds = self._settings.untried
-        for table in self._tables:
-            mine = [i for i in range(len(rows)) if kinds[i % len(kinds)] is table.untried]
-            v = table.values(step, rows[mine])
-            if PLANFILL and table.untried == "never" and self._best is not None:
-                un = np.isneginf(table._table(step)[rows[mine]]).all(axis=1)
-                v = v.copy()
-                v[un, self._best[step]] = 1e9
-            q[mine] = v
-        if self._best is not None:
-            mine = [i for i in range(len(rows)) if kinds[i % len(kinds)] == "plan"]
-            q[mine] = 0
-            q[mine, self._best[step]] = 1
-        else:
-            mine = [i for i in range(len(rows)) if kinds[i % len(kinds)] == "plan"]
-            q[mine] = 0
+        """(n,) what each episode's guide says; ties are broken at random."""
+        guides = self._settings.guides
+        q = np.zeros(mask.shape)
+        for i, guide in enumerate(guides):
+            mine = slice(i, None, len(guides))
+            if guide is not Guide.PLAN:
+                q[mine] = self._tables[guide].values(step, rows[mine])
+            elif self._experience.best is not None:
+                q[mine, self._experience.best[step]] = 1.0
         q[mask == 0] = -np.inf
         ties = (q == q.max(axis=1, keepdims=True)) & (mask != 0)
         return random_actions(self._rng, ties.astype(np.int8))
@@ -213,89 +197,27 @@ class _Run:
     def _learn(self, rows: NDArray[np.intp], batch: Batch) -> None:
         """Adds a batch to what has been seen, and replays."""
         new = _Transitions(rows, batch.actions, batch.rewards)
-        if self._seen is not None:
-            new = _Transitions(
-                np.concatenate([self._seen.rows, new.rows]),
-                np.concatenate([self._seen.actions, new.actions]),
-                np.concatenate([self._seen.rewards, new.rewards]),
-            )
-        self._seen = new
-        i = int(batch.latency_ms.argmin())
-        if batch.latency_ms[i] < self._best_ms:
-            self._best_ms = batch.latency_ms[i]
-            self._best = batch.actions[i].copy()
-        for step, most in enumerate(self._most):
-            got = np.full(len(most), -np.inf)
-            np.maximum.at(got, batch.actions[:, step], batch.rewards[:, step])
-            fresh = self._fresh[step] & np.isfinite(got)
-            most[fresh] = got[fresh]
-            self._fresh[step][fresh] = False
-            np.maximum(most, got, out=most, where=np.isfinite(got))
-        total = len(new.rows)
+        self._seen = new if self._seen is None else self._seen.extended(new)
+        total = len(self._seen.rows)
         if not self._settings.replay:
-            self._replay(np.arange(total))
+            self._replay(self._seen)
             return
         for episode in range(total - len(rows), total):
             drawn = self._rng.choice(total, min(self._settings.replay, total), replace=False)
-            self._replay(np.append(drawn, episode))
+            some = np.append(drawn, episode)
+            self._replay(
+                _Transitions(
+                    self._seen.rows[some], self._seen.actions[some], self._seen.rewards[some]
+                )
+            )
 
-    def _replay(self, episodes: NDArray[np.intp]) -> None:
-        """Learns from some of the episodes again, from their ends to their beginnings."""
-        assert self._seen is not None
-        rows = self._seen.rows[episodes]
-        actions, rewards = self._seen.actions[episodes], self._seen.rewards[episodes]
-        for table in self._tables:
-            later = np.zeros(len(episodes))
-            for step in range(rows.shape[1] - 1, -1, -1):
-                at = rows[:, step]
-                target = rewards[:, step] + self._settings.gamma * later
-                table.update(step, at, actions[:, step], target, self._settings.alpha)
-                later = table.best(step)[at]
-
-
-class _Linger:
-    """Exploratory choices that keep to one family over several layers.
-
-    Args:
-        n: Number of episodes.
-        family_of: (actions,) index of each action's family.
-        exponent: Of the zeta distribution of the lengths.
-        rng: What draws.
-    """
-
-    def __init__(
-        self, n: int, family_of: NDArray[np.int64], exponent: float, rng: np.random.Generator
-    ) -> None:
-        self._exponent = exponent
-        self._family_of = family_of
-        self._rng = rng
-        self._left = np.zeros(n, dtype=np.int64)
-        self._family = np.zeros(n, dtype=np.int64)
-
-    def override(
-        self,
-        greedy: NDArray[np.int64],
-        mask: NDArray[np.int8],
-        epsilon: NDArray[np.float64],
-        most: NDArray[np.float64],
-    ) -> NDArray[np.int64]:
-        """(n,) the greedy actions, or the exploratory ones where there is one permitted.
-
-        Args:
-            greedy: (n,) actions.
-            mask: (n, actions).
-            epsilon: (n,) probability of beginning to explore.
-            most: (actions,) the largest reward each action ever brought at this step: within a
-                family the actions differ by the same everywhere, so this orders them.
-        """
-        n = len(greedy)
-        starts = (self._left == 0) & (self._rng.random(n) < epsilon)
-        drawn = self._family_of[random_actions(self._rng, mask)]
-        self._family = np.where(starts, drawn, self._family)
-        self._left = np.where(starts, self._rng.zipf(self._exponent, n), self._left)
-        kin = (self._family_of == self._family[:, None]) & (mask != 0)
-        value = np.where(kin, most, -np.inf)
-        ties = kin & (value == value.max(axis=1, keepdims=True))
-        explores = (self._left > 0) & kin.any(axis=1)
-        self._left = np.maximum(self._left - 1, 0)
-        return np.where(explores, random_actions(self._rng, ties.astype(np.int8)), greedy)
+    def _replay(self, episodes: _Transitions) -> None:
+        """Learns from episodes again, from their ends to their beginnings."""
+        steps = episodes.rows.shape[1]
+        for table in self._tables.values():
+            later = np.zeros(len(episodes.rows), dtype=np.float32)
+            for step in range(steps - 1, -1, -1):
+                rows, actions = episodes.rows[:, step], episodes.actions[:, step]
+                target = episodes.rewards[:, step] + self._settings.gamma * later
+                table.update(step, rows, actions, target, self._settings.alpha)
+                later = table.best(step)[rows]

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import zlib
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qsdnn.agents.presets import Untried
+from qsdnn.agents.presets import Guide
 
 MAX_VALUES = 2**26
 """Values in one table; at four bytes each a quarter of a gigabyte."""
 
 PREFIXES = (1, 2, 3)
-"""How many of an observation's numbers a similar state agrees in, for `Untried.BACKOFF`. The
+"""How many of an observation's numbers a similar state agrees in, for `Guide.BACKOFF`. The
 environment puts first what the next choices depend on most: the layer, then the tensors it
 reads. More prefixes cost time and gained nothing."""
 
@@ -81,7 +82,9 @@ class States:
                 row_of.setdefault(observation[:length].tobytes(), len(row_of))
                 for observation in observations
             ]
-            self.similar[step][level] = np.append(self.similar[step][level], np.int32(rows))
+            self.similar[step][level] = np.append(
+                self.similar[step][level], np.array(rows, dtype=np.int32)
+            )
 
 
 class QTable:
@@ -89,29 +92,29 @@ class QTable:
 
     Args:
         states: The states; tables may share them.
-        untried: See `Untried`.
+        guide: Which idea: see `Guide`.
     """
 
-    def __init__(self, states: States, untried: Untried) -> None:
-        self.untried = untried
+    def __init__(self, states: States, guide: Guide) -> None:
+        self.guide = guide
         self._states = states
         self._q: list[NDArray[np.float32]] = []
-        self._coarse: list[list[NDArray[np.float32]]] = []
+        self._coarse: list[list[NDArray[np.float32]] | None] = []
 
     def values(self, step: int, rows: NDArray[np.intp]) -> NDArray[np.float32]:
         """(n, actions) what to act on: never −inf for all that a state permits."""
         q = self._table(step)[rows]
-        if self.untried is Untried.ZERO:
+        if self.guide is Guide.ZERO:
             return q
         blank = np.isneginf(q)
-        if self.untried is Untried.NEVER:
+        if self.guide is Guide.KNOWN:
             blank &= blank.all(axis=1, keepdims=True)
         return self._filled(step, rows, q, blank & self._states.permitted[step][rows])
 
     def best(self, step: int) -> NDArray[np.float32]:
         """(rows,) value of each state of a step: that of its best action."""
         q = self._table(step)
-        if self.untried is Untried.BACKOFF:
+        if self.guide is Guide.BACKOFF:
             blank = np.isneginf(q) & self._states.permitted[step]
             q = self._filled(step, np.arange(len(q)), q, blank)
         return np.asarray(q.max(axis=1))
@@ -121,7 +124,7 @@ class QTable:
         step: int,
         rows: NDArray[np.intp],
         actions: NDArray[np.int64],
-        target: NDArray[np.float64],
+        target: NDArray[np.floating[Any]],
         alpha: float,
     ) -> None:
         """Moves values towards their targets: Q += α (target − Q).
@@ -130,19 +133,19 @@ class QTable:
         """
         q = self._table(step)
         old = q[rows, actions]
-        q[rows, actions] = np.where(np.isneginf(old), target, old + alpha * (target - old))
-        if self.untried is not Untried.ZERO:
-            self._coarse[step] = [_best_of(q, similar) for similar in self._states.similar[step]]
+        old = np.where(np.isneginf(old), target, old)
+        q[rows, actions] = old + alpha * (target - old)
+        self._coarse[step] = None
 
     def _table(self, step: int) -> NDArray[np.float32]:
         """(rows, actions) the values at a step, with rows for all its states."""
         while len(self._q) <= step:
             self._q.append(np.zeros((0, self._states.actions), dtype=np.float32))
-            self._coarse.append([])
+            self._coarse.append(None)
         permitted, q = self._states.permitted[step], self._q[step]
         if len(q) < len(permitted):
             fresh = np.full((len(permitted) - len(q), q.shape[1]), -np.inf, dtype=np.float32)
-            if self.untried is Untried.ZERO:
+            if self.guide is Guide.ZERO:
                 fresh[permitted[len(q) :]] = 0.0
             self._q[step] = q = np.concatenate([q, fresh])
         return q
@@ -154,24 +157,41 @@ class QTable:
         q: NDArray[np.float32],
         blank: NDArray[np.bool_],
     ) -> NDArray[np.float32]:
-        """The values with what is blank taken from the most similar states, else zero."""
+        """The values, with what is blank taken from the most similar states, else zero."""
+        if not blank.any():
+            return q
         q = q.copy()
-        for level in range(len(self._coarse[step]) - 1, -1, -1):
-            if not blank.any():
-                return q
-            coarse = self._coarse[step][level]
-            similar = self._states.similar[step][level][rows]
-            found = coarse[np.minimum(similar, len(coarse) - 1)]
-            found[similar >= len(coarse)] = -np.inf
-            use = blank & ~np.isneginf(found)
+        similar = self._states.similar[step]
+        for group, best in zip(reversed(similar), reversed(self._best_of(step)), strict=True):
+            found = np.where(blank, _take(best, group[rows]), -np.inf)
+            use = ~np.isneginf(found)
             q[use] = found[use]
             blank = blank & ~use
         q[blank] = 0.0
         return q
 
+    def _best_of(self, step: int) -> list[NDArray[np.float32]]:
+        """For each prefix, (groups, actions) the most that actions are worth in similar states.
 
-def _best_of(q: NDArray[np.float32], group: NDArray[np.int32]) -> NDArray[np.float32]:
+        Made after an update, when first asked for; states met since then are not in it.
+        """
+        coarse = self._coarse[step]
+        if coarse is None:
+            q, similar = self._q[step], self._states.similar[step]
+            coarse = self._coarse[step] = [_largest(q, group[: len(q)]) for group in similar]
+        return coarse
+
+
+def _take(coarse: NDArray[np.float32], groups: NDArray[np.int32]) -> NDArray[np.float32]:
+    """(n, actions) the rows of some groups; −inf for groups newer than the table."""
+    found = coarse[np.minimum(groups, len(coarse) - 1)]
+    found[groups >= len(coarse)] = -np.inf
+    return found
+
+
+def _largest(q: NDArray[np.float32], groups: NDArray[np.int32]) -> NDArray[np.float32]:
     """(groups, actions) the largest of the rows of each group."""
-    order = np.argsort(group, kind="stable")
-    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+    order = np.argsort(groups, kind="stable")
+    ordered = groups[order]
+    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
     return np.asarray(np.maximum.reduceat(q[order], starts, axis=0))

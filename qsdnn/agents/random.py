@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsdnn.agents._base import Episode, Policy
-from qsdnn.agents.experience import Experience, make_env, random_actions, walk
+from qsdnn.agents.experience import Experience, make_env, walk
+from qsdnn.agents.exploration import random_actions
 from qsdnn.cost.model import CostModel
 
 BATCH = 64

@@ -55,8 +55,9 @@ def command(subjects: tuple[Path, ...], as_json: bool, **asked: Any) -> None:
     if as_json:
         click.echo(json.dumps({"schema": "qsdnn.bench/1", "subjects": rows}))
         return
-    from rich.console import Console
     from rich.table import Table
+
+    from qsdnn.cli.console import stdout_console
 
     table = Table()
     for title in ("subject", "median ms", "95 %", "ratio", "95 %", "runs", "trust"):
@@ -71,7 +72,7 @@ def command(subjects: tuple[Path, ...], as_json: bool, **asked: Any) -> None:
             str(row["runs"]),
             row["trust"],
         )
-    Console(highlight=False).print(table)
+    stdout_console().print(table)
 
 
 def _bench(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+
+from qsdnn.cli.console import stdout_console
 
 
 def print_summary(content: dict[str, Any]) -> None:
@@ -14,7 +15,7 @@ def print_summary(content: dict[str, Any]) -> None:
     Args:
         content: See `qsdnn.search.report.document`.
     """
-    console = Console(highlight=False)
+    console = stdout_console()
     console.print(_latencies(content))
     model, measurements = content["cost_model"], content["measurements"]
     low, high = content["speedup_ci95"]

@@ -75,6 +75,8 @@ class Walk:
 
     Attributes:
         cost: Where it comes from.
+        stops: One for each layer.
+        slots: How many tensors are ever open at once.
     """
 
     cost: CostModel
