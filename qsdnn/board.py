@@ -208,14 +208,31 @@ class Board(Protocol):
         ...
 
 
+class BoardFinder(Protocol):
+    """Finds boards of one kind by name; registered as an entry point."""
+
+    def names(self) -> Sequence[str]:
+        """The boards that could be named now, for messages and lists."""
+        ...
+
+    def find(self, name: str) -> Board | None:
+        """The board of that name, not yet started; None when it is none of this kind's.
+
+        Raises:
+            InputError: It is one, but something about it must be said first, e.g. its address.
+        """
+        ...
+
+
 def open_board(name: str) -> Board:
     """The board of that name, not yet started.
 
     Raises:
-        InputError: No such board is registered.
+        InputError: No such board is known.
     """
-    points = {point.name: point for point in entry_points(group=GROUP)}
-    if name not in points:
-        raise unknown("board", name, points)
-    board: Board = points[name].load()(name)
-    return board
+    finders: list[BoardFinder] = [point.load() for point in entry_points(group=GROUP)]
+    for finder in finders:
+        board = finder.find(name)
+        if board is not None:
+            return board
+    raise unknown("board", name, [known for finder in finders for known in finder.names()])

@@ -68,3 +68,18 @@ def _place_runtime(root: Path) -> Path:
             file.write(archive.content)
         os.replace(file.name, path)
     return path
+
+
+class LocalFinder:
+    """Finds the one local board."""
+
+    def names(self) -> Sequence[str]:
+        """See `qsdnn.board.BoardFinder.names`."""
+        return ("local",)
+
+    def find(self, name: str) -> LocalBoard | None:
+        """See `qsdnn.board.BoardFinder.find`."""
+        return LocalBoard(name) if name == "local" else None
+
+
+FINDER = LocalFinder()
