@@ -42,16 +42,21 @@ class Bare:
         self._model = str(artifacts / segment["artifact"])
         self._threads = threads
         self._names = list(manifest["outputs"])
+        self._inputs: Dict[str, np.ndarray] = {}
+        self._outputs: Dict[str, Any] = {}
         self._run: Callable[[], None] = lambda: None
 
     def bind(self, feeds: Mapping[str, np.ndarray]) -> Outputs:
         """Loads the model for these inputs."""
-        inputs = {name: np.ascontiguousarray(value) for name, value in feeds.items()}
+        # Neither engine keeps the arrays it is given a view of alive.
+        inputs = self._inputs = {n: np.ascontiguousarray(value) for n, value in feeds.items()}
         try:
-            self._run, outputs = self._prepare(self._model, self._threads, inputs, self._names)
+            self._run, self._outputs = self._prepare(
+                self._model, self._threads, inputs, self._names
+            )
         except Exception as error:  # each engine has its own tree of errors
             raise EngineError(str(error)) from error
-        return Outputs(outputs)
+        return Outputs(self._outputs)
 
     def run_bound(self) -> None:
         """One inference."""
@@ -73,8 +78,9 @@ class Bare:
         return {}
 
     def close(self) -> None:
-        """Lets the engine go."""
+        """Lets the engine go, and then its buffers."""
         self._run = lambda: None
+        self._inputs, self._outputs = {}, {}
 
 
 Prepared = Tuple[Callable[[], None], Dict[str, Any]]
