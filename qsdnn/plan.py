@@ -164,42 +164,49 @@ def read_plan(path: Path) -> Plan:
         ) from error
 
 
-def choices(plan: Plan, graph: Graph, space: Space) -> tuple[Primitive, ...]:
+def choices(
+    plan: Plan, graph: Graph, space: Space, source: str = "plan.json"
+) -> tuple[Primitive, ...]:
     """The primitive of each layer of a graph, checked against what is possible.
 
     Args:
         plan: The plan.
         graph: The network it is to run.
         space: What the board and its engines offer.
+        source: The plan's name in errors.
 
     Raises:
         PlanError: The model is another one, or a layer or primitive does not exist here.
     """
     if plan.model.sha256 != graph.sha256:
         raise PlanError(
-            f"{graph.path} is not the model this plan was made for "
+            f"{source}: {graph.path} is not the model it was made for "
             f"(sha256 {graph.sha256[:12]}…, the plan wants {plan.model.sha256[:12]}…)",
             hint=f"search again: qsdnn search {graph.path}",
         )
     names = [layer.name for layer in graph.layers]
     if [choice.name for choice in plan.layers] != names:
         raise PlanError(
-            f"the plan's {len(plan.layers)} layers are not the model's {len(names)}",
+            f"{source}: its {len(plan.layers)} layers are not the model's {len(names)}",
             hint=f"search again: qsdnn search {graph.path}",
         )
     by_name = {str(primitive): i for i, primitive in enumerate(space.primitives)}
-    return tuple(_choose(index, choice, by_name, space) for index, choice in enumerate(plan.layers))
+    return tuple(
+        _choose(f"{source}: layers[{index}]", index, choice, by_name, space)
+        for index, choice in enumerate(plan.layers)
+    )
 
 
-def _choose(index: int, choice: Choice, by_name: Mapping[str, int], space: Space) -> Primitive:
-    where = f"layers[{index}].primitive"
+def _choose(
+    where: str, index: int, choice: Choice, by_name: Mapping[str, int], space: Space
+) -> Primitive:
     allowed = [str(p) for i, p in enumerate(space.primitives) if space.mask[index, i]]
     if choice.primitive not in by_name:
         error = unknown("primitive", choice.primitive, by_name)
-        raise PlanError(f"{where}: {error.message}", hint=error.hint)
+        raise PlanError(f"{where}.primitive: {error.message}", hint=error.hint)
     if choice.primitive not in allowed:
         raise PlanError(
-            f"{where}: layer '{choice.name}' cannot run as {choice.primitive}",
+            f"{where}.primitive: '{choice.name}' cannot run as {choice.primitive}",
             hint=f"it can take: {', '.join(allowed)}",
         )
     return space.primitives[by_name[choice.primitive]]

@@ -13,7 +13,6 @@ from qsdnn.errors import InputError, unknown
 from qsdnn.graph import load_graph
 from qsdnn.graph.layer import Tensor
 from qsdnn.package import read_package
-from qsdnn.plan import read_plan
 from qsdnn.replay import rebuild
 
 
@@ -64,7 +63,7 @@ def open_subject(
     if path.is_dir() or zipfile.is_zipfile(path):
         package = read_package(path, folder)
     elif path.suffix == ".json":
-        package = rebuild(read_plan(path), model, info, folder).package
+        package = rebuild(path, model, info, folder).package
     else:
         package = _bare(bare, engine or "onnxruntime", info, folder, shapes or {}, threads)
     manifest = package.manifest

@@ -34,13 +34,12 @@ def command(plan: Path, output: Path, model: Path | None, board: str, as_json: b
     from qsdnn.archive import runtime_archive
     from qsdnn.board import open_board
     from qsdnn.package import write_package
-    from qsdnn.plan import read_plan
     from qsdnn.replay import rebuild
 
-    asked = read_plan(plan)
     with open_board(board) as machine, tempfile.TemporaryDirectory(prefix="qsdnn-") as scratch:
-        package = rebuild(asked, model, machine.probe(), Path(scratch)).package
-        write_package(package, asked, runtime_archive().content, output)
+        replay = rebuild(plan, model, machine.probe(), Path(scratch))
+        package = replay.package
+        write_package(package, replay.plan, runtime_archive().content, output)
     size_bytes = sum(artifact["size_bytes"] for artifact in package.manifest["artifacts"].values())
     segments = [segment["engine"] for segment in package.manifest["segments"]]
     if as_json:

@@ -54,19 +54,18 @@ def _replay(
     from qsdnn.board import MeasureOptions, Reference, State, open_board
     from qsdnn.cli.progress import Terminal
     from qsdnn.feeds import random_feeds
-    from qsdnn.plan import read_plan
     from qsdnn.replay import rebuild
 
-    plan = read_plan(path)
     with (
         Terminal() as terminal,
         open_board(board) as machine,
         tempfile.TemporaryDirectory(prefix="qsdnn-") as scratch,
     ):
         terminal.phase("Building", 0)
-        replay = rebuild(plan, model, machine.probe(), Path(scratch))
+        replay = rebuild(path, model, machine.probe(), Path(scratch))
         feeds = random_feeds(replay.inputs, seed)
         outputs = machine.run(replay.reference, feeds)
+        plan = replay.plan
         terminal.phase("Measuring", 0)
         (record,) = machine.measure(
             [replay.package],
