@@ -52,9 +52,9 @@ def parse_duration(text: str) -> float:
 @board_option
 @click.option("--engines", default=None, callback=split_names, metavar="A,B",
               help="Engines to choose from.  [default: all that the board has]")  # fmt: skip
-@click.option("--precision", "precisions", multiple=True, default=("fp32",), show_default=True,
-              type=click.Choice(["fp32", "bf16", "fp16", "int8"]),
-              help="Precisions to choose from, within --tolerance. Repeatable.")  # fmt: skip
+@click.option("--precision", "precisions", multiple=True, default=(),
+              type=click.Choice(["bf16", "fp16", "int8"]),
+              help="A precision to choose besides fp32, within --tolerance. Repeatable.")  # fmt: skip
 @threads_option
 @shape_option
 @click.option("--agent", default="q-learning", show_default=True,
@@ -108,14 +108,15 @@ def _config(asked: dict[str, Any]) -> SearchConfig:
     from qsdnn.primitive import Precision
     from qsdnn.search.config import SearchConfig
 
-    precisions = tuple(Precision(name) for name in dict.fromkeys(asked.pop("precisions")))
+    names = dict.fromkeys(["fp32", *asked.pop("precisions")])
+    precisions = tuple(Precision(name) for name in names)
     line = shlex.join(["qsdnn", *sys.argv[1:]])
     return SearchConfig(**asked, precisions=precisions, command=line)
 
 
 def _search(config: SearchConfig, board: str, store: str | None, *, quiet: bool) -> Found:
     from qsdnn.board import open_board
-    from qsdnn.cli.progress import Terminal
+    from qsdnn.cli.progress import SEARCH, Terminal
     from qsdnn.search.events import EventLog
     from qsdnn.search.listener import Several
     from qsdnn.search.loop import search
@@ -124,7 +125,7 @@ def _search(config: SearchConfig, board: str, store: str | None, *, quiet: bool)
     with ExitStack() as stack:
         machine = open_board(board)
         opened = stack.enter_context(Store(store))
-        listener = Several(stack.enter_context(Terminal(quiet=quiet)))
+        listener = Several(stack.enter_context(Terminal(quiet=quiet, shares=SEARCH)))
         if config.log_dir is not None:
             listener = Several(listener, stack.enter_context(EventLog(config.log_dir)))
         return search(config, stack.enter_context(machine), opened, listener)

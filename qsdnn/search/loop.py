@@ -124,4 +124,6 @@ def prepare(
             hint=f"it has {', '.join(measurer.info.engines)}; to add all: pip install 'qsdnn[all]'",
         )
     space = space_of(graph, engines, measurer.info.engines, config.precisions)
+    for precision in set(config.precisions) - {p.precision for p in space.primitives}:
+        listener.note(f"no engine on the board computes in {precision}")
     return Bench(space, builder, measurer, config, listener), graph
