@@ -54,7 +54,7 @@ def parse_duration(text: str) -> float:
               help="Engines to choose from.  [default: all that the board has]")  # fmt: skip
 @click.option("--precision", "precisions", multiple=True, default=(),
               type=click.Choice(["bf16", "fp16", "int8"]),
-              help="A precision to choose besides fp32, within --tolerance. Repeatable.")  # fmt: skip
+              help="To choose besides fp32, within --tolerance. Repeatable.")  # fmt: skip
 @threads_option
 @shape_option
 @click.option("--agent", default="q-learning", show_default=True,
