@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
-NETWORK ?= squeezenet
+NETWORK ?= shufflenet
 
 .PHONY: demo test lint bench clean
 .DELETE_ON_ERROR:

@@ -35,6 +35,9 @@ PROMISING = 1.05
 BETTER = 0.998
 """A plan is better when it takes less than this share of the best one's time: below it is noise."""
 
+ROUNDING = 1e-12
+"""A gap below it is the order in which costs were added up."""
+
 
 @dataclass(slots=True)
 class Learning:
@@ -133,7 +136,8 @@ class Rounds:
         learning.episodes += policy.episodes
         learning.steps += policy.steps
         learning.seconds += policy.seconds
-        learning.gap = policy.latency_ms / optimum.latency_ms - 1
+        gap = policy.latency_ms / optimum.latency_ms - 1
+        learning.gap = gap if abs(gap) > ROUNDING else 0.0
         learning.proven = optimum.proven
         return policy
 
