@@ -10,7 +10,7 @@ of Q-learning to the proven optimum of the cost model, and the wall time.
 
 import argparse
 import json
-import platform
+import os
 import subprocess
 import sys
 import tempfile
@@ -35,22 +35,29 @@ def main():
             rows[network] = search(Path(scratch), network, asked)
             print(line(network, rows[network]), flush=True)
     asked.output.parent.mkdir(exist_ok=True)
-    content = {"command": " ".join(sys.argv), "machine": platform.processor(), "rows": rows}
+    content = {"command": " ".join(["python", *sys.argv]), "machine": machine(), "rows": rows}
     asked.output.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
+def machine():
+    """The processor's name, and how many cores are ours."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")
+    return f"{os.cpu_count()} cores of {name}"
+
+
 def search(scratch, network, asked):
-    model = scratch / f"{network}.onnx"
-    run("example", network, "-o", model)
+    model = f"{network}.onnx"  # below scratch: results name no folder of this machine
+    run(scratch, "example", network, "-o", model)
     options = ["--engines", asked.engines, "--threads", asked.threads, "--seed", asked.seed]
-    store, plan = scratch / f"{network}.db", scratch / f"{network}.json"
-    text = run("search", model, *options, "--store", store, "-o", plan, "--json")
+    store, plan = f"{network}.db", f"{network}.json"
+    text = run(scratch, "search", model, *options, "--store", store, "-o", plan, "--json")
     return json.loads(text)
 
 
-def run(*words):
-    command = [sys.executable, "-m", "qsdnn", *map(str, words)]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+def run(folder, *words):
+    command = [sys.executable, "-m", "qsdnn", *words]
+    return subprocess.run(command, cwd=folder, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def line(network, found):

@@ -1,0 +1,93 @@
+"""Parts of the search that need no board: uniform plans, samples, ratios, event files."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qsdnn.agents._base import Episode
+from qsdnn.board import Record, State
+from qsdnn.primitive import Precision, Primitive
+from qsdnn.search.events import EventLog
+from qsdnn.search.measurer import paired_ratio
+from qsdnn.search.sample import mixed_plan
+from qsdnn.search.uniform import uniform_plans
+from qsdnn.space import Space
+
+PRIMITIVES = tuple(
+    Primitive(engine=engine, algorithm=algorithm, precision=Precision.FP32, family=family)
+    for engine, algorithm, family in [
+        ("onnxruntime", "nchwc", "onnxruntime/nchwc"),
+        ("onnxruntime", "gemm", "onnxruntime/gemm"),
+        ("openvino", "auto", "openvino/fp32"),
+        ("blas", "im2col", "blas"),
+        ("blas", "numpy", "blas"),
+    ]
+)
+
+
+@st.composite
+def spaces(draw):
+    """onnxruntime takes every layer, the others what chance allows."""
+    rows = draw(st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=2, max_size=20))
+    return Space(
+        layers=tuple(f"layer{i}" for i in range(len(rows))),
+        primitives=PRIMITIVES,
+        mask=np.array([[True, True, *row] for row in rows]),
+        edges=(),
+    )
+
+
+@given(spaces())
+def test_uniform_plans_are_permitted_and_cover_all_that_is(space):
+    plans = uniform_plans(space)
+    covered = np.zeros_like(space.mask)
+    for name, plan in plans.items():
+        space.check(plan)
+        covered[np.arange(len(plan)), plan] = True
+        wanted = [str(p) for p in PRIMITIVES].index(name)
+        takes = space.mask[:, wanted]
+        assert (plan[takes] == wanted).all()
+        away = {PRIMITIVES[p].engine for p in plan[~takes]}
+        assert away <= {PRIMITIVES[wanted].engine, "onnxruntime"}
+    assert (covered == space.mask).all()
+
+
+@given(spaces(), st.integers(0, 99))
+def test_mixed_plans_are_permitted_and_avoid_the_hopeless(space, seed):
+    costs = np.random.default_rng(seed).lognormal(0, 2, space.mask.shape)
+    plan = mixed_plan(space, costs, np.random.default_rng(seed))
+    space.check(plan)
+    taken = costs[np.arange(len(plan)), plan]
+    assert (taken <= 4 * np.where(space.mask, costs, np.inf).min(axis=1)).all()
+
+
+def _record(runs_ms):
+    return Record(state=State.OK, runs_ms=tuple(runs_ms), segments_ms=((1.0,),) * len(runs_ms))
+
+
+def test_a_paired_ratio_sees_through_drift():
+    rng = np.random.default_rng(0)
+    drift = np.linspace(1, 3, 200)  # far more than the difference
+    a, b = 0.97 * drift * rng.normal(1, 0.01, 200), drift * rng.normal(1, 0.01, 200)
+    ratio, low, high = paired_ratio(_record(a), _record(b))
+    assert low <= ratio <= high < 1
+    assert ratio == pytest.approx(0.97, abs=0.005)
+    _, low, high = paired_ratio(_record(b), _record(drift * rng.normal(1, 0.01, 200)))
+    assert low < 1 < high
+
+
+def test_event_files_are_what_tensorboard_reads(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with EventLog(tmp_path) as log:
+        for number in range(3):
+            log.episode(0, Episode(number=number, latency_ms=5, best_ms=4, epsilon=0.5))
+        log.scalar("search/measured_ms", 4.5, 1)
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert set(events.Tags()["scalars"]) == {
+        "episode/return", "episode/best_ms", "episode/epsilon", "episode/round",
+        "search/measured_ms",
+    }  # fmt: skip
+    assert [event.value for event in events.Scalars("episode/return")] == [-5, -5, -5]
+    assert events.Scalars("search/measured_ms")[0].value == 4.5
