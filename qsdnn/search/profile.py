@@ -59,8 +59,8 @@ def profile(bench: Bench) -> Profile:
     return _collect(bench.space, trials)
 
 
-def usable(space: Space, measured: Profile) -> Space:
-    """The space without what could not be profiled.
+def usable(space: Space, measured: Profile) -> tuple[Space, Profile]:
+    """The space and its profile without what could not be profiled, and what read back equal.
 
     Raises:
         InfeasibleError: A layer has nothing left.
@@ -69,7 +69,28 @@ def usable(space: Space, measured: Profile) -> Space:
     empty = np.flatnonzero(~mask.any(axis=1))
     if len(empty):
         raise InfeasibleError(f"layer '{space.layers[empty[0]]}' runs on none of the engines")
-    return dataclasses.replace(space, mask=mask)
+    twins = _twins(space, mask, measured)
+    mask[:, twins] = False
+    names = {str(space.primitives[twin]) for twin in twins}
+    trials = {name: trial for name, trial in measured.trials.items() if name not in names}
+    return dataclasses.replace(space, mask=mask), dataclasses.replace(measured, trials=trials)
+
+
+def _twins(space: Space, mask: NDArray[np.bool_], measured: Profile) -> list[int]:
+    """Primitives whose kernels read back as those of an earlier one of that engine, everywhere."""
+    seen: set[tuple[object, ...]] = set()
+    twins = []
+    for index, primitive in enumerate(space.primitives):
+        layers = np.flatnonzero(mask[:, index]).tolist()
+        applied = [measured.applied.get((layer, index)) for layer in layers]
+        kernels = tuple(one.kernel for one in applied if one is not None)
+        if not layers or len(kernels) < len(layers):
+            continue
+        key = (primitive.engine, primitive.precision, tuple(layers), kernels)
+        if key in seen:
+            twins.append(index)
+        seen.add(key)
+    return twins
 
 
 def _collect(space: Space, trials: Mapping[str, Trial]) -> Profile:

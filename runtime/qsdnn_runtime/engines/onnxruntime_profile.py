@@ -107,7 +107,7 @@ def layer_times(kernels: Sequence[Kernel]) -> Dict[int, float]:
 
 
 def applied(kernels: Sequence[Kernel], asked: Mapping[int, str]) -> Dict[int, Applied]:
-    """The primitive and the main kernel of each layer.
+    """The primitive and the kernels of each layer, in order of execution.
 
     Convolutions say whether they ran blocked. Other layers run alike in both families, so that
     theirs is what was asked. A layer without kernels was fused into another.
@@ -119,12 +119,13 @@ def applied(kernels: Sequence[Kernel], asked: Mapping[int, str]) -> Dict[int, Ap
     found: Dict[int, Applied] = {}
     for layer, primitive in asked.items():
         own = [kernel for kernel in kernels if kernel.layer == layer]
-        own.sort(key=lambda kernel: (kernel.inserted, -kernel.time_us))
+        own = [kernel for kernel in own if not kernel.inserted] or own
         for kernel in own:
             if kernel.kind in ("Conv", "FusedConv"):
                 algorithm = "nchwc" if kernel.blocked else "gemm"
                 primitive = "onnxruntime/%s/fp32" % algorithm
-        found[layer] = Applied(primitive=primitive, kernel=own[0].label if own else "fused")
+        labels = dict.fromkeys(kernel.label for kernel in own)
+        found[layer] = Applied(primitive=primitive, kernel=", ".join(labels) or "fused")
     return found
 
 

@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qsdnn.agents._base import Episode
-from qsdnn.board import Record, State
+from qsdnn.board import Applied, Record, State
 from qsdnn.primitive import Precision, Primitive
 from qsdnn.search.events import EventLog
 from qsdnn.search.measurer import paired_ratio
+from qsdnn.search.profile import Profile, usable
 from qsdnn.search.sample import mixed_plan
 from qsdnn.search.uniform import uniform_plans
 from qsdnn.space import Space
@@ -91,3 +92,22 @@ def test_event_files_are_what_tensorboard_reads(tmp_path):
     }  # fmt: skip
     assert [event.value for event in events.Scalars("episode/return")] == [-5, -5, -5]
     assert events.Scalars("search/measured_ms")[0].value == 4.5
+
+
+def test_primitives_that_read_back_equal_are_offered_once():
+    mask = np.ones((2, len(PRIMITIVES)), bool)
+    mask[:, 4] = False
+    space = Space(layers=("a", "b"), primitives=PRIMITIVES, mask=mask, edges=())
+
+    def offered(kernels):
+        applied = {
+            (layer, p): Applied(primitive=str(PRIMITIVES[p]), kernel=kernels[p])
+            for layer in range(2)
+            for p in range(4)
+        }
+        layer_ms = np.where(mask, 1.0, np.nan)
+        left, _ = usable(space, Profile(trials={}, layer_ms=layer_ms, applied=applied))
+        return left.mask.any(axis=0).tolist()
+
+    assert offered(["MatMul", "MatMul", "MatMul", "sgemm"]) == [True, False, True, True, False]
+    assert offered(["Conv(nchwc)", "Conv", "Conv", "Conv"]) == [True, True, True, True, False]
