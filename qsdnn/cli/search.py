@@ -77,22 +77,35 @@ def parse_duration(text: str) -> float:
               help="Where to write TensorBoard event files.  [default: none]")  # fmt: skip
 @click.option("-o", "--output", default="plan.json", show_default=True,
               type=click.Path(path_type=Path), help="Where to write the plan.")  # fmt: skip
+@click.option("--cost-model", type=click.Path(path_type=Path), metavar="FILE.npz",
+              help="Also write the cost model, for the Gymnasium environment.")  # fmt: skip
 @json_option
-def command(board: str, store: str | None, output: Path, as_json: bool, **asked: Any) -> None:
+def command(
+    board: str,
+    store: str | None,
+    output: Path,
+    cost_model: Path | None,
+    as_json: bool,
+    **asked: Any,
+) -> None:
     """Find the fastest plan of MODEL (an ONNX file) on a board.
 
     Measures uniform plans (each engine alone), learns which primitive suits each layer, measures
     the most promising mixed plans, and verifies the winner's outputs against onnxruntime fp32.
     All measurements are stored: interrupted, the same command goes on from there.
     """
+    from qsdnn.cost.file import write_cost
     from qsdnn.plan import to_json
     from qsdnn.search.report import document, plan_of
 
     config = _config(asked)
-    _check_writable(output)
+    for path in filter(None, (output, cost_model)):
+        _check_writable(path)
     found = _search(config, board, store, quiet=as_json)
     plan = plan_of(found)
     output.write_text(to_json(plan), encoding="utf-8")
+    if cost_model is not None:
+        write_cost(found.cost, cost_model)
     content = document(found, str(output))
     if as_json:
         click.echo(json.dumps(content))

@@ -1,1 +1,1 @@
-"""The cost model and how it is fitted."""
+"""The cost model, how it is fitted, and its file."""
