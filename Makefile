@@ -18,6 +18,7 @@ demo: $(VENV)/demo.done
 	PYTHONPATH=$(DEMO)/package/runtime.zip $(BIN)/python -m qsdnn_runtime $(DEMO)/package
 
 test: $(VENV)/test.done
+	@PATH="$$PATH:/usr/sbin" command -v sshd >/dev/null || .ci/debian openssh-server || true
 	$(BIN)/python -m pytest -n 2 -q
 
 lint: $(VENV)/lint.done

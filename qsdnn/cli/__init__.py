@@ -1,10 +1,14 @@
-"""The command ``qsdnn``: one file a subcommand, imported when it is called."""
+"""The command ``qsdnn``: one file a subcommand, imported when it is called.
+
+Plug-ins add subcommands by entry points of the group ``qsdnn.commands``: click commands.
+"""
 
 from __future__ import annotations
 
 import importlib
 import json
 import sys
+from importlib.metadata import entry_points
 from typing import Any
 
 import click
@@ -21,7 +25,9 @@ COMMANDS = {
     "package": "Build a plan into a folder or zip that runs alone.",
     "example": "Write a network with random weights to try things on.",
 }
-"""Every subcommand and its one line of help: known without importing the subcommand."""
+"""Every subcommand of the core and its one line of help: known without importing it."""
+
+GROUP = "qsdnn.commands"
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
@@ -31,28 +37,35 @@ class Commands(click.Group):
     """A group that imports a subcommand only to run it or to show its help."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names in the order of `COMMANDS`."""
-        return list(COMMANDS)
+        """Names in the order of `COMMANDS`, then those of plug-ins."""
+        return [*COMMANDS, *sorted(entry_points(group=GROUP).names - COMMANDS.keys())]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """The subcommand of that name."""
-        if name not in COMMANDS:
-            return None
-        command: click.Command = importlib.import_module(f"qsdnn.cli.{name}").command
+        command: click.Command | None = None
+        if name in COMMANDS:
+            command = importlib.import_module(f"qsdnn.cli.{name}").command
+        else:
+            for point in entry_points(group=GROUP, name=name):
+                command = point.load()
         return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Finds the subcommand, or says which one was meant."""
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            raise unknown("command", args[0], COMMANDS)
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            raise unknown("command", args[0], self.list_commands(ctx))
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Lists the subcommands without importing them."""
+        """Lists the subcommands, those of the core without importing them."""
+        rows = dict(COMMANDS)
+        for name in self.list_commands(ctx)[len(COMMANDS) :]:
+            command = self.get_command(ctx, name)
+            rows[name] = command.get_short_help_str(100) if command else ""
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl(list(rows.items()))
 
 
 @click.group(

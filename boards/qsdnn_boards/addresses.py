@@ -1,0 +1,212 @@
+"""The user's address book: which boards there are, and how they are reached.
+
+A TOML file that may be edited by hand; what qsdnn does not change in it stays as it is. It holds
+no secret: keys are named by their files, and passwords are not supported.
+
+::
+
+    [lab]
+    host = "192.168.0.7"
+    user = "pi"
+    spec = "raspberry-pi-4b"
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+import tomlkit
+from platformdirs import user_config_path
+from tomlkit.exceptions import TOMLKitError
+
+from qsdnn.errors import InputError, unknown
+
+from .address import Address
+from .spec import GENERIC, specs
+from .toml_table import TomlTable
+
+CONFIG_VARIABLE = "QSDNN_CONFIG"
+FILE_NAME = "boards.toml"
+KEYS = ("host", "port", "user", "identity_file", "python", "spec")
+# Free of what means something in `user@host`, in a path or to a shell.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+RESERVED = ("local",)
+DEFAULT_PYTHON = "python3"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A board in the address book.
+
+    Attributes:
+        name: As the user calls it.
+        address: Where it is.
+        spec: What kind of board it is: a name in `specs`.
+
+    Raises:
+        InputError: The name cannot be one, or there is no such spec.
+    """
+
+    name: str
+    address: Address
+    spec: str = GENERIC
+
+    def __post_init__(self) -> None:
+        """Checks the names."""
+        if not NAME.fullmatch(self.name) or self.name in RESERVED:
+            why = "is this machine" if self.name in RESERVED else "cannot be a board's name"
+            raise InputError(
+                f"'{self.name}' {why}",
+                hint="a name has letters, digits, '.', '_' and '-', e.g. lab-nano",
+            )
+        if self.spec not in specs():
+            raise unknown("spec", self.spec, specs())
+
+
+class AddressBook:
+    """The address book in a file, which need not exist yet.
+
+    Args:
+        path: The file.  By default ``boards.toml`` in the user's configuration folder, or in the
+            folder that the environment variable ``QSDNN_CONFIG`` names.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path or _config_folder() / FILE_NAME
+
+    def entries(self) -> Mapping[str, Entry]:
+        """All boards by name, in the order of the file.
+
+        Raises:
+            InputError: The file cannot be read or is malformed; the message names the key.
+        """
+        if not self.path.exists():
+            return {}
+        book = TomlTable.read(self.path)
+        return {name: _entry(name, book.table(name), book) for name in book.keys()}  # noqa: SIM118
+
+    def put(self, entry: Entry) -> None:
+        """Adds a board, or replaces the one of that name.
+
+        Raises:
+            InputError: The file cannot be read or written.
+        """
+        with self._changed() as document:
+            if entry.name not in document:
+                document.add(entry.name, tomlkit.table())
+            table = document.item(entry.name)
+            assert isinstance(table, tomlkit.items.Table)  # entries() reads nothing else
+            for key, value in _values(entry).items():
+                if value is not None:
+                    table[key] = value
+                else:
+                    table.pop(key, None)
+
+    def remove(self, name: str) -> Entry:
+        """Removes a board; returns what it was.
+
+        Raises:
+            InputError: There is none of that name, or the file cannot be written.
+        """
+        entry = self.find(name)
+        with self._changed() as document:
+            document.pop(name, None)
+        return entry
+
+    def find(self, name: str) -> Entry:
+        """The board of that name.
+
+        Raises:
+            InputError: There is none.
+        """
+        entries = self.entries()
+        if name not in entries:
+            error = unknown("board", name, entries)
+            add = f"add it: qsdnn boards add {name} --host ADDRESS"
+            raise InputError(
+                f"{self.path} has no board '{name}'", hint=error.hint if entries else add
+            )
+        return entries[name]
+
+    @contextmanager
+    def _changed(self) -> Iterator[tomlkit.TOMLDocument]:
+        """The content of the file to be changed; written whole when that went well."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with _locked(self.path.parent):
+                old = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
+                document = tomlkit.parse(old)
+                yield document
+                _replace(self.path.resolve(), tomlkit.dumps(document))
+        except OSError as error:
+            raise InputError(
+                f"{self.path}: cannot be written: {error.strerror}",
+                hint=f"set {CONFIG_VARIABLE} to a folder that can be written",
+            ) from error
+        except TOMLKitError as error:
+            raise InputError(f"{self.path}: not a TOML file: {error}") from error
+
+
+def _config_folder() -> Path:
+    chosen = os.environ.get(CONFIG_VARIABLE)
+    return Path(chosen) if chosen else user_config_path("qsdnn")
+
+
+def _entry(name: str, table: TomlTable, book: TomlTable) -> Entry:
+    table.only(KEYS)
+    host, port = table.text("host"), table.integer("port", 0) or None
+    user, python = table.text("user", "") or None, table.text("python", DEFAULT_PYTHON)
+    key, spec = table.text("identity_file", ""), table.text("spec", GENERIC)
+    identity_file = Path(key).expanduser() if key else None
+    try:
+        address = Address(
+            host=host, port=port, user=user, identity_file=identity_file, python=python
+        )
+        return Entry(name=name, address=address, spec=spec)
+    except InputError as error:
+        raise book.fail(name, error.message) from error
+
+
+def _values(entry: Entry) -> dict[str, str | int | None]:
+    address = entry.address
+    identity_file = address.identity_file
+    return {
+        "host": address.host,
+        "port": address.port,
+        "user": address.user,
+        "identity_file": None if identity_file is None else str(identity_file),
+        "python": None if address.python == DEFAULT_PYTHON else address.python,
+        "spec": entry.spec,
+    }
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keeps other processes from changing files in there until the end."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Writes all or nothing."""
+    with NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
+        part = Path(file.name)
+        try:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise

@@ -1,0 +1,43 @@
+"""Finds the boards of the address book."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from qsdnn.errors import InputError
+
+from .addresses import AddressBook
+from .spec import GENERIC, specs
+
+if TYPE_CHECKING:
+    from .ssh_board import SshBoard
+
+
+class NamedFinder:
+    """Finds boards by their names in the user's address book; they are reached over SSH."""
+
+    def names(self) -> Sequence[str]:
+        """See `qsdnn.board.BoardFinder.names`; known boards without an address are among them.
+
+        They are there for whoever misspells one: `find` then says how to give it an address.
+        """
+        kinds = [name for name in specs() if name != GENERIC]
+        return tuple(dict.fromkeys([*AddressBook().entries(), *kinds]))
+
+    def find(self, name: str) -> SshBoard | None:
+        """See `qsdnn.board.BoardFinder.find`."""
+        entry = AddressBook().entries().get(name)
+        if entry is not None:
+            from .ssh_board import SshBoard  # `boards list` does without SSH
+
+            return SshBoard(name, entry.address)
+        if name in specs():
+            raise InputError(
+                f"board '{name}' has no address yet",
+                hint=f"say where it is: qsdnn boards add {name} --host ADDRESS",
+            )
+        return None
+
+
+FINDER = NamedFinder()

@@ -1,0 +1,60 @@
+"""`qsdnn boards list`: known kinds of boards, and those that have an address."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+import click
+
+from qsdnn.cli.console import stdout_console
+from qsdnn.cli.options import json_option
+from qsdnn_boards.addresses import AddressBook, Entry
+from qsdnn_boards.spec import GENERIC, Spec, specs
+
+from .words import describe_address, entry_record
+
+SCHEMA = "qsdnn.boards.list/1"
+
+EPILOG = """\b
+Examples:
+  qsdnn boards list
+  qsdnn boards list --json
+"""
+
+
+@click.command("list", epilog=EPILOG)
+@json_option
+def command(as_json: bool) -> None:
+    """Lists the boards of the address book, then the known kinds of boards without an address."""
+    entries = AddressBook().entries()
+    if as_json:
+        content = {
+            "schema": SCHEMA,
+            "boards": [entry_record(entry) for entry in entries.values()],
+            "specs": [
+                {"name": spec.name, "title": spec.title, "run_on_hardware": spec.run_on_hardware}
+                for spec in specs().values()
+            ],
+        }
+        click.echo(json.dumps(content, indent=2))
+        return
+    others = [spec for spec in specs().values() if spec.name not in {*entries, GENERIC}]
+    _print(entries.values(), others)
+
+
+def _print(entries: Iterable[Entry], others: Iterable[Spec]) -> None:
+    from rich.table import Table
+
+    table = Table(header_style="bold")
+    for heading in ("name", "address", "board"):
+        table.add_column(heading)
+    table.add_row("local", "", "this machine")
+    for entry in entries:
+        table.add_row(entry.name, describe_address(entry.address), specs()[entry.spec].title)
+    table.add_section()
+    for spec in others:
+        table.add_row(f"[dim]{spec.name}", "[dim]not yet", f"[dim]{spec.title}")
+    console = stdout_console()
+    console.print(table)
+    console.print("Give one an address: qsdnn boards add NAME --host ADDRESS")

@@ -1,0 +1,132 @@
+"""Runs on a board: makes a virtual environment and installs packages into it with pip.
+
+See `script`:
+
+- It says its ``python``, ``platform`` and ``libc``.
+- The host says ``packages``, and ``wheels`` as pairs of name and bytes, or none for the board's own
+  package index; then it sends the wheels, one behind the other.
+- It answers ``line`` with what pip prints, ``package`` and ``error`` after each, empty when it went
+  well, and at the end ``environment``, the Python that has them.
+- When it must stop before that it answers ``stopped``, with the reason.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import struct
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+KEPT_LINES = 8
+CHUNK_BYTES = 1 << 20
+
+
+def describe() -> dict[str, Any]:
+    """What decides which wheels fit here."""
+    tag = sysconfig.get_platform()
+    if struct.calcsize("P") == 4 and tag == "linux-aarch64":
+        tag = "linux-armv7l"  # a 32-bit system on a 64-bit kernel
+    return {
+        "python": list(sys.version_info[:2]),
+        "platform": tag,
+        "libc": list(platform.libc_ver()),
+    }
+
+
+def environment_folder() -> Path:
+    """Where the virtual environment is: in the user's data folder."""
+    data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(data).expanduser() / "qsdnn" / "venv"
+
+
+def make_environment(folder: Path) -> Path:
+    """Its Python; made when it is not there, mended when it was left half made."""
+    python = folder / "bin" / "python"
+    if Path(sys.prefix).resolve() != folder.resolve():
+        error = run([sys.executable, "-m", "venv", str(folder)])
+        if error:
+            stop(error)
+    return python
+
+
+def install(python: Path, package: str, wheels: Path | None) -> str:
+    """Installs one package; what went wrong, or nothing.
+
+    A board would need hours to build what there is no wheel of.
+    """
+    source = [] if wheels is None else ["--no-index", "--find-links", str(wheels)]
+    pip = [str(python), "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
+    return run([*pip, "--only-binary", ":all:", *source, package])
+
+
+def run(command: Sequence[str]) -> str:
+    """Runs a command and passes on what it prints; its last lines when it fails."""
+    last: list[str] = []
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                text = line.decode(errors="replace").rstrip()
+                last = [*last, text][-KEPT_LINES:]
+                say({"line": text})
+        except OSError:  # the host is gone
+            process.kill()
+            raise
+    return "\n".join(last) or "it failed without a word" if process.returncode else ""
+
+
+def receive(stream: BinaryIO, wheels: Sequence[tuple[str, int]], folder: Path) -> None:
+    """Takes the wheels from the host."""
+    for name, size_bytes in wheels:
+        with (folder / Path(name).name).open("wb") as file:
+            rest = size_bytes
+            while rest:
+                piece = stream.read(min(rest, CHUNK_BYTES))
+                if not piece:
+                    sys.exit(1)  # the host is gone
+                file.write(piece)
+                rest -= len(piece)
+
+
+def say(answer: dict[str, Any]) -> None:
+    """Tells the host."""
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
+
+
+def stop(reason: str) -> None:
+    """Says why it cannot go on, and ends."""
+    say({"stopped": reason})
+    sys.exit(1)
+
+
+def main() -> None:
+    """Serves one host, once."""
+    say(describe())
+    stream = open(0, "rb", closefd=False)  # noqa: SIM115 - ends with the process
+    request = json.loads(stream.readline() or b"null")
+    if request is None:
+        return
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            wheels = Path(folder) if request["wheels"] else None
+            receive(stream, request["wheels"], Path(folder))
+            python = make_environment(environment_folder())
+            for package in request["packages"]:
+                say({"package": package, "error": install(python, package, wheels)})
+            say({"environment": str(python)})
+    except OSError as error:
+        stop(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""A relay for TCP connections that can delay what passes, lose it, and cut."""
+
+from __future__ import annotations
+
+import queue
+import socket
+import threading
+import time
+from contextlib import suppress
+
+
+class Relay:
+    """Listens on a loopback port and passes connections on to another one. A context manager.
+
+    Args:
+        port: Where to.
+        delay_s: How long each byte travels, one way.
+    """
+
+    def __init__(self, port: int, *, delay_s: float = 0.0) -> None:
+        self._target = port
+        self._delay_s = delay_s
+        self._silent = threading.Event()
+        self._flowing = threading.Event()
+        self._flowing.set()
+        self._sockets: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.connections = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> Relay:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.refuse()
+        self.cut()
+
+    def cut(self) -> None:
+        """Breaks all connections; new ones can be made."""
+        for end in self._sockets:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+        self._sockets.clear()
+
+    def hold(self, hold_s: float) -> None:
+        """Passes nothing on for a while, and then all of it, as a cut that TCP survives."""
+        self._flowing.clear()
+        threading.Timer(hold_s, self._flowing.set).start()
+
+    def refuse(self) -> None:
+        """Takes no more connections."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def fall_silent(self) -> None:
+        """From here on takes what is sent, and loses it."""
+        self._silent.set()
+
+    def _accept(self) -> None:
+        with suppress(OSError):  # refused
+            while True:
+                near, _ = self._listener.accept()
+                self.connections += 1
+                far = socket.create_connection(("127.0.0.1", self._target))
+                self._sockets += [near, far]
+                for source, sink in ((near, far), (far, near)):
+                    source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    self._pass_on(source, sink)
+
+    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
+        pieces: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
+
+        def take() -> None:
+            data = b"-"
+            while data:
+                try:
+                    data = source.recv(1 << 16)
+                except OSError:
+                    data = b""
+                pieces.put((time.monotonic() + self._delay_s, data))
+
+        def give() -> None:
+            with suppress(OSError):
+                while True:
+                    due_s, data = pieces.get()
+                    time.sleep(max(due_s - time.monotonic(), 0.0))
+                    self._flowing.wait()
+                    if not data:
+                        sink.shutdown(socket.SHUT_RDWR)
+                        return
+                    if not self._silent.is_set():
+                        sink.sendall(data)
+
+        for work in (take, give):
+            threading.Thread(target=work, daemon=True).start()
