@@ -40,7 +40,7 @@ def launch(name: str, connection: Connection) -> ChannelTransport:
         BoardError: The board cannot run it.
     """
     python = connection.endpoint.address.python
-    transport = ChannelTransport(connection.start(_command(python)), connection.close)
+    transport = ChannelTransport(connection.start(remote_command(python)), connection.close)
     try:
         _converse(name, transport)
     except (OSError, FrameError) as error:
@@ -48,7 +48,7 @@ def launch(name: str, connection: Connection) -> ChannelTransport:
     return transport
 
 
-def _command(python: str) -> str:
+def remote_command(python: str) -> str:
     """The whole of what a shell on the board reads; an `Address` has checked the Python."""
     # The shell does not look into quotes for the one thing it is to replace.
     home = "~/" if python.startswith("~/") else ""

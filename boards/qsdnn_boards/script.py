@@ -19,7 +19,7 @@ from typing import Any
 from qsdnn.errors import BoardError
 
 from .address import Address
-from .launch import READER
+from .launch import READER, remote_command
 from .transport import PipeTransport, Transport
 
 # What a login script prints ends there.
@@ -126,9 +126,6 @@ def remote_python(name: str, address: Address) -> Transport:
     connection = connect(name, address)
     with ExitStack() as stack:
         stack.callback(connection.close)
-        # `Address` has checked the Python; the shell does not look for "~/" in quotes.
-        home = "~/" if address.python.startswith("~/") else ""
-        python = home + shlex.quote(address.python[len(home) :])
-        channel = connection.start(f"exec {python} -c {shlex.quote(READER)}")
+        channel = connection.start(remote_command(address.python))
         stack.pop_all()
     return ChannelTransport(channel, connection.close)
