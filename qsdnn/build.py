@@ -57,9 +57,7 @@ class Builder:
         Raises:
             BuildError: An engine cannot express one of the segments.
         """
-        return self._package(
-            [(segment, self._artifact(segment)) for segment in self.segments(choice)]
-        )
+        return self.package(self.segments(choice))
 
     def reference(self) -> Package:
         """The network as the user gave it, whole, in onnxruntime: what outputs are held against."""
@@ -120,7 +118,13 @@ class Builder:
                 ) from error
         return self._artifacts[key]
 
-    def _package(self, built: Sequence[tuple[Segment, Artifact]]) -> Package:
+    def package(self, segments: Sequence[Segment]) -> Package:
+        """Builds the segments of a plan, see `segments`.
+
+        Raises:
+            BuildError: An engine cannot express one of them.
+        """
+        built = [(segment, self._artifact(segment)) for segment in segments]
         entries = [
             {
                 "engine": segment.engine,

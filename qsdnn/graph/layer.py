@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -109,7 +109,3 @@ class Graph:
     weights: Path
     model: ir.Model = field(repr=False)
     shapes: Mapping[str, tuple[int, ...]]
-
-    def consumers(self, tensor: str) -> Sequence[int]:
-        """Indices of the layers that read a tensor, ascending."""
-        return [layer.index for layer in self.layers if tensor in layer.inputs]

@@ -73,12 +73,12 @@ def search(config: SearchConfig, board: Board, store: Store, listener: Listener)
         bench.space, measured = usable(bench.space, measured)
         rounds = Rounds(bench, measured, learner)
         rounds.explore()
-        rounds.run(start + config.budget_s)
+        cost = rounds.run(start + config.budget_s)
         final = finish(bench, measured, distinct(rounds.trials))
         return Found(
             config=config,
             graph=graph,
-            cost=rounds.cost,
+            cost=cost,
             profile=measured,
             learning=rounds.learning,
             final=final,

@@ -80,8 +80,7 @@ class Rounds:
         self._exact = agent("exact")
         self._held_out: list[Trial] = []
 
-    @property
-    def cost(self) -> CostModel:
+    def fit(self) -> CostModel:
         """The cost model of all that was measured, the held-out plans excepted."""
         observations = [
             o for trial in self.trials if trial.ok for o in trial.observations(self._bench.space)
@@ -97,11 +96,14 @@ class Rounds:
         self.trials += measured[:split]
         self._held_out = [trial for trial in measured[split:] if trial.ok]
 
-    def run(self, deadline: float) -> None:
+    def run(self, deadline: float) -> CostModel:
         """Learns and measures until nothing better is found, or the time is over.
 
         Args:
             deadline: `time.monotonic` after which no round starts.
+
+        Returns:
+            The cost model at the end.
         """
         stale = 0
         while self.learning.rounds < ROUNDS and stale < PATIENCE:
@@ -109,7 +111,7 @@ class Rounds:
                 self._bench.listener.note("the budget is over; the best plan so far is taken")
                 break
             incumbent_ms = min(trial.latency_ms for trial in self.trials)
-            cost = self.cost
+            cost = self.fit()
             policy = self._learn(cost)
             batch = self._batch(cost, policy, incumbent_ms)
             self._bench.listener.phase(f"Measuring round {self.learning.rounds}", len(batch))
@@ -119,7 +121,9 @@ class Rounds:
             best_ms = min(trial.latency_ms for trial in self.trials)
             stale = 0 if best_ms < BETTER * incumbent_ms else stale + 1
             self._report(policy, best_ms)
-        self.learning.errors = self._test(self.cost)
+        cost = self.fit()
+        self.learning.errors = self._test(cost)
+        return cost
 
     def _learn(self, cost: CostModel) -> Policy:
         config, listener, learning = self._bench.config, self._bench.listener, self.learning

@@ -108,7 +108,8 @@ class Bench:
             BoardError: The board was lost; what was measured is stored.
         """
         plans = [[self.space.primitives[p] for p in choice] for choice in choices]
-        packages = [self._builder.build(plan) for plan in plans]
+        segments = [self._builder.segments(plan) for plan in plans]
+        packages = [self._builder.package(cut) for cut in segments]
         records = self.measurer.measure(
             packages,
             purpose,
@@ -122,15 +123,16 @@ class Bench:
                 f"the board was lost: {lost.error}",
                 hint="what was measured is stored: the same command goes on from there",
             )
+        built = zip(choices, segments, packages, records, strict=True)
         return [
             Trial(
                 choice=np.asarray(choice),
-                segments=tuple(self._builder.segments(plan)),
+                segments=tuple(cut),
                 package=package,
                 record=record,
                 drift=drift(record, self._known_ms),
             )
-            for choice, plan, package, record in zip(choices, plans, packages, records, strict=True)
+            for choice, cut, package, record in built
         ]
 
     def in_groups(
