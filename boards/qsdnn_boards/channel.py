@@ -48,7 +48,7 @@ class ChannelTransport:
                 self._channel.sendall(data[start : start + PIECE_BYTES])
         except TimeoutError:
             raise TimeoutError(f"it took nothing for {timeout_s:g} s") from None
-        except (SSHException, EOFError) as error:  # the connection's thread ended meanwhile
+        except (OSError, SSHException, EOFError) as error:  # it, or the connection, ended meanwhile
             raise ConnectionError(f"the connection to it broke: {error}") from error
 
     def close(self, timeout_s: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import suppress
 from importlib.resources import files
 from typing import Any
 
@@ -61,9 +62,10 @@ def _converse(name: str, transport: ChannelTransport) -> None:
 
     archive = runtime_archive()
     text = files(__package__).joinpath("bootstrap.py").read_text(encoding="utf-8")
-    write(ascii(text).encode() + b"\n")
     wanted = {"digest": archive.digest, "size_bytes": len(archive.content)}
-    write_frame(write, {**wanted, "variables": KEPT_VARIABLES})
+    with suppress(ConnectionError):  # it ended already: what it said tells why
+        write(ascii(text).encode() + b"\n")
+        write_frame(write, {**wanted, "variables": KEPT_VARIABLES})
     _skip_noise(transport)
     answer = _answer(name, transport)
     if answer["state"] == "send":

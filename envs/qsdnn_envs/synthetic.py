@@ -6,7 +6,7 @@ crossing costs is a share of a typical layer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from qsdnn.errors import unknown
 from qsdnn.primitive import Precision, Primitive
 from qsdnn.space import Edge, Space
 
-TOPOLOGIES = ("chain", "residual", "inception", "random")
+TOPOLOGIES = ("chain", "residual", "inception", "series-parallel", "random", "irregular")
 
 
 def instance(
@@ -32,8 +32,11 @@ def instance(
 
     Args:
         topology: ``"chain"``; ``"residual"`` (blocks of three with a skip); ``"inception"``
-            (blocks of four branches of one to three layers, and a concat); ``"random"`` (each
-            layer reads up to three of the eight before it, and some make two tensors).
+            (blocks of four branches of one to three layers, and a concat);
+            ``"series-parallel"`` (forks and joins, nested and of unequal lengths); ``"random"``
+            (each layer reads up to three of the eight before it, and some make two tensors);
+            ``"irregular"`` (mostly a chain, whose layers also read what was made far back, as
+            in densely or randomly wired networks).
         layers: How many, about: blocks are not cut.
         primitives: How many.
         families: How many of them there are; at most `primitives`.
