@@ -11,10 +11,10 @@ from qsdnn.graph.layer import Layer
 from qsdnn.primitive import Precision, Primitive
 from qsdnn.segment import Artifact, Segment
 
+from .algorithms import algorithms
 from .node import Op, UnsupportedError
 from .program import write_program
 from .translation import translate
-from .windows import algorithms
 
 
 class BlasEngine:
@@ -26,7 +26,7 @@ class BlasEngine:
     name = "blas"
 
     def primitives(self, layer: Layer, info: EngineInfo) -> Sequence[Primitive]:
-        """One primitive for each algorithm that runs a convolution, one for any other layer.
+        """One primitive for each algorithm that runs the layer.
 
         Likely fastest first. None for a pinned layer, for operators without a translation, and
         for tensors that are not static float32.
@@ -63,8 +63,8 @@ class BlasEngine:
 
 
 def _algorithms(ops: Sequence[Op]) -> tuple[str, ...]:
-    """Names of the algorithms a layer may take; ``numpy`` alone where it has no convolution."""
-    choices = [algorithms(op) for op in ops if op.kind == "Conv"]
+    """Names of the algorithms a layer may take; ``numpy`` alone where it has no choice."""
+    choices = [choice for choice in map(algorithms, ops) if choice]
     if not choices:
         return ("numpy",)
     return tuple(name for name in choices[0] if all(name in other for other in choices[1:]))

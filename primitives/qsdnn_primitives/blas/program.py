@@ -15,6 +15,7 @@ import onnx_ir as ir
 
 from qsdnn.segment import Segment
 
+from .algorithms import algorithms
 from .node import Op, is_constant, static_shape
 
 SCHEMA = "qsdnn.blas/1"
@@ -97,7 +98,7 @@ def _constant(value: ir.Value, weights: Path) -> dict[str, Any]:
 def _op(op: Op, algorithm: str) -> dict[str, Any]:
     return {
         "kind": op.kind,
-        "algorithm": algorithm if op.kind == "Conv" else "numpy",
+        "algorithm": algorithm if algorithm in algorithms(op) else "numpy",
         "inputs": [value.name for value in op.inputs],
         "outputs": [value.name for value in op.outputs],
         "attributes": dict(op.attributes),

@@ -73,10 +73,15 @@ def translate(layer: Layer) -> tuple[Op, ...]:
     """
     if layer.pinned:
         raise UnsupportedError(layer.pinned)
-    return tuple(_translate(node) for node in layer.nodes)
+    return tuple(translate_node(node) for node in layer.nodes)
 
 
-def _translate(node: ir.Node) -> Op:
+def translate_node(node: ir.Node) -> Op:
+    """The operator of a node.
+
+    Raises:
+        UnsupportedError: It has no translation, or is not of static float32 tensors.
+    """
     translator = TRANSLATORS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
     if translator is None:
         raise UnsupportedError(f"{node.op_type} has no translation")
@@ -87,15 +92,15 @@ def _translate(node: ir.Node) -> Op:
         op = translator(reader)
     except (ValueError, TypeError, KeyError, ZeroDivisionError) as error:
         raise UnsupportedError(f"{node.op_type} {node.name} is malformed: {error}") from error
-    _check_types(op)
+    check_types(op)
     for value in node.outputs[len(op.outputs) :]:
         if value.name and (value.uses() or value.is_graph_output()):
             raise UnsupportedError(f"{value.name} is not made")
     return op
 
 
-def _check_types(op: Op) -> None:
-    """Everything is float32 with a static shape, but for the indices of Gather."""
+def check_types(op: Op) -> None:
+    """Refuses what is not float32 with a static shape, but for the indices of Gather."""
     for number, value in enumerate((*op.inputs, *op.outputs)):
         is_index = op.kind == "Gather" and number == 1
         wanted = (ir.DataType.INT32, ir.DataType.INT64) if is_index else (ir.DataType.FLOAT,)

@@ -1,8 +1,7 @@
-"""Convolutions and pools: explicit windows from ONNX's paddings, and the algorithms that fit."""
+"""Convolutions and pools: explicit windows from ONNX's paddings."""
 
 from __future__ import annotations
 
-from math import prod
 from typing import Any
 
 from .node import NodeReader, Op, Shape, UnsupportedError, is_constant
@@ -30,30 +29,6 @@ def average_pool(node: NodeReader) -> Op:
     window = _pool_window(node)
     include = node.integer("count_include_pad", 0)
     return node.op("AveragePool", node.input(0), count_include_pad=include, **window)
-
-
-def algorithms(op: Op) -> tuple[str, ...]:
-    """The algorithms that run a Conv, likely fastest first.
-
-    - ``direct``: every convolution.
-    - ``im2col``: every convolution; a 1×1 of stride 1 without padding is its GEMM alone.
-    - ``im2row``: one group, and a patch matrix to make (the rest would be im2col's GEMM again).
-    - ``kn2row``: one group, stride 1, more than one tap; any dilation and padding.
-    """
-    weights = op.inputs[1].shape
-    assert weights is not None
-    kernel = [int(dim) for dim in list(weights)[2:] if isinstance(dim, int)]
-    if op.attributes["group"] > 1:
-        return ("im2col", "direct")
-    unit_stride = max(op.attributes["strides"]) == 1
-    if prod(kernel) > 1:
-        return ("im2col", "im2row", *(("kn2row",) if unit_stride else ()), "direct")
-    padded = any(op.attributes["begins"]) or _size(op.inputs[0]) != _size(op.outputs[0])
-    return ("im2col", "im2row", "direct") if padded else ("im2col", "direct")
-
-
-def _size(value: Any) -> list[Any]:
-    return list(value.shape)[2:]
 
 
 def _pool_window(node: NodeReader) -> dict[str, Any]:

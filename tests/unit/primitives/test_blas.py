@@ -90,14 +90,24 @@ def test_is_an_engine() -> None:
 @pytest.mark.parametrize(
     ("weights", "attributes", "algorithms"),
     [
-        ((4, 6, 3, 3), {}, ["im2col", "im2row", "kn2row", "direct"]),
+        (
+            (4, 6, 3, 3),
+            {},
+            ["winograd", "winograd-small", "im2col", "im2row", "kn2row", "kn2col", "direct"],
+        ),
+        (
+            (4, 6, 5, 5),
+            {},
+            ["winograd", "fft", "im2col", "im2row", "kn2row", "kn2col", "direct"],
+        ),
+        ((4, 6, 3, 1), {}, ["im2col", "im2row", "kn2row", "kn2col", "direct"]),
         ((4, 6, 3, 3), {"strides": [2, 2]}, ["im2col", "im2row", "direct"]),
         ((4, 6, 1, 1), {}, ["im2col", "direct"]),
         ((4, 6, 1, 1), {"strides": [2, 2]}, ["im2col", "im2row", "direct"]),
         ((4, 3, 3, 3), {"group": 2}, ["im2col", "direct"]),
         ((8, 1, 3, 3), {"group": 4}, ["im2col", "direct"]),
     ],
-    ids=["3x3", "3x3 s2", "1x1", "1x1 s2", "grouped", "depthwise"],
+    ids=["3x3", "5x5", "3x1", "3x3 s2", "1x1", "1x1 s2", "grouped", "depthwise"],
 )
 def test_algorithms_of_a_convolution(
     weights: tuple[int, ...], attributes: dict[str, Any], algorithms: list[str], tmp_path: Path

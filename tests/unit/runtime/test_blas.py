@@ -169,6 +169,37 @@ def test_convolution(case: tuple[onnx.ModelProto, Arrays]) -> None:
     check_every_primitive(*case)
 
 
+@st.composite
+def square_convolutions(draw_: st.DrawFn) -> tuple[onnx.ModelProto, Arrays]:
+    """What tiles can run: sizes that they do not divide, paddings that differ at each side."""
+    taps = draw_(st.sampled_from([3, 5, 7]))
+    channels, filters = draw_(st.integers(1, 5)), draw_(st.integers(1, 5))
+    size = [taps + draw_(st.integers(0, 20)) for _ in range(2)]
+    pads = draw_(st.tuples(*[st.integers(0, taps)] * 4))
+    operands = [
+        draw(draw_(st.integers(1, 2)), channels, *size),
+        draw(filters, channels, taps, taps),
+    ]
+    if draw_(st.booleans()):
+        operands.append(draw(filters))
+    return one_node("Conv", operands, range(1, len(operands)), pads=pads)
+
+
+@settings(max_examples=40, deadline=None)
+@given(square_convolutions())
+def test_square_convolution(case: tuple[onnx.ModelProto, Arrays]) -> None:
+    check_every_primitive(*case)
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_pruned_convolution(kernel: int, stride: int) -> None:
+    weights = draw(24, 16, kernel, kernel)
+    weights[RANDOM.random(weights.shape) > 0.03] = 0  # whole filters among them
+    operands = [draw(2, 16, 33, 30), weights, draw(24)]
+    check_every_primitive(*one_node("Conv", operands, (1, 2), strides=[stride] * 2))
+
+
 @settings(max_examples=20, deadline=None)
 @given(convolutions("grouped"))
 def test_grouped_convolution(case: tuple[onnx.ModelProto, Arrays]) -> None:
@@ -189,6 +220,7 @@ def test_depthwise_convolution(case: tuple[onnx.ModelProto, Arrays]) -> None:
         pytest.param((1, 40, 70, 65), (20, 40, 3, 3), {"pads": [1] * 4}, id="bands"),
         pytest.param((1, 40, 70, 65), (40, 1, 3, 3), {"pads": [1] * 4, "group": 40}, id="blocks"),
         pytest.param((1, 260, 40, 40), (300, 260, 3, 3), {}, id="kn2row bands"),
+        pytest.param((1, 8, 90, 90), (70, 8, 5, 5), {"pads": [2] * 4}, id="tile bands"),
     ],
 )
 def test_convolution_of_other_sizes(
@@ -298,6 +330,13 @@ OPERATORS: dict[str, Callable[[], tuple[onnx.ModelProto, Arrays]]] = {
     "Gemm scaled": lambda: one_node(
         "Gemm", [draw(8, 3), draw(8, 5), draw(3, 1)], [1, 2], transA=1, alpha=0.5, beta=2.0
     ),
+    "Gemm of one row": lambda: one_node(
+        "Gemm", [draw(8, 1), draw(8, 5), draw(5)], [1, 2], transA=1, alpha=0.5, beta=2.0
+    ),
+    "Gemm of one row, transposed": lambda: one_node(
+        "Gemm", [draw(1, 8), draw(5, 8)], [1], transB=1
+    ),
+    "MatMul of one row": lambda: one_node("MatMul", [draw(1, 1, 8), draw(8, 5)], [1]),
     "Gemm of activations": lambda: one_node("Gemm", [draw(3, 8), draw(8, 5), draw(3, 5)]),
     "MatMul": lambda: one_node("MatMul", [draw(2, 3, 4, 8), draw(8, 5)], [1]),
     "MatMul batch": lambda: one_node("MatMul", [draw(2, 3, 4, 8), draw(3, 8, 5)]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Callable, Dict
 
 from qsdnn_runtime.engine import EngineError
@@ -13,10 +14,12 @@ from .depthwise import Depthwise
 from .direct import Direct
 from .eltwise import UFUNCS as ELTWISE_UFUNCS
 from .eltwise import Eltwise, Power, PRelu
-from .gemm import Gemm, MatMul
+from .fft import Fft
+from .gemm import Gemm, Gemv, MatMul
 from .im2col import Im2col
 from .im2row import Im2row
 from .kernel import Kernel, Op
+from .kn2col import Kn2col
 from .kn2row import Kn2row
 from .layout import Concat, Expand, Gather, Pad, PadIndexed, Reshape, Slice, Split, Transpose
 from .lrn import LRN
@@ -26,6 +29,8 @@ from .pool import Pool
 from .reduce import UFUNCS as REDUCE_UFUNCS
 from .reduce import Reduce
 from .softmax import LogSoftmax, Softmax
+from .sparse import Sparse
+from .winograd import LARGE_TILE, SMALL_TILE, Winograd
 
 Make = Callable[[Op], Kernel]
 
@@ -43,6 +48,11 @@ CONVOLUTIONS: Dict[str, Make] = {
     "im2col": _im2col,
     "im2row": Im2row,
     "kn2row": Kn2row,
+    "kn2col": Kn2col,
+    "winograd": partial(Winograd, tile=LARGE_TILE),
+    "winograd-small": partial(Winograd, tile=SMALL_TILE),
+    "fft": Fft,
+    "sparse": Sparse,
 }
 
 KERNELS: Dict[str, Make] = {
@@ -81,10 +91,13 @@ def kernel_of(op: Op) -> Kernel:
     Raises:
         EngineError: No kernel takes it.
     """
+    make = None
     if op.kind == "Conv":
         make = CONVOLUTIONS.get(op.algorithm)
-    else:
-        make = KERNELS.get(op.kind) if op.algorithm == "numpy" else None
+    elif op.kind in ("Gemm", "MatMul") and op.algorithm == "gemv":
+        make = Gemv
+    elif op.algorithm == "numpy":
+        make = KERNELS.get(op.kind)
     if make is None:
         raise EngineError("unknown operator %s/%s" % (op.kind, op.algorithm))
     return make(op)

@@ -55,7 +55,7 @@ class Depthwise(Kernel):
                 padded = yield from window.pad(x, room, axis=1)
                 if self.in_line:
                     yield from self._sum(window.line(padded), weights, product, sums)
-                    yield partial(np.add, window.rows(sums), bias[block], out=y)
+                    yield partial(np.add, window.rows(sums, axis=2), bias[block], out=y)
                 else:
                     yield from self._sum(window.view(padded, axis=1), weights, product, y)
                     yield partial(np.add, y, bias[block], out=y)

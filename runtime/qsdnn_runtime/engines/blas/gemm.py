@@ -7,6 +7,8 @@ from typing import Iterator
 
 import numpy as np
 
+from qsdnn_runtime.engine import EngineError
+
 from .kernel import Arrays, Kernel, Op, Step, scalar
 
 
@@ -44,3 +46,34 @@ class MatMul(Kernel):
         if a.ndim > 2 and b.ndim == 2:
             a, y = a.reshape(-1, a.shape[-1]), y.reshape(-1, y.shape[-1])
         yield partial(np.matmul, a, b, out=y)
+
+
+class Gemv(Gemm):
+    """One row times a constant matrix: each output is a dot product over memory that lies together.
+
+    The matrix is kept transposed where it is not: it is read once, from its first to its last
+    element, which is all that such a product costs.
+    """
+
+    name = "sgemv"
+    algorithm = "gemv"
+
+    def __init__(self, op: Op) -> None:
+        super().__init__(op)
+        weights = op.constant(1)
+        if weights.ndim != 2 or int(np.prod(op.outputs[0].shape[:-1])) != 1:
+            raise EngineError("gemv takes one row and a matrix")
+        transposed = op.kind == "Gemm" and bool(op.integer("transB"))
+        self.weights = np.ascontiguousarray(weights if transposed else weights.T)
+
+    def steps(self, inputs: Arrays, outputs: Arrays, scratch: Arrays) -> Iterator[Step]:
+        """See `Kernel.steps`."""
+        y = outputs[0].reshape(-1)
+        yield partial(np.matmul, self.weights, inputs[0].reshape(-1), out=y)
+        if self.op.kind == "MatMul":
+            return
+        if self.op.number("alpha") != 1:
+            yield partial(np.multiply, y, scalar(self.op.number("alpha")), out=y)
+        if len(inputs) > 2:
+            bias = inputs[2] if self.bias is None else self.bias
+            yield partial(np.add, outputs[0], bias, out=outputs[0])

@@ -48,7 +48,7 @@ class Kn2row(Kernel):
             for start in range(0, self.length, self.columns):
                 band = slice(start, start + self.columns)
                 yield from self._sum(line[:, band], product, sums[:, band])
-            yield partial(np.add, window.rows(sums), self.conv.start(), out=output)
+            yield partial(np.add, window.rows(sums, axis=1), self.conv.start(), out=output)
 
     def _sum(self, windows: np.ndarray, product: np.ndarray, sums: np.ndarray) -> Iterator[Step]:
         product = product[: sums.size].reshape(sums.shape)

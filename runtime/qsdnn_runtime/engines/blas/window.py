@@ -91,6 +91,13 @@ class Window:
         """Distance between neighbours in each dimension of a padded input, in elements."""
         return tuple(int(np.prod(self.padded[axis + 1 :])) for axis in range(len(self.padded)))
 
+    @property
+    def offsets(self) -> Iterator[int]:
+        """Positions from the first tap to each, in a padded input, in the order of `taps`."""
+        for tap in self.taps:
+            parts = zip(tap, self.dilations, self._line_steps)
+            yield sum(place * dilation * step for place, dilation, step in parts)
+
     def line(self, x: np.ndarray) -> np.ndarray:
         """All windows of a padded input taken as one line, for strides of one.
 
@@ -107,18 +114,20 @@ class Window:
         shape = (len(x), self.line_length, *self.kernel)
         return as_strided(x, shape, (x.strides[0], size, *taps), writeable=False)
 
-    def rows(self, line: np.ndarray) -> np.ndarray:
+    def rows(self, line: np.ndarray, axis: int) -> np.ndarray:
         """What windows make of a `line`, without what means nothing.
 
         Args:
-            line: (…, line_length), C-contiguous.
+            line: (…, line_length, …).
+            axis: Where the line is.
 
         Returns:
-            (…, *out), not writable.
+            (…, *out, …), not writable.
         """
-        steps = tuple(step * line.itemsize for step in self._line_steps)
-        shape = (*line.shape[:-1], *self.out)
-        return as_strided(line, shape, (*line.strides[:-1], *steps), writeable=False)
+        steps = tuple(step * line.strides[axis] for step in self._line_steps)
+        shape = line.shape[:axis] + self.out + line.shape[axis + 1 :]
+        strides = line.strides[:axis] + steps + line.strides[axis + 1 :]
+        return as_strided(line, shape, strides, writeable=False)
 
     def along(self, x: np.ndarray, axis: int) -> Iterator[np.ndarray]:
         """A padded input as each tap of one dimension of the windows sees it.

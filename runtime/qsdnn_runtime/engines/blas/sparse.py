@@ -1,0 +1,110 @@
+"""Convolution with pruned weights: only what is not zero is multiplied.
+
+The weights are compressed sparse rows (CSR: Y. Saad: Iterative Methods for Sparse Linear Systems,
+2003, section 3.4), multiplied with the patch matrix of im2col; a 1×1 has its image for a matrix.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Iterator, Tuple
+
+import numpy as np
+
+from qsdnn_runtime.engine import EngineError
+
+from .convolution import convolution_of
+from .kernel import Arrays, Kernel, Op, Step
+
+GATHERED = 1 << 16
+"""Elements gathered at a time: 256 KiB of float32, for the second-level cache."""
+
+
+class Sparse(Kernel):
+    """y = W (M, C·K²), sparse, · patches (C·K², positions), for one group."""
+
+    name = "csr"
+    algorithm = "sparse"
+
+    def __init__(self, op: Op) -> None:
+        super().__init__(op)
+        self.conv = conv = convolution_of(op)
+        if conv.groups != 1:
+            raise EngineError("sparse takes one group, not %d" % conv.groups)
+        values, self.columns, self.starts = _compressed(conv.weights.reshape(conv.filters, -1))
+        self.values = values.reshape(-1, 1)
+        row = conv.channels * conv.taps * int(np.prod(conv.window.out[1:]))
+        self.bands = tuple(conv.window.bands(row))
+        height = self.bands[0][1] - self.bands[0][0]
+        patches, columns = row * height, int(np.prod(conv.window.out[1:])) * height
+        if conv.window.is_identity:
+            patches, columns = 0, conv.positions
+        self.groups = tuple(_groups(self.starts, GATHERED // columns))
+        most = max(len(self.values[inside]) for _, inside in self.groups)
+        self.scratch = (conv.room, (patches,), (most * columns,))
+
+    def steps(self, inputs: Arrays, outputs: Arrays, scratch: Arrays) -> Iterator[Step]:
+        """See `Kernel.steps`."""
+        conv, room, work = self.conv, scratch[0], scratch[1:]
+        for image, output in zip(inputs[0], outputs[0]):
+            result = output.reshape(conv.filters, -1)
+            if conv.window.is_identity:
+                yield from self._multiply(image.reshape(conv.channels, -1), result, *work[1:])
+            else:
+                yield from self._patches(image, result, room, *work)
+
+    def _patches(
+        self, x: np.ndarray, y: np.ndarray, room: np.ndarray, columns: np.ndarray, *work: np.ndarray
+    ) -> Iterator[Step]:
+        """As in `im2col`, band by band."""
+        window, width = self.conv.window, int(np.prod(self.conv.window.out[1:]))
+        rank = len(window.out)
+        padded = yield from window.pad(x, room, axis=1)
+        patches = window.view(padded, axis=1)  # (C, *out, *kernel) -> (C, *kernel, *out)
+        patches = np.moveaxis(patches, range(-rank, 0), range(1, 1 + rank))
+        for start, stop in self.bands:
+            band = patches[(slice(None),) * (1 + rank) + (slice(start, stop),)]
+            matrix = columns[: band.size]
+            yield partial(np.copyto, matrix.reshape(band.shape), band)
+            matrix = matrix.reshape(self.conv.channels * self.conv.taps, -1)
+            yield from self._multiply(matrix, y[:, start * width : stop * width], *work)
+
+    def _multiply(self, matrix: np.ndarray, y: np.ndarray, gathered: np.ndarray) -> Iterator[Step]:
+        """A few filters at a time; the matrix is contiguous, or `np.take` would copy it."""
+        bias = self.conv.start().reshape(-1, 1)
+        for filters, inside in self.groups:
+            values, columns = self.values[inside], self.columns[inside]
+            terms = gathered[: len(values) * matrix.shape[1]].reshape(len(values), -1)
+            # mode "clip" is the one that writes into `out` without a buffer
+            yield partial(np.take, matrix, columns, 0, terms, "clip")
+            yield partial(np.multiply, terms, values, out=terms)
+            starts = self.starts[filters] - inside.start
+            yield partial(np.add.reduceat, terms, starts, 0, None, y[filters])
+            yield partial(np.add, y[filters], bias[filters], out=y[filters])
+
+
+def _groups(starts: np.ndarray, size: int) -> Iterator[Tuple[slice, slice]]:
+    """Cuts rows into groups of about so many values: the rows, and where their values are.
+
+    Args:
+        starts: Where the values of each row begin, and where those of the last one end.
+        size: Values a group may have; one row at the least.
+    """
+    first, rows = 0, len(starts) - 1
+    while first < rows:
+        last = int(np.searchsorted(starts, starts[first] + size, side="right")) - 1
+        last = min(max(last, first + 1), rows)
+        yield slice(first, last), slice(int(starts[first]), int(starts[last]))
+        first = last
+
+
+def _compressed(weights: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Values, their columns, where rows start, and where the last ends.
+
+    A row of zeros keeps one of them: it sums to zero.
+    """
+    kept = weights != 0
+    kept[:, 0] |= ~kept.any(axis=1)
+    counts = kept.sum(axis=1)
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    return weights[kept], np.nonzero(kept)[1].astype(np.intp), starts.astype(np.intp)
