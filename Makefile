@@ -1,11 +1,12 @@
-# make demo | test | lint | bench: each sets up what it needs first, in .venv.
+# make demo | test | test-arm64 | lint | bench: each sets up what it needs first, in .venv.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 NETWORK ?= shufflenet
+RELEASE ?= bookworm,bullseye
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-arm64 lint bench clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/demo.done
@@ -20,6 +21,10 @@ demo: $(VENV)/demo.done
 test: $(VENV)/test.done
 	@PATH="$$PATH:/usr/sbin" command -v sshd >/dev/null || .ci/debian openssh-server || true
 	$(BIN)/python -m pytest -n 2 -q
+
+# On emulated boards, with these releases of Debian: ten minutes each, as root.
+test-arm64: $(VENV)/test.done
+	QSDNN_ARM64=$(RELEASE) $(BIN)/python -m pytest -v -rP tests/arm64
 
 lint: $(VENV)/lint.done
 	$(BIN)/ruff check .

@@ -18,6 +18,11 @@ from qsdnn.errors import unknown
 
 GROUP = "qsdnn.boards"
 
+QUIET = 0.1
+"""The quantile of a segment's runs that is its time on a quiet machine. Other processes only ever
+add time, to many runs but rarely to all: on two cores with eight busy processes the medians of
+ShuffleNet's segments told nothing, and plans were predicted from this quantile to 3 %."""
+
 
 class State(StrEnum):
     """How a measurement ended."""
@@ -85,6 +90,8 @@ class MeasureOptions:
         budget_s: Stop after so long, for the group.
         timeout_s: Longest one load or one run may take before its package is given up.
         profile: Also time each layer in runs of their own, and read back what was executed.
+        again: How often at the most the group is measured again while a record of it is noisy or
+            throttled, then after cooling; the best of these is taken, whole.
     """
 
     threads: int = 1
@@ -95,6 +102,25 @@ class MeasureOptions:
     budget_s: float = 10.0
     timeout_s: float = 120.0
     profile: bool = False
+    again: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Care:
+    """How a board is treated while it measures.
+
+    Attributes:
+        performance_mode: Whether to set it before measuring, and set back at the end what held
+            before; None: as the board does when nobody says.
+        max_temperature_c: Measure at this temperature or below; None: as is right for the board.
+        cooling_limit_s: The longest wait for that, each time.
+        wait_s: The longest wait for another host that measures on it.
+    """
+
+    performance_mode: bool | None = None
+    max_temperature_c: float | None = None
+    cooling_limit_s: float = 180.0
+    wait_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +147,8 @@ class Record:
         max_error: Largest difference from the reference outputs, relative to the largest
             magnitude of each output; None when there was no reference.
         trust: How far the latency may be believed.
-        context: Frequencies, temperature, load before and after; engine versions.
+        context: Under what it was measured: sensors ``before``, ``during`` and ``after``, mean
+            ``power_mw``, ``performance`` mode, ``cooling``, ``passes`` it took, engine versions.
     """
 
     state: State
@@ -140,6 +167,22 @@ class Record:
     def latency_ms(self) -> float:
         """Median of the counted runs."""
         return median(self.runs_ms)
+
+    @property
+    def quiet_ms(self) -> float:
+        """Latency when nothing else disturbs: its `quiet_segment_ms`, and the loop around them."""
+        around = np.array(self.runs_ms) - np.array(self.segments_ms).sum(axis=1)
+        return float(sum(self.quiet_segment_ms) + np.quantile(around, QUIET))
+
+    @property
+    def quiet_segment_ms(self) -> tuple[float, ...]:
+        """Time of each segment when nothing else disturbs it: a low quantile of its runs."""
+        return tuple(np.quantile(np.array(self.segments_ms), QUIET, axis=0).tolist())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the board has to say to the user, e.g. that its performance mode was not set."""
+        return tuple(self.context.get("notes", ()))
 
     @property
     def segment_ms(self) -> tuple[float, ...]:
@@ -163,9 +206,15 @@ class Reference:
 
 
 class Board(Protocol):
-    """A machine that measures and runs, local or remote. Use it as a context manager."""
+    """A machine that measures and runs, local or remote. Use it as a context manager.
+
+    Attributes:
+        name: As the user calls it.
+        care: How it is treated; may be set until it first measures.
+    """
 
     name: str
+    care: Care
 
     def __enter__(self) -> Self: ...
 
@@ -175,6 +224,14 @@ class Board(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None: ...
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether what this machine does while the board measures does not disturb that.
+
+        False while it is not known, which it is once the board was probed.
+        """
+        ...
 
     def probe(self) -> BoardInfo:
         """What the board is and has. Asked once, then remembered.
@@ -198,7 +255,12 @@ class Board(Protocol):
         ...
 
     def run(
-        self, package: Package, feeds: Mapping[str, Any], *, threads: int = 1
+        self,
+        package: Package,
+        feeds: Mapping[str, Any],
+        *,
+        threads: int = 1,
+        on_progress: Callable[[str], None] | None = None,
     ) -> dict[str, Any]:
         """Runs a package once; outputs by name.
 
@@ -224,8 +286,12 @@ class BoardFinder(Protocol):
         ...
 
 
-def open_board(name: str) -> Board:
+def open_board(name: str, care: Care | None = None) -> Board:
     """The board of that name, not yet started.
+
+    Args:
+        name: As the user calls it.
+        care: How it is treated, if not as usual.
 
     Raises:
         InputError: No such board is known.
@@ -234,5 +300,6 @@ def open_board(name: str) -> Board:
     for finder in finders:
         board = finder.find(name)
         if board is not None:
+            board.care = care or board.care
             return board
     raise unknown("board", name, [known for finder in finders for known in finder.names()])

@@ -49,6 +49,10 @@ class BoardError(QsdnnError):
     exit_code = 3
 
 
+class BoardLostError(BoardError):
+    """The board, or the connection to it, is gone; it may come back."""
+
+
 class InfeasibleError(QsdnnError):
     """No plan meets the constraints."""
 

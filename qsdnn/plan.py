@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
-from qsdnn.errors import PlanError, unknown
+from qsdnn.errors import InputError, PlanError, unknown
 
 if TYPE_CHECKING:
     from qsdnn.graph.layer import Graph
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from qsdnn.space import Space
 
 SCHEMA = "qsdnn.plan/1"
+
+READABLE = 0o644
+"""Permissions of a new plan file; a temporary file's would be its owner's alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +93,8 @@ class Plan:
         accuracy: Against onnxruntime fp32, on the board.
         seed: Of the search.
         command: The command that made it.
+        interim: Whether it was written while the search went on: measured, its outputs checked,
+            but not yet held against the best uniform plan for good, and its kernels not read back.
     """
 
     model: Model
@@ -103,12 +110,15 @@ class Plan:
     accuracy: Accuracy
     seed: int
     command: str
+    interim: bool = False
 
 
 def to_json(plan: Plan) -> str:
     """The plan as text; equal plans give equal bytes."""
     layers = [_without_empty_kernel(dataclasses.asdict(choice)) for choice in plan.layers]
     content = {"schema": SCHEMA, **dataclasses.asdict(plan), "layers": layers}
+    if not plan.interim:
+        del content["interim"]
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
@@ -146,6 +156,7 @@ def from_json(text: str, source: str = "plan.json") -> Plan:
         accuracy=Accuracy(**content["accuracy"]),
         seed=content["seed"],
         command=content["command"],
+        interim=content.get("interim", False),
     )
 
 
@@ -161,6 +172,29 @@ def read_plan(path: Path) -> Plan:
         reason = getattr(error, "strerror", None) or "not text"
         raise PlanError(
             f"cannot read plan {path}: {reason}", hint="make one: qsdnn search MODEL -o plan.json"
+        ) from error
+
+
+def write_plan(plan: Plan, path: Path) -> None:
+    """Writes a plan file, at once: whoever reads it finds the old plan or the new one, whole.
+
+    Raises:
+        InputError: It cannot be written.
+    """
+    target = path.resolve()
+    try:
+        if target.exists() and not target.is_file():  # e.g. a pipe
+            target.write_text(to_json(plan), encoding="utf-8")
+            return
+        with NamedTemporaryFile(
+            "w", dir=target.parent, prefix=f".{target.name}.", delete=False, encoding="utf-8"
+        ) as file:
+            file.write(to_json(plan))
+        os.chmod(file.name, READABLE)
+        os.replace(file.name, target)
+    except OSError as error:
+        raise InputError(
+            f"cannot write {path}: {error.strerror}", hint="choose another -o"
         ) from error
 
 

@@ -69,6 +69,14 @@ class Space:
         index = {family: i for i, family in enumerate(self.families)}
         return np.array([index[p.family] for p in self.primitives], dtype=np.int64)
 
+    def same_as(self, other: Space) -> bool:
+        """Whether a plan, or anything learned, means the same in both."""
+        return self is other or (
+            (self.layers, self.primitives, self.edges)
+            == (other.layers, other.primitives, other.edges)
+            and np.array_equal(self.mask, other.mask)
+        )
+
     def check(self, choice: Sequence[int] | NDArray[Any]) -> None:
         """Raises ValueError unless `choice` has a permitted primitive index for each layer."""
         picked = np.asarray(choice)

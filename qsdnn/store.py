@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,20 +14,41 @@ from typing import Any, Self
 from qsdnn.board import Applied, Record, State, Trust
 from qsdnn.errors import StoreError
 
-_TABLES = """
-CREATE TABLE IF NOT EXISTS measurements (
-    key TEXT PRIMARY KEY,
-    board TEXT NOT NULL,
-    engines TEXT NOT NULL,
-    threads INTEGER NOT NULL,
-    package TEXT NOT NULL,
-    purpose TEXT NOT NULL,
-    state TEXT NOT NULL,
-    latency_ms REAL,
-    record TEXT NOT NULL,
-    taken_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
-);
-"""
+_VERSIONS = (
+    """
+    CREATE TABLE IF NOT EXISTS measurements (
+        key TEXT PRIMARY KEY,
+        board TEXT NOT NULL,
+        engines TEXT NOT NULL,
+        threads INTEGER NOT NULL,
+        package TEXT NOT NULL,
+        purpose TEXT NOT NULL,
+        state TEXT NOT NULL,
+        latency_ms REAL,
+        record TEXT NOT NULL,
+        taken_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
+    );
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS terms (
+        board TEXT NOT NULL,
+        cpu TEXT NOT NULL,
+        engine TEXT NOT NULL,
+        version TEXT NOT NULL,
+        threads INTEGER NOT NULL,
+        network TEXT NOT NULL,
+        what TEXT NOT NULL,
+        name TEXT NOT NULL,
+        detail TEXT NOT NULL,
+        value REAL NOT NULL,
+        spread REAL NOT NULL,
+        PRIMARY KEY (board, engine, version, threads, network, what, name, detail)
+    );
+    CREATE INDEX IF NOT EXISTS terms_of ON terms (cpu, engine, threads);
+    """,
+)
+"""What each version of the store adds to the one before; ``PRAGMA user_version`` says how many it
+has. Stores of the first version say 0."""
 
 
 def default_path() -> Path:
@@ -60,8 +81,41 @@ class Key:
         return "|".join((self.board, engines, str(self.threads), self.package, self.purpose))
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Term:
+    """A cost that a search has learned, for other searches to start from.
+
+    Attributes:
+        board: Fingerprint of the board.
+        cpu: Its processor: boards of one kind have the same.
+        engine: Name of the engine.
+        version: Its version.
+        threads: Threads it may use.
+        network: sha256 of the network.
+        what: ``layer``, ``enter`` or ``leave``.
+        name: The primitive of a layer, the family of a crossing.
+        detail: Signature of a layer, number of a crossing's rate.
+        value: Milliseconds of a layer or of a crossing, or milliseconds per KiB of a crossing.
+        spread: Standard deviation of the value.
+    """
+
+    board: str
+    cpu: str
+    engine: str
+    version: str
+    threads: int
+    network: str
+    what: str
+    name: str
+    detail: str
+    value: float
+    spread: float
+
+
 class Store:
-    """Measurements by key. A context manager; each `put` is durable when it returns.
+    """Measurements by key, and what searches have learned of them.
+
+    A context manager; each `put` is durable when it returns.
 
     Args:
         url: A path, or ``sqlite:///path``; the default place when None.
@@ -76,7 +130,7 @@ class Store:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(self.path, timeout=30.0)
             self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.executescript(_TABLES)
+            self._upgrade()
             self._database.execute("BEGIN IMMEDIATE")  # a read-only file shows only now
             self._database.rollback()
         except (OSError, sqlite3.Error) as error:
@@ -84,6 +138,20 @@ class Store:
                 f"cannot write the store {self.path}: {error}",
                 hint="choose another one: --store PATH",
             ) from error
+
+    def _upgrade(self) -> None:
+        """Adds what the file's version lacks; nothing that is there is changed."""
+        (version,) = self._database.execute("PRAGMA user_version").fetchone()
+        if version > len(_VERSIONS):
+            raise StoreError(
+                f"the store {self.path} was written by a newer qsdnn",
+                hint="upgrade qsdnn, or choose another one: --store PATH",
+            )
+        if version < len(_VERSIONS):
+            steps = "".join(_VERSIONS[version:])
+            self._database.executescript(
+                f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {len(_VERSIONS)}; COMMIT;"
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -123,6 +191,32 @@ class Store:
                 )
         except sqlite3.Error as error:
             raise StoreError(f"cannot write the store {self.path}: {error}") from error
+
+    def put_terms(self, terms: Sequence[Term]) -> None:
+        """Keeps what a search has learned, in place of what it had learned of the same before.
+
+        Raises:
+            StoreError: The disk is full or the file was taken away.
+        """
+        names = [field.name for field in dataclasses.fields(Term)]
+        places = ", ".join("?" * len(names))
+        try:
+            with self._database:
+                self._database.executemany(
+                    f"INSERT OR REPLACE INTO terms ({', '.join(names)}) VALUES ({places})",
+                    [dataclasses.astuple(term) for term in terms],
+                )
+        except sqlite3.Error as error:
+            raise StoreError(f"cannot write the store {self.path}: {error}") from error
+
+    def terms(self, cpu: str, threads: int) -> list[Term]:
+        """What was learned on boards with that processor and as many threads."""
+        names = [field.name for field in dataclasses.fields(Term)]
+        rows = self._database.execute(
+            f"SELECT {', '.join(names)} FROM terms WHERE cpu = ? AND threads = ? ORDER BY rowid",
+            (cpu, threads),
+        )
+        return [Term(**dict(zip(names, row, strict=True))) for row in rows]
 
 
 def record_to_json(record: Record) -> str:

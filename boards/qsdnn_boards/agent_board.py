@@ -5,12 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
-from qsdnn.board import BoardInfo, MeasureOptions, Package, Record, Reference, State
+from qsdnn.board import BoardInfo, Care, MeasureOptions, Package, Record, Reference, State
 from qsdnn.errors import BoardError
+from qsdnn_runtime.probe import boot_id
 
+from . import wire
 from .client import AgentClient, AgentLostError
+from .introduction import introduce
+from .spec import GENERIC, Spec, specs
 from .transport import Transport
 
 T = TypeVar("T")
@@ -25,10 +29,18 @@ class AgentBoard(ABC):
 
     Args:
         name: As the user calls it.
+        spec: What kind of board it is; any machine with Linux when None.
     """
 
-    def __init__(self, name: str) -> None:
+    performs: ClassVar[bool]
+    """Whether its performance mode is set when nobody says."""
+
+    def __init__(self, name: str, spec: Spec | None = None) -> None:
         self.name = name
+        self.care = Care()
+        self._spec = spec or specs()[GENERIC]
+        self._introduction = introduce()
+        self._boot_id = ""
         self._client: AgentClient | None = None
         self._info: BoardInfo | None = None
 
@@ -53,6 +65,11 @@ class AgentBoard(ABC):
         if client is not None:
             client.close()
 
+    @property
+    def elsewhere(self) -> bool:
+        """See `qsdnn.board.Board.elsewhere`; an address does not tell, as ports are forwarded."""
+        return self._boot_id not in ("", boot_id())
+
     def probe(self) -> BoardInfo:
         """See `qsdnn.board.Board.probe`."""
         if self._info is None:
@@ -69,14 +86,16 @@ class AgentBoard(ABC):
         """See `qsdnn.board.Board.measure`.
 
         Raises:
-            BoardError: The board refuses the artifacts, e.g. because its disk is full.
+            BoardError: Another host measures on the board, or it refuses the artifacts, e.g.
+                because its disk is full.
         """
         records: dict[int, Record] = {}
+        conditions = wire.conditions(self._spec, self.care, perform=self.performs)
         tell = on_progress or (lambda text: None)
 
         def work(client: AgentClient) -> None:
-            client.send_artifacts(packages, tell)
-            client.measure(packages, reference, options, records.__setitem__, tell)
+            client.hold(self.care.wait_s, tell)
+            client.measure(packages, reference, options, conditions, records.__setitem__, tell)
 
         lost = Record(state=State.BOARD_LOST)
         if packages:
@@ -87,20 +106,27 @@ class AgentBoard(ABC):
         return [records.get(index, lost) for index in range(len(packages))]
 
     def run(
-        self, package: Package, feeds: Mapping[str, Any], *, threads: int = 1
+        self,
+        package: Package,
+        feeds: Mapping[str, Any],
+        *,
+        threads: int = 1,
+        on_progress: Callable[[str], None] | None = None,
     ) -> dict[str, Any]:
         """See `qsdnn.board.Board.run`."""
+        tell = on_progress or (lambda text: None)
 
         def work(client: AgentClient) -> dict[str, Any]:
-            client.send_artifacts([package], lambda text: None)
-            return client.run(package, feeds, threads=threads, timeout_s=RUN_TIMEOUT_S)
+            client.hold(self.care.wait_s, tell)
+            return client.run(package, feeds, tell, threads=threads, timeout_s=RUN_TIMEOUT_S)
 
         return self._with_agent(work)
 
     def _with_agent(self, work: Callable[[AgentClient], T]) -> T:
         """Does something with the agent, started when there is none."""
         if self._client is None:
-            self._client = AgentClient(self.name, self._start())
+            self._client = AgentClient(self.name, self._start(), self._introduction)
+            self._boot_id = self._client.boot_id
         try:
             return work(self._client)
         except BaseException as error:

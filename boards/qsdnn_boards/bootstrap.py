@@ -6,13 +6,15 @@ follows belongs to the agent:
 
 - It says `MAGIC`: what a login script printed ends there.
 - The host says ``digest`` and ``size_bytes`` of the runtime, and the ``variables`` to keep.
-- It answers ``send``; the host sends the runtime as a payload, in a frame of its own.
-- It answers ``ready`` and becomes ``python -m qsdnn_runtime.agent``, or it answers
-  ``error`` with a ``message`` and ends. Errors: ``numpy``, ``disk``, ``cache``, ``runtime``.
+- It answers ``send``; the host sends the runtime as a payload, compressed, in a frame of its own.
+- It answers ``ready``, with its ``pid`` and when it ``started``, and becomes
+  ``python -m qsdnn_runtime.agent``, or it answers ``error`` with a ``message`` and ends. Errors:
+  ``numpy``, ``disk``, ``cache``, ``runtime``.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import importlib.util
 import json
@@ -22,7 +24,9 @@ import struct
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -30,7 +34,7 @@ MAGIC = b"\0qsdnn\0"
 PREFIX = struct.Struct("<IQ")
 # Left free for the system: a full root disk makes a board unreachable.
 RESERVE_BYTES = 64 << 20
-# Another host may use an older one now.
+# Another host may use an older one again.
 KEPT_RUNTIMES = 2
 ABANDONED_S = 3600.0
 
@@ -51,7 +55,7 @@ def place(path: Path, size_bytes: int) -> None:
         needed_mb = (size_bytes + RESERVE_BYTES) >> 20
         fail("disk", f"{free_bytes >> 20} MB free in {path.parent}, {needed_mb} MB needed")
     say({"state": "send"})
-    content = hear()[1]
+    content = decompressed(hear()[1])
     if hashlib.sha256(content).hexdigest() != path.stem:
         fail("runtime", "it arrived damaged")
     handle, name = tempfile.mkstemp(dir=str(path.parent), suffix=".part")
@@ -66,19 +70,38 @@ def place(path: Path, size_bytes: int) -> None:
         raise
 
 
+def decompressed(payload: bytes) -> bytes:
+    """What arrived; nothing when it arrived damaged."""
+    try:
+        return zlib.decompress(payload)
+    except zlib.error:
+        return b""
+
+
 def is_whole(path: Path) -> bool:
     """Whether the runtime is here, with the content its name says."""
     return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == path.stem
 
 
 def prune(folder: Path) -> None:
-    """Removes all runtimes but those used last, and what was abandoned half written."""
-    runtimes = sorted(folder.glob("*.zip"), key=lambda path: path.stat().st_mtime)
-    for path in runtimes[:-KEPT_RUNTIMES]:
-        path.unlink()
-    for path in folder.glob("*.part"):
-        if time.time() - path.stat().st_mtime > ABANDONED_S:
+    """Removes all runtimes but those used last, or now, and what was abandoned half written."""
+    for path in sorted(folder.glob("*.zip"), key=last_used)[:-KEPT_RUNTIMES]:
+        # Its agents hold it, and another host may prune at the same time.
+        with suppress(BlockingIOError, FileNotFoundError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink()
+    for path in folder.glob("*.part"):
+        if time.time() - last_used(path) > ABANDONED_S:
+            with suppress(FileNotFoundError):
+                path.unlink()
+
+
+def last_used(path: Path) -> float:
+    """When, in seconds; never, if it is gone."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def become_agent(root: Path, archive: Path, variables: Mapping[str, str]) -> NoReturn:
@@ -88,6 +111,11 @@ def become_agent(root: Path, archive: Path, variables: Mapping[str, str]) -> NoR
     os.chdir(str(archive.parent))
     command = [python, "-m", "qsdnn_runtime.agent", str(root)]
     os.execve(python, command, {**variables, "PYTHONPATH": str(archive)})
+
+
+def started() -> int:
+    """When this process started, which tells it from a later one with its number."""
+    return int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
 
 
 def hear() -> tuple[dict[str, Any], bytes]:
@@ -138,7 +166,7 @@ def main() -> None:
     except OSError as error:
         fail("cache", str(error))
     variables = {name: os.environ[name] for name in wanted["variables"] if name in os.environ}
-    say({"state": "ready"})
+    say({"state": "ready", "pid": os.getpid(), "started": started()})
     become_agent(root, archive, variables)
 
 

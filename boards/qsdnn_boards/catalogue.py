@@ -31,7 +31,7 @@ class NamedFinder:
         if entry is not None:
             from .ssh_board import SshBoard  # `boards list` does without SSH
 
-            return SshBoard(name, entry.address)
+            return SshBoard(name, entry.address, specs()[entry.spec])
         if name in specs():
             raise InputError(
                 f"board '{name}' has no address yet",

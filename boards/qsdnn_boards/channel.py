@@ -11,7 +11,10 @@ from typing import BinaryIO, cast
 from paramiko import Channel
 from paramiko.ssh_exception import SSHException
 
+from qsdnn.errors import BoardError
 from qsdnn_runtime.tail import Tail
+
+from .transport import GRACE_S
 
 PIECE_BYTES = 1 << 15
 
@@ -22,9 +25,16 @@ class ChannelTransport:
     Args:
         channel: In which a command was started.
         disconnect: Ends the connection; called once there is nothing more to say.
+
+    Attributes:
+        end_by_force: Ends the command where it runs, over the same connection; called when it
+            does not end although its standard input did.
     """
 
+    compress = True
+
     def __init__(self, channel: Channel, disconnect: Callable[[], None]) -> None:
+        self.end_by_force: Callable[[], None] = lambda: None
         self._channel = channel
         self._disconnect = disconnect
         self._errors = Tail(cast(BinaryIO, _StandardError(channel)))
@@ -43,9 +53,14 @@ class ChannelTransport:
     def write(self, data: bytes, timeout_s: float) -> None:
         """See `Transport.write`."""
         self._channel.settimeout(timeout_s)
+        rest = memoryview(data)
         try:
-            for start in range(0, len(data), PIECE_BYTES):
-                self._channel.sendall(data[start : start + PIECE_BYTES])
+            while rest:
+                # It takes what fits into a packet, and into the window of the other end.
+                taken = self._channel.send(bytes(rest[:PIECE_BYTES]))
+                if not taken:
+                    raise ConnectionError("it was told to end")
+                rest = rest[taken:]
         except TimeoutError:
             raise TimeoutError(f"it took nothing for {timeout_s:g} s") from None
         except (OSError, SSHException, EOFError) as error:  # it, or the connection, ended meanwhile
@@ -61,7 +76,17 @@ class ChannelTransport:
         self.kill()
 
     def kill(self) -> None:
-        """See `Transport.kill`: the agent ends when its standard input does."""
+        """See `Transport.kill`: an agent ends when its standard input does, unless it is stopped.
+
+        A connection that is broken tells nothing of it: there it is left to itself, and to the
+        next agent, which finds it when it takes the board's lock.
+        """
+        with suppress(OSError, SSHException, EOFError):
+            self._channel.shutdown_write()
+        ended = self._channel.status_event.wait(GRACE_S)
+        if not ended and self._channel.get_transport().is_active():
+            with suppress(OSError, SSHException, EOFError, BoardError):
+                self.end_by_force()
         with suppress(OSError, SSHException, EOFError):
             self._channel.close()
         self._disconnect()

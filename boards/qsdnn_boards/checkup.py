@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from qsdnn.board import BoardInfo
 
-from .spec import Quantity, Sensor
-from .survey import Survey
+from .spec import COOL_C, Quantity, Sensor
+from .survey import Mode, Survey
 
 OLDEST_PYTHON = (3, 8)
 # An engine, its buffers and the system besides; below that a board swaps or kills.
@@ -18,7 +18,6 @@ LITTLE_MEMORY_MB = 512
 # Artifacts of a search of a large network are a few hundred MB.
 LITTLE_DISK_MB = 1024
 NO_DISK_MB = 64
-HOT_C = 70.0
 SLOW_SHARE = 0.9
 
 
@@ -54,10 +53,12 @@ class Fixes:
     Attributes:
         install: What installs an engine, which stands for ``{engine}``.
         perform: What brings it into its performance mode.
+        performs: Whether a measurement does, where it can.
     """
 
     install: str
     perform: str
+    performs: bool = False
 
 
 def survey_findings(survey: Survey, fixes: Fixes) -> list[Finding]:
@@ -67,7 +68,13 @@ def survey_findings(survey: Survey, fixes: Fixes) -> list[Finding]:
         survey: That.
         fixes: What to say of what is not in order.
     """
-    return [_disk(survey), _clock(survey, fixes), _governor(survey, fixes), *_sensors(survey)]
+    return [
+        _disk(survey),
+        _clock(survey, fixes),
+        _governor(survey, fixes),
+        *_mode(survey.mode, fixes),
+        *_sensors(survey),
+    ]
 
 
 def probe_findings(info: BoardInfo, engines: Iterable[str], fixes: Fixes) -> list[Finding]:
@@ -144,6 +151,7 @@ def _clock(survey: Survey, fixes: Fixes) -> Finding:
         found = "cannot be read"
         return Finding(item="clock", verdict=Verdict.WARNING, found=found, fix=fix)
     slow = any(now < SLOW_SHARE * most for now, most in survey.clocks_mhz)
+    slow = slow and not _is_set_in_time(survey, fixes)
     return Finding(
         item="clock",
         verdict=Verdict.WARNING if slow else Verdict.OK,
@@ -156,13 +164,55 @@ def _governor(survey: Survey, fixes: Fixes) -> Finding:
     if not survey.governors:
         found = "none: the clock is not the kernel's to choose"
         return Finding(item="governor", verdict=Verdict.OK, found=found)
-    fast = survey.governors == ("performance",)
+    fast = survey.governors == ("performance",) or _is_set_in_time(survey, fixes)
     return Finding(
         item="governor",
         verdict=Verdict.OK if fast else Verdict.WARNING,
         found=", ".join(survey.governors),
         fix="" if fast else fixes.perform,
     )
+
+
+def _is_set_in_time(survey: Survey, fixes: Fixes) -> bool:
+    """Whether the performance mode will be set before anything is measured."""
+    return fixes.performs and survey.mode.can_be_set
+
+
+def _mode(mode: Mode, fixes: Fixes) -> Iterator[Finding]:
+    """A line for what a run had left, and one for each setting."""
+    item = "performance mode"
+    if mode.busy:
+        yield Finding(item=item, verdict=Verdict.OK, found="set by a run that measures now")
+    if mode.set_back:
+        found = f"a run that was killed had left it set; now set back: {', '.join(mode.set_back)}"
+        fix = "nothing more: it is as it was before that run"
+        yield Finding(item=item, verdict=Verdict.WARNING, found=found, fix=fix)
+    if mode.not_set_back:
+        found = f"a run that was killed has left it set: {', '.join(mode.not_set_back)}"
+        fix = "set it back by hand, then remove performance.json in qsdnn's cache folder there"
+        yield Finding(item=item, verdict=Verdict.WARNING, found=found, fix=fix)
+    for what in dict.fromkeys(knob["what"] for knob in mode.knobs):
+        yield _setting([knob for knob in mode.knobs if knob["what"] == what], mode, fixes)
+
+
+def _setting(knobs: Sequence[Mapping[str, str]], mode: Mode, fixes: Fixes) -> Finding:
+    """What holds of a setting: of all its files in one line."""
+    item = knobs[0]["what"]
+    problems = [knob["problem"] for knob in knobs if "problem" in knob]
+    if problems:
+        fix = "measurements go without it"
+        return Finding(item=item, verdict=Verdict.WARNING, found=problems[0], fix=fix)
+    now = ", ".join(dict.fromkeys(knob["now"] for knob in knobs if "now" in knob))
+    wanted = knobs[0].get("wanted", "")
+    if now and now == wanted:
+        return Finding(item=item, verdict=Verdict.OK, found=now)
+    found = f"{now or 'not known'} now" + (f", {wanted} is wanted" if wanted else "")
+    if not mode.can_be_root:
+        fix = "needs root: log in as root, or let sudo there do it without a password"
+        return Finding(item=item, verdict=Verdict.WARNING, found=found, fix=fix)
+    if not fixes.performs:
+        return Finding(item=item, verdict=Verdict.WARNING, found=found, fix=fixes.perform)
+    return Finding(item=item, verdict=Verdict.OK, found=f"{found}: set while measuring")
 
 
 def _sensors(survey: Survey) -> Iterator[Finding]:
@@ -174,12 +224,12 @@ def _sensors(survey: Survey) -> Iterator[Finding]:
         values = {s.name: value for s, value in _read(survey).items() if s.quantity is quantity}
         if not values:
             continue
-        hot = quantity is Quantity.TEMPERATURE_C and max(values.values()) >= HOT_C
+        hot = quantity is Quantity.TEMPERATURE_C and max(values.values()) >= COOL_C
         yield Finding(
             item=quantity.value,
             verdict=Verdict.WARNING if hot else Verdict.OK,
             found=", ".join(f"{name} {value:.0f}" for name, value in values.items()),
-            fix="let it cool down before measuring" if hot else "",
+            fix="measurements wait until it is cooler" if hot else "",
         )
     if unread := [
         f"{s.name} {s.quantity}" for s, value in survey.readings.items() if value is None

@@ -25,6 +25,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 KEPT_LINES = 8
+# The first that knows the tags that engines' wheels have today (PEP 600); Ubuntu 20.04 has 20.0.
+OLDEST_PIP = (20, 3)
+# That, or newer, but none that needs a newer Python than 3.8.
+NEWER_PIP = "pip>=20.3,<25.1"
 CHUNK_BYTES = 1 << 20
 
 
@@ -54,6 +58,14 @@ def make_environment(folder: Path) -> Path:
         if error:
             stop(error)
     return python
+
+
+def renew_pip(python: Path, wheels: Path | None) -> None:
+    """Installs a newer pip when this one is too old; without one, what it finds will have to do."""
+    words = subprocess.check_output([str(python), "-m", "pip", "--version"]).split()
+    version = tuple(int(part) for part in words[1].split(b".")[:2])
+    if version < OLDEST_PIP:
+        install(python, NEWER_PIP, wheels)
 
 
 def install(python: Path, package: str, wheels: Path | None) -> str:
@@ -121,10 +133,11 @@ def main() -> None:
             wheels = Path(folder) if request["wheels"] else None
             receive(stream, request["wheels"], Path(folder))
             python = make_environment(environment_folder())
+            renew_pip(python, wheels)
             for package in request["packages"]:
                 say({"package": package, "error": install(python, package, wheels)})
             say({"environment": str(python)})
-    except OSError as error:
+    except (OSError, subprocess.CalledProcessError) as error:
         stop(str(error))
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shlex
+import zlib
 from contextlib import suppress
 from importlib.resources import files
 from typing import Any
 
 from qsdnn.archive import runtime_archive
-from qsdnn.errors import BoardError
+from qsdnn.errors import BoardError, BoardLostError
 from qsdnn_runtime.frames import FrameError, read_frame, write_frame
+from qsdnn_runtime.process import Process
 
 from .bootstrap import MAGIC
 from .channel import ChannelTransport
@@ -18,6 +20,7 @@ from .ssh_client import Connection
 
 # Python itself may take that long to start from a slow SD card.
 START_TIMEOUT_S = 60.0
+END_TIMEOUT_S = 20.0
 NOISE_LIMIT_BYTES = 1 << 16
 TOO_OLD = 98
 # What a shell exits with that finds no command of that name, or none it may run.
@@ -43,9 +46,10 @@ def launch(name: str, connection: Connection) -> ChannelTransport:
     python = connection.endpoint.address.python
     transport = ChannelTransport(connection.start(remote_command(python)), connection.close)
     try:
-        _converse(name, transport)
+        agent = _converse(name, transport)
     except (OSError, FrameError) as error:
         raise _not_started(name, python, transport, error) from error
+    transport.end_by_force = lambda: _end(connection, agent)
     return transport
 
 
@@ -56,7 +60,18 @@ def remote_command(python: str) -> str:
     return f"exec {home}{shlex.quote(python[len(home) :])} -c {shlex.quote(READER)}"
 
 
-def _converse(name: str, transport: ChannelTransport) -> None:
+def _end(connection: Connection, agent: Process) -> None:
+    """Ends an agent that does not itself, e.g. because it is stopped."""
+    channel = connection.start(remote_command(connection.endpoint.address.python))
+    text = files("qsdnn_runtime").joinpath("process.py").read_text(encoding="utf-8")
+    text += f"\nProcess({agent.pid}, {agent.started}).end()\n"
+    channel.sendall(ascii(text).encode() + b"\n")
+    channel.status_event.wait(END_TIMEOUT_S)
+
+
+def _converse(name: str, transport: ChannelTransport) -> Process:
+    """Has the agent started; its process on the board."""
+
     def write(data: bytes) -> None:
         transport.write(data, START_TIMEOUT_S)
 
@@ -69,8 +84,9 @@ def _converse(name: str, transport: ChannelTransport) -> None:
     _skip_noise(transport)
     answer = _answer(name, transport)
     if answer["state"] == "send":
-        write_frame(write, {}, [archive.content])
-        _answer(name, transport)
+        write_frame(write, {}, [zlib.compress(archive.content)])
+        answer = _answer(name, transport)
+    return Process(int(answer["pid"]), int(answer["started"]))
 
 
 def _skip_noise(transport: ChannelTransport) -> None:
@@ -125,4 +141,6 @@ def _not_started(
             f"board '{name}': '{python}' is Python {words}; 3.8 or newer is needed",
             hint="install a newer one there, and say which: qsdnn boards add … --python PATH",
         )
-    return BoardError(f"board '{name}': the agent cannot be started: {error}\n{words}".strip())
+    # Whatever ends by itself says what with: this was cut off, or killed.
+    kind = BoardLostError if status is None else BoardError
+    return kind(f"board '{name}': the agent cannot be started: {error}\n{words}".strip())

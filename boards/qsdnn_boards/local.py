@@ -14,11 +14,24 @@ from qsdnn.archive import runtime_archive
 from qsdnn.errors import BoardError
 
 from .agent_board import AgentBoard
+from .bootstrap import prune
+from .spec import Spec
 from .transport import PipeTransport, Transport
 
 CACHE_VARIABLE = "QSDNN_BOARD_CACHE"
-# What a process needs to find its files; all else could change what engines do.
-KEPT_VARIABLES = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "USER")
+# What a process needs to find its files, and to stay on the processor that qemu emulates; all else
+# could change what engines do.
+KEPT_VARIABLES = (
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "LD_LIBRARY_PATH",
+    "PATH",
+    "QEMU_CPU",
+    "QSDNN_BOARD_LOCK",
+    "TMPDIR",
+    "USER",
+)
 
 
 class LocalBoard(AgentBoard):
@@ -31,10 +44,15 @@ class LocalBoard(AgentBoard):
         name: As the user calls it.
         python_path: Folders with further loaders, ``qsdnn_loader_<engine>``; importable by the
             agent and its children besides what is installed.
+        spec: What kind of board it is; any machine with Linux when None.
     """
 
-    def __init__(self, name: str = "local", *, python_path: Sequence[Path] = ()) -> None:
-        super().__init__(name)
+    performs = False  # somebody works on it
+
+    def __init__(
+        self, name: str = "local", *, python_path: Sequence[Path] = (), spec: Spec | None = None
+    ) -> None:
+        super().__init__(name, spec)
         self._python_path = [str(folder.resolve()) for folder in python_path]
 
     def _start(self) -> Transport:
@@ -58,15 +76,17 @@ class LocalBoard(AgentBoard):
 
 
 def _place_runtime(root: Path) -> Path:
-    """Path of the runtime's zip in the cache; written when it is not there."""
+    """Path of the runtime's zip in the cache, written when it is not there; old ones go."""
     archive = runtime_archive()
     folder = root / "runtime"
     path = folder / f"{archive.digest}.zip"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=folder, delete=False) as file:
+        with NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as file:
             file.write(archive.content)
         os.replace(file.name, path)
+    os.utime(path)
+    prune(folder)
     return path
 
 

@@ -10,7 +10,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from importlib.resources import files
 from pathlib import Path
@@ -26,6 +26,7 @@ from .transport import PipeTransport, Transport
 MAGIC = "\0qsdnn-script\0"
 # Python itself may take that long to start from a slow SD card.
 START_TIMEOUT_S = 60.0
+RUNTIME = "qsdnn_runtime"
 CHUNK_BYTES = 1 << 20
 
 
@@ -37,18 +38,28 @@ class Script:
         transport: To a Python on the board that runs the line it reads first (see `READER`).
         file: The script, a file beside this one.
         silence_s: How long it may say nothing.
+        modules: Of `qsdnn_runtime`, which it imports: sent with it, in the order they need one
+            another.
 
     Raises:
         BoardError: The board was lost.
     """
 
-    def __init__(self, name: str, transport: Transport, file: str, silence_s: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        transport: Transport,
+        file: str,
+        silence_s: float,
+        modules: Sequence[str] = (),
+    ) -> None:
         self._name = name
         self._transport = transport
         self._silence_s = silence_s
         self.answers: Iterator[dict[str, Any]] = self._listen()
         text = files(__package__).joinpath(file).read_text(encoding="utf-8")
-        greet = f"import sys;sys.stdout.write({MAGIC!r});exec({text!r})"
+        sent = "".join(_as_module(module) for module in modules)
+        greet = f"import sys,types;sys.stdout.write({MAGIC!r});{sent}exec({text!r})"
         self._write(ascii(greet).encode() + b"\n")
 
     def __enter__(self) -> Script:
@@ -107,6 +118,14 @@ class Script:
             f"board '{self._name}': its Python was lost: {cause}" + (f"\n{words}" if words else ""),
             hint=f"qsdnn boards check {shlex.quote(self._name)}",
         )
+
+
+def _as_module(name: str) -> str:
+    """A statement that makes a module of the runtime importable."""
+    text = files(RUNTIME).joinpath(f"{name}.py").read_text(encoding="utf-8")
+    whole = f"{RUNTIME}.{name}"
+    made = f"sys.modules[{whole!r}]=types.ModuleType({whole!r})"
+    return f"{made};exec({text!r},sys.modules[{whole!r}].__dict__);"
 
 
 def local_python() -> Transport:

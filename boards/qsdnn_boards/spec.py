@@ -16,6 +16,12 @@ FOLDER = Path(__file__).parent / "specs"
 GENERIC = "generic-linux"
 """The spec of a board of which nothing is known."""
 
+KEYS = (
+    *("title", "run_on_hardware", "facts", "notes", "sources"),
+    *("performance", "sensors", "max_temperature_c"),
+)
+# The kernel slows most boards down from 80 °C on; a group warms a board up by some degrees.
+COOL_C = 70.0
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
@@ -115,6 +121,8 @@ class Spec:
         sources: Where the performance mode and the sensors come from.
         performance: Settings, in the order they are set; restored in the opposite order.
         sensors: What can be read.
+        max_temperature_c: It measures at this temperature or below: some degrees under where it
+            begins to slow down.
     """
 
     name: str
@@ -125,6 +133,7 @@ class Spec:
     sources: tuple[str, ...]
     performance: tuple[Setting, ...]
     sensors: tuple[Sensor, ...]
+    max_temperature_c: float
 
 
 @cache
@@ -141,7 +150,7 @@ def load_spec(path: Path) -> Spec:
         InputError: It is malformed; the message names the file and the key.
     """
     table = TomlTable.read(path)
-    table.only(("title", "run_on_hardware", "facts", "notes", "sources", "performance", "sensors"))
+    table.only(KEYS)
     return Spec(
         name=path.stem,
         title=table.text("title"),
@@ -151,6 +160,7 @@ def load_spec(path: Path) -> Spec:
         sources=table.texts("sources", ()),
         performance=tuple(map(_setting, table.tables("performance"))),
         sensors=tuple(map(_sensor, table.tables("sensors"))),
+        max_temperature_c=table.number("max_temperature_c", COOL_C),
     )
 
 

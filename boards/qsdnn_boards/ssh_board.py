@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from .address import Address
 from .agent_board import AgentBoard
 from .launch import launch
+from .spec import Spec
 from .ssh_client import connect
 from .transport import Transport
 
@@ -20,10 +21,13 @@ class SshBoard(AgentBoard):
     Args:
         name: As the user calls it.
         address: Where it is; ``~/.ssh/config`` says what it does not.
+        spec: What kind of board it is; any machine with Linux when None.
     """
 
-    def __init__(self, name: str, address: Address) -> None:
-        super().__init__(name)
+    performs = True
+
+    def __init__(self, name: str, address: Address, spec: Spec | None = None) -> None:
+        super().__init__(name, spec)
         self._address = address
 
     def _start(self) -> Transport:

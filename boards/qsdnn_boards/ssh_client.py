@@ -12,7 +12,7 @@ from typing import TypeVar
 from paramiko import Channel, PKey, Transport
 from paramiko.ssh_exception import SSHException
 
-from qsdnn.errors import BoardError, InputError
+from qsdnn.errors import BoardError, BoardLostError, InputError
 
 from .address import Address
 from .host_keys import store
@@ -51,13 +51,15 @@ class Connection:
             command: Never made from what a user says.
 
         Raises:
-            BoardError: The server refuses.
+            BoardError: The server refuses, or the connection to it is gone.
         """
         try:
             channel = self._transport.open_session(timeout=CONNECT_TIMEOUT_S)
             channel.settimeout(COMMAND_TIMEOUT_S)
             channel.exec_command(command)
         except (SSHException, OSError, EOFError) as error:
+            if not self._transport.is_active():
+                raise BoardLostError(f"{self.endpoint} was lost after the login") from error
             raise BoardError(
                 f"{self.endpoint} lets nobody start a command: {error}",
                 hint=f"try: ssh {self.endpoint.openssh_words} true",

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from paramiko import Channel, MissingHostKeyPolicy, PKey, SSHClient, Transport
 from paramiko.ssh_exception import AuthenticationException, PasswordRequiredException, SSHException
 
-from qsdnn.errors import BoardError
+from qsdnn.errors import BoardError, BoardLostError
 
 from .host_keys import KnownHosts, Verdict
 from .ssh_config import Endpoint
@@ -22,7 +22,7 @@ KEEPALIVE_S = 15
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 
-class UnreachableError(BoardError):
+class UnreachableError(BoardLostError):
     """Nothing answers at the board's address; it may later."""
 
 
@@ -78,6 +78,9 @@ def log_in(
         broke = isinstance(error, EOFError | ConnectionError)
         if not policy.passed or broke:
             raise _no_greeting(endpoint, error) from error
+        begun = client.get_transport()
+        if begun is None or not begun.is_active():
+            raise _hung_up(endpoint) from error
         raise _not_let_in(endpoint, error) from error
     transport = client.get_transport()
     assert transport is not None
@@ -100,6 +103,14 @@ def _no_greeting(endpoint: Endpoint, error: Exception) -> UnreachableError:
     return UnreachableError(
         f"{endpoint} answers, but no SSH session begins: {what}",
         hint="check that this is the port of its SSH server; it may be starting, or overloaded",
+    )
+
+
+def _hung_up(endpoint: Endpoint) -> UnreachableError:
+    return UnreachableError(
+        f"{endpoint} hung up in the midst of the login",
+        hint="it may be restarting; a server that was offered too many keys hangs up too: "
+        "say which one with IdentityFile and IdentitiesOnly in ~/.ssh/config",
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from qsdnn.errors import QsdnnError
 
+from .installer import NEWER_PIP
 from .setup import BoardPython
 
 # The oldest there are wheels for: manylinux2014 is glibc 2.17; musllinux began with 1.1.
@@ -53,7 +54,7 @@ def download_wheels(
     version = ".".join(map(str, board.version))
     place = folder / f"py{version}-{board.platform}-{'-'.join(filter(None, board.libc))}"
     place.mkdir(parents=True, exist_ok=True)
-    for package in packages:
+    for package in (*packages, NEWER_PIP):  # the board's own may be too old
         for line in _pip(package, version, wheel_platforms(board), place):
             on_line(line)
     wheels = sorted(place.glob("*.whl"))

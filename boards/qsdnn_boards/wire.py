@@ -6,48 +6,98 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from qsdnn.board import Applied, BoardInfo, MeasureOptions, Package, Record, Reference, State, Trust
+from qsdnn.board import (
+    Applied,
+    BoardInfo,
+    Care,
+    MeasureOptions,
+    Package,
+    Record,
+    Reference,
+    State,
+    Trust,
+)
 from qsdnn.engine import EngineInfo
 from qsdnn_runtime.frames import Frame
 from qsdnn_runtime.values import pack_values, unpack_values
 
+from .cargo import Cargo, Item, artifacts, value
+from .spec import Spec
+
+
+def conditions(spec: Spec, care: Care, *, perform: bool) -> dict[str, Any]:
+    """Under what conditions a board is to measure.
+
+    Args:
+        spec: What kind of board it is.
+        care: How it is treated.
+        perform: Whether its performance mode is set when nobody says.
+    """
+    wanted = perform if care.performance_mode is None else care.performance_mode
+    limit_c = care.max_temperature_c
+    return {
+        "performance": [dataclasses.asdict(setting) for setting in spec.performance if wanted],
+        "sensors": [dataclasses.asdict(sensor) for sensor in spec.sensors],
+        "max_temperature_c": spec.max_temperature_c if limit_c is None else limit_c,
+        "cooling_limit_s": care.cooling_limit_s,
+    }
+
 
 def measure_request(
-    packages: Sequence[Package], reference: Reference, options: MeasureOptions
-) -> tuple[dict[str, Any], list[bytes]]:
-    """The request to measure a group: a header, and its payload in pieces."""
+    packages: Sequence[Package],
+    reference: Reference,
+    options: MeasureOptions,
+    conditions: Mapping[str, Any],
+) -> tuple[dict[str, Any], Cargo]:
+    """The request to measure a group, and what must be on the board for it."""
     outputs = reference.outputs
-    values = {
-        "feeds": list(reference.feeds.values()),
-        "outputs": None if outputs is None else list(outputs.values()),
-    }
-    descriptions, pieces = pack_values(values)
+    values, items = _pack(
+        {
+            "feeds": list(reference.feeds.values()),
+            "outputs": None if outputs is None else list(outputs.values()),
+        }
+    )
     header = {
         "op": "measure",
         "packages": [{"manifest": dict(package.manifest)} for package in packages],
         "options": dataclasses.asdict(options),
+        "conditions": conditions,
         "tolerance": reference.tolerance,
         "feeds": list(reference.feeds),
         "outputs": None if outputs is None else list(outputs),
-        "values": descriptions,
+        **values,
     }
-    return header, pieces
+    return header, Cargo([*items, *artifacts(packages)])
 
 
 def run_request(
     package: Package, feeds: Mapping[str, Any], *, threads: int, timeout_s: float
-) -> tuple[dict[str, Any], list[bytes]]:
-    """The request to run a package once: a header, and its payload in pieces."""
-    descriptions, pieces = pack_values({"feeds": list(feeds.values())})
+) -> tuple[dict[str, Any], Cargo]:
+    """The request to run a package once, and what must be on the board for it."""
+    values, items = _pack({"feeds": list(feeds.values())})
     header = {
         "op": "run",
         "packages": [{"manifest": dict(package.manifest)}],
         "threads": threads,
         "timeout_s": timeout_s,
         "feeds": list(feeds),
-        "values": descriptions,
+        **values,
     }
-    return header, pieces
+    return header, Cargo([*items, *artifacts([package])])
+
+
+def _pack(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Item]]:
+    """The part of a header that describes values, and their bytes, each value's on their own.
+
+    So what stays the same from request to request is sent once.
+    """
+    descriptions: dict[str, Any] = {}
+    items: list[Item] = []
+    for name, content in values.items():
+        described, pieces = pack_values({name: content})
+        descriptions |= described
+        items.append(value(pieces))
+    return {"values": descriptions, "payloads": [item.digest for item in items]}, items
 
 
 def read_outputs(answer: Frame) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class DeploymentEnv(gymnasium.Env[NDArray[np.int64], np.int64]):
 
     | `state` | what follows |
     |---|---|
-    | ``"frontier"`` | one number for each open tensor, those that are read soonest first |
+    | ``"frontier"`` | one number for each open tensor, those read soonest first (see below) |
     | ``"producers"`` | family + 1 of each distinct direct producer of the layer; 0 for none |
     | ``"layer"`` | nothing |
 
@@ -44,8 +44,8 @@ class DeploymentEnv(gymnasium.Env[NDArray[np.int64], np.int64]):
     ``1 + family + F · entered``: the family of its producer, and the bit set of the other families
     that have entered it, of F. Families stand for primitives here because only they change what
     later choices cost. ``"frontier"`` is thereby Markov; the other two hide what some later costs
-    depend on. What the next choice depends on most comes first, so that an observation's first
-    numbers are a coarser observation.
+    depend on. Open tensors are ordered by the layer that reads them next, then by their index in
+    `space.edges`. So the tensors that the layer itself reads come first, each in a known place.
 
     ## Starting State
     The first layer, nothing open. There is no randomness in this environment.

@@ -6,16 +6,20 @@ crossing costs is a share of a typical layer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from qsdnn.cost.model import CostModel
-from qsdnn.errors import unknown
 from qsdnn.primitive import Precision, Primitive
 from qsdnn.space import Edge, Space
+from qsdnn_envs.topology import Reads, reads
 
-TOPOLOGIES = ("chain", "residual", "inception", "series-parallel", "random", "irregular")
+HELD_OUT = range(500)
+"""Seeds of the `drawn` instances that agents are judged on."""
+
+TUNING = range(1_000_000, 1_000_200)
+"""Seeds of those that settings are tuned on: others than the held-out ones."""
 
 
 def instance(
@@ -31,12 +35,8 @@ def instance(
     """A random cost model.
 
     Args:
-        topology: ``"chain"``; ``"residual"`` (blocks of three with a skip); ``"inception"``
-            (blocks of four branches of one to three layers, and a concat);
-            ``"series-parallel"`` (forks and joins, nested and of unequal lengths); ``"random"``
-            (each layer reads up to three of the eight before it, and some make two tensors);
-            ``"irregular"`` (mostly a chain, whose layers also read what was made far back, as
-            in densely or randomly wired networks).
+        topology: One of `qsdnn_envs.topology.TOPOLOGIES`. Where it is ``"random"`` or
+            ``"irregular"`` some layers make two tensors.
         layers: How many, about: blocks are not cut.
         primitives: How many.
         families: How many of them there are; at most `primitives`.
@@ -48,14 +48,14 @@ def instance(
         InputError: No such topology.
     """
     rng = np.random.default_rng(seed)
-    reads = _reads(topology, layers, rng)
-    edges = _edges(reads)
-    if topology == "random":
+    wiring = reads(topology, layers, rng)
+    edges = _edges(wiring)
+    if topology in ("random", "irregular"):
         edges = tuple(sorted(edges + _second_tensors(edges, rng), key=lambda edge: edge.producer))
-    space = _space(edges, len(reads), primitives, families, permitted, rng)
-    size = (len(reads), primitives)
-    family_ms = rng.lognormal(0.0, 0.35, (len(reads), len(space.families)))
-    layer_ms = rng.lognormal(0.0, 0.8, (len(reads), 1)) * family_ms[:, space.family_of]
+    space = _space(edges, len(wiring), primitives, families, permitted, rng)
+    size = (len(wiring), primitives)
+    family_ms = rng.lognormal(0.0, 0.35, (len(wiring), len(space.families)))
+    layer_ms = rng.lognormal(0.0, 0.8, (len(wiring), 1)) * family_ms[:, space.family_of]
     layer_ms *= rng.lognormal(0.0, 0.25, size)
     typical_ms = crossing * float(np.median(layer_ms))
     crossings = (len(space.edges), len(space.families))
@@ -64,6 +64,28 @@ def instance(
         layer_ms=np.where(space.mask, layer_ms, np.inf),
         leave_ms=typical_ms * rng.lognormal(-0.7, 0.5, crossings),
         enter_ms=typical_ms * rng.lognormal(-0.7, 0.5, crossings),
+    )
+
+
+def drawn(seed: int) -> CostModel:
+    """One of a set of varied instances: see `HELD_OUT` and `TUNING`.
+
+    Half are series-parallel, half irregular. They have 10 to 200 layers and 3 to 20 primitives of
+    2 to 8 families; a crossing costs from a tenth of a typical layer to twice as much.
+
+    Args:
+        seed: Which.
+    """
+    rng = np.random.default_rng([seed, 0])
+    primitives = int(rng.integers(3, 21))
+    return instance(
+        ("series-parallel", "irregular")[seed % 2],
+        layers=round(10 * 20 ** rng.random()),
+        primitives=primitives,
+        families=int(rng.integers(2, min(8, primitives) + 1)),
+        crossing=0.1 * 20 ** rng.random(),
+        permitted=float(rng.uniform(0.4, 1.0)),
+        seed=seed,
     )
 
 
@@ -86,10 +108,10 @@ def _space(
     )
 
 
-def _edges(reads: Sequence[set[int]]) -> tuple[Edge, ...]:
+def _edges(wiring: Reads) -> tuple[Edge, ...]:
     """One tensor for each layer that is read."""
-    consumers: list[list[int]] = [[] for _ in reads]
-    for consumer, producers in enumerate(reads):
+    consumers: list[list[int]] = [[] for _ in wiring]
+    for consumer, producers in enumerate(wiring):
         for producer in producers:
             consumers[producer].append(consumer)
     return tuple(
@@ -115,29 +137,3 @@ def _primitive(index: int, family: int) -> Primitive:
         precision=Precision.FP32,
         family=f"engine{family}",
     )
-
-
-def _reads(topology: str, layers: int, rng: np.random.Generator) -> list[set[int]]:
-    """The producers that each layer reads from."""
-    reads: list[set[int]] = [set()]
-    while len(reads) < layers:
-        last = len(reads) - 1
-        match topology:
-            case "chain":
-                reads.append({last})
-            case "residual":
-                reads += [{last}, {last + 1}, {last + 2, last}]
-            case "inception":
-                ends = set()
-                for depth in rng.integers(1, 4, size=4):
-                    reads.append({last})
-                    reads += [{len(reads) - 1 + i} for i in range(depth - 1)]
-                    ends.add(len(reads) - 1)
-                reads.append(ends)
-            case "random":
-                near = np.arange(max(0, last - 7), last + 1)
-                few = rng.integers(0, min(3, len(near)) + 1)
-                reads.append({int(p) for p in rng.choice(near, size=few, replace=False)})
-            case _:
-                raise unknown("topology", topology, TOPOLOGIES)
-    return reads

@@ -13,10 +13,13 @@ if TYPE_CHECKING:
     from qsdnn.agents._base import Agent
 
 _CLASSES = {
+    "annealing": "qsdnn.agents.annealing:Annealing",
+    "evolutionary": "qsdnn.agents.evolutionary:Evolutionary",
     "exact": "qsdnn.agents.exact:Exact",
     "greedy": "qsdnn.agents.greedy:Greedy",
     "q-learning": "qsdnn.agents.q_learning:QLearning",
     "random": "qsdnn.agents.random:Random",
+    "uniform": "qsdnn.agents.uniform:Uniform",
 }
 
 AGENTS = tuple(_CLASSES)

@@ -38,6 +38,8 @@ class Policy:
         latency_ms: Its predicted latency.
         candidates: (k, layers) distinct plans worth measuring, best first; `choice` is the first.
         proven: Whether the agent can show that no plan has a lower predicted latency.
+        bound_ms: No plan has a lower predicted latency than that: `latency_ms` itself where
+            `proven`; NaN from agents that know no bound.
         episodes: How many it took.
         steps: Environment steps in them.
         seconds: Wall time of learning.
@@ -47,6 +49,7 @@ class Policy:
     latency_ms: float
     candidates: NDArray[np.int64] = field(repr=False)
     proven: bool = False
+    bound_ms: float = np.nan
     episodes: int = 0
     steps: int = 0
     seconds: float = 0.0
@@ -70,3 +73,9 @@ class Agent(Protocol):
         Called again with a refitted cost model, an agent may start from what it learned before.
         """
         ...
+
+
+def require_episodes(episodes: int) -> None:
+    """Raises ValueError unless there is at least 1 episode to learn from."""
+    if episodes < 1:
+        raise ValueError(f"episodes must be at least 1, not {episodes}")

@@ -1,7 +1,8 @@
-"""The optimum of a cost model, by dynamic programming over the frontier."""
+"""The optimum of a cost model, proven."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,32 +11,49 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsdnn.agents._base import Episode, Policy
+from qsdnn.agents.experience import CANDIDATES
+from qsdnn.agents.relaxation import Relaxation, relax
+from qsdnn.agents.trellis import ROUNDING, Sweep, sweep
 from qsdnn.cost.model import CostModel
-from qsdnn.cost.walk import Frontier, Walk
+from qsdnn.cost.walk import Walk
+
+NARROW = 4096
+"""Width of the first sweep: wide enough for most networks, and soon done."""
+
+RAISE = 4.0
+"""By how much the limit above the optimum is raised when too few plans are within it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exact:
-    """Dynamic programming, layer by layer.
+    """Branch and bound over the layers, with merging: the best plans, or a bound on them.
 
-    Within a family only a layer's cheapest primitive can be in an optimal plan, so a partial plan
-    is summed up by its frontier: for each open tensor (made, and still to be read) the family of
-    its producer and the families that it has entered. Of the partial plans with equal frontiers
-    the cheapest is kept. Time and memory are linear in the layers and exponential in the number
-    of tensors open at the same time.
+    1. A linear program gives a lower bound on every plan, and on the rest of every half-made one:
+       see `qsdnn.agents.relaxation`.
+    2. A narrow sweep over the layers keeps the most promising partial plans: see
+       `qsdnn.agents.trellis`. If no better plan can have been dropped, that is all.
+    3. A wide sweep does the same among the partial plans whose bound does not exceed the latency
+       of the worst plan wanted. Where even this drops some, the least bound among them is a lower
+       bound on what was missed.
 
-    A frontier is dropped when another is so much cheaper that it stays cheaper even if it has to
-    pay every crossing of the tensors still open. That keeps the optimum, and leaves few frontiers
-    on most networks.
+    Selecting primitives with costs between neighbours is a partitioned boolean quadratic problem,
+    and NP-hard (Anderson, Gregg: CGO 2018). The usual reductions (Hames, Scholz: JMLC 2006) remove
+    a layer with at most two neighbours; a tensor with several readers ties more layers together
+    than two. Merging by frontiers, a bucket elimination in topological order (Dechter: Artificial
+    Intelligence 113, 1999), is exact for such tensors too. It is exponential in the number of open
+    tensors, and the bounds leave little of that.
 
     Attributes:
         name: For reports.
-        max_states: Frontiers kept at each layer. Past it the cheapest are kept (a beam), and the
-            policy is not `proven`.
+        plans: How many plans to find. They are the best of all when the first is `proven`, unless
+            there was no room for them all.
+        max_reads: Later readers of open tensors that a sweep looks at, in all partial plans: time
+            is proportional, about 10 s for 100 million, and so is memory, about 1 GB.
     """
 
     name: str = "exact"
-    max_states: int = 200_000
+    plans: int = CANDIDATES
+    max_reads: int = 100_000_000
 
     def learn(
         self,
@@ -45,116 +63,76 @@ class Exact:
         seed: int = 0,
         on_episode: Callable[[Episode], None] | None = None,
     ) -> Policy:
-        """Finds the best plan in one pass; `episodes` and `seed` change nothing.
+        """Finds the best plans; `episodes` and `seed` change nothing, and it counts as one episode.
 
         Raises:
             InputError: The space has more families than `qsdnn.cost.walk.MAX_FAMILIES`.
         """
         began = time.perf_counter()
-        choice, proven = _solve(Walk(cost=cost), self.max_states)
-        latency_ms = cost.predict(choice)
+        candidates, bound_ms = self._solve(Walk(cost=cost))
+        latency_ms = cost.predict(candidates[0])
+        proven = bound_ms >= latency_ms - ROUNDING * abs(latency_ms)
         if on_episode:
             on_episode(Episode(number=0, latency_ms=latency_ms, best_ms=latency_ms, epsilon=np.nan))
         return Policy(
-            choice=choice,
+            choice=candidates[0],
             latency_ms=latency_ms,
-            candidates=choice[None, :],
+            candidates=candidates,
             proven=proven,
+            bound_ms=latency_ms if proven else bound_ms,
             episodes=1,
-            steps=len(choice),
+            steps=candidates.shape[1],
             seconds=time.perf_counter() - began,
         )
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Trace:
-    """How each kept frontier after a layer was reached: the one before, and the primitive."""
-
-    parent: NDArray[np.int32]
-    primitive: NDArray[np.int32]
-
-
-def _solve(walk: Walk, max_states: int) -> tuple[NDArray[np.int64], bool]:
-    """The best plan, and whether no beam was needed to find it."""
-    # A negative cost of crossing would make the argument of `_in_reach` wrong.
-    prunes = bool((walk.cost.enter_ms >= 0).all() and (walk.cost.leave_ms >= 0).all())
-    frontier, total_ms = walk.start(1), np.zeros(1)
-    traces: list[_Trace] = []
-    proven = True
-    for layer in range(len(walk.stops)):
-        options = _cheapest(walk, layer)
-        parent = np.repeat(np.arange(len(total_ms)), len(options))
-        actions = np.tile(options, len(total_ms))
-        frontier = frontier.take(parent)
-        total_ms = total_ms[parent] + walk.step(frontier, layer, actions)
-        kept = _in_reach(walk, layer, frontier, total_ms) if prunes else np.arange(len(parent))
-        kept = kept[_distinct(walk, layer, frontier.take(kept), total_ms[kept])]
-        if len(kept) > max_states:
-            kept = kept[np.argpartition(total_ms[kept], max_states)[:max_states]]
-            proven = False
-        frontier, total_ms = frontier.take(kept), total_ms[kept]
-        traces.append(
-            _Trace(parent=parent[kept].astype(np.int32), primitive=actions[kept].astype(np.int32))
+    def _solve(self, walk: Walk) -> tuple[NDArray[np.int64], float]:
+        """The best plans, and a lower bound on the best of all."""
+        relaxation = relax(walk.cost)
+        wide = self.max_reads // (len(walk.stops) + _reads(walk))
+        narrow = min(NARROW, wide)
+        best = Sweep(
+            plans=relaxation.plan[None, :],
+            latency_ms=np.array([walk.cost.predict(relaxation.plan)]),
+            dropped_ms=np.inf,
         )
-    return _retrace(traces, int(np.argmin(total_ms))), proven
+        bound_ms = relaxation.lower_ms
+        for width in (narrow, wide):
+            if not _reached(best, bound_ms):
+                limit_ms = float(best.latency_ms[0])
+                found = sweep(walk, relaxation, count=1, width=width, limit_ms=limit_ms)
+                best, bound_ms = _merged(best, found, 1), max(bound_ms, found.dropped_ms)
+        return self._more(walk, relaxation, best, narrow).plans, bound_ms
+
+    def _more(self, walk: Walk, relaxation: Relaxation, best: Sweep, width: int) -> Sweep:
+        """The next best plans too: those within a limit, which is raised until there are enough."""
+        regret_ms = relaxation.regret_ms
+        wanted = min(self.plans, math.prod(np.isfinite(regret_ms).sum(axis=1).tolist()))
+        latency_ms = float(best.latency_ms[0])
+        # About what the last of so many changes of one layer costs, if the bound tells it well.
+        nearest = np.sort(regret_ms[np.isfinite(regret_ms)])[: len(regret_ms) + wanted]
+        above_ms = latency_ms - relaxation.lower_ms + max(nearest[-1], ROUNDING * abs(latency_ms))
+        while len(best.plans) < wanted:
+            limit_ms = latency_ms + above_ms
+            found = sweep(walk, relaxation, count=wanted, width=width, limit_ms=limit_ms)
+            best = _merged(best, found, wanted)
+            above_ms *= RAISE
+        return best
 
 
-def _cheapest(walk: Walk, layer: int) -> NDArray[np.int64]:
-    """The cheapest permitted primitive of each family that a layer may take."""
-    allowed = np.flatnonzero(walk.space.mask[layer])
-    by_cost = allowed[np.argsort(walk.cost.layer_ms[layer, allowed], kind="stable")]
-    _, first = np.unique(walk.space.family_of[by_cost], return_index=True)
-    return np.asarray(by_cost[first])
+def _reads(walk: Walk) -> int:
+    """How many readers the open tensors still have, summed over the layers."""
+    edges = walk.space.edges
+    return sum(consumer - edge.producer for edge in edges for consumer in set(edge.consumers))
 
 
-def _in_reach(
-    walk: Walk, layer: int, frontier: Frontier, total_ms: NDArray[np.float64]
-) -> NDArray[np.intp]:
-    """Rows that may still lead to the optimum.
-
-    The cheapest row can copy the future of any other and pays at most every crossing still
-    possible from where it is more: a row dearer by more than that cannot win.
-    """
-    best = int(np.argmin(total_ms))
-    stop, cost = walk.stops[layer], walk.cost
-    slack_ms = 0.0
-    for slot, t in zip(stop.open, stop.open_edges, strict=True):
-        family = int(frontier.family[best, slot])
-        entered = int(frontier.entered[best, slot])
-        readers = sum(consumer > layer for consumer in set(walk.space.edges[t].consumers))
-        fresh = [g for g in range(len(walk.space.families)) if g != family and not entered >> g & 1]
-        slack_ms += np.sort(cost.enter_ms[t, fresh])[::-1][:readers].sum()
-        slack_ms += 0.0 if entered else cost.leave_ms[t, family]
-    return np.flatnonzero(total_ms <= total_ms[best] + slack_ms)
+def _reached(best: Sweep, bound_ms: float) -> bool:
+    """Whether the best plan is as fast as its bound, but for the rounding of sums."""
+    return bound_ms >= float(best.latency_ms[0] - ROUNDING * abs(best.latency_ms[0]))
 
 
-def _distinct(
-    walk: Walk, layer: int, frontier: Frontier, total_ms: NDArray[np.float64]
-) -> NDArray[np.intp]:
-    """The cheapest row of each frontier."""
-    families = len(walk.space.families)
-    key = _key(frontier.codes(families)[:, walk.stops[layer].open])
-    order = np.lexsort((total_ms, key))
-    first = np.ones(len(order), dtype=np.bool_)
-    first[1:] = key[order][1:] != key[order][:-1]
-    return order[first]
-
-
-def _key(codes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(n,) a number for each row of codes; equal for equal rows only."""
-    key = np.zeros(len(codes), dtype=np.int64)
-    for column in codes.T:
-        values, dense = np.unique(column, return_inverse=True)
-        if int(key.max(initial=0)) >= 2**62 // len(values):
-            key = np.unique(key, return_inverse=True)[1]
-        key = key * len(values) + dense
-    return key
-
-
-def _retrace(traces: list[_Trace], row: int) -> NDArray[np.int64]:
-    """The choices that led to a row after the last layer."""
-    choice = np.empty(len(traces), dtype=np.int64)
-    for layer in range(len(traces) - 1, -1, -1):
-        choice[layer] = traces[layer].primitive[row]
-        row = int(traces[layer].parent[row])
-    return choice
+def _merged(one: Sweep, other: Sweep, count: int) -> Sweep:
+    """The best plans of two sweeps."""
+    plans, first = np.unique(np.concatenate([one.plans, other.plans]), axis=0, return_index=True)
+    latency_ms = np.concatenate([one.latency_ms, other.latency_ms])[first]
+    order = np.argsort(latency_ms, kind="stable")[:count]
+    return Sweep(plans=plans[order], latency_ms=latency_ms[order], dropped_ms=other.dropped_ms)

@@ -95,6 +95,11 @@ class Experience:
                 )
             self.episodes += 1
 
+    def see(self, plans: NDArray[np.int64], latency_ms: NDArray[np.float64]) -> None:
+        """Remembers plans that were looked at whole, without an environment."""
+        batch = Batch(actions=plans, rewards=np.empty((len(plans), 0)), latency_ms=latency_ms)
+        self.add(batch, epsilon=np.full(len(plans), np.nan), keep=len(plans))
+
     def policy(self, seconds: float) -> Policy:
         """The best plan, and the best candidates."""
         plans, latency_ms = self._distinct()

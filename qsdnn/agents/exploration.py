@@ -6,14 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def random_actions(rng: np.random.Generator, mask: NDArray[np.int8]) -> NDArray[np.int64]:
+def random_actions(
+    rng: np.random.Generator, mask: NDArray[np.int8] | NDArray[np.bool_]
+) -> NDArray[np.int64]:
     """(n,) an action for each row of a mask, uniform over those it permits."""
     return np.asarray((rng.random(mask.shape) * mask).argmax(axis=1))
 
 
 def share_epsilon(epsilon: float, episodes: int, spread: bool) -> NDArray[np.float64]:
     """(episodes,) epsilon of each episode of a batch: see `Settings.spread`."""
-    if spread and epsilon < 1:
+    if spread:
         return np.linspace(0.0, epsilon, episodes)
     return np.full(episodes, epsilon)
 

@@ -9,24 +9,59 @@ from qsdnn.agents.schedule import Staircase
 from qsdnn.errors import unknown
 
 
-class Guide(StrEnum):
-    """What an episode follows where it does not explore.
+class Initial(StrEnum):
+    """What an action is worth that has not been tried in a state.
 
-    All but ``PLAN`` are tables of values, which differ in what an action is worth in a state where
-    it has not been tried.
-
-    ``ZERO``: nothing is lost, as in plain Q-learning. With ``reward="regret"`` no action is worth
-    more, so whatever has not been tried looks worth trying.
-    ``BACKOFF``: the most it was worth in a similar state, one that agrees in the first numbers of
-    the observation.
-    ``KNOWN``: it is not considered, which leaves the best of what is known to work.
-    ``PLAN``: no table, but the best plan so far, from whatever state.
+    ``ZERO``: nothing is lost. No reward is positive, so this is optimistic, and whatever has not
+    been tried looks worth trying.
+    ``FIRST``: what its first target will be; until then it is not considered where another action
+    has been tried.
     """
 
     ZERO = "zero"
-    BACKOFF = "backoff"
-    KNOWN = "known"
-    PLAN = "plan"
+    FIRST = "first"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepCredit:
+    """The published way: the value of a choice is its reward and the value of the next state.
+
+    Attributes:
+        state: What an observation shows: see `qsdnn_envs.deployment.DeploymentEnv`.
+        alpha: Learning rate.
+        gamma: Discount.
+        replay: Episodes replayed for each new one, from their ends to their beginnings.
+        initial: Values of what was not tried.
+    """
+
+    state: str
+    alpha: float
+    gamma: float
+    replay: int
+    initial: Initial
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorCredit:
+    """Our own: the value of a choice is its reward and the worth of the tensors it leaves.
+
+    The environment's states are what all open tensors are at once: too many to meet twice in a
+    network of branches. Here each tensor has a value of its own, learned from the layers that read
+    it: see `qsdnn.agents.payoff` and `qsdnn.agents.messages`. All values begin at 0, which is
+    optimistic with ``reward="regret"``.
+
+    Attributes:
+        alpha: Learning rate.
+        replay: Episodes replayed for each new one.
+        sweeps: How often, after a batch, worth is passed along all tensors.
+        optimism: What the episodes of a batch, in turn, hope of what was not tried: see
+            `qsdnn.agents.messages.Messages`.
+    """
+
+    alpha: float
+    replay: int
+    sweeps: int
+    optimism: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,59 +69,44 @@ class Settings:
     """How Q-learning learns.
 
     Attributes:
-        state: What it sees: see `qsdnn_envs.deployment.DeploymentEnv`.
-        reward: What it is told: likewise.
-        alpha: Learning rate.
-        gamma: Discount.
-        replay: Episodes replayed for each new one; 0 replays all of them, once a batch.
+        credit: What a choice is held responsible for.
+        reward: What it is told: see `qsdnn_envs.deployment.DeploymentEnv`.
         batch: Episodes walked at the same time, with the same values.
-        guides: What the episodes of a batch follow, in turn.
+        schedule: Epsilon over the episodes.
         linger: Exponent of the zeta distribution of how many layers an exploratory action is
             repeated for; 0 for no repeats.
-        schedule: Epsilon over the episodes.
-        spread: Whether, when the scheduled epsilon is below 1, the episodes of a batch have
-            epsilons from 0 to it in equal distances; the first one is then what is known best.
+        spread: Whether the episodes of a batch have epsilons from 0 to the scheduled one in equal
+            distances; the first one is then what is known best.
     """
 
-    state: str
+    credit: StepCredit | TensorCredit
     reward: str
-    alpha: float
-    gamma: float
-    replay: int
     batch: int
-    guides: tuple[Guide, ...]
     schedule: Staircase
     linger: float = 0.0
     spread: bool = False
 
 
 PRESETS = {
-    # The environment is deterministic, so alpha is 1, and replaying all episodes backward makes
-    # each table exact for what has been tried. Half of the guides look for what is not known, half
-    # better what is. Repeating an exploratory action is temporally-extended ε-greedy exploration
-    # (Dabney, Ostrovski, Barreto, ICLR 2021): good plans are made of runs of one family.
+    # The environment is deterministic, so alpha is 1. Repeating an exploratory action is
+    # temporally-extended ε-greedy exploration (Dabney, Ostrovski, Barreto, ICLR 2021): good plans
+    # are made of runs of one family. experiments/q_ablation.py shows what each setting is good for.
     "default": Settings(
-        state="frontier",
+        credit=TensorCredit(alpha=1.0, replay=3, sweeps=2, optimism=(0.0, 1.0)),
         reward="regret",
-        alpha=1.0,
-        gamma=1.0,
-        replay=0,
         batch=16,
-        guides=(Guide.KNOWN, Guide.ZERO, Guide.PLAN, Guide.BACKOFF),
-        schedule=Staircase(((10, 1.0), (18, 0.5), (18, 0.4), (18, 0.3), (18, 0.2), (18, 0.1))),
+        schedule=Staircase(((23, 0.5), (19, 0.4), (19, 0.3), (19, 0.2), (20, 0.1))),
         linger=1.7,
         spread=True,
     ),
     # de Prado, Pazos, Benini, arXiv 1811.07315: half of the episodes at random, then a twentieth
     # at each of 0.9 … 0.1, and the rest greedy.
     "qsdnn-2018": Settings(
-        state="producers",
+        credit=StepCredit(
+            state="producers", alpha=0.05, gamma=0.9, replay=128, initial=Initial.ZERO
+        ),
         reward="cost",
-        alpha=0.05,
-        gamma=0.9,
-        replay=128,
         batch=8,
-        guides=(Guide.ZERO,),
         schedule=Staircase(
             ((50, 1.0), *((5, tenths / 10) for tenths in range(9, 0, -1)), (5, 0.0))
         ),
@@ -95,13 +115,11 @@ PRESETS = {
     # Its values begin at an accuracy of 0.5, which has no counterpart in milliseconds: here they
     # begin at what is first met. An accuracy comes at the end only, milliseconds at each layer.
     "metaqnn": Settings(
-        state="producers",
+        credit=StepCredit(
+            state="producers", alpha=0.01, gamma=1.0, replay=128, initial=Initial.FIRST
+        ),
         reward="cost",
-        alpha=0.01,
-        gamma=1.0,
-        replay=128,
         batch=8,
-        guides=(Guide.KNOWN,),
         schedule=Staircase(
             (
                 (1500, 1.0),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qsdnn.agents._base import Episode, Policy
+from qsdnn.agents._base import Episode, Policy, require_episodes
 from qsdnn.agents.experience import Experience, make_env, walk
 from qsdnn.agents.exploration import random_actions
 from qsdnn.cost.model import CostModel
@@ -32,8 +32,13 @@ class Random:
         seed: int,
         on_episode: Callable[[Episode], None] | None = None,
     ) -> Policy:
-        """Draws as many plans as episodes."""
+        """Draws as many plans as episodes.
+
+        Raises:
+            ValueError: Fewer than 1 episode.
+        """
         began = time.perf_counter()
+        require_episodes(episodes)
         rng = np.random.default_rng(seed)
         experience = Experience(on_episode)
         env = make_env(cost, BATCH, state="layer")
@@ -43,8 +48,8 @@ class Random:
         ) -> NDArray[np.int64]:
             return random_actions(rng, mask)
 
-        while experience.episodes < max(episodes, 1):
-            left = max(episodes, 1) - experience.episodes
+        while experience.episodes < episodes:
+            left = episodes - experience.episodes
             experience.add(walk(env, act), epsilon=np.ones(BATCH), keep=left)
         env.close()
         return experience.policy(time.perf_counter() - began)

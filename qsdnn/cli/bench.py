@@ -11,16 +11,17 @@ import click
 
 from qsdnn.cli.options import (
     board_option,
+    care_options,
     json_option,
     model_option,
+    parse_duration,
     shape_option,
     threads_option,
 )
-from qsdnn.cli.search import parse_duration
 from qsdnn.errors import BoardError, InputError
 
 if TYPE_CHECKING:
-    from qsdnn.board import Record
+    from qsdnn.board import Care, Record
     from qsdnn.subject import Subject
 
 EPILOG = """\b
@@ -36,10 +37,11 @@ Examples:
                 type=click.Path(path_type=Path))  # fmt: skip
 @model_option
 @board_option
+@care_options
 @threads_option
 @shape_option
 @click.option("--budget", "budget_s", default="10s", show_default=True, metavar="TIME",
-              callback=lambda _context, _option, text: parse_duration(text),
+              callback=lambda _context, _option, text: parse_duration("--budget", text),
               help="Measuring time.")  # fmt: skip
 @click.option("--min-runs", default=20, show_default=True, type=click.IntRange(3),
               help="Runs of each at the least.")  # fmt: skip
@@ -73,6 +75,9 @@ def command(subjects: tuple[Path, ...], as_json: bool, **asked: Any) -> None:
             row["trust"],
         )
     stdout_console().print(table)
+    for row in rows:
+        if row["doubt"]:
+            stdout_console().print(f"[yellow]{row['name']} was {row['doubt']}[/]", highlight=False)
 
 
 def _bench(
@@ -80,6 +85,7 @@ def _bench(
     *,
     model: Path | None,
     board: str,
+    care: Care,
     threads: int,
     shapes: dict[str, tuple[int, ...]],
     budget_s: float,
@@ -89,10 +95,11 @@ def _bench(
     from qsdnn.cli.progress import Terminal
     from qsdnn.feeds import random_feeds
     from qsdnn.subject import open_subject
+    from qsdnn.trust import notes
 
     with (
         Terminal() as terminal,
-        open_board(board) as machine,
+        open_board(board, care) as machine,
         tempfile.TemporaryDirectory(prefix="qsdnn-") as scratch,
     ):
         terminal.phase("Building", len(paths))
@@ -114,9 +121,12 @@ def _bench(
                 max_runs=2000,
                 precision=0.0,
                 budget_s=budget_s,
+                again=2,
             ),
             terminal.status,
         )
+        for note in notes(records):
+            terminal.note(note)
     return [_row(s, r, records[0]) for s, r in zip(opened, records, strict=True)]
 
 
@@ -130,6 +140,7 @@ def _check_comparable(opened: list[Subject]) -> None:
 def _row(subject: Subject, record: Record, first: Record) -> dict[str, Any]:
     from qsdnn.board import State
     from qsdnn.search.measurer import paired_ratio
+    from qsdnn.trust import doubt
 
     if record.state is not State.OK:
         raise BoardError(f"{subject.name} ended as {record.state}: {record.error}")
@@ -142,4 +153,5 @@ def _row(subject: Subject, record: Record, first: Record) -> dict[str, Any]:
         "ratio_ci95": [low, high],
         "runs": len(record.runs_ms),
         "trust": record.trust.value,
+        "doubt": doubt(record),
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -76,6 +78,84 @@ def board_option(command: F) -> F:
     return click.option(
         "--board", default="local", show_default=True, help="The machine that measures and runs."
     )(command)
+
+
+def parse_duration(option: str, text: str) -> float:
+    """Seconds from ``90``, ``90s``, ``5m`` or ``1h``.
+
+    Args:
+        option: Whose value it is, for messages.
+        text: The value.
+
+    Raises:
+        InputError: Another form.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
+    if match is None or float(match[1]) <= 0:
+        raise InputError(f"{option} {text}: not a duration", hint="for example: 90s, 5m, 1h")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def wait_option(command: F) -> F:
+    """Adds ``--wait``; the command gets `wait_s`."""
+    return click.option(
+        "--wait",
+        "wait_s",
+        default=None,
+        metavar="TIME",
+        callback=lambda _context, _option, text: parse_duration("--wait", text) if text else 0.0,
+        help="Wait so long for a board on which somebody else measures: 90s, 30m, 2h.  [default: "
+        "end at once]",
+    )(command)
+
+
+def care_options(command: F) -> F:
+    """Adds what says how the board is treated; the command gets `care`."""
+
+    @wait_option
+    @click.option(
+        "--performance-mode/--no-performance-mode",
+        default=None,
+        help="Set the board's performance mode (see qsdnn boards show) while measuring, and set "
+        "back at the end what held before.  [default: over SSH yes, on this machine no]",
+    )
+    @click.option(
+        "--max-temperature",
+        "max_temperature_c",
+        type=click.FloatRange(0, 150),
+        metavar="C",
+        help="Wait until the board is as cool before each group of measurements.  [default: what "
+        "suits the board, mostly 70; a board without a sensor is not waited for]",
+    )
+    @click.option(
+        "--cooling-time",
+        "cooling_limit_s",
+        default="3m",
+        show_default=True,
+        metavar="TIME",
+        callback=lambda _context, _option, text: parse_duration("--cooling-time", text),
+        help="Wait no longer for that, each time; then go on, and mark what is measured.",
+    )
+    @functools.wraps(command)
+    def careful(
+        *arguments: Any,
+        performance_mode: bool | None,
+        max_temperature_c: float | None,
+        cooling_limit_s: float,
+        wait_s: float,
+        **rest: Any,
+    ) -> Any:
+        from qsdnn.board import Care
+
+        care = Care(
+            performance_mode=performance_mode,
+            max_temperature_c=max_temperature_c,
+            cooling_limit_s=cooling_limit_s,
+            wait_s=wait_s,
+        )
+        return command(*arguments, care=care, **rest)
+
+    return careful  # type: ignore[return-value]
 
 
 def threads_option(command: F) -> F:

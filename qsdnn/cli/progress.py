@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -96,7 +97,7 @@ class Terminal(Silent):
 
     def note(self, text: str) -> None:
         """Prints a line that stays."""
-        self._console.print(f"[yellow]note:[/] {text}", highlight=False)
+        self._console.print(f"[yellow]note:[/] {escape(text)}", highlight=False)
 
     def episode(self, round_number: int, episode: Episode) -> None:
         """Moves the bar of the learning phase."""

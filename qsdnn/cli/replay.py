@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from qsdnn.cli.options import board_option, json_option, model_option
+from qsdnn.cli.options import board_option, care_options, json_option, model_option
 from qsdnn.errors import BoardError, VerificationError
+
+if TYPE_CHECKING:
+    from qsdnn.board import Care
 
 EPILOG = """\b
 Examples:
@@ -22,19 +25,26 @@ Examples:
 @click.argument("plan", type=click.Path(path_type=Path))
 @model_option
 @board_option
+@care_options
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0),
               help="Of the random inputs: other ones than the search had.")  # fmt: skip
 @click.option("--tolerance", default=1e-4, show_default=True, type=click.FloatRange(0, 1),
               help="Largest error of an output, relative to its largest magnitude.")  # fmt: skip
 @json_option
 def command(
-    plan: Path, model: Path | None, board: str, seed: int, tolerance: float, as_json: bool
+    plan: Path,
+    model: Path | None,
+    board: str,
+    care: Care,
+    seed: int,
+    tolerance: float,
+    as_json: bool,
 ) -> None:
     """Rebuild PLAN, verify its outputs against onnxruntime fp32, and measure it again.
 
     Needs the plan and its model, nothing else. Ends with 5 when the outputs differ.
     """
-    content = _replay(plan, model, board, seed, tolerance)
+    content = _replay(plan, model, board, care, seed, tolerance)
     if as_json:
         click.echo(json.dumps(content))
     else:
@@ -44,10 +54,12 @@ def command(
             f"{content['planned_ms']:.3f} ms\n{content['segments']} segments; largest relative "
             f"error {content['max_error']:.1e}; trust: {content['trust']}"
         )
+        if content["doubt"]:
+            click.secho(content["doubt"], fg="yellow")
 
 
 def _replay(
-    path: Path, model: Path | None, board: str, seed: int, tolerance: float
+    path: Path, model: Path | None, board: str, care: Care, seed: int, tolerance: float
 ) -> dict[str, Any]:
     import tempfile
 
@@ -55,10 +67,11 @@ def _replay(
     from qsdnn.cli.progress import Terminal
     from qsdnn.feeds import random_feeds
     from qsdnn.replay import rebuild
+    from qsdnn.trust import doubt, notes
 
     with (
         Terminal() as terminal,
-        open_board(board) as machine,
+        open_board(board, care) as machine,
         tempfile.TemporaryDirectory(prefix="qsdnn-") as scratch,
     ):
         terminal.phase("Building", 0)
@@ -70,9 +83,13 @@ def _replay(
         (record,) = machine.measure(
             [replay.package],
             Reference(feeds=feeds, outputs=outputs, tolerance=tolerance),
-            MeasureOptions(threads=plan.threads, min_runs=10, precision=0.005, profile=True),
+            MeasureOptions(
+                threads=plan.threads, min_runs=10, precision=0.005, profile=True, again=2
+            ),
             terminal.status,
         )
+        for note in notes([record]):
+            terminal.note(note)
     if record.state is State.WRONG_OUTPUT:
         raise VerificationError(f"{path}: {record.error}", hint="search again: qsdnn search MODEL")
     if record.state is not State.OK:
@@ -97,4 +114,5 @@ def _replay(
             for i, a in sorted(record.applied.items())
         ],
         "trust": record.trust.value,
+        "doubt": doubt(record),
     }

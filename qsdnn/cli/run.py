@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from qsdnn.cli.options import board_option, json_option, model_option
+from qsdnn.cli.options import board_option, json_option, model_option, wait_option
 from qsdnn.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ Examples:
 @click.argument("subject", metavar="PLAN|PACKAGE", type=click.Path(path_type=Path))
 @model_option
 @board_option
+@wait_option
 @click.option("--input", "inputs", type=click.Path(path_type=Path), metavar="FILE.npz",
               help="One array for each input of the network.  [default: random ones]")  # fmt: skip
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0),
@@ -37,6 +38,7 @@ def command(
     subject: Path,
     model: Path | None,
     board: str,
+    wait_s: float,
     inputs: Path | None,
     seed: int,
     output: Path | None,
@@ -45,11 +47,14 @@ def command(
     """Run a plan or a package once on a board, and write its outputs."""
     import numpy as np
 
-    from qsdnn.board import open_board
+    from qsdnn.board import Care, open_board
     from qsdnn.feeds import random_feeds, read_feeds
     from qsdnn.subject import open_subject
 
-    with open_board(board) as machine, tempfile.TemporaryDirectory(prefix="qsdnn-") as scratch:
+    with (
+        open_board(board, Care(wait_s=wait_s)) as machine,
+        tempfile.TemporaryDirectory(prefix="qsdnn-") as scratch,
+    ):
         opened = open_subject(subject, model, machine.probe(), Path(scratch))
         feeds = read_feeds(inputs, opened.tensors) if inputs else random_feeds(opened.tensors, seed)
         outputs = machine.run(opened.package, feeds, threads=opened.threads)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
+import os
 import shlex
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,9 @@ import click
 
 from qsdnn.cli.options import (
     board_option,
+    care_options,
     json_option,
+    parse_duration,
     shape_option,
     split_names,
     store_option,
@@ -23,6 +26,8 @@ from qsdnn.cli.options import (
 from qsdnn.errors import InputError, VerificationError
 
 if TYPE_CHECKING:
+    from qsdnn.board import Care
+    from qsdnn.plan import Plan
     from qsdnn.search.config import SearchConfig
     from qsdnn.search.loop import Found
 
@@ -35,21 +40,10 @@ Examples:
 """
 
 
-def parse_duration(text: str) -> float:
-    """Seconds from ``90``, ``90s``, ``5m`` or ``1h``.
-
-    Raises:
-        InputError: Another form.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
-    if match is None or float(match[1]) <= 0:
-        raise InputError(f"--budget {text}: not a duration", hint="for example: 90s, 5m, 1h")
-    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
-
-
 @click.command(epilog=EPILOG, short_help="Find the fastest plan of a network on a board.")
 @click.argument("model", type=click.Path(path_type=Path))
 @board_option
+@care_options
 @click.option("--engines", default=None, callback=split_names, metavar="A,B",
               help="Engines to choose from.  [default: all that the board has]")  # fmt: skip
 @click.option("--precision", "precisions", multiple=True, default=(),
@@ -64,8 +58,10 @@ def parse_duration(text: str) -> float:
 @click.option("--episodes", default=1000, show_default=True, type=click.IntRange(1),
               help="Episodes a round of learning.")  # fmt: skip
 @click.option("--budget", "budget_s", default="5m", show_default=True, metavar="TIME",
-              callback=lambda _context, _option, text: parse_duration(text),
+              callback=lambda _context, _option, text: parse_duration("--budget", text),
               help="After this time no new round starts: 90s, 5m, 1h.")  # fmt: skip
+@click.option("--measurements", default=None, type=click.IntRange(1), metavar="N",
+              help="Plans to measure at the most, the final left out.  [default: any]")  # fmt: skip
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of all chance.")
 @click.option("--input", "inputs", type=click.Path(path_type=Path), metavar="FILE.npz",
               help="Inputs to measure and verify with.  [default: random ones]")  # fmt: skip
@@ -82,6 +78,7 @@ def parse_duration(text: str) -> float:
 @json_option
 def command(
     board: str,
+    care: Care,
     store: str | None,
     output: Path,
     cost_model: Path | None,
@@ -92,18 +89,21 @@ def command(
 
     Measures uniform plans (each engine alone), learns which primitive suits each layer, measures
     the most promising mixed plans, and verifies the winner's outputs against onnxruntime fp32.
-    All measurements are stored: interrupted, the same command goes on from there.
+    All measurements are stored: interrupted, the same command goes on from there. The best plan so
+    far is always in the output file, marked as interim until it is verified.
     """
+    # Before numpy is loaded: its threads would spin beside what is measured here, and gain nothing.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from qsdnn.cost.file import write_cost
-    from qsdnn.plan import to_json
+    from qsdnn.plan import write_plan
     from qsdnn.search.report import document, plan_of
 
     config = _config(asked)
     for path in filter(None, (output, cost_model)):
         _check_writable(path)
-    found = _search(config, board, store, quiet=as_json)
+    found = _search(config, board, care, store, quiet=as_json, output=output)
     plan = plan_of(found)
-    output.write_text(to_json(plan), encoding="utf-8")
+    write_plan(plan, output)
     if cost_model is not None:
         write_cost(found.cost, cost_model)
     content = document(found, str(output))
@@ -127,7 +127,9 @@ def _config(asked: dict[str, Any]) -> SearchConfig:
     return SearchConfig(**asked, precisions=precisions, command=line)
 
 
-def _search(config: SearchConfig, board: str, store: str | None, *, quiet: bool) -> Found:
+def _search(
+    config: SearchConfig, board: str, care: Care, store: str | None, *, quiet: bool, output: Path
+) -> Found:
     from qsdnn.board import open_board
     from qsdnn.cli.progress import SEARCH, Terminal
     from qsdnn.search.events import EventLog
@@ -136,12 +138,23 @@ def _search(config: SearchConfig, board: str, store: str | None, *, quiet: bool)
     from qsdnn.store import Store
 
     with ExitStack() as stack:
-        machine = open_board(board)
+        machine = open_board(board, care)
         opened = stack.enter_context(Store(store))
         listener = Several(stack.enter_context(Terminal(quiet=quiet, shares=SEARCH)))
         if config.log_dir is not None:
             listener = Several(listener, stack.enter_context(EventLog(config.log_dir)))
-        return search(config, stack.enter_context(machine), opened, listener)
+        return search(config, stack.enter_context(machine), opened, listener, _keeper(output))
+
+
+def _keeper(output: Path) -> Callable[[Plan], None]:
+    """Writes each interim plan, so that there is one whatever ends the search."""
+    from qsdnn.plan import write_plan
+
+    def keep(plan: Plan) -> None:
+        if output.is_file() or not output.exists():  # a pipe takes one plan, the last
+            write_plan(plan, output)
+
+    return keep
 
 
 def _check_writable(output: Path) -> None:

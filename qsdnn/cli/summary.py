@@ -34,7 +34,8 @@ def print_summary(content: dict[str, Any]) -> None:
         proven = "proven " if content["optimum_proven"] else ""
         console.print(
             f"cost model: {model['error_mean']:.1%} mean error, {model['error_max']:.1%} largest, "
-            f"on {model['held_out_plans']} held-out plans; gap to its {proven}optimum "
+            f"on {model['held_out_plans']} held-out plans, {model['coverage95']:.0%} of them in "
+            f"their 95 % interval; gap to its {proven}optimum "
             f"{content['gap_to_optimum']:.2%}"
         )
     console.print(
@@ -44,6 +45,8 @@ def print_summary(content: dict[str, Any]) -> None:
         f"{measurements['cached']} known, {measurements['failed']} failed; "
         f"{content['wall_s']:.0f} s"
     )
+    if content["doubt"]:
+        console.print(f"[bold yellow]{content['doubt']}[/]", highlight=False)
     console.print(f"plan: {content['plan']}   next: qsdnn package {content['plan']} -o DIR")
 
 

@@ -1,187 +1,258 @@
-"""Fit: from a profile and the times of measured segments to a cost model.
+"""Fit: from a profile and the times of measured segments to a cost model and its uncertainty.
 
-Every measured segment is one linear equation: its layers' times, plus what it costs to take tensors
-in and to hand tensors out. Two non-negative least-squares problems are solved, each with its prior
-as further equations (ridge regression around the prior):
+The unknowns (`qsdnn.cost.terms`) have independent normal priors, and the measured times normal
+errors: ridge regression around the prior, whose posterior is a normal distribution too (Bishop,
+Pattern Recognition and Machine Learning, 3.3). Three things the data decide:
 
-1. *Rates.* The unknowns are a factor on each profiled layer time, 1 a priori, and for each family
-   what a crossing costs in each direction: a constant, a rate per KiB, and a further rate per KiB
-   where a layer that computes (convolution, matrix product) stands at the boundary. Such layers
-   often want a layout of their own, others take the tensor as it comes.
-2. *Crossings.* The rates give every single crossing (edge, family, direction) a prior; a factor on
-   each is fitted to what was measured, since no two boundaries are quite alike.
+- How far layers are from their profile, how unlike crossings are, and how large the errors are: of
+  a few values the most likely, by the marginal likelihood of the measurements (MacKay, Bayesian
+  interpolation, 1992; Bishop 3.5). A noisy machine so makes wider intervals by itself.
+- How large crossings are at all, which is the scale of their differences: a first fit of the rates.
+- No cost is below zero: where the solution is, the cost is held at zero and the rest solved again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qsdnn.cost.model import CostModel
+from qsdnn.cost.belief import Belief
+from qsdnn.cost.terms import RATES, Observation, Terms
 from qsdnn.space import Space
 
-FACTOR_SPREAD = 0.15
-"""How far a layer's time in another context is from its profiled one, relative, a priori."""
+PROFILE_SPREAD = 0.12
+"""How far a layer's time in another context is from its profiled one, relative: the middle of what
+is tried."""
 
-NOISE, NOISE_MS = 0.02, 0.003
-"""Error of a measured segment time: relative, as shared machines repeat a median, and its floor."""
+TRIED: Mapping[str, tuple[float, ...]] = {
+    "layers": (PROFILE_SPREAD, 0.06, 0.25, 0.5),
+    "crossings": (0.5, 0.25, 1.0),
+    "noise": (0.02, 0.01, 0.04, 0.08, 0.16),
+}
+"""What is tried, the usual first: spread of layer times and of single crossings around the rates,
+both relative, and relative error of a measured segment."""
 
-RATES_MS = ((0.005, 0.2), (0.0001, 0.002), (0.0, 0.002))
-"""Prior mean and spread of a crossing's constant (a call), rate per KiB (a copy at 10 GB/s), and
-further rate per KiB at a computing layer. Wide: a few measurements decide."""
-
-CROSSING_SPREAD = 0.5
-"""How far a single crossing is from what the rates say, relative, a priori."""
+NOISE_MS = 0.003
+"""Error of a measured segment's time at the least: the clock, and the loop around the segments."""
 
 CROSSING_FLOOR_MS = 0.005
-"""The least prior of a crossing, so that a factor on it can express anything."""
+"""The least scale of a single crossing's distance from the rates."""
 
-Term = tuple[str, int, int]
-"""An unknown: ``layer`` with layer and primitive; ``enter`` or ``leave`` with family and rate, or
-with edge and family."""
+SWEEPS, HOLDS = 2, 8
+"""Times each of `TRIED` is gone through, and that costs below zero are held at zero."""
 
-Row = Mapping[Term, float]
-Prior = Callable[[Term], tuple[float, float]]
+ZERO_MS = 1e-4
+"""How exactly they are held."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observation:
-    """One measured segment.
+@dataclass(frozen=True, kw_only=True)
+class Prior:
+    """What is known of a space before it is measured, e.g. from other networks.
 
     Attributes:
-        family: Index of its family.
-        layers: Layer indices.
-        primitives: Primitive index of each.
-        entering: Indices of the edges it takes in.
-        leaving: Indices of the edges it hands out.
-        ms: Its time.
+        layer_ms: (layers, primitives) times; NaN where nothing is known.
+        layer_spread: (layers, primitives) their relative standard deviation.
+        rates: (2, families, 2) rates of a crossing, by direction.
+        rate_spread: (2, families, 2) their standard deviation.
     """
 
-    family: int
-    layers: tuple[int, ...]
-    primitives: tuple[int, ...]
-    entering: tuple[int, ...]
-    leaving: tuple[int, ...]
-    ms: float
+    layer_ms: NDArray[np.float64] = field(repr=False)
+    layer_spread: NDArray[np.float64] = field(repr=False)
+    rates: NDArray[np.float64]
+    rate_spread: NDArray[np.float64]
+
+
+def no_prior(space: Space) -> Prior:
+    """The prior when nothing is known."""
+    shape = (2, len(space.families), len(RATES))
+    return Prior(
+        layer_ms=np.full(space.mask.shape, np.nan),
+        layer_spread=np.full(space.mask.shape, np.nan),
+        rates=np.broadcast_to([mean for mean, _ in RATES], shape).copy(),
+        rate_spread=np.broadcast_to([spread for _, spread in RATES], shape).copy(),
+    )
 
 
 def fit(
-    space: Space, profile_ms: NDArray[np.float64], observations: Sequence[Observation]
-) -> CostModel:
-    """The cost model that explains the observations and stays near the profile.
+    space: Space,
+    profile_ms: NDArray[np.float64],
+    observations: Sequence[Observation],
+    prior: Prior | None = None,
+) -> Belief:
+    """What the observations say of the costs of a space.
 
     Args:
         space: What can be chosen.
         profile_ms: (layers, primitives) profiled times, scaled to the unprofiled latency; NaN or
             infinite where nothing was profiled.
         observations: Segments of uniform and mixed plans.
+        prior: What else is known.
     """
-    target = np.array([o.ms for o in observations], dtype=float)
-    enter, leave = _rates(space, profile_ms, observations, target)
-    enter = np.maximum(enter, CROSSING_FLOOR_MS)
-    leave = np.maximum(leave, CROSSING_FLOOR_MS)
-    rows: list[Row] = [
-        _layer_terms(o, profile_ms)
-        | {("enter", t, o.family): float(enter[t, o.family]) for t in o.entering}
-        | {("leave", t, o.family): float(leave[t, o.family]) for t in o.leaving}
-        for o in observations
-    ]
-    factors = _solve(
-        rows, target, lambda key: (1.0, FACTOR_SPREAD if _is_layer(key) else CROSSING_SPREAD)
+    prior = prior or no_prior(space)
+    base_ms, doubt = _combine(profile_ms, prior)
+    terms = Terms(space=space, profile_ms=base_ms)
+    mean, spread = np.zeros(terms.count), np.zeros(terms.count)
+    mean[: terms.factors] = 1.0
+    spread[: terms.factors] = doubt[terms.layer >= 0]
+    mean[terms.rate], spread[terms.rate] = prior.rates, prior.rate_spread
+    system = _System(
+        matrix=terms.rows(observations),
+        target=np.array([o.ms for o in observations], dtype=float),
+        doubt=np.array([o.doubt for o in observations], dtype=float),
+        mean=mean,
+        spread=spread,
     )
-    model = CostModel(
-        space=space,
-        layer_ms=np.where(space.mask, profile_ms, np.inf),
-        enter_ms=enter,
-        leave_ms=leave,
-    )
-    tables = {"layer": model.layer_ms, "enter": enter, "leave": leave}
-    for (table, row, column), factor in factors.items():
-        tables[table][row, column] *= factor
-    return model
+    settings = {name: tried[0] for name, tried in TRIED.items()}
+    spread[terms.crossing] = _crossing_scale(terms, system, settings["layers"])
+    settings = _most_likely(terms, system, settings)
+    spread[: terms.factors] *= settings["layers"]
+    spread[terms.crossing] *= settings["crossings"]
+    return _hold_at_zero(terms, system, settings["noise"])
 
 
-def _rates(
-    space: Space,
-    profile_ms: NDArray[np.float64],
-    observations: Sequence[Observation],
-    target: NDArray[np.float64],
+@dataclass(slots=True, kw_only=True)
+class _System:
+    """matrix · x = target ± noise, and x = mean ± spread.
+
+    Attributes:
+        matrix: (rows, columns).
+        target: (rows,) in ms.
+        doubt: (rows,) factor on the noise.
+        mean: (columns,) prior mean.
+        spread: (columns,) prior standard deviation.
+    """
+
+    matrix: NDArray[np.float64]
+    target: NDArray[np.float64]
+    doubt: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    spread: NDArray[np.float64]
+
+    @property
+    def residual(self) -> NDArray[np.float64]:
+        """(rows,) what the prior mean leaves to explain."""
+        return np.asarray(self.target - self.matrix @ self.mean)
+
+    def errors_ms(self, noise: float) -> NDArray[np.float64]:
+        """(rows,) standard deviation of each measured time."""
+        return np.asarray(self.doubt * (noise * self.target + NOISE_MS))
+
+    def covariance(self, columns: NDArray[np.intp]) -> NDArray[np.float64]:
+        """(rows, rows) of the times, as far as these unknowns make it."""
+        some = self.matrix[:, columns]
+        used = some.any(axis=0)
+        scaled = some[:, used] * self.spread[columns][used]
+        return np.asarray(scaled @ scaled.T)
+
+
+def _combine(
+    profile_ms: NDArray[np.float64], prior: Prior
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What each crossing costs by its family, size and neighbour: (edges, families) in and out."""
-    entering, leaving = _crossing_features(space)
-    rows: list[Row] = [
-        _layer_terms(o, profile_ms)
-        | dict(_rate_terms("enter", o.family, entering[list(o.entering)]))
-        | dict(_rate_terms("leave", o.family, leaving[list(o.leaving)]))
-        for o in observations
-    ]
-    solution = _solve(
-        rows,
-        target,
-        lambda key: (1.0, FACTOR_SPREAD) if _is_layer(key) else RATES_MS[key[2]],
-    )
+    """Layer times from the profile and the prior, and their spread relative to the profile's.
 
-    def crossings(way: str, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        rates = [
-            [solution.get((way, family, i), mean) for i, (mean, _) in enumerate(RATES_MS)]
-            for family in range(len(space.families))
-        ]
-        return np.asarray(features @ np.array(rates).T)
-
-    return crossings("enter", entering), crossings("leave", leaving)
-
-
-def _crossing_features(space: Space) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(edges, 3) for each direction: 1, KiB, and KiB where a computing layer is at the boundary."""
-    computes = space.computes
-    kib = np.array([edge.size_bytes / 1024 for edge in space.edges], dtype=float)
-    reader = np.array([any(computes[c] for c in e.consumers) for e in space.edges], dtype=float)
-    maker = np.array([computes[edge.producer] for edge in space.edges], dtype=float)
-    one = np.ones_like(kib)
-    return (
-        np.stack([one, kib, kib * reader], axis=1),
-        np.stack([one, kib, kib * maker], axis=1),
-    )
-
-
-def _layer_terms(o: Observation, profile_ms: NDArray[np.float64]) -> dict[Term, float]:
-    return {
-        ("layer", layer, primitive): float(profile_ms[layer, primitive])
-        for layer, primitive in zip(o.layers, o.primitives, strict=True)
-    }
-
-
-def _rate_terms(way: str, family: int, features: NDArray[np.float64]) -> list[tuple[Term, float]]:
-    return [((way, family, i), float(total)) for i, total in enumerate(features.sum(axis=0))]
-
-
-def _is_layer(key: Term) -> bool:
-    return key[0] == "layer"
-
-
-def _solve(rows: Sequence[Row], target: NDArray[np.float64], prior: Prior) -> dict[Term, float]:
-    """The x ≥ 0 of least Σ ((row·x − target) / noise)² + Σ ((x − mean) / spread)².
-
-    Args:
-        rows: Coefficients by unknown, one equation each.
-        target: (rows,) right-hand sides, in ms.
-        prior: Mean and spread of an unknown.
+    Each is weighted by its precision, of their logarithms: neither can make a time negative.
     """
-    from scipy.optimize import nnls
+    known = np.isfinite(prior.layer_ms) & np.isfinite(profile_ms) & (prior.layer_ms > 0)
+    known &= profile_ms > 0
+    weight = np.zeros(profile_ms.shape)
+    weight[known] = PROFILE_SPREAD**2 / (PROFILE_SPREAD**2 + prior.layer_spread[known] ** 2)
+    ratio = np.ones(profile_ms.shape)
+    ratio[known] = prior.layer_ms[known] / profile_ms[known]
+    return profile_ms * ratio**weight, np.sqrt(1.0 - weight)
 
-    if not rows:
-        return {}  # nnls ends the process on an empty matrix
-    keys = list(dict.fromkeys(key for row in rows for key in row))
-    column = {key: i for i, key in enumerate(keys)}
-    mean, spread = np.array([prior(key) for key in keys], dtype=float).reshape(-1, 2).T
-    matrix = np.zeros((len(rows), len(keys)))
-    for line, row in zip(matrix, rows, strict=True):
-        for key, coefficient in row.items():
-            line[column[key]] = coefficient
-    scale = 1.0 / (NOISE * target + NOISE_MS)
-    system = np.vstack([matrix * scale[:, None] * spread, np.eye(len(keys))])
-    solution, _ = nnls(system, np.concatenate([target * scale, mean / spread]))
-    return dict(zip(keys, (solution * spread).tolist(), strict=True))
+
+def _crossing_scale(terms: Terms, system: _System, layers: float) -> NDArray[np.float64]:
+    """(2, edges, families) what crossings cost by a first fit of the rates alone."""
+    rates, factors = terms.rate.ravel(), np.arange(terms.factors)
+    covariance = system.covariance(rates) + layers**2 * system.covariance(factors)
+    covariance += np.diag(system.errors_ms(TRIED["noise"][0]) ** 2)
+    gain = np.linalg.solve(covariance, system.residual)
+    values = np.zeros(terms.count)
+    values[rates] = system.mean[rates] + system.spread[rates] ** 2 * (
+        system.matrix[:, rates].T @ gain
+    )
+    return np.maximum(terms.crossings_ms(np.maximum(values, 0.0)), CROSSING_FLOOR_MS)
+
+
+def _most_likely(terms: Terms, system: _System, settings: dict[str, float]) -> dict[str, float]:
+    """Of `TRIED` what makes the measurements most likely, one setting after another."""
+    rates = system.covariance(terms.rate.ravel())
+    factors = system.covariance(np.arange(terms.factors))
+    crossings = system.covariance(terms.crossing.ravel())
+    residual = system.residual
+
+    @cache
+    def likelihood(**tried: float) -> float:
+        covariance = rates + tried["layers"] ** 2 * factors + tried["crossings"] ** 2 * crossings
+        covariance += np.diag(system.errors_ms(tried["noise"]) ** 2)
+        root = np.linalg.cholesky(covariance)
+        scaled = _solve_lower(root, residual)
+        return float(-0.5 * scaled @ scaled - np.log(np.diag(root)).sum())
+
+    for _ in range(SWEEPS):
+        for name in ("noise", "layers", "crossings"):
+            values = {value: likelihood(**settings | {name: value}) for value in TRIED[name]}
+            settings = settings | {name: max(values, key=lambda value: values[value])}
+    return settings
+
+
+def _hold_at_zero(terms: Terms, system: _System, noise: float) -> Belief:
+    """The posterior, with what would cost less than nothing held at zero.
+
+    A rate is held by a prior without spread, a single crossing by an equation of its own.
+    """
+    errors_ms = system.errors_ms(noise)
+    for _ in range(HOLDS):
+        belief = _posterior(terms, system, errors_ms, noise)
+        rates = terms.rate.ravel()
+        low = rates[belief.mean[rates] < 0]
+        rows = _crossings_below_zero(terms, system, belief)
+        if not len(low) and not len(rows):
+            break
+        system.mean[low] = system.spread[low] = 0.0
+        system.matrix = np.vstack([system.matrix, rows])
+        system.target = np.append(system.target, np.zeros(len(rows)))
+        system.doubt = np.append(system.doubt, np.ones(len(rows)))
+        errors_ms = np.append(errors_ms, np.full(len(rows), ZERO_MS))
+    return belief
+
+
+def _crossings_below_zero(terms: Terms, system: _System, belief: Belief) -> NDArray[np.float64]:
+    """(n, columns) the equations of crossings that were measured and came out below zero."""
+    measured = system.matrix[:, terms.crossing.ravel()].any(axis=0).reshape(terms.crossing.shape)
+    low = np.argwhere(measured & (terms.crossings_ms(belief.mean) < -ZERO_MS))
+    rows = np.zeros((len(low), terms.count))
+    for row, (way, t, family) in zip(rows, low.tolist(), strict=True):
+        terms.add_crossing(row, way, t, family)
+    return rows
+
+
+def _posterior(
+    terms: Terms, system: _System, errors_ms: NDArray[np.float64], noise: float
+) -> Belief:
+    scaled = system.matrix * system.spread
+    used = scaled.any(axis=0)  # most crossings of a large network were never measured
+    some = scaled[:, used]
+    root = np.linalg.cholesky(some @ some.T + np.diag(errors_ms**2))
+    explained = np.zeros_like(scaled)
+    explained[:, used] = _solve_lower(root, some)
+    gain = explained.T @ _solve_lower(root, system.residual)
+    return Belief(
+        terms=terms,
+        mean=system.mean + system.spread * gain,
+        spread=system.spread,
+        noise=noise,
+        explained=explained,
+    )
+
+
+def _solve_lower(root: NDArray[Any], right: NDArray[Any]) -> NDArray[np.float64]:
+    from scipy.linalg import solve_triangular
+
+    solved = solve_triangular(root, right, lower=True, check_finite=False)
+    return np.asarray(solved, dtype=np.float64)

@@ -17,15 +17,15 @@ from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 from qsdnn.errors import ModelError
 from qsdnn.graph.dataflow import is_weight, reads
 from qsdnn.graph.layer import Graph
+from qsdnn.graph.opset import restamp
 from qsdnn.graph.read import read, tensors_of
 from qsdnn.graph.shapes import fix_shapes
 
 if TYPE_CHECKING:
     from qsdnn.segment import Segment
 
-# IR version 4 made initializers that are no inputs legal, 8 model-local functions. onnxruntime
-# 1.31 reads up to 13; staying lower leaves room for older releases on boards.
-_IR_VERSIONS = (8, 10)
+# IR version 4 made initializers that are no inputs legal, 8 model-local functions.
+_OLDEST_IR_VERSION = 8
 
 
 def write_segment(segment: Segment, folder: Path) -> tuple[tuple[str, ...], dict[str, Any]]:
@@ -74,6 +74,7 @@ def write_original(graph: Graph, folder: Path) -> tuple[str, ...]:
     if source.sha256 != graph.sha256:
         raise ModelError(f"{graph.path} has changed since it was read")
     fix_shapes(source.proto, graph.shapes, str(graph.path))
+    restamp(source.proto)
     folder.mkdir(parents=True, exist_ok=True)
     names = {}
     for location, path in source.data.items():
@@ -100,15 +101,15 @@ def _named(segment: Segment) -> Iterator[tuple[str, int, ir.Node]]:
 
 def _model(segment: Segment) -> onnx.ModelProto:
     whole = segment.graph.model
-    oldest, newest = _IR_VERSIONS
     model = onnx.ModelProto(
-        ir_version=min(max(whole.ir_version, oldest), newest), producer_name="qsdnn"
+        ir_version=max(whole.ir_version, _OLDEST_IR_VERSION), producer_name="qsdnn"
     )
     for domain, version in whole.opset_imports.items():
         model.opset_import.append(onnx.helper.make_opsetid(domain, version))
     for function in whole.functions.values():
         model.functions.append(ir.to_proto(function))
     _fill(model.graph, segment)
+    restamp(model)
     return model
 
 

@@ -23,6 +23,8 @@ class SearchConfig:
         preset: Its settings.
         episodes: Episodes a round of learning.
         budget_s: Wall time after which no new round starts.
+        measurements: Plans to measure at the most, uniform ones included and the final left out;
+            any number when None.
         seed: Of all chance.
         inputs: ``.npz`` of inputs; random ones when None.
         tolerance: Largest relative error of an output.
@@ -40,6 +42,7 @@ class SearchConfig:
     preset: str = "default"
     episodes: int = 1000
     budget_s: float = 300.0
+    measurements: int | None = None
     seed: int = 0
     inputs: Path | None = None
     tolerance: float = 1e-4

@@ -40,7 +40,9 @@ class Final:
 def finish(bench: Bench, profile: Profile, ranked: Sequence[Trial]) -> Final:
     """Measures the best mixed plan against the best uniform ones, and takes the winner.
 
-    A mixed plan must be faster with 95 % confidence, and must have run what it asked for.
+    A mixed plan must be faster with 95 % confidence, and must have run what it asked for. Where
+    one of the two was throttled in spite of pauses to cool, and the other was not, it does not win;
+    where both were, their interleaved runs are compared all the same, and the result is marked.
 
     Args:
         bench: Builds and measures plans.
@@ -57,7 +59,7 @@ def finish(bench: Bench, profile: Profile, ranked: Sequence[Trial]) -> Final:
     for challenger in [*mixed[:TRIES], None]:
         group = [*([challenger] if challenger else []), *rivals]
         trials = _measure(bench, group)
-        uniform = min(trials[-len(rivals) :], key=lambda trial: trial.latency_ms)
+        uniform = min(trials[-len(rivals) :], key=lambda t: (not t.ok, t.throttled, t.latency_ms))
         if not uniform.ok:
             raise VerificationError(f"{names[uniform.choice.tobytes()]}: {uniform.record.error}")
         named = (names[uniform.choice.tobytes()], uniform)
@@ -69,7 +71,9 @@ def finish(bench: Bench, profile: Profile, ranked: Sequence[Trial]) -> Final:
             bench.listener.note(f"a plan is rejected: {complaint}")
             continue
         ratio, low, high = paired_ratio(first.record, uniform.record)
-        if high < 1.0:
+        if high < 1.0 and first.throttled != uniform.throttled:
+            bench.listener.note("a faster plan is not taken: only one of the two was throttled")
+        elif high < 1.0:
             return Final(
                 trial=first, uniform=named, ratio=ratio, ratio_ci95=(low, high), mixed=True
             )
@@ -85,9 +89,10 @@ def _measure(bench: Bench, group: Sequence[Trial]) -> list[Trial]:
         precision=0.004,
         budget_s=15.0,
         profile=True,
+        again=2,
     )
     purpose = "final " + " ".join(trial.package.digest[:12] for trial in group)
-    return bench.measure([trial.choice for trial in group], purpose, options)
+    return bench.measure([trial.choice for trial in group], purpose, options, paired=True)
 
 
 def _complaint(trial: Trial, expected: Mapping[tuple[int, int], Applied]) -> str:

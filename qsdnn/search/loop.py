@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from qsdnn.agents import agent
-from qsdnn.board import Board
+from qsdnn.board import Board, Reference
 from qsdnn.build import Builder
+from qsdnn.cost.fit import Prior
 from qsdnn.cost.model import CostModel
 from qsdnn.engine import load_engines
 from qsdnn.errors import InputError
 from qsdnn.feeds import random_feeds, read_feeds
 from qsdnn.graph import load_graph
 from qsdnn.graph.layer import Graph
+from qsdnn.graph.signature import signature
+from qsdnn.plan import Plan
+from qsdnn.search.budget import Budget
 from qsdnn.search.config import SearchConfig
+from qsdnn.search.draft import Draft
+from qsdnn.search.explore import explore
 from qsdnn.search.final import Final, finish
+from qsdnn.search.knowledge import learned, prior_of
 from qsdnn.search.listener import Listener
+from qsdnn.search.logbook import Logbook
 from qsdnn.search.measurer import Measurer
 from qsdnn.search.profile import Profile, profile, usable
-from qsdnn.search.rounds import Learning, Rounds, distinct
-from qsdnn.search.trial import Bench
+from qsdnn.search.rounds import Learning, Rounds
+from qsdnn.search.trial import Bench, Trial
 from qsdnn.space import space_of
 from qsdnn.store import Store
 
@@ -35,8 +44,11 @@ class Found:
         config: What was asked.
         graph: The network; its weights file is gone.
         cost: The last cost model, and the space in it.
+        predicted_ms: Latency of the winner by the last cost model, as the plan is cut.
         profile: The uniform plans.
+        draft: Makes the plan file's content.
         learning: What the agent did.
+        prior_networks: Networks whose searches told this one what to expect.
         final: The plan that won, verified.
         measurer: What was measured, and where.
         wall_s: How long it all took.
@@ -45,14 +57,23 @@ class Found:
     config: SearchConfig
     graph: Graph
     cost: CostModel
+    predicted_ms: float
     profile: Profile = field(repr=False)
+    draft: Draft = field(repr=False)
     learning: Learning
+    prior_networks: int
     final: Final
     measurer: Measurer = field(repr=False)
     wall_s: float
 
 
-def search(config: SearchConfig, board: Board, store: Store, listener: Listener) -> Found:
+def search(
+    config: SearchConfig,
+    board: Board,
+    store: Store,
+    listener: Listener,
+    on_plan: Callable[[Plan], None] = lambda plan: None,
+) -> Found:
     """Finds the fastest plan of a network on a board.
 
     Args:
@@ -60,6 +81,7 @@ def search(config: SearchConfig, board: Board, store: Store, listener: Listener)
         board: Started.
         store: Where measurements are kept and found again.
         listener: Told of progress.
+        on_plan: Given the best plan so far, an interim one, whenever there is a better one.
 
     Raises:
         QsdnnError: Anything the user can act on.
@@ -68,23 +90,58 @@ def search(config: SearchConfig, board: Board, store: Store, listener: Listener)
     learner = agent(config.agent, config.preset)  # a wrong name fails before measuring
     with tempfile.TemporaryDirectory(prefix="qsdnn-") as scratch:
         bench, graph = prepare(config, board, store, listener, Path(scratch))
+        info, counts = bench.measurer.info, bench.measurer.counts
+        budget = Budget(
+            seconds=config.budget_s, measurements=config.measurements, counts=counts, start_s=start
+        )
         listener.phase("Profiling", 0)
         measured = profile(bench)
         bench.space, measured = usable(bench.space, measured)
-        rounds = Rounds(bench, measured, learner)
-        rounds.explore()
-        cost = rounds.run(start + config.budget_s)
-        final = finish(bench, measured, distinct(rounds.trials))
+        draft = Draft(
+            config=config, sha256=graph.sha256, info=info, space=bench.space, profile=measured
+        )
+
+        def keep(trial: Trial, predicted_ms: float) -> None:
+            on_plan(draft.plan(trial, predicted_ms, interim=True))
+
+        keep(measured.best[0], measured.best[0].latency_ms)
+        signatures = [signature(layer, graph) for layer in graph.layers]
+        prior, networks = _prior(bench, measured, store, graph, signatures)
+        logbook = Logbook(bench.space, measured, prior)
+        explore(bench, measured, logbook, budget)
+        rounds = Rounds(bench, logbook, measured.best[0], learner, keep)
+        cost = rounds.run(budget)
+        store.put_terms(learned(logbook.belief(), info, graph.sha256, signatures, config.threads))
+        final = finish(bench, measured, rounds.ranked())
         return Found(
             config=config,
             graph=graph,
             cost=cost,
+            predicted_ms=logbook.predict(final.trial),
             profile=measured,
+            draft=draft,
             learning=rounds.learning,
+            prior_networks=networks if logbook.prior else 0,
             final=final,
             measurer=bench.measurer,
             wall_s=time.monotonic() - start,
         )
+
+
+def _prior(
+    bench: Bench, measured: Profile, store: Store, graph: Graph, signatures: Sequence[str]
+) -> tuple[Prior | None, int]:
+    """What other networks say of this one, and how many they are."""
+    if bench.config.remeasure:  # the store is not to be believed
+        return None, 0
+    info = bench.measurer.info
+    known = [
+        term
+        for term in store.terms(str(info.facts.get("cpu", "")), bench.config.threads)
+        if term.network != graph.sha256 or term.board != info.fingerprint
+    ]
+    prior = prior_of(known, bench.space, measured.layer_ms, signatures, info)
+    return prior, len({term.network for term in known})
 
 
 def prepare(
@@ -108,13 +165,15 @@ def prepare(
             listener.note(f"layer '{layer.name}' runs in onnxruntime only: {layer.pinned}")
     inputs = {name: graph.tensors[name] for name in graph.inputs}
     builder = Builder(graph, engines, folder, threads=config.threads)
+    path = config.inputs
+    feeds = read_feeds(path, inputs) if path else random_feeds(inputs, config.seed)
     measurer = Measurer(
         board,
         store,
         builder.reference,
-        read_feeds(config.inputs, inputs) if config.inputs else random_feeds(inputs, config.seed),
-        tolerance=config.tolerance,
+        Reference(feeds=feeds, tolerance=config.tolerance),
         remeasure=config.remeasure,
+        on_note=listener.note,
     )
     listener.step()
     absent = sorted(set(config.engines or ()) - set(measurer.info.engines))

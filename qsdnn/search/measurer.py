@@ -11,15 +11,24 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 import numpy as np
 
-from qsdnn.board import Board, BoardInfo, MeasureOptions, Package, Record, Reference, State
-from qsdnn.feeds import Feeds
+from qsdnn.board import Board, BoardInfo, MeasureOptions, Package, Record, Reference, State, Trust
+from qsdnn.search.recovery import Recovery
 from qsdnn.store import Key, Store
+from qsdnn.trust import notes
 
-ANCHORS = "anchors_ms"
-"""Where a record's context keeps the latency of the anchors it was interleaved with."""
+ANCHORS, ANCHOR_RUNS = "anchors_quiet_ms", "anchors_runs_ms"
+"""Where a record's context keeps `Record.quiet_ms` and `Record.runs_ms` of the anchors it was
+interleaved with, by digest."""
+
+TAKEN_AT = "taken_at_s"
+"""Where it keeps when it was measured, in seconds since 1970."""
+
+NOISE_LASTS_S = 3600.0
+"""After so long, what disturbed a noisy measurement may be over: a later run takes it again."""
 
 
 @dataclass(slots=True)
@@ -45,30 +54,42 @@ class Measurer:
     Args:
         board: Started.
         store: Where measurements are kept.
-        reference: The network as the user gave it, built for onnxruntime.
-        feeds: Inputs of every measurement.
-        tolerance: Largest relative error of an output.
+        build_reference: Builds the network as the user gave it, for onnxruntime.
+        reference: Inputs of every measurement, and the tolerance; without outputs.
         remeasure: Take measurements again that the store has.
+        on_note: Told at once what becomes of a board that was lost.
+
+    Attributes:
+        counts: What it took.
+        info: The board.
+        notes: What the board had to say to the user so far.
     """
 
     def __init__(
         self,
         board: Board,
         store: Store,
-        reference: Callable[[], Package],
-        feeds: Feeds,
+        build_reference: Callable[[], Package],
+        reference: Reference,
         *,
-        tolerance: float,
         remeasure: bool = False,
+        on_note: Callable[[str], None] = lambda note: None,
     ) -> None:
         self.counts = Counts()
+        self.notes: list[str] = []
         self.info: BoardInfo = board.probe()
         self._board = board
         self._store = store
-        self._build_reference = reference
-        self._reference = Reference(feeds=feeds, tolerance=tolerance)
+        self._build_reference = build_reference
+        self._reference = reference
         self._remeasure = remeasure
+        self._recovery = Recovery(self._run_reference, on_note)
         self._fresh: set[str] = set()
+
+    @property
+    def elsewhere(self) -> bool:
+        """See `Board.elsewhere`."""
+        return self._board.elsewhere
 
     def measure(
         self,
@@ -77,9 +98,13 @@ class Measurer:
         options: MeasureOptions,
         *,
         anchors: Sequence[Package] = (),
+        paired: bool = False,
         on_progress: Callable[[str], None] | None = None,
     ) -> list[Record]:
         """One record for each package, from the store or the board.
+
+        What another run has stored is measured again where it was throttled, and where it was
+        noisy more than an hour ago.
 
         Args:
             packages: What to measure.
@@ -87,17 +112,32 @@ class Measurer:
             options: How.
             anchors: Packages of known latency to interleave with; each record's context keeps
                 what they took beside it.
+            paired: Their runs are to be compared one by one: all are measured together, or none.
             on_progress: Told what the board does.
+
+        Raises:
+            BoardError: The board was lost and does not come back, or refuses to measure; what was
+                measured before is stored.
         """
         keys = [self.key(package, purpose, options.threads) for package in packages]
         known = [self._known(key) for key in keys]
+        if paired and None in known:
+            known = [None] * len(known)
         missing = [i for i, record in enumerate(known) if record is None]
-        fresh = self._take([packages[i] for i in missing], anchors, options, on_progress)
+        key_of = {packages[i].digest: keys[i] for i in missing}
+
+        def keep(package: Package, record: Record) -> None:
+            self._store.put(key_of[package.digest], record)
+            self._fresh.add(str(key_of[package.digest]))
+
+        fresh = self._recovery.measure(
+            [packages[i] for i in missing],
+            lambda group: self._take(group, anchors, options, on_progress),
+            keep,
+            paired=paired,
+        )
         for i, record in zip(missing, fresh, strict=True):
             known[i] = record
-            if record.state is not State.BOARD_LOST:
-                self._store.put(keys[i], record)
-                self._fresh.add(str(keys[i]))
         records = [record for record in known if record is not None]
         self.counts.taken += len(missing)
         self.counts.cached += len(packages) - len(missing)
@@ -115,17 +155,23 @@ class Measurer:
             purpose=purpose,
         )
 
-    def reference(self) -> Reference:
+    def reference(self, on_progress: Callable[[str], None] | None = None) -> Reference:
         """Inputs, and the outputs onnxruntime gives for them on the board; asked for once."""
         if self._reference.outputs is None:
-            outputs = self._board.run(self._build_reference(), self._reference.feeds)
+            outputs = self._recovery.persist(lambda: self._run_reference(on_progress))
             self._reference = dataclasses.replace(self._reference, outputs=outputs)
         return self._reference
 
+    def _run_reference(self, on_progress: Callable[[str], None] | None = None) -> dict[str, Any]:
+        return self._board.run(
+            self._build_reference(), self._reference.feeds, on_progress=on_progress
+        )
+
     def _known(self, key: Key) -> Record | None:
-        if self._remeasure and str(key) not in self._fresh:
-            return None
-        return self._store.get(key)
+        if str(key) in self._fresh:
+            return self._store.get(key)
+        record = None if self._remeasure else self._store.get(key)
+        return None if record is None or _is_outdated(record) else record
 
     def _take(
         self,
@@ -136,20 +182,33 @@ class Measurer:
     ) -> list[Record]:
         if not packages:
             return []
-        start = time.monotonic()
+        start, taken_at_s = time.monotonic(), time.time()
         group = [*packages, *(a for a in anchors if a.digest not in {p.digest for p in packages})]
-        records = self._board.measure(group, self.reference(), options, on_progress)
+        records = self._board.measure(group, self.reference(on_progress), options, on_progress)
         self.counts.board_seconds += time.monotonic() - start
-        latencies = {
-            package.digest: record.latency_ms
+        self.notes += [note for note in notes(records) if note not in self.notes]
+        by_digest = {
+            package.digest: record
             for package, record in zip(group, records, strict=True)
             if record.state is State.OK
         }
-        beside = {a.digest: latencies[a.digest] for a in anchors if a.digest in latencies}
+        beside = {a.digest: by_digest[a.digest] for a in anchors if a.digest in by_digest}
+        context = {
+            ANCHORS: {digest: record.quiet_ms for digest, record in beside.items()},
+            ANCHOR_RUNS: {digest: list(record.runs_ms) for digest, record in beside.items()},
+            TAKEN_AT: taken_at_s,
+        }
         return [
-            dataclasses.replace(record, context={**record.context, ANCHORS: beside})
+            dataclasses.replace(record, context={**record.context, **context})
             for record in records[: len(packages)]
         ]
+
+
+def _is_outdated(record: Record) -> bool:
+    """Whether a measurement of another run is to be taken again: its trouble may be over."""
+    age_s = time.time() - record.context.get(TAKEN_AT, 0.0)
+    noise_is_over = record.trust is Trust.NOISY and age_s > NOISE_LASTS_S
+    return noise_is_over or record.trust is Trust.THROTTLED
 
 
 def drift(record: Record, known_ms: Mapping[str, float]) -> float:
@@ -157,7 +216,7 @@ def drift(record: Record, known_ms: Mapping[str, float]) -> float:
 
     Args:
         record: A measurement beside anchors.
-        known_ms: First latency of each anchor, by digest.
+        known_ms: First quiet latency of each anchor, by digest.
 
     Returns:
         A ratio to divide the record's times by; 1 when it had no anchor.

@@ -23,7 +23,7 @@ class Profile:
     Attributes:
         trials: The uniform plans by primitive name, also those that failed.
         layer_ms: (layers, primitives) time of each layer, scaled so that a segment's layers sum to
-            its unprofiled time; NaN where nothing was measured.
+            its unprofiled time on a quiet machine; NaN where nothing was measured.
         applied: What the engine executed, by (layer, primitive) index.
     """
 
@@ -112,7 +112,7 @@ def _collect(space: Space, trials: Mapping[str, Trial]) -> Profile:
 def _scaled(trial: Trial) -> dict[int, float]:
     """Profiled layer times, scaled within each segment to what it takes unprofiled."""
     times: dict[int, float] = {}
-    for segment, segment_ms in zip(trial.segments, trial.record.segment_ms, strict=True):
+    for segment, segment_ms in zip(trial.segments, trial.record.quiet_segment_ms, strict=True):
         raw = {la.index: trial.record.layers_ms.get(la.index, 0.0) for la in segment.layers}
         total = sum(raw.values())
         if total > 0:

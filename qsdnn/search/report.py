@@ -4,42 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from qsdnn.plan import Accuracy, Baseline, Choice, Model, Plan
+from qsdnn.plan import Plan
 from qsdnn.search.loop import Found
+from qsdnn.trust import doubt
 
 SCHEMA = "qsdnn.search/1"
 
 
 def plan_of(found: Found) -> Plan:
     """The plan of the winner."""
-    trial, info = found.final.trial, found.measurer.info
-    record = trial.record
-    chosen = [found.cost.space.primitives[p] for p in trial.choice]
-    kernels = {index: applied.kernel for index, applied in record.applied.items()}
-    return Plan(
-        model=Model(
-            path=str(found.config.model), sha256=found.graph.sha256, shapes=found.config.shapes
-        ),
-        board={"name": info.name, "fingerprint": info.fingerprint},
-        engines={p.engine: info.engines[p.engine].version for p in sorted(set(chosen))},
-        threads=found.config.threads,
-        layers=tuple(
-            Choice(name=name, primitive=str(primitive), kernel=kernels.get(index, ""))
-            for index, (name, primitive) in enumerate(
-                zip(found.cost.space.layers, chosen, strict=True)
-            )
-        ),
-        predicted_ms=found.cost.predict(trial.choice),
-        measured_ms=record.latency_ms,
-        ci95_ms=record.ci95_ms,
-        trust=record.trust.value,
-        baselines=_baselines(found),
-        accuracy=Accuracy(
-            metric="max_relative_error", reference=0.0, plan=record.max_error, drop=record.max_error
-        ),
-        seed=found.config.seed,
-        command=found.config.command,
-    )
+    return found.draft.plan(found.final.trial, found.predicted_ms)
 
 
 def document(found: Found, plan_path: str) -> dict[str, Any]:
@@ -51,7 +25,7 @@ def document(found: Found, plan_path: str) -> dict[str, Any]:
     """
     plan, learning, counts = plan_of(found), found.learning, found.measurer.counts
     name, uniform = found.final.uniform
-    errors = learning.errors
+    held_out = learning.held_out
     return {
         "schema": SCHEMA,
         "model": {
@@ -74,15 +48,18 @@ def document(found: Found, plan_path: str) -> dict[str, Any]:
         "gap_to_optimum": learning.gap,
         "optimum_proven": learning.proven,
         "cost_model": {
-            "held_out_plans": len(errors),
-            "error_mean": sum(errors) / len(errors) if errors else None,
-            "error_max": max(errors, default=None),
+            "held_out_plans": len(held_out.errors),
+            "error_mean": held_out.mean,
+            "error_max": held_out.largest,
+            "coverage95": held_out.coverage,
+            "prior_networks": found.prior_networks,
         },
         "agent": {
             "name": found.config.agent,
             "preset": found.config.preset,
             "episodes": learning.episodes,
             "rounds": learning.rounds,
+            "ended": learning.ended,
             "seconds": learning.seconds,
             "steps_per_second": learning.steps / learning.seconds if learning.seconds else None,
             "seed": found.config.seed,
@@ -101,16 +78,13 @@ def document(found: Found, plan_path: str) -> dict[str, Any]:
         },
         "verified": plan.accuracy.plan is not None and plan.accuracy.plan <= found.config.tolerance,
         "trust": plan.trust,
+        "doubt": _doubt(found),
         "wall_s": found.wall_s,
     }
 
 
-def _baselines(found: Found) -> tuple[Baseline, ...]:
-    return tuple(
-        Baseline(
-            name=name,
-            measured_ms=trial.record.latency_ms if trial.record.runs_ms else None,
-            feasible=trial.ok,
-        )
-        for name, trial in found.profile.trials.items()
-    )
+def _doubt(found: Found) -> str:
+    """Why the claim is not to be believed: because of the plan, or of what it was held against."""
+    name, uniform = found.final.uniform
+    of_rival = doubt(uniform.record)
+    return doubt(found.final.trial.record) or (of_rival and f"{name} was {of_rival}")

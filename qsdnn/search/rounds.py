@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qsdnn.agents import agent
 from qsdnn.agents._base import Agent, Policy
-from qsdnn.cost.fit import fit
 from qsdnn.cost.model import CostModel
-from qsdnn.search.profile import Profile
-from qsdnn.search.sample import mixed_plan
+from qsdnn.search.budget import Budget
+from qsdnn.search.contest import Contest, Verdict
+from qsdnn.search.logbook import HeldOut, Logbook
+from qsdnn.search.measurer import ANCHOR_RUNS
+from qsdnn.search.proposal import BATCH, Proposer
 from qsdnn.search.trial import Bench, Trial
 
-FITTED, HELD_OUT = 16, 8
-"""Random mixed plans that fit the boundary terms, and that test the fit."""
-
-ROUNDS = 8
+ROUNDS = 12
 """Rounds at the most."""
 
 PATIENCE = 2
-"""Rounds without a better plan after which learning ends."""
+"""Rounds that the incumbent holds, after which the search ends."""
 
-BATCH = 4
-"""Candidates measured a round."""
-
-PROMISING = 1.05
-"""A candidate predicted slower than this many times the best measured plan is not measured."""
-
-BETTER = 0.998
-"""A plan is better when it takes less than this share of the best one's time: below it is noise."""
+REMATCHES, MEETINGS = 2, 3
+"""Plans measured again a round, because they seem faster than the incumbent and it is not sure; and
+how often a plan is measured at the most."""
 
 ROUNDING = 1e-12
 """A gap below it is the order in which costs were added up."""
@@ -45,12 +39,14 @@ class Learning:
 
     Attributes:
         rounds: How many.
-        episodes: In all rounds.
+        episodes: In all rounds, on the mean cost model.
         steps: Environment steps in them.
-        seconds: Wall time of learning.
+        seconds: Wall time of them.
         gap: The last policy's predicted latency over the optimum of the cost model, minus 1.
         proven: Whether that optimum is proven.
-        errors: Of the last refitted cost model, on each held-out plan, relative.
+        held_out: How well the last cost model predicts.
+        ended: Why the rounds ended, for people.
+        crowned: Plans that became the incumbent.
     """
 
     rounds: int = 0
@@ -59,7 +55,9 @@ class Learning:
     seconds: float = 0.0
     gap: float = 0.0
     proven: bool = False
-    errors: tuple[float, ...] = ()
+    held_out: HeldOut = field(default_factory=HeldOut)
+    ended: str = ""
+    crowned: int = 0
 
 
 class Rounds:
@@ -67,63 +65,80 @@ class Rounds:
 
     Args:
         bench: Builds and measures plans.
-        profile: Of the uniform plans.
-        learner: The agent.
+        logbook: All that was measured.
+        best_uniform: The first incumbent; everything is measured beside it and the incumbent.
+        learner: Learns on the cost model.
+        on_best: Told of every new incumbent, and its predicted latency.
+
+    Attributes:
+        learning: What the agent did so far.
+        uniform: The best uniform plan.
+        incumbent: The best plan so far: no other was faster with confidence.
     """
 
-    def __init__(self, bench: Bench, profile: Profile, learner: Agent) -> None:
+    def __init__(
+        self,
+        bench: Bench,
+        logbook: Logbook,
+        best_uniform: Trial,
+        learner: Agent,
+        on_best: Callable[[Trial, float], None],
+    ) -> None:
+        config = bench.config
         self.learning = Learning()
-        self.trials: list[Trial] = list(profile.trials.values())
+        self.incumbent = best_uniform
         self._bench = bench
-        self._profile = profile
+        self._logbook = logbook
+        self.uniform = best_uniform
         self._learner = learner
+        self._proposer = Proposer(
+            dreamer=agent(config.agent, config.preset),
+            cut=bench.cut,
+            episodes=config.episodes,
+            seed=config.seed,
+        )
         self._exact = agent("exact")
-        self._held_out: list[Trial] = []
+        self._on_best = on_best
+        self._contests: dict[bytes, Contest] = {}
+        self._challengers = 0
 
-    def fit(self) -> CostModel:
-        """The cost model of all that was measured, the held-out plans excepted."""
-        observations = [
-            o for trial in self.trials if trial.ok for o in trial.observations(self._bench.space)
-        ]
-        return fit(self._bench.space, self._profile.layer_ms, observations)
-
-    def explore(self) -> None:
-        """Measures random mixed plans, to fit the boundary terms and to test the fit."""
-        plans = self._random_plans(FITTED + HELD_OUT)
-        self._bench.listener.phase("Exploring", len(plans))
-        measured = self._bench.in_groups(plans, self._profile.best[:1])
-        split = len(measured) * FITTED // (FITTED + HELD_OUT)
-        self.trials += measured[:split]
-        self._held_out = [trial for trial in measured[split:] if trial.ok]
-
-    def run(self, deadline: float) -> CostModel:
-        """Learns and measures until nothing better is found, or the time is over.
-
-        Args:
-            deadline: `time.monotonic` after which no round starts.
+    def run(self, budget: Budget) -> CostModel:
+        """Learns and measures until nothing better is found, or the budget is over.
 
         Returns:
             The cost model at the end.
         """
-        stale = 0
-        while self.learning.rounds < ROUNDS and stale < PATIENCE:
-            if self.learning.rounds and time.monotonic() > deadline:
-                self._bench.listener.note("the budget is over; the best plan so far is taken")
-                break
-            incumbent_ms = min(trial.latency_ms for trial in self.trials)
-            cost = self.fit()
+        held = 0
+        while not self.learning.ended:
+            cost = self._logbook.belief().cost
             policy = self._learn(cost)
-            batch = self._batch(cost, policy, incumbent_ms)
-            self._bench.listener.phase(f"Measuring round {self.learning.rounds}", len(batch))
-            if not batch:
+            fresh, again = self._next(policy, budget)
+            if not fresh and not again:
+                self.learning.ended = budget.over or "no plan is left that may be faster"
                 break
-            self.trials += self._bench.in_groups(batch, self._profile.best[:1])
-            best_ms = min(trial.latency_ms for trial in self.trials)
-            stale = 0 if best_ms < BETTER * incumbent_ms else stale + 1
-            self._report(policy, best_ms)
-        cost = self.fit()
-        self.learning.errors = self._test(cost)
-        return cost
+            number = self.learning.rounds
+            self._bench.listener.phase(f"Measuring round {number}", len(fresh) + len(again))
+            crowned = self._measure(fresh, again)
+            held = 0 if crowned else held + 1
+            self._report(policy)
+            self.learning.ended = self._end(budget, held)
+        count, why = self.learning.rounds, self.learning.ended
+        self._bench.listener.note(f"the search ends after {count} rounds: {why}")
+        self.learning.held_out = self._logbook.held_out()
+        return self._logbook.belief().cost
+
+    def ranked(self) -> list[Trial]:
+        """The incumbent, then the other plans, fastest first."""
+        key = self.incumbent.choice.tobytes()
+        others = [t for _, t in self._logbook.ranked() if t.choice.tobytes() != key]
+        return [self.incumbent, *others]
+
+    def _end(self, budget: Budget, held: int) -> str:
+        if held >= PATIENCE:
+            return f"the best plan held for {held} rounds"
+        if self.learning.rounds >= ROUNDS:
+            return "more rounds are not made"
+        return budget.over
 
     def _learn(self, cost: CostModel) -> Policy:
         config, listener, learning = self._bench.config, self._bench.listener, self.learning
@@ -145,49 +160,74 @@ class Rounds:
         learning.proven = optimum.proven
         return policy
 
-    def _batch(
-        self, cost: CostModel, policy: Policy, incumbent_ms: float
-    ) -> list[NDArray[np.int64]]:
-        """The most promising plans that were not measured yet, no two nearly the same."""
-        seen = [trial.choice for trial in self.trials]
-        apart = max(1, len(cost.space.layers) // 50)
-        batch: list[NDArray[np.int64]] = []
-        for choice in policy.candidates:
-            if len(batch) == BATCH or cost.predict(choice) > PROMISING * incumbent_ms:
-                break
-            new = all((choice != other).any() for other in seen)
-            if new and all((choice != other).sum() >= apart for other in batch):
-                batch.append(choice)
-        return batch
-
-    def _random_plans(self, count: int) -> list[NDArray[np.int64]]:
-        space = self._bench.space
-        if len(space.families) < 2 or len(space.layers) < 2:
-            return []
-        rng = np.random.default_rng([self._bench.config.seed, len(space.layers)])
-        plans: dict[bytes, NDArray[np.int64]] = {}
-        for _ in range(10 * count):  # small networks have few plans
-            plan = mixed_plan(space, self._profile.layer_ms, rng)
-            plans.setdefault(plan.tobytes(), plan)
-            if len(plans) == count:
-                break
-        return list(plans.values())
-
-    def _test(self, cost: CostModel) -> tuple[float, ...]:
-        return tuple(
-            abs(cost.predict(trial.choice) / trial.latency_ms - 1) for trial in self._held_out
+    def _next(self, policy: Policy, budget: Budget) -> tuple[list[NDArray[np.int64]], list[Trial]]:
+        """New plans to measure, and old ones to measure again."""
+        if budget.over:
+            return [], []
+        fresh = self._proposer.propose(
+            self._logbook.belief(),
+            policy,
+            self.incumbent.choice,
+            [trial.choice for trial in self._logbook.trials],
+            self.learning.rounds - 1,
         )
+        again = self._rematches()
+        room = int(min(BATCH + REMATCHES, budget.plans))
+        again = again[:room]
+        return fresh[: room - len(again)], again
 
-    def _report(self, policy: Policy, best_ms: float) -> None:
+    def _rematches(self) -> list[Trial]:
+        """Plans that seem faster than the incumbent, fastest first."""
+        latency_ms = {t.choice.tobytes(): ms for ms, t in self._logbook.ranked()}
+        now_ms = latency_ms.get(self.incumbent.choice.tobytes(), self.incumbent.latency_ms)
+        return [
+            trial
+            for ms, trial in self._logbook.ranked()
+            if ms < now_ms
+            and self._verdict(trial) is not Verdict.SLOWER
+            and self._logbook.times(trial) < MEETINGS
+        ][:REMATCHES]
+
+    def _measure(self, fresh: list[NDArray[np.int64]], again: list[Trial]) -> bool:
+        """Measures plans beside the incumbent; whether one of them takes its place."""
+        beside = {trial.package.digest: trial for trial in (self.uniform, self.incumbent)}
+        anchors = list(beside.values())
+        trials = self._bench.in_groups(fresh, anchors)
+        for number, group in groupby(sorted(again, key=self._logbook.times), self._logbook.times):
+            choices = [trial.choice for trial in group]
+            trials += self._bench.in_groups(choices, anchors, f"plan {number + 1}")
+        self._logbook.add(trials)
+        for trial in trials:
+            self._meet(trial)
+        faster = [t for t in trials if t.ok and self._verdict(t) is Verdict.FASTER]
+        if not faster:
+            return False
+        self.incumbent = min(faster, key=lambda trial: self._contest(trial).ratio)
+        self._contests.clear()
+        self.learning.crowned += 1
+        self._on_best(self.incumbent, self._logbook.predict(self.incumbent))
+        return True
+
+    def _meet(self, trial: Trial) -> None:
+        """Takes the runs a plan made beside the incumbent as pairs of their contest."""
+        beside = trial.record.context.get(ANCHOR_RUNS, {}).get(self.incumbent.package.digest)
+        if trial.ok and beside:
+            self._contest(trial).add(trial.record.runs_ms, beside)
+
+    def _contest(self, trial: Trial) -> Contest:
+        """A plan's contest against the incumbent."""
+        key = trial.choice.tobytes()
+        if key not in self._contests:
+            self._challengers += 1
+            self._contests[key] = Contest(rank=self._challengers)
+        return self._contests[key]
+
+    def _verdict(self, trial: Trial) -> Verdict:
+        contest = self._contests.get(trial.choice.tobytes())
+        return Verdict.OPEN if contest is None else contest.verdict
+
+    def _report(self, policy: Policy) -> None:
         listener, number = self._bench.listener, self.learning.rounds
         listener.scalar("search/predicted_ms", policy.latency_ms, number)
-        listener.scalar("search/measured_ms", best_ms, number)
+        listener.scalar("search/measured_ms", self.incumbent.latency_ms, number)
         listener.scalar("search/gap", self.learning.gap, number)
-
-
-def distinct(trials: Sequence[Trial]) -> list[Trial]:
-    """Trials that ended well, fastest first, one for each plan."""
-    best: dict[bytes, Trial] = {}
-    for trial in sorted((t for t in trials if t.ok), key=lambda t: t.latency_ms):
-        best.setdefault(trial.choice.tobytes(), trial)
-    return list(best.values())

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qsdnn.board import MeasureOptions, Package, Record, State
+from qsdnn.board import MeasureOptions, Package, Record, State, Trust
 from qsdnn.build import Builder
-from qsdnn.cost.fit import Observation
-from qsdnn.errors import BoardError
+from qsdnn.cost.terms import Observation
 from qsdnn.search.config import SearchConfig
 from qsdnn.search.listener import Listener
 from qsdnn.search.measurer import Measurer, drift
@@ -20,6 +21,9 @@ from qsdnn.space import Space
 
 GROUP = 4
 """Plans measured side by side, besides the anchor: few enough to fit a small board's memory."""
+
+DOUBT = {Trust.STABLE: 1.0, Trust.NOISY: 2.0, Trust.THROTTLED: 4.0}
+"""How many times less exact a measurement is by its trust."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,26 +50,41 @@ class Trial:
         return self.record.state is State.OK
 
     @property
+    def throttled(self) -> bool:
+        """Whether the board slowed down while it was measured."""
+        return self.record.trust is Trust.THROTTLED
+
+    @property
     def latency_ms(self) -> float:
-        """Its latency, had the machine not drifted; infinite when it did not end well."""
-        return self.record.latency_ms / self.drift if self.ok else float("inf")
+        """Its latency on a quiet machine that had not drifted; infinite when it ended badly."""
+        return self.record.quiet_ms / self.drift if self.ok else float("inf")
 
     def observations(self, space: Space) -> list[Observation]:
         """What its segments' times say about the cost model."""
-        edge_of = {edge.tensor: i for i, edge in enumerate(space.edges)}
-        outside_ms = self.record.latency_ms - sum(self.record.segment_ms)
-        share_ms = outside_ms / len(self.segments)  # the loop around the segments
+        segment_ms = self.record.quiet_segment_ms
+        # the loop around the segments
+        share_ms = (self.record.quiet_ms - sum(segment_ms)) / len(self.segments)
         return [
-            Observation(
-                family=space.families.index(segment.family),
-                layers=tuple(layer.index for layer in segment.layers),
-                primitives=tuple(int(self.choice[layer.index]) for layer in segment.layers),
-                entering=tuple(edge_of[name] for name in segment.inputs if name in edge_of),
-                leaving=tuple(edge_of[name] for name in segment.outputs if name in edge_of),
-                ms=(ms + share_ms) / self.drift,
-            )
-            for segment, ms in zip(self.segments, self.record.segment_ms, strict=True)
+            replace(part, ms=(ms + share_ms) / self.drift, doubt=DOUBT[self.record.trust])
+            for part, ms in zip(_parts(space, self.choice, self.segments), segment_ms, strict=True)
         ]
+
+
+def _parts(
+    space: Space, choice: NDArray[np.int64], segments: Sequence[Segment]
+) -> list[Observation]:
+    """The segments of a plan, not measured."""
+    edge_of = {edge.tensor: i for i, edge in enumerate(space.edges)}
+    return [
+        Observation(
+            family=space.families.index(segment.family),
+            layers=tuple(layer.index for layer in segment.layers),
+            primitives=tuple(int(choice[layer.index]) for layer in segment.layers),
+            entering=tuple(edge_of[name] for name in segment.inputs if name in edge_of),
+            leaving=tuple(edge_of[name] for name in segment.outputs if name in edge_of),
+        )
+        for segment in segments
+    ]
 
 
 class Bench:
@@ -93,6 +112,7 @@ class Bench:
         self.listener = listener
         self._builder = builder
         self._known_ms: dict[str, float] = {}
+        self._told = 0  # of the board's notes
 
     def measure(
         self,
@@ -101,28 +121,29 @@ class Bench:
         options: MeasureOptions,
         *,
         anchors: Sequence[Trial] = (),
+        paired: bool = False,
+        ahead: Sequence[NDArray[np.int64]] = (),
     ) -> list[Trial]:
-        """Measures plans side by side, interleaved with the anchors.
+        """Measures plans side by side, interleaved with the anchors; see `Measurer.measure`.
+
+        Those that come after them, `ahead`, are built meanwhile if that disturbs no measurement.
 
         Raises:
-            BoardError: The board was lost; what was measured is stored.
+            BoardError: The board was lost for good; what was measured is stored.
         """
-        plans = [[self.space.primitives[p] for p in choice] for choice in choices]
-        segments = [self._builder.segments(plan) for plan in plans]
-        packages = [self._builder.package(cut) for cut in segments]
-        records = self.measurer.measure(
-            packages,
-            purpose,
-            options,
-            anchors=[anchor.package for anchor in anchors],
-            on_progress=self.listener.status,
-        )
-        if any(record.state is State.BOARD_LOST for record in records):
-            lost = next(r for r in records if r.state is State.BOARD_LOST)
-            raise BoardError(
-                f"the board was lost: {lost.error}",
-                hint="what was measured is stored: the same command goes on from there",
+        segments, packages = self._build(choices)
+        with self._building(ahead):
+            records = self.measurer.measure(
+                packages,
+                purpose,
+                options,
+                anchors=[anchor.package for anchor in anchors],
+                paired=paired,
+                on_progress=self.listener.status,
             )
+        for note in self.measurer.notes[self._told :]:
+            self.listener.note(note)
+        self._told = len(self.measurer.notes)
         built = zip(choices, segments, packages, records, strict=True)
         return [
             Trial(
@@ -136,27 +157,49 @@ class Bench:
         ]
 
     def in_groups(
-        self, choices: Sequence[NDArray[np.int64]], anchors: Sequence[Trial]
+        self, choices: Sequence[NDArray[np.int64]], anchors: Sequence[Trial], purpose: str = "plan"
     ) -> list[Trial]:
         """Measures any number of plans, a few at a time."""
         trials: list[Trial] = []
         for start in range(0, len(choices), GROUP):
-            group = choices[start : start + GROUP]
-            trials += self.measure(group, "plan", self.options(), anchors=anchors)
+            group, ahead = choices[start : start + GROUP], choices[start + GROUP :][:GROUP]
+            trials += self.measure(group, purpose, self.options(), anchors=anchors, ahead=ahead)
             for trial in trials[-len(group) :]:
                 self._tell(trial)
                 self.listener.step()
         return trials
 
+    def cut(self, choice: NDArray[np.int64]) -> list[Observation]:
+        """The segments of a plan, for the cost model to predict; nothing is built."""
+        segments = self._builder.segments([self.space.primitives[p] for p in choice])
+        return _parts(self.space, choice, segments)
+
     def remember(self, trials: Mapping[str, Trial]) -> None:
         """Takes the first latency of anchors: later measurements are held against it."""
-        self._known_ms |= {t.package.digest: t.record.latency_ms for t in trials.values() if t.ok}
+        self._known_ms |= {t.package.digest: t.record.quiet_ms for t in trials.values() if t.ok}
 
     def options(self) -> MeasureOptions:
         """How a plan is measured while searching."""
         return MeasureOptions(
             threads=self.config.threads, min_runs=7, max_runs=150, precision=0.01, budget_s=6.0
         )
+
+    def _build(
+        self, choices: Sequence[NDArray[np.int64]]
+    ) -> tuple[list[list[Segment]], list[Package]]:
+        plans = [[self.space.primitives[p] for p in choice] for choice in choices]
+        segments = [self._builder.segments(plan) for plan in plans]
+        return segments, [self._builder.package(cut) for cut in segments]
+
+    @contextmanager
+    def _building(self, choices: Sequence[NDArray[np.int64]]) -> Iterator[None]:
+        """Builds plans in the background; the builder keeps the parts, and later finds them."""
+        if not choices or not self.measurer.elsewhere:
+            yield
+            return
+        with ThreadPoolExecutor(1) as background:
+            background.submit(self._build, choices)  # what fails, fails again when it is needed
+            yield
 
     def _tell(self, trial: Trial) -> None:
         if not trial.ok:

@@ -8,9 +8,10 @@ import os
 import re
 import shutil
 import tempfile
+import zlib
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator, List, Mapping, Optional, Set
+from typing import Any, Iterator, List, Mapping, Optional, Sequence, Set
 
 CAP_BYTES = 8 * 10**9
 # Left free for the system: a full root disk makes a board unreachable.
@@ -26,7 +27,8 @@ class ArtifactCache:
     """A folder of artifacts, each named by its sha256.
 
     Every agent holds a shared lock on it while it lives. Only an agent that is alone removes
-    anything, and never what was asked for last.
+    anything, and never what was asked for last. What is not lasting, such as a user's inputs, goes
+    with the agent.
 
     Args:
         root: The board's cache folder; made when missing.
@@ -35,20 +37,23 @@ class ArtifactCache:
 
     def __init__(self, root: Path, cap_bytes: int = CAP_BYTES) -> None:
         self._artifacts = root / "artifacts"
-        self._scratch = root / "scratch"
+        scratch = root / "scratch"
         self._cap_bytes = cap_bytes
         self._used: Set[str] = set()
         self._incoming: Optional[_Incoming] = None
-        for folder in (self._artifacts, self._scratch):
+        for folder in (self._artifacts, scratch):
             folder.mkdir(parents=True, exist_ok=True)
         self._lock = (root / "lock").open("w")
         with self._alone() as alone:
             if alone:  # what is left is of agents that were killed
-                shutil.rmtree(str(self._scratch))
-                self._scratch.mkdir()
+                shutil.rmtree(str(scratch))
+                scratch.mkdir()
+        self._scratch = Path(tempfile.mkdtemp(dir=str(scratch)))
+        self._passing = self.folder()
 
     def close(self) -> None:
-        """Lets another agent prune."""
+        """Removes what is not lasting, and lets another agent prune."""
+        shutil.rmtree(str(self._scratch), ignore_errors=True)
         self._lock.close()
 
     def missing(self, sizes: Mapping[str, int]) -> List[str]:
@@ -63,21 +68,27 @@ class ArtifactCache:
         absent = []
         self._used = set(sizes)
         for digest, size in sizes.items():
-            path = self._path(digest)
+            path = self._found(digest)
             if path.is_file() and path.stat().st_size == size:
                 os.utime(str(path))
             else:
                 absent.append(digest)
         return absent
 
-    def put(self, digest: str, size: int, offset: int, chunk: bytes) -> None:
+    def put(self, header: Mapping[str, Any], payload: bytes) -> None:
         """Takes the next chunk of an artifact; with the last one it is checked and kept.
+
+        Args:
+            header: ``sha256`` and ``size_bytes`` of the artifact, whether it is ``lasting``; the
+                ``offset`` of the chunk, and its ``encoding``: ``raw`` or ``zlib``.
+            payload: The chunk, encoded.
 
         Raises:
             CacheError: The disk is too full, the chunk is not the next one, or the content is
                 not what the digest says.
         """
-        path = self._path(digest)
+        digest, size, offset = header["sha256"], header["size_bytes"], header["offset"]
+        path = self._path(digest, lasting=header["lasting"])
         if offset == 0:
             self._make_room(size)
             self._incoming = _Incoming(path, size, self._scratch)
@@ -85,11 +96,20 @@ class ArtifactCache:
         if incoming is None or incoming.path != path:
             raise CacheError("artifact %s: a chunk without a beginning" % digest[:12])
         try:
-            finished = incoming.add(offset, chunk)
+            finished = incoming.add(offset, _decoded(payload, header["encoding"], size))
         except (CacheError, OSError) as error:
             incoming.discard()
             raise CacheError(str(error)) from error
         self._incoming = None if finished else incoming
+        self._used.add(digest)
+
+    def read(self, digests: Sequence[str]) -> bytes:
+        """Several artifacts, one after another.
+
+        Raises:
+            OSError: One is not here.
+        """
+        return b"".join(self._found(digest).read_bytes() for digest in digests)
 
     def folder(self) -> Path:
         """A new folder for one job; the caller removes it."""
@@ -109,7 +129,7 @@ class ArtifactCache:
         for name, entry in artifacts.items():
             if name != os.path.basename(name) or name in ("", ".", ".."):
                 raise CacheError("artifact '%s' is not a plain file name" % name)
-            source, target = str(self._path(entry["sha256"])), str(folder / name)
+            source, target = str(self._found(entry["sha256"])), str(folder / name)
             try:
                 os.link(source, target)
             except FileNotFoundError as error:
@@ -117,10 +137,15 @@ class ArtifactCache:
             except OSError:  # a file system without hard links
                 shutil.copyfile(source, target)
 
-    def _path(self, digest: str) -> Path:
+    def _found(self, digest: str) -> Path:
+        """Where an artifact is, or would be if it were here."""
+        passing = self._path(digest, lasting=False)
+        return passing if passing.is_file() else self._path(digest, lasting=True)
+
+    def _path(self, digest: str, *, lasting: bool) -> Path:
         if not DIGEST.fullmatch(digest):
             raise CacheError("'%s' is no sha256" % digest)
-        return self._artifacts / digest
+        return (self._artifacts if lasting else self._passing) / digest
 
     def _make_room(self, size: int) -> None:
         self._prune(self._cap_bytes - size)
@@ -186,3 +211,18 @@ class _Incoming:
         """Removes what has come so far."""
         self._file.close()
         os.unlink(self._name)
+
+
+def _decoded(payload: bytes, encoding: str, limit_bytes: int) -> bytes:
+    if encoding == "raw":
+        return payload
+    if encoding != "zlib":
+        raise CacheError("unknown encoding '%s'" % encoding)
+    try:
+        decoder = zlib.decompressobj()
+        content = decoder.decompress(payload, limit_bytes + 1)
+    except zlib.error as error:
+        raise CacheError("a chunk arrived damaged: %s" % error) from error
+    if not decoder.eof:
+        raise CacheError("a chunk arrived damaged: it does not end")
+    return content

@@ -10,6 +10,7 @@ import json
 import os
 import struct
 from dataclasses import dataclass
+from io import BufferedReader
 from typing import Any, BinaryIO, Callable, Dict, Optional, Sequence, Tuple
 
 PREFIX = struct.Struct("<IQ")
@@ -79,7 +80,7 @@ def read_frame(read: Callable[[int], bytes]) -> Optional[Frame]:
     return Frame(header, _exactly(read, payload_bytes))
 
 
-def take_standard_streams() -> Tuple[BinaryIO, BinaryIO]:
+def take_standard_streams() -> Tuple[BufferedReader, BinaryIO]:
     """Keeps standard input and output for frames alone.
 
     Libraries print to standard output, some from C. From here on what they print goes to standard

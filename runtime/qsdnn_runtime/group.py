@@ -1,13 +1,20 @@
-"""A group of packages on the agent's side: children are spent until every package has a record."""
+"""A group of packages on the agent's side: children are spent until every package has a record.
+
+A group with a record that is not to be believed is measured again, all of it: its packages' runs
+are compared with one another.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Sequence, Set
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set
 
 from .beacon import NOBODY
 from .child import Child, Failure
+from .conditions import Conditions
 from .frames import Frame
+from .sampler import Sampler
+from .trust import doubt
 
 OnRecord = Callable[[int, Dict[str, Any]], None]
 
@@ -23,7 +30,8 @@ class Group:
         request: The host's ``measure`` frame; its values go to the children as they came.
         folders: Where each package's artifacts are laid out.
         scratch: The children's working directory.
-        on_record: Told of each package's record when it is complete.
+        conditions: Under what it is measured.
+        on_record: Told of each package's record when it is complete; told again of a better one.
         on_progress: Told what is being done.
     """
 
@@ -32,30 +40,66 @@ class Group:
         request: Frame,
         folders: Sequence[Path],
         scratch: Path,
+        conditions: Conditions,
         on_record: OnRecord,
         on_progress: Callable[[str], None],
     ) -> None:
         self._request = request
         self._folders = folders
         self._scratch = scratch
+        self._conditions = conditions
         self._on_record = on_record
         self._on_progress = on_progress
         self._options: Mapping[str, Any] = request.header["options"]
-        self._timed: Dict[int, Dict[str, Any]] = {}  # complete but for their profile
+        self._good: Dict[int, Dict[str, Any]] = {}  # that ended well, in the best pass so far
         self._pending: Set[int] = set()
 
     def run(self) -> None:
         """Measures all, then profiles those that ended well if the options say so."""
         self._pending = set(range(len(self._folders)))
         self._work_off("measure")
-        self._pending = set(self._timed)
-        self._work_off("profile")
+        self._repeat()
+        if self._options["profile"]:
+            self._pending = set(self._good)
+            self._work_off("profile")
+
+    def _repeat(self) -> None:
+        """Measures again what is not to be believed; the better pass counts."""
+        repeats, passes = self._conditions.repeats, 1
+        best = doubt(list(self._good.values()))
+        while repeats.wanted(best, passes, self._options["again"]):
+            self._on_progress("measuring again: it was %s" % ("throttled" if best[0] else "noisy"))
+            passes += 1
+            found = self._again(throttled=best[0] > 0)
+            if len(found) < len(self._good):
+                break  # an engine failed this time: what there is stays
+            latest = doubt(list(found.values()))
+            repeats.learn(best, latest)
+            if latest < best:
+                best, self._good = latest, found
+        for index, record in self._good.items():
+            record["context"]["passes"] = passes
+            if passes > 1 and not self._options["profile"]:
+                self._on_record(index, record)
+
+    def _again(self, *, throttled: bool) -> Dict[int, Dict[str, Any]]:
+        """Another pass over those that ended well: the records of those that did so again."""
+        found: Dict[int, Dict[str, Any]] = {}
+
+        def on_record(index: int, record: Dict[str, Any]) -> None:
+            if record["state"] == "ok":
+                found[index] = record
+
+        self._conditions.cool(throttled=throttled)
+        self._pass_over("measure", set(self._good), on_record)
+        return found
 
     def _work_off(self, job: str) -> None:
         while self._pending:
             open_before = len(self._pending)
-            with self._child(job) as child:
-                failure = child.attend(self._on_event, self._options["timeout_s"])
+            if job == "measure":
+                self._conditions.cool()
+            failure = self._pass_over(job, self._pending, self._settle)
             if failure is None:
                 failure = Failure("crashed", "the child ended without a record", "close", NOBODY)
             if failure.index in self._pending:
@@ -64,7 +108,16 @@ class Group:
                 for index in sorted(self._pending):
                     self._blame(index, failure)
 
-    def _child(self, job: str) -> Child:
+    def _pass_over(self, job: str, indices: Set[int], on_record: OnRecord) -> Optional[Failure]:
+        """Has one child work on these packages."""
+        with self._conditions.sampler() as sampler, self._child(job, indices) as child:
+
+            def on_event(frame: Frame) -> None:
+                self._on_event(frame, sampler, on_record)
+
+            return child.attend(on_event, self._options["timeout_s"])
+
+    def _child(self, job: str, indices: Set[int]) -> Child:
         packages: List[Dict[str, Any]] = self._request.header["packages"]
         order = {
             **self._request.header,
@@ -72,33 +125,36 @@ class Group:
             "threads": self._options["threads"],
             "packages": [
                 {"index": i, "manifest": packages[i]["manifest"], "folder": str(self._folders[i])}
-                for i in sorted(self._pending)
+                for i in sorted(indices)
             ],
         }
         payload = [self._request.payload]
         return Child(order, payload, folder=self._scratch, threads=self._options["threads"])
 
-    def _on_event(self, frame: Frame) -> None:
+    def _on_event(self, frame: Frame, sampler: Sampler, on_record: OnRecord) -> None:
         event = frame.header
         if event["event"] == "progress":
             self._on_progress(event["text"])
         elif event["event"] == "record":
-            self._settle(event["index"], event["record"])
+            record = event["record"]
+            if record["state"] == "ok":
+                self._conditions.complete(record, sampler)
+            on_record(event["index"], record)
         else:
             self._add_profile(event["index"], event)
 
     def _settle(self, index: int, record: Dict[str, Any]) -> None:
         """Takes a package's record, which is complete unless it is to be profiled."""
         self._pending.discard(index)
-        if record["state"] == "ok" and self._options["profile"]:
-            self._timed[index] = record
-        else:
+        if record["state"] == "ok":
+            self._good[index] = record
+        if record["state"] != "ok" or not self._options["profile"]:
             self._on_record(index, record)
 
     def _add_profile(self, index: int, event: Mapping[str, Any]) -> None:
         """Completes a record; a profile that failed leaves the timing good, and says so."""
         self._pending.discard(index)
-        record = self._timed.pop(index)
+        record = self._good.pop(index)
         if "error" in event:
             record["context"]["profile_error"] = event["error"]
         else:
@@ -106,7 +162,7 @@ class Group:
         self._on_record(index, record)
 
     def _blame(self, index: int, failure: Failure) -> None:
-        if index in self._timed:
+        if index in self._good:
             self._add_profile(index, {"error": failure.error})
         else:
             self._settle(index, {"state": failure.state, "error": failure.error})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, Set, Tuple
 
 from .child import Child
 from .frames import Frame
@@ -27,6 +27,7 @@ def installed_engines(folder: Path) -> Tuple[Dict[str, Any], Dict[str, Any]]:
     facts: Dict[str, Any] = {}
     names = loader_names()
     pending = dict(enumerate(names))
+    unlucky: Set[int] = set()
 
     def on_event(frame: Frame) -> None:
         event = frame.header
@@ -43,8 +44,12 @@ def installed_engines(folder: Path) -> Tuple[Dict[str, Any], Dict[str, Any]]:
         job = {"job": "probe", "engines": list(pending.items())}
         with Child(job, folder=folder) as child:
             failure = child.attend(on_event, PROBE_TIMEOUT_S)
-        if failure is not None:
-            if failure.index not in pending:
-                return engines, {**facts, "broken_engines": {**broken, "python": failure.error}}
+        if failure is None:
+            continue
+        if failure.index not in unlucky:  # it may have been killed by chance: once more
+            unlucky.add(failure.index)
+        elif failure.index in pending:
             broken[pending.pop(failure.index)] = failure.error
+        else:
+            return engines, {**facts, "broken_engines": {**broken, "python": failure.error}}
     return engines, {**facts, "broken_engines": broken} if broken else facts

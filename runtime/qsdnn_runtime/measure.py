@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 from .beacon import Beacon
 from .frames import Frame
 from .rounds import Options, interleave
-from .sensors import judge, read_sensors, steal_share
+from .sensors import Sensors, steal_share
 from .subject import Subject, engine_versions
 from .values import pack_values, unpack_values
 
@@ -36,13 +36,13 @@ def measure(frame: Frame, beacon: Beacon, emit: Emit) -> None:
             subject.close()
         else:
             loaded.append(subject)
-    before, after = _interleave(loaded, options, emit)
+    sensors = Sensors(sorted(os.sched_getaffinity(0)), frame.header["conditions"]["sensors"])
+    around = _interleave(loaded, options, sensors, emit)
     beacon.mark("report")  # what goes wrong from here on is not the fault of who ran last
     for subject in loaded:
         subject.check(want, tolerance)  # what the timed runs left, not only the first one
-        trust = judge(subject.runs_ms, options.precision, before, after)
-        context = _context(subject, options, before, after)
-        emit(_record(subject, {**subject.record(), "trust": trust, "context": context}))
+        context = {**_context(subject, options), **around}
+        emit(_record(subject, {**subject.record(), "context": context}))
 
 
 def profile(frame: Frame, beacon: Beacon, emit: Emit) -> None:
@@ -73,9 +73,14 @@ def run(frame: Frame, beacon: Beacon, emit: Emit) -> None:
 
 
 def _interleave(
-    subjects: Sequence[Subject], options: Options, emit: Emit
-) -> Tuple[Dict[str, Any], Dict[str, Any]]:
-    """Makes the timed runs; what the sensors said before and after."""
+    subjects: Sequence[Subject], options: Options, sensors: Sensors, emit: Emit
+) -> Dict[str, Any]:
+    """Makes the timed runs.
+
+    Returns:
+        What the sensors said ``before`` and ``after``, ``span_s``, the time between on the
+        monotonic clock, and ``steal_share`` where it is known.
+    """
     last = [-PROGRESS_EVERY_S]
 
     def on_round(number: int) -> None:
@@ -83,24 +88,20 @@ def _interleave(
             last[0] = time.monotonic()
             emit(_progress("round %d of %d packages" % (number, len(subjects))))
 
-    cores = sorted(os.sched_getaffinity(0))
-    before = read_sensors(cores)
+    start_s, before = time.monotonic(), sensors.read()
     interleave(subjects, options, time.monotonic, on_round)
-    return before, read_sensors(cores)
+    end_s, after = time.monotonic(), sensors.read()
+    found = {"before": before, "after": after, "span_s": [start_s, end_s]}
+    stolen = steal_share(before, after)
+    return found if stolen is None else {**found, "steal_share": stolen}
 
 
-def _context(
-    subject: Subject, options: Options, before: Mapping[str, Any], after: Mapping[str, Any]
-) -> Dict[str, Any]:
-    context = {
+def _context(subject: Subject, options: Options) -> Dict[str, Any]:
+    return {
         "engines": engine_versions(subject.engines),
         "threads": options.threads,
         "cores": sorted(os.sched_getaffinity(0)),
-        "before": dict(before),
-        "after": dict(after),
     }
-    stolen = steal_share(before, after)
-    return context if stolen is None else {**context, "steal_share": stolen}
 
 
 def _values(frame: Frame) -> Tuple[Dict[str, Any], Optional[Dict[str, Any]]]:

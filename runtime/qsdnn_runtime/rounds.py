@@ -30,6 +30,7 @@ class Options:
     budget_s: float = 10.0
     timeout_s: float = 120.0
     profile: bool = False
+    again: int = 1
 
 
 class Subject(Protocol):

@@ -24,10 +24,9 @@ class Relay:
         self._flowing = threading.Event()
         self._flowing.set()
         self._sockets: list[socket.socket] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
+        self.port = 0
         self.connections = 0
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.listen()
 
     def __enter__(self) -> Relay:
         return self
@@ -49,8 +48,14 @@ class Relay:
         self._flowing.clear()
         threading.Timer(hold_s, self._flowing.set).start()
 
+    def listen(self) -> None:
+        """Takes connections, on the same port as before."""
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
     def refuse(self) -> None:
-        """Takes no more connections."""
+        """Takes no more connections, until it is to listen again."""
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -59,12 +64,16 @@ class Relay:
         """From here on takes what is sent, and loses it."""
         self._silent.set()
 
-    def _accept(self) -> None:
+    def _accept(self, listener: socket.socket) -> None:
         with suppress(OSError):  # refused
             while True:
-                near, _ = self._listener.accept()
+                near, _ = listener.accept()
                 self.connections += 1
-                far = socket.create_connection(("127.0.0.1", self._target))
+                try:
+                    far = socket.create_connection(("127.0.0.1", self._target))
+                except OSError:  # nobody is there now
+                    near.close()
+                    continue
                 self._sockets += [near, far]
                 for source, sink in ((near, far), (far, near)):
                     source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

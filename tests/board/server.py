@@ -11,13 +11,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 # A guard against waiting for ever, not a measure of anything.
 PATIENCE_S = 60.0
 CONFIG = """
-ListenAddress 127.0.0.1
+ListenAddress {address}
 Port {port}
 HostKey {folder}/host_key
 PidFile {folder}/sshd.pid
@@ -28,7 +28,7 @@ KbdInteractiveAuthentication no
 UsePAM no
 StrictModes no
 AllowTcpForwarding yes
-SetEnv HOME={folder} QSDNN_BOARD_CACHE={folder}/cache PATH={python}:/usr/local/bin:/usr/bin:/bin
+SetEnv HOME={folder} PATH={python}:/usr/local/bin:/usr/bin:/bin {ours}
 """
 
 
@@ -49,10 +49,16 @@ class Server:
 
     Args:
         folder: For its keys, its configuration and its cache.
+        address: Where it listens.
+        inside: What its commands are run by, e.g. ``ip netns exec NAME``.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, address: str = "127.0.0.1", inside: Sequence[str] = ()
+    ) -> None:
         self.folder = folder
+        self.address = address
+        self._inside = list(inside)
         self.cache = folder / "cache"
         self.user = getpass.getuser()
         self.user_key = make_key(folder / "user_key")
@@ -61,20 +67,23 @@ class Server:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         python = Path(sys.executable).parent
-        config = CONFIG.format(folder=folder, port=self.port, python=python)
+        ours = f"QSDNN_BOARD_CACHE={self.cache} QSDNN_BOARD_LOCK={folder}/lock"
+        config = CONFIG.format(
+            folder=folder, address=address, port=self.port, python=python, ours=ours
+        )
         (folder / "sshd_config").write_text(config)
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
     @property
     def name(self) -> str:
-        return f"{self.user}@127.0.0.1:{self.port}"
+        return f"{self.user}@{self.address}:{self.port}"
 
     def start(self) -> None:
         if os.getuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         log = (self.folder / "log").open("ab")
-        command = [find_sshd(), "-D", "-e", "-f", str(self.folder / "sshd_config")]
+        command = [*self._inside, find_sshd(), "-D", "-e", "-f", str(self.folder / "sshd_config")]
         with log:
             self._process = subprocess.Popen(command, stderr=log)
         wait_until(self._answers)
@@ -111,7 +120,7 @@ class Server:
     def _answers(self) -> bool:
         assert self._process is not None and self._process.poll() is None, "sshd ended"
         with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+            return probe.connect_ex((self.address, self.port)) == 0
 
 
 def kill(pid: int) -> None:

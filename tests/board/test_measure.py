@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
-import subprocess
-import sys
 import threading
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,12 +11,12 @@ import pytest
 from qsdnn.archive import runtime_archive
 from qsdnn.board import MeasureOptions, Reference, State, open_board
 from qsdnn.errors import BoardError
-from qsdnn_boards import client
+from qsdnn_boards import agent_board, channel, client
 from qsdnn_boards.ssh_board import SshBoard
 from qsdnn_boards.ssh_client import accept_host_key
 
 from .relay import Relay
-from .server import are_gone, kill, wait_until
+from .server import kill, wait_until
 
 SHORT = MeasureOptions(budget_s=0.5, max_runs=30)
 ENDLESS = MeasureOptions(budget_s=600.0, max_runs=10**6, precision=0.0)
@@ -66,6 +62,13 @@ def test_it_measures_and_computes_as_the_local_board(board, local, network):
         assert len(record.runs_ms) >= 5
     ours, theirs = local.probe(), board.probe()
     assert (ours.fingerprint, ours.engines) == (theirs.fingerprint, theirs.engines)
+
+
+def test_a_board_is_elsewhere_unless_it_shares_our_kernel(board, monkeypatch):
+    board.probe()
+    assert not board.elsewhere, "the server of the tests is on this machine"
+    monkeypatch.setattr(agent_board, "boot_id", lambda: "another machine's")
+    assert board.elsewhere
 
 
 def test_the_runtime_is_sent_once_verified_and_old_ones_go(server, address):
@@ -137,6 +140,7 @@ def test_a_connection_that_falls_silent_is_given_up(behind, network, monkeypatch
     package, reference = network
     assert board.measure([package], reference, SHORT)[0].state is State.OK
     monkeypatch.setattr(client, "SILENCE_S", 5.0)  # an agent at work says so every 2 s
+    monkeypatch.setattr(channel, "GRACE_S", 1.0)
     (lost,) = board.measure([package], reference, ENDLESS, once_measuring(relay.fall_silent))
     assert lost.state is State.BOARD_LOST and "nothing was heard of it for 5 s" in lost.error
 
@@ -149,49 +153,3 @@ def test_a_board_that_reboots_is_lost_and_then_back(server, board, network):
         board.measure([package], reference, SHORT)
     server.start()
     assert board.measure([package], reference, SHORT)[0].state is State.OK
-
-
-HOST = """
-import pickle, sys
-from qsdnn_boards.ssh_board import SshBoard
-address, package, reference, options = pickle.load(sys.stdin.buffer)
-with SshBoard("lab", address) as board:
-    board.measure([package], reference, options, lambda text: print(text, flush=True))
-"""
-
-
-def test_when_the_host_is_killed_nothing_of_ours_is_left_and_nothing_listens(
-    server, address, network
-):
-    command = [sys.executable, "-c", HOST]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as host:
-        pickle.dump((address, *network, ENDLESS), host.stdin)
-        host.stdin.close()
-        assert any(line.startswith(b"round") for line in host.stdout)
-        ours = [*server.agents(), *server.workers()]
-        assert len(ours) >= 2
-        assert not listening_sockets() & {socket for pid in ours for socket in sockets(pid)}
-        host.kill()
-    wait_until(lambda: are_gone(ours))
-    wait_until(lambda: not server.processes())
-
-
-def listening_sockets() -> set[str]:
-    """Inodes of the TCP sockets of this machine that listen."""
-    rows = [
-        row.split()
-        for file in ("/proc/net/tcp", "/proc/net/tcp6")
-        if Path(file).exists()
-        for row in Path(file).read_text().splitlines()[1:]
-    ]
-    return {f"socket:[{row[9]}]" for row in rows if row[3] == "0A"}
-
-
-def sockets(pid: int) -> set[str]:
-    found = set()
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            found.add(str(link.readlink()))
-        except FileNotFoundError:
-            continue
-    return found

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PLUG_INS = {"qsdnn_boards", "qsdnn_envs", "qsdnn_primitives"}
-ON_THE_BOARD = {"numpy", "onnxruntime", "openvino", "qsdnn_runtime", "__future__"}
+ON_THE_BOARD = {"ncnn", "numpy", "onnxruntime", "openvino", "qsdnn_runtime", "__future__"}
 
 
 def _imports(path):
@@ -25,7 +25,7 @@ def _imports(path):
 @pytest.mark.parametrize("path", sorted((ROOT / "qsdnn").rglob("*.py")), ids=lambda p: p.name)
 def test_the_core_imports_no_plug_in_and_no_engine(path):
     found = set(_imports(path))
-    assert not found & (PLUG_INS | {"onnxruntime", "openvino"})
+    assert not found & (PLUG_INS | {"ncnn", "onnxruntime", "openvino"})
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "runtime").rglob("*.py")), ids=lambda p: p.name)
@@ -37,7 +37,17 @@ def test_the_runtime_is_python_3_8_with_numpy_and_engines_only(path):
 def test_importing_the_core_loads_no_engine():
     loaded = "import sys, qsdnn, qsdnn.cli; print(*sys.modules)"
     names = subprocess.check_output([sys.executable, "-c", loaded], text=True).split()
-    heavy = {"numpy", "onnx", "onnxruntime", "openvino", "rich", "tensorboard", "pandas", "scipy"}
+    heavy = {
+        "ncnn",
+        "numpy",
+        "onnx",
+        "onnxruntime",
+        "openvino",
+        "rich",
+        "tensorboard",
+        "pandas",
+        "scipy",
+    }
     assert not heavy & set(names)
 
 

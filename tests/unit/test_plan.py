@@ -2,13 +2,24 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qsdnn.errors import PlanError
-from qsdnn.plan import Accuracy, Baseline, Choice, Model, Plan, from_json, read_plan, to_json
+from qsdnn.errors import InputError, PlanError
+from qsdnn.plan import (
+    Accuracy,
+    Baseline,
+    Choice,
+    Model,
+    Plan,
+    from_json,
+    read_plan,
+    to_json,
+    write_plan,
+)
 
 numbers = st.floats(0, 1e6)
 names = st.text(max_size=12)
@@ -36,6 +47,7 @@ plans = st.builds(
     ),
     seed=st.integers(0, 2**31),
     command=names,
+    interim=st.booleans(),
 )
 
 EXAMPLE = Plan(
@@ -89,3 +101,25 @@ def test_unreadable_files_are_plan_errors(tmp_path):
 
 def test_equal_plans_are_equal_bytes():
     assert to_json(EXAMPLE) == to_json(dataclasses.replace(EXAMPLE))
+
+
+def test_an_interim_plan_says_so_and_a_final_one_is_as_it_was(tmp_path):
+    assert "interim" not in to_json(EXAMPLE)
+    interim = dataclasses.replace(EXAMPLE, interim=True)
+    write_plan(interim, tmp_path / "plan.json")
+    assert read_plan(tmp_path / "plan.json").interim
+    write_plan(EXAMPLE, tmp_path / "plan.json")
+    assert read_plan(tmp_path / "plan.json") == EXAMPLE
+    assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
+
+
+def test_writing_follows_links_and_leaves_what_is_no_file(tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "plan.json").symlink_to(tmp_path / "far" / "plan.json")
+    write_plan(EXAMPLE, tmp_path / "plan.json")
+    assert (tmp_path / "plan.json").is_symlink()
+    assert read_plan(tmp_path / "far" / "plan.json") == EXAMPLE
+    write_plan(EXAMPLE, Path("/dev/null"))
+    assert Path("/dev/null").is_char_device()
+    with pytest.raises(InputError, match="cannot write"):
+        write_plan(EXAMPLE, tmp_path / "absent" / "plan.json")

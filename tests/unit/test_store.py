@@ -2,15 +2,17 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from qsdnn.board import Applied, Record, State, Trust
 from qsdnn.errors import StoreError
-from qsdnn.store import Key, Store
+from qsdnn.store import Key, Store, Term
 
 KEY = Key(board="b", engines={"blas": "1", "openvino": "2"}, threads=1, package="p", purpose="plan")
 RECORD = Record(
@@ -72,3 +74,41 @@ def test_a_store_that_cannot_be_written_says_so(tmp_path):
     for url in (tmp_path / "text.db", tmp_path / "file" / "s.db", "mysql://x/y"):
         with pytest.raises(StoreError, match="cannot"):
             Store(str(url))
+
+
+TERM = Term(
+    board="b", cpu="c", engine="blas", version="1", threads=1, network="n", what="layer",
+    name="blas/im2col/fp32", detail="s", value=1.5, spread=0.1,
+)  # fmt: skip
+
+
+def test_terms_are_found_by_processor_and_threads(tmp_path):
+    with Store(str(tmp_path / "s.db")) as store:
+        store.put_terms([TERM, replace(TERM, detail="t"), replace(TERM, threads=2)])
+        store.put_terms([replace(TERM, value=2.0)])  # learned again
+        assert store.terms("c", 1) == [replace(TERM, detail="t"), replace(TERM, value=2.0)]
+        assert store.terms("d", 1) == []
+
+
+def test_a_store_of_the_first_version_keeps_what_it_has(tmp_path):
+    path = tmp_path / "s.db"
+    with Store(str(path)) as store:
+        store.put(KEY, RECORD)
+    with sqlite3.connect(path) as database:  # as it was before there were terms
+        database.execute("DROP TABLE terms")
+        database.execute("PRAGMA user_version = 0")
+    database.close()
+    with Store(str(path)) as store:
+        assert store.get(KEY) == RECORD
+        store.put_terms([TERM])
+        assert store.terms("c", 1) == [TERM]
+
+
+def test_a_store_of_a_newer_version_is_left_alone(tmp_path):
+    path = tmp_path / "s.db"
+    Store(str(path)).__exit__(None, None, None)
+    with sqlite3.connect(path) as database:
+        database.execute("PRAGMA user_version = 99")
+    database.close()
+    with pytest.raises(StoreError, match="newer"):
+        Store(str(path))

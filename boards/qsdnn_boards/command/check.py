@@ -109,10 +109,11 @@ def _fixes(name: str) -> Fixes:
     entry = AddressBook().entries().get(name)
     kind = GENERIC if entry is None else entry.spec
     setup = f"qsdnn boards setup {shlex.quote(name)} --engines {{engine}}"
-    return Fixes(
-        install="pip install {engine}" if _address(name) is None else setup,
-        perform=f"see the performance mode of: qsdnn boards show {kind}",
-    )
+    if _address(name) is None:
+        perform = "--performance-mode sets it while measuring"
+        return Fixes(install="pip install {engine}", perform=perform)
+    perform = f"see the performance mode of: qsdnn boards show {kind}"
+    return Fixes(install=setup, perform=perform, performs=True)
 
 
 def _print_json(name: str, reached: bool, info: BoardInfo | None, found: Sequence[Finding]) -> None:

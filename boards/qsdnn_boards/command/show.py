@@ -55,6 +55,7 @@ def _print(spec: Spec, entry: Entry | None) -> None:
     for fact in spec.facts:
         console.print(f"  {fact.name}: {fact.value}  [dim]{fact.source}[/]")
     _print_performance(spec)
+    console.print(f"  measures at {spec.max_temperature_c:g} °C or below, after a pause to cool")
     console.print("\n[bold]Sensors[/]")
     for sensor in spec.sensors:
         console.print(f"  {sensor.name} {sensor.quantity}: {_place(sensor)}", markup=False)

@@ -10,7 +10,7 @@ from qsdnn.engine import EngineInfo
 from qsdnn_boards.checkup import Finding, Fixes, Verdict, probe_findings, survey_findings
 from qsdnn_boards.script import local_python
 from qsdnn_boards.spec import Quantity, Sensor, specs
-from qsdnn_boards.survey import Survey, survey
+from qsdnn_boards.survey import Mode, Survey, survey
 
 FACTS: dict[str, Any] = {
     "cpu": "Cortex-A57",
@@ -96,6 +96,51 @@ def test_what_the_survey_lacks_comes_with_a_fix(
 def test_the_clock_and_the_governor_are_mended_by_the_performance_mode() -> None:
     found = look(governors=("ondemand",), clocks_mhz=((900.0, 2000.0),))
     assert found["governor"].fix == found["clock"].fix == "set the mode"
+
+
+ONDEMAND = {"what": "governor mode", "now": "ondemand", "wanted": "performance"}
+PERFORMS = dataclasses.replace(FIXES, performs=True)
+
+
+def mode(fixes: Fixes = PERFORMS, **changes: Any) -> dict[str, Finding]:
+    """What is said of a performance mode of two processors."""
+    whole = Mode(**{"knobs": (ONDEMAND, ONDEMAND), **changes})
+    slow = dataclasses.replace(SURVEY, mode=whole, governors=("ondemand",))
+    return by_item(survey_findings(slow, fixes))
+
+
+def test_a_performance_mode_that_measurements_set_needs_nothing() -> None:
+    found = mode()
+    assert found["governor mode"].verdict is found["governor"].verdict is Verdict.OK
+    assert found["governor mode"].found == (
+        "ondemand now, performance is wanted: set while measuring"
+    )
+    set_now = {**ONDEMAND, "now": "performance"}
+    assert mode(knobs=(set_now,))["governor mode"].found == "performance"
+
+
+@pytest.mark.parametrize(
+    ("changes", "found", "fix"),
+    [
+        ({"can_be_root": False}, "ondemand now", "needs root"),
+        ({"knobs": ({**ONDEMAND, "problem": "no such file"},)}, "no such file", "without it"),
+        ({"fixes": FIXES}, "performance is wanted", "set the mode"),
+    ],
+)
+def test_what_measurements_do_not_set_is_said(
+    changes: dict[str, Any], found: str, fix: str
+) -> None:
+    finding = mode(**changes)["governor mode"]
+    assert finding.verdict is Verdict.WARNING
+    assert found in finding.found and fix in finding.fix
+
+
+def test_what_a_killed_run_left_is_said() -> None:
+    left = mode(set_back=("governor to 'ondemand'",))["performance mode"]
+    assert left.verdict is Verdict.WARNING and "now set back: governor" in left.found
+    stays = mode(not_set_back=("governor: no",))["performance mode"]
+    assert stays.verdict is Verdict.WARNING and "by hand" in stays.fix
+    assert mode(busy=True)["performance mode"].verdict is Verdict.OK
 
 
 def test_a_kernel_without_governors_is_in_order() -> None:

@@ -7,6 +7,7 @@ import io
 import pytest
 
 from qsdnn_boards.client import AgentClient, AgentLostError
+from qsdnn_boards.introduction import introduce
 from qsdnn_runtime.frames import write_frame
 
 
@@ -17,6 +18,7 @@ class DeadEnd:
         self._stream = io.BytesIO(content)
         self._end = end
         self.killed = False
+        self.compress = False
 
     def read(self, size: int, timeout_s: float) -> bytes:
         data = self._stream.read(size)
@@ -37,9 +39,9 @@ class DeadEnd:
         return "python: command not found"
 
 
-def hello(protocol: int = 1) -> bytes:
+def hello(protocol: int = 2) -> bytes:
     stream = io.BytesIO()
-    write_frame(stream.write, {"op": "hello", "protocol": protocol})
+    write_frame(stream.write, {"op": "hello", "protocol": protocol, "boot_id": "b"})
     return stream.getvalue()
 
 
@@ -51,11 +53,11 @@ def hello(protocol: int = 1) -> bytes:
         (DeadEnd(hello()[:-1]), "ended inside a frame"),
         (DeadEnd(hello(), TimeoutError("silent for 60 s")), "silent for 60 s"),
         (DeadEnd(hello(), ConnectionResetError("reset")), "reset"),
-        (DeadEnd(hello(protocol=2)), "not with protocol 1"),
+        (DeadEnd(hello(protocol=1)), "not with protocol 2"),
     ],
 )
 def test_a_lost_agent_is_an_error_with_its_last_words(transport, cause):
     with pytest.raises(AgentLostError) as caught:
-        AgentClient("pi", transport).probe()
+        AgentClient("pi", transport, introduce()).probe()
     assert "board 'pi' was lost" in caught.value.message and cause in caught.value.message
     assert caught.value.exit_code == 3 and transport.killed

@@ -6,6 +6,7 @@ import ast
 import os
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from qsdnn.archive import runtime_archive
 from qsdnn_boards import bootstrap
 from qsdnn_boards.launch import READER
 from qsdnn_runtime.frames import read_frame, write_frame
+from qsdnn_runtime.process import Process
 
 TEXT = Path(bootstrap.__file__).read_text()
 ARCHIVE = runtime_archive()
@@ -70,12 +72,14 @@ def test_it_is_python_3_8_with_the_standard_library_only():
 
 
 def test_it_takes_the_runtime_once_and_becomes_the_agent(tmp_path):
-    for answers in (["send", "ready"], ["ready"]):
+    for states in (["send", "ready"], ["ready"]):
         with Start(tmp_path) as start:
-            for answer in answers:
-                assert start.hear() == {"state": answer}
-                if answer == "send":
-                    start.send({}, [ARCHIVE.content])
+            for state in states:
+                answer = start.hear()
+                assert answer["state"] == state
+                if state == "send":
+                    start.send({}, [zlib.compress(ARCHIVE.content)])
+            assert Process.running(start.process.pid) == Process(answer["pid"], answer["started"])
             hello = start.hear()
             assert hello["op"] == "hello" and hello["pid"] == start.process.pid
             variables = Path(f"/proc/{hello['pid']}/environ").read_bytes().split(b"\0")
@@ -85,10 +89,11 @@ def test_it_takes_the_runtime_once_and_becomes_the_agent(tmp_path):
         assert path.read_bytes() == ARCHIVE.content
 
 
-def test_what_arrives_damaged_is_not_kept(tmp_path):
+@pytest.mark.parametrize("damage", [lambda sent: sent[:-1] + b"!", lambda sent: b"", zlib.compress])
+def test_what_arrives_damaged_is_not_kept(tmp_path, damage):
     with Start(tmp_path) as start:
         assert start.hear() == {"state": "send"}
-        start.send({}, [ARCHIVE.content[:-1] + b"!"])
+        start.send({}, [damage(zlib.compress(ARCHIVE.content))])
         assert start.hear()["error"] == "runtime"
     assert not list((tmp_path / "runtime").iterdir())
 
@@ -121,3 +126,19 @@ def test_all_but_the_last_two_are_pruned(tmp_path, kept):
     bootstrap.prune(tmp_path)
     left = sorted(path.name for path in tmp_path.iterdir())
     assert left == [*[f"{number}.zip" for number in range(kept)][-2:], "new.part"]
+
+
+def test_a_runtime_that_an_agent_runs_is_not_pruned(tmp_path):
+    with Start(tmp_path) as start:
+        assert start.hear() == {"state": "send"}
+        start.send({}, [zlib.compress(ARCHIVE.content)])
+        assert start.hear()["state"] == "ready" and start.hear()["op"] == "hello"
+        folder = tmp_path / "runtime"
+        os.utime(folder / f"{ARCHIVE.digest}.zip", (0, 0))
+        for number in range(1, 4):
+            (folder / f"{number}.zip").touch()
+            os.utime(folder / f"{number}.zip", (number, number))
+        bootstrap.prune(folder)
+        assert {path.stem for path in folder.iterdir()} == {ARCHIVE.digest, "2", "3"}
+    bootstrap.prune(folder)
+    assert {path.stem for path in folder.iterdir()} == {"2", "3"}

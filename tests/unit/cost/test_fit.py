@@ -1,12 +1,14 @@
 """The fit finds the costs that made the measurements."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from qsdnn.cost.fit import Observation, fit
+from qsdnn.cost.fit import Prior, fit, no_prior
 from qsdnn.cost.model import CostModel
+from qsdnn.cost.terms import Observation
 from qsdnn.primitive import Precision, Primitive
 from qsdnn.space import Edge, Space
 
@@ -63,30 +65,109 @@ def _observe(truth, choice, rng, noise):
         )
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_predicts_unseen_plans(seed):
+def _plans(rng, count):
+    return [rng.integers(0, FAMILIES, LAYERS) for _ in range(count)]
+
+
+def _fitted(seed, noise=0.01, mixed=25):
+    """A fit to uniform and mixed plans of a truth, and that truth."""
     rng = np.random.default_rng(seed)
     space = _space()
     truth = _truth(space, rng)
     profile = truth.layer_ms * rng.normal(1, 0.1, truth.layer_ms.shape)
-    plans = [np.full(LAYERS, family) for family in range(FAMILIES)]
-    plans += [rng.integers(0, FAMILIES, LAYERS) for _ in range(25)]
-    seen = [o for plan in plans for o in _observe(truth, plan, rng, 0.01)]
-    model = fit(space, profile, seen)
-    unseen = [rng.integers(0, FAMILIES, LAYERS) for _ in range(50)]
-    errors = [abs(model.predict(plan) / truth.predict(plan) - 1) for plan in unseen]
-    untrained = CostModel(
-        space=space, layer_ms=profile, enter_ms=truth.enter_ms * 0, leave_ms=truth.leave_ms * 0
+    plans = [np.full(LAYERS, family) for family in range(FAMILIES)] + _plans(rng, mixed)
+    seen = [o for plan in plans for o in _observe(truth, plan, rng, noise)]
+    return fit(space, profile, seen), truth, rng
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_predicts_unseen_plans(seed):
+    belief, truth, rng = _fitted(seed)
+    unseen = _plans(rng, 50)
+    errors = [abs(belief.cost.predict(plan) / truth.predict(plan) - 1) for plan in unseen]
+    before = _fitted(seed, mixed=0)[0].cost
+    errors_before = [abs(before.predict(plan) / truth.predict(plan) - 1) for plan in unseen]
+    assert np.mean(errors) < 0.02
+    assert np.mean(errors) < 0.3 * np.mean(errors_before)
+    assert (belief.cost.enter_ms >= 0).all() and (belief.cost.leave_ms >= 0).all()
+
+
+@pytest.mark.parametrize("noise", [0.005, 0.03])
+@pytest.mark.parametrize("mixed", [4, 16])
+def test_intervals_hold_what_is_measured(noise, mixed):
+    inside = []
+    for seed in range(12):
+        belief, truth, rng = _fitted(seed, noise, mixed)
+        cuts = [list(_observe(truth, plan, rng, noise)) for plan in _plans(rng, 25)]
+        measured = np.array([sum(o.ms for o in cut) for cut in cuts])
+        low, high = belief.intervals_ms(cuts).T
+        inside += ((low <= measured) & (measured <= high)).tolist()
+    assert 0.9 < np.mean(inside) <= 1.0
+
+
+def test_more_measurements_make_it_surer():
+    few, truth, rng = _fitted(1, mixed=3)
+    many, _, _ = _fitted(1, mixed=25)
+    cuts = [list(_observe(truth, plan, rng, 0)) for plan in _plans(rng, 20)]
+    assert (many.spread_ms(cuts) < few.spread_ms(cuts)).all()
+    twin = list(cuts[0])
+    np.testing.assert_allclose(many.spread_ms([twin], than=cuts[0]), 0, atol=1e-9)
+
+
+def test_draws_are_spread_as_it_says():
+    belief, truth, rng = _fitted(2, mixed=4)
+    plan = rng.integers(0, FAMILIES, LAYERS)
+    drawn = [belief.draw(np.random.default_rng(seed)).predict(plan) for seed in range(400)]
+    cut = [list(_observe(truth, plan, rng, 0))]
+    assert np.mean(drawn) == pytest.approx(belief.latency_ms(cut)[0], rel=0.02)
+    assert np.std(drawn) == pytest.approx(belief.spread_ms(cut)[0], rel=0.25)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_cannot_be_trusted_counts_less(seed):
+    rng = np.random.default_rng(seed)
+    space = _space()
+    truth = _truth(space, rng)
+    profile = truth.layer_ms * rng.normal(1, 0.1, truth.layer_ms.shape)
+    good = [o for plan in _plans(rng, 12) for o in _observe(truth, plan, rng, 0.01)]
+    bad = [o for plan in _plans(rng, 6) for o in _observe(truth, plan, rng, 0.5)]
+    unseen = _plans(rng, 50)
+
+    def error(doubt):
+        cost = fit(space, profile, good + [replace(o, doubt=doubt) for o in bad]).cost
+        return np.mean([abs(cost.predict(plan) / truth.predict(plan) - 1) for plan in unseen])
+
+    assert error(30.0) < 0.7 * error(1.0)
+
+
+def test_a_prior_fills_in_what_was_not_measured():
+    space = _space()
+    truth = _truth(space, np.random.default_rng(3))
+    plain = no_prior(space)
+    first, second = np.array([edge.size_bytes / 1024 for edge in space.edges])[:2]
+    rates = np.array(
+        [[np.linalg.solve([[1, first], [1, second]], table[:2, f]) for f in range(FAMILIES)]
+         for table in (truth.enter_ms, truth.leave_ms)]
+    )  # fmt: skip
+    prior = Prior(
+        layer_ms=truth.layer_ms,
+        layer_spread=np.full(truth.layer_ms.shape, 0.01),
+        rates=rates,
+        rate_spread=0.05 * np.abs(rates) + 1e-9,
     )
-    before = [abs(untrained.predict(plan) / truth.predict(plan) - 1) for plan in unseen]
-    assert np.mean(errors) < 0.03
-    assert np.mean(errors) < 0.3 * np.mean(before)
-    assert (model.enter_ms >= 0).all() and (model.leave_ms >= 0).all()
+    profile = truth.layer_ms * np.random.default_rng(4).normal(1, 0.1, truth.layer_ms.shape)
+    plans = _plans(np.random.default_rng(5), 20)
+
+    def error(given):
+        cost = fit(space, profile, [], given).cost
+        return np.mean([abs(cost.predict(plan) / truth.predict(plan) - 1) for plan in plans])
+
+    assert error(prior) < 0.01 < 0.05 < error(plain)
 
 
 def test_without_measurements_the_profile_stands():
     space = _space()
     profile = np.random.default_rng(0).lognormal(0, 1, (LAYERS, FAMILIES))
-    model = fit(space, profile, [])
-    np.testing.assert_array_equal(model.layer_ms, profile)
-    assert model.predict([0] * LAYERS) == pytest.approx(profile[:, 0].sum())
+    cost = fit(space, profile, []).cost
+    np.testing.assert_array_equal(cost.layer_ms, profile)
+    assert cost.predict([0] * LAYERS) == pytest.approx(profile[:, 0].sum())

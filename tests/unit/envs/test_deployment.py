@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from qsdnn.cost.model import CostModel
 from qsdnn.errors import InputError
-from qsdnn_envs.synthetic import TOPOLOGIES, instance
+from qsdnn_envs.synthetic import instance
+from qsdnn_envs.topology import TOPOLOGIES
 
 ENV_ID = "qsdnn_envs:qsdnn/Deployment-v0"
 STATES = ("frontier", "producers", "layer")

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from qsdnn.errors import InputError
-from qsdnn_envs.synthetic import TOPOLOGIES, instance
+from qsdnn_envs.synthetic import instance
+from qsdnn_envs.topology import TOPOLOGIES
 
 
 @pytest.mark.parametrize("topology", TOPOLOGIES)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from qsdnn_runtime.probe import board_facts, fingerprint
-from qsdnn_runtime.sensors import judge, read_sensors, steal_share
+from qsdnn_runtime.readings import SensorReader
+from qsdnn_runtime.sensors import Sensors, steal_share
 
 PI = {
     "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "ondemand\n",
@@ -24,7 +25,6 @@ PI = {
     "proc/device-tree/model": "Raspberry Pi 4 Model B Rev 1.4\0",
     "etc/os-release": 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nID=debian\nVERSION_ID="12"\n',
 }
-STEADY = [1.0, 1.001, 0.999] * 4
 
 
 def plant(root: Path, files: dict[str, str]) -> Path:
@@ -35,12 +35,12 @@ def plant(root: Path, files: dict[str, str]) -> Path:
 
 
 def test_what_a_pi_says(tmp_path):
-    assert read_sensors([0, 1], plant(tmp_path, PI)) == {
+    assert Sensors([0, 1], root=plant(tmp_path, PI)).read() == {
         "governor": "ondemand",
         "frequency_mhz": 600.0,
         "max_frequency_mhz": 1500.0,
         "temperature_c": 48.312,
-        "throttle_count": 0,  # 0x50000: it was throttled since it started, and is not now
+        "throttling": False,  # 0x50000: it was throttled since it started, and is not now
         "load": 0.25,
         "steal_ticks": 10,
         "all_ticks": 100,
@@ -48,34 +48,106 @@ def test_what_a_pi_says(tmp_path):
 
 
 def test_absent_sensors_are_absent_keys(tmp_path):
-    assert read_sensors([0], tmp_path) == {}
+    assert Sensors([0], root=tmp_path).read() == {}
+    assert Sensors([0], root=tmp_path).temperature_c() is None
     assert steal_share({}, {}) is None
-    assert judge(STEADY, 0.01, {}, {}) == "stable"
-    plant(tmp_path, {"sys/class/thermal/thermal_zone0/temp": "unreadable"})
-    assert read_sensors([0], tmp_path) == {}
+    zone = {"sys/class/thermal/thermal_zone0/temp": "unreadable", "proc/loadavg": "", "x": ""}
+    assert Sensors([0], root=plant(tmp_path, zone)).read() == {}
 
 
 def test_this_machine_can_be_read():
-    assert {"load", "all_ticks"} <= set(read_sensors([0]))
+    assert {"load", "all_ticks"} <= set(Sensors([0]).read())
     assert board_facts()["memory_mb"] > 0
 
 
+JETSON = {
+    "sys/class/thermal/thermal_zone0/type": "PMIC-Die\n",
+    "sys/class/thermal/thermal_zone0/temp": "100000\n",
+    "sys/class/thermal/thermal_zone1/type": "CPU-therm\n",
+    "sys/class/thermal/thermal_zone1/temp": "41500\n",
+    "sys/class/thermal/thermal_zone2/type": "GPU-therm\n",
+    "sys/class/thermal/thermal_zone2/temp": "39000\n",
+    "sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon3/in1_input": "5016\n",
+    "sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon3/curr1_input": "680\n",
+    "sys/bus/i2c/drivers/ina3221x/6-0040/iio:device0/in_power0_input": "2409\n",
+    "sys/class/powercap/intel-rapl:0/energy_uj": "123456789\n",
+    "sys/devices/gpu.0/load": "753\n",
+}
+
+
+def sensor(name, quantity, scale, **where):
+    return {
+        "name": name, "quantity": quantity, "scale": scale,
+        "zones": [], "files": [], "times": [], **where,
+    }  # fmt: skip
+
+
+NAMED = [
+    sensor("cpu", "temperature_c", 0.001, zones=["cpu-thermal", "CPU-therm"]),
+    sensor("gpu", "temperature_c", 0.001, zones=["GPU-therm"]),
+    sensor("soc", "temperature_c", 0.001, zones=["SOC-therm"]),
+    sensor(
+        "VDD_CPU", "power_mw", 0.001,
+        files=["/sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon*/in1_input"],
+        times=["/sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon*/curr1_input"],
+    ),
+    sensor(
+        "no current", "power_mw", 0.001,
+        files=["/sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon*/in1_input"], times=["/no"],
+    ),
+    sensor(
+        "POM_5V_IN", "power_mw", 1,
+        files=["/no", "/sys/bus/i2c/drivers/ina3221x/6-0040/iio:device*/in_power0_input"],
+    ),
+    sensor("package", "energy_j", 1e-6, files=["/sys/class/powercap/intel-rapl:0/energy_uj"]),
+    sensor("gpu", "load_percent", 0.1, files=["/sys/devices/gpu.0/load"]),
+]  # fmt: skip
+
+
+def test_the_spec_s_sensors_are_read_by_name_in_their_units(tmp_path):
+    root = plant(tmp_path, JETSON)
+    assert SensorReader(NAMED, root).read() == {
+        "temperature_c": {"cpu": 41.5, "gpu": 39.0},
+        "power_mw": {"VDD_CPU": pytest.approx(5016 * 680 / 1000), "POM_5V_IN": 2409.0},
+        "energy_j": {"package": pytest.approx(123.456789)},
+        "load_percent": {"gpu": pytest.approx(75.3)},
+    }
+    assert [value is None for value in SensorReader(NAMED, root).each()] == [
+        False, False, True, False, True, False, False, False,
+    ]  # fmt: skip
+
+
+def test_the_temperature_is_the_spec_s_and_any_zone_s_without_one(tmp_path):
+    root = plant(tmp_path, JETSON)
+    assert Sensors([0], NAMED, root).temperature_c() == 41.5
+    assert Sensors([0], NAMED, root).read()["temperature_c"] == 41.5
+    assert Sensors([0], [], root).temperature_c() == 100.0
+
+
+def test_a_sensor_that_sleeps_is_read_when_it_wakes(tmp_path):
+    root = plant(tmp_path, {**JETSON, "sys/devices/gpu.0/load": ""})
+    reader = SensorReader(NAMED, root)
+    assert "load_percent" not in reader.read()
+    plant(root, JETSON)
+    assert reader.read()["load_percent"] == {"gpu": pytest.approx(75.3)}
+
+
 @pytest.mark.parametrize(
-    ("runs_ms", "after", "trust"),
+    ("files", "throttling"),
     [
-        (STEADY, {"temperature_c": 60.0, "frequency_mhz": 600.0}, "stable"),
-        (STEADY, {"temperature_c": 85.0, "frequency_mhz": 1400.0}, "stable"),
-        (STEADY, {"temperature_c": 85.0, "frequency_mhz": 1300.0}, "throttled"),
-        (STEADY, {"throttle_count": 4}, "throttled"),
-        (STEADY, {"throttle_count": 3}, "stable"),
-        ([1.0, 1.1, 0.9] * 2, {}, "noisy"),
-        ([1.0, 1.0], {}, "noisy"),
-        ([1.0, 1.0, 1.0], {}, "stable"),
+        ({"sys/devices/platform/soc/soc:firmware/get_throttled": "50005\n"}, True),
+        ({"sys/class/thermal/cooling_device0/type": "thermal-cpufreq-0"}, False),
+        ({"sys/class/thermal/cooling_device0/type": "cpufreq-cpu0",
+          "sys/class/thermal/cooling_device0/cur_state": "2"}, True),
+        ({"sys/class/thermal/cooling_device0/type": "pwm-fan",
+          "sys/class/thermal/cooling_device0/cur_state": "2"}, None),
     ],
-)
-def test_trust(runs_ms, after, trust):
-    before = {"throttle_count": 3, "max_frequency_mhz": 1500.0}
-    assert judge(runs_ms, 0.01, before, {**before, **after}) == trust
+)  # fmt: skip
+def test_the_firmware_and_the_kernel_say_when_they_slow_down(tmp_path, files, throttling):
+    idle = {"sys/class/thermal/cooling_device0/cur_state": "0"}
+    assert Sensors([0], root=plant(tmp_path, {**idle, **files})).read().get("throttling") is (
+        throttling
+    )
 
 
 def test_steal_is_a_share_of_the_time_between():

@@ -76,6 +76,10 @@ def misbehave(how: dict[str, Any]) -> None:
         os._exit(3)
     elif kind == "kill":
         os.kill(os.getpid(), 9)
+    elif kind == "eat":
+        eaten = []
+        while True:
+            eaten.append(np.ones(1 << 20))
     elif kind == "kill_agent":
         os.kill(os.getppid(), 9)
         time.sleep(3600)

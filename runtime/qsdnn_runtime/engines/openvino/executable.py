@@ -1,67 +1,17 @@
-"""OpenVINO's CPU plugin, in one precision a segment."""
+"""A compiled model, bound to the caller's buffers and run."""
 
 from __future__ import annotations
 
-import sys
-from functools import lru_cache, partial
-from typing import Any, Dict, List, Optional
+from functools import partial
+from typing import Any, Dict, List
 
 import numpy as np
 
-from qsdnn_runtime.engine import Applied, EngineError, EngineInfo, SegmentSpec
-from qsdnn_runtime.engines.openvino_profile import Counter, applied, layer_times, read_kernels
+from qsdnn_runtime.engine import Applied, EngineError, SegmentSpec
 
-NAME = "openvino"
-DEVICE = "CPU"
-
-_HINTS = {"openvino/fp32": "f32", "openvino/bf16": "bf16", "openvino/fp16": "f16"}
-_TELEMETRY = "openvino_telemetry"
-
-
-class OpenvinoLoader:
-    """Loads ONNX files; families ``openvino/fp32``, ``openvino/bf16``, ``openvino/fp16``."""
-
-    name = NAME
-
-    def probe(self) -> Optional[EngineInfo]:
-        """The version, the devices, and what the CPU plugin says it is optimized for."""
-        try:
-            core = _core()
-            build = str(core.get_versions(DEVICE)[DEVICE].build_number)
-            version = "-".join(build.split("-")[:2])
-            capabilities = core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES")
-            return EngineInfo(NAME, version, tuple(core.available_devices), tuple(capabilities))
-        except (EngineError, RuntimeError):
-            return None
-
-    def load(
-        self, segment: SegmentSpec, threads: int, profile: bool = False
-    ) -> "OpenvinoExecutable":
-        """Compiles an ONNX file.
-
-        Raises:
-            EngineError: OpenVINO is not installed, or refuses the file.
-        """
-        if segment.family not in _HINTS:
-            raise EngineError("'%s' is no family of this engine" % segment.family)
-        properties = {
-            "INFERENCE_PRECISION_HINT": _HINTS[segment.family],
-            "INFERENCE_NUM_THREADS": threads,
-            "NUM_STREAMS": 1,
-            "PERF_COUNT": profile,
-            # The cores are chosen from outside, by the affinity of the process.
-            "ENABLE_CPU_PINNING": False,
-            # With its cache, two nodes of one shape share a kernel while each names its own.
-            "CPU_RUNTIME_CACHE_CAPACITY": 0,
-        }
-        try:
-            model = _core().read_model(str(segment.artifact))
-            _check_outputs(model)
-            model = _core().compile_model(model, DEVICE, properties)
-            kind = ProfiledExecutable if profile else OpenvinoExecutable
-            return kind(model, segment)
-        except RuntimeError as error:
-            raise EngineError(_reason(error)) from error
+from .kernel import read_kernels
+from .library import import_library, reason
+from .profile import Counter, applied, layer_times
 
 
 class OpenvinoExecutable:
@@ -98,7 +48,7 @@ class OpenvinoExecutable:
                     set_tensor(index, tensor)
                     held += [arrays[name], tensor]
         except (RuntimeError, ValueError, TypeError) as error:
-            raise EngineError(_reason(error)) from error
+            raise EngineError(reason(error)) from error
         self._held = held
 
     def run(self) -> None:
@@ -110,7 +60,7 @@ class OpenvinoExecutable:
         try:
             self._infer()
         except RuntimeError as error:
-            raise EngineError(_reason(error)) from error
+            raise EngineError(reason(error)) from error
 
     def call(self, feeds: Dict[str, Any]) -> Dict[str, Any]:
         """One inference by value, in a request of its own: bound buffers stay as they are.
@@ -123,7 +73,7 @@ class OpenvinoExecutable:
             results = self._model.create_infer_request().infer(values)
             return {name: results[i] for i, name in enumerate(self._segment.outputs)}
         except (RuntimeError, TypeError, ValueError) as error:
-            raise EngineError(_reason(error)) from error
+            raise EngineError(reason(error)) from error
 
     def layer_times(self) -> Dict[int, float]:
         """Not known: it was not loaded for profiling.
@@ -189,52 +139,3 @@ class ProfiledExecutable(OpenvinoExecutable):
             )
             for info in self._request.get_profiling_info()
         }
-
-
-def _check_outputs(model: Any) -> None:
-    """Refuses outputs that are inputs: their tensors would be one, and not be written."""
-    for result in model.get_results():
-        source = result.input(0).get_source_output().get_node()
-        if source.get_type_name() == "Parameter":
-            raise EngineError("an output is an input: %s" % result.get_friendly_name())
-
-
-def import_library() -> Any:
-    """The library, without its telemetry: importing it reports that to its maker.
-
-    It does so through a package of its own, and does without where that is not installed.
-    """
-    if "openvino" in sys.modules:
-        return _import()
-    before = sys.modules.get(_TELEMETRY)
-    sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
-    try:
-        return _import()
-    finally:
-        del sys.modules[_TELEMETRY]
-        if before is not None:
-            sys.modules[_TELEMETRY] = before
-
-
-def _import() -> Any:
-    try:
-        import openvino
-    except ImportError as error:
-        raise EngineError("openvino is not installed here: %s" % error) from error
-    return openvino
-
-
-@lru_cache(maxsize=None)
-def _core() -> Any:
-    """One for the process: all that differs between segments is given when compiling."""
-    return import_library().Core()
-
-
-def _reason(error: Exception) -> str:
-    """The lines that say what is wrong, without those that say where in OpenVINO."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    told = [line for line in lines if line and not line.startswith("Exception from")]
-    return " ".join(told)[:400] or type(error).__name__
-
-
-LOADER = OpenvinoLoader()

@@ -1,23 +1,15 @@
-"""OpenVINO on CPUs: it chooses the algorithms, we choose the precision of a segment."""
+"""Which operators OpenVINO computes as onnxruntime does."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from qsdnn.engine import EngineInfo
 from qsdnn.graph.dataflow import is_weight
-from qsdnn.graph.extract import write_segment
 from qsdnn.graph.layer import Layer
-from qsdnn.primitive import Precision, Primitive
-from qsdnn.segment import Artifact, Segment
-
-NAME = "openvino"
 
 # Operators of the default domain that its ONNX frontend and CPU plugin compute as onnxruntime
 # does, on float32 of static shapes: each passes ONNX's own node tests of that kind
@@ -40,46 +32,17 @@ OPERATORS = frozenset(_OPERATORS.split())
 # What its frontend drops when there is one input.
 _VARIADIC = frozenset({"Sum", "Mean", "Max", "Min"})
 
-# Its plugin's words for the precisions it is faster in; anything else it would only emulate.
-_REDUCED = {Precision.BF16: "BF16", Precision.FP16: "FP16"}
 # What shapes, axes and indices come in. It computes them in 32 bits, which is enough for those.
 _INDICES = frozenset({ir.DataType.INT64, ir.DataType.INT32})
 
 
-class OpenvinoEngine:
-    """Takes layers whose operators and types are known to come out as onnxruntime's."""
-
-    name = NAME
-
-    def primitives(self, layer: Layer, info: EngineInfo) -> Sequence[Primitive]:
-        """fp32, and each precision below it that the board says it has."""
-        if layer.pinned or not all(_is_known(node, layer) for node in layer.nodes):
-            return []
-        reduced = [p for p, word in _REDUCED.items() if word in info.capabilities]
-        return [_primitive(precision) for precision in (Precision.FP32, *reduced)]
-
-    def build(self, segment: Segment, folder: Path) -> Artifact:
-        """Writes an ONNX file; the board half reads the precision from the family.
-
-        Raises:
-            BuildError: The segment cannot be written.
-        """
-        files, options = write_segment(segment, folder)
-        return Artifact(file=files[0], files=tuple(files), options=options)
-
-
-def _primitive(precision: Precision) -> Primitive:
-    return Primitive(
-        engine=NAME, algorithm="auto", precision=precision, family=f"{NAME}/{precision}"
-    )
-
-
-def _is_known(node: ir.Node, layer: Layer) -> bool:
+def is_known(node: ir.Node, layer: Layer) -> bool:
+    """Whether a node of a layer comes out as onnxruntime's."""
     if node.domain not in ("", "ai.onnx") or node.op_type not in OPERATORS:
         return False
     inputs = [(i, value) for i, value in enumerate(node.inputs) if value is not None]
     typed = all(_is_readable(node, i, value) for i, value in inputs) and all(
-        _is_activation(value) for value in node.outputs if value.name
+        is_activation(value) for value in node.outputs if value.name
     )
     return typed and not _differs(node) and not _passes_on(node, layer)
 
@@ -88,7 +51,23 @@ def _differs(node: ir.Node) -> bool:
     """Whether it has an attribute that OpenVINO ignores, or reads in another way."""
     if node.op_type == "SpaceToDepth":
         return "mode" in node.attributes
+    if node.op_type == "LRN":
+        bias = node.attributes.get("bias")  # its CPU plugin takes it for 1
+        return bias is not None and bias.as_float() != 1.0
+    if node.op_type in ("Softmax", "LogSoftmax"):
+        return _flattens(node)
     return node.op_type in ("MaxPool", "AveragePool") and not _pools_alike(node)
+
+
+def _flattens(node: ir.Node) -> bool:
+    """Whether a softmax, before operator set 13, is over more dimensions than OpenVINO takes."""
+    imports = node.graph.opset_imports if node.graph is not None else {}
+    shape = node.outputs[0].shape
+    if (node.version or imports.get("", 0)) >= 13 or shape is None:
+        return False
+    axis = node.attributes.get("axis")
+    after = list(shape)[1 if axis is None else axis.as_int() :][1:]
+    return any(size != 1 for size in after)
 
 
 def _passes_on(node: ir.Node, layer: Layer) -> bool:
@@ -102,14 +81,16 @@ def _passes_on(node: ir.Node, layer: Layer) -> bool:
 
 
 def _pools_alike(node: ir.Node) -> bool:
-    """Whether OpenVINO makes as many windows as ONNX.
+    """Whether OpenVINO makes the windows that ONNX does.
 
     With ``ceil_mode``, ONNX leaves out a last window that would start in the padding at the end;
-    OpenVINO has it.
+    OpenVINO has it. Where padding counts in the mean, OpenVINO also counts what lies beyond it.
     """
-    ceil = node.attributes.get("ceil_mode")
+    ceil, count = (node.attributes.get(name) for name in ("ceil_mode", "count_include_pad"))
     if ceil is None or not ceil.as_int():
         return True
+    if count is not None and count.as_int():
+        return False
     x, y = node.inputs[0], node.outputs[0]
     if "auto_pad" in node.attributes or x is None or x.shape is None or y.shape is None:
         return False
@@ -131,16 +112,13 @@ def _is_readable(node: ir.Node, index: int, value: ir.Value) -> bool:
     if is_weight(value):
         return value.dtype == ir.DataType.FLOAT or value.dtype in _INDICES
     indices = node.op_type == "Gather" and index == 1 and value.dtype in _INDICES
-    return indices or _is_activation(value)
+    return indices or is_activation(value)
 
 
-def _is_activation(value: ir.Value) -> bool:
+def is_activation(value: ir.Value) -> bool:
     """Whether it is float32 of a static shape with elements."""
     return (
         value.dtype == ir.DataType.FLOAT
         and value.shape is not None
         and all(isinstance(size, int) and size > 0 for size in value.shape)
     )
-
-
-ENGINE = OpenvinoEngine()

@@ -1,0 +1,147 @@
+"""Writes a segment as a network, in the form of `qsdnn_runtime.engines.ncnn.artifact`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from qsdnn.segment import Segment
+from qsdnn_primitives.blas.node import Shape
+
+from .algorithm import MASK_PARAM, MASKS
+from .operator import Operator, Param, resolve, shape_params
+from .translation import Fragment
+from .weights import WeightsFile, store
+
+SCHEMA = "qsdnn.ncnn/1"
+
+_MAGIC = 7767517  # the first line of ncnn's text format
+_ARRAY_PARAM = -23300  # the number of an array is this minus its own
+_SPLIT = "/split"
+
+
+def write_network(segment: Segment, fragments: Sequence[Fragment], folder: Path) -> list[str]:
+    """Writes a network, and puts the files its weights are in beside it.
+
+    Args:
+        segment: What it is of.
+        fragments: Of each layer.
+        folder: Where to; what is there is kept, files being named by content.
+
+    Returns:
+        The files, the network first.
+    """
+    aliases = {name: blob for part in fragments for name, blob in part.aliases.items()}
+    shapes = {name: _shape(segment, name) for name in (*segment.inputs, *segment.outputs)}
+    blobs = [resolve(name, aliases) for name in segment.outputs]
+    operators, blobs = _single_readers(_operators(segment, fragments, aliases, shapes), blobs)
+    numbers = {blob: i for i, blob in enumerate(b for o in operators for b in o.outputs)}
+    weights = WeightsFile(segment.graph.weights, folder)
+    spans = {operator.name: weights.append(operator.weights) for operator in operators}
+    document = {
+        "schema": SCHEMA,
+        "param": _text(operators, numbers),
+        "inputs": [_side(name, numbers[name], shapes[name]) for name in segment.inputs],
+        "outputs": [
+            _side(name, numbers[blob], shapes[name])
+            for name, blob in zip(segment.outputs, blobs, strict=True)
+        ],
+        "weights": weights.pieces,
+        "spans": {name: span for name, span in spans.items() if span[0] < span[1]},
+    }
+    content = json.dumps(document, separators=(",", ":")).encode()
+    return [store(content, ".json", folder), *weights.files]
+
+
+def _side(name: str, blob: int, shape: Shape) -> dict[str, object]:
+    return {"name": name, "blob": blob, "shape": list(shape)}
+
+
+def _shape(segment: Segment, name: str) -> Shape:
+    shape = segment.graph.tensors[name].shape
+    assert shape is not None
+    return shape[1:]
+
+
+def _operators(
+    segment: Segment,
+    fragments: Sequence[Fragment],
+    aliases: Mapping[str, str],
+    shapes: Mapping[str, Shape],
+) -> list[Operator]:
+    """All operators: those of the inputs first, convolutions with the mask of what was chosen."""
+    operators = [
+        Operator(
+            kind="Input",
+            name=f"input:{index}",
+            inputs=(),
+            outputs=(name,),
+            params=shape_params(shapes[name]),
+        )
+        for index, name in enumerate(segment.inputs)
+    ]
+    for choice, fragment in zip(segment.choices, fragments, strict=True):
+        mask = MASKS[choice.algorithm]
+        for operator in fragment.operators:
+            masked = bool(mask) and operator.kind == "Convolution"
+            operators.append(
+                dataclasses.replace(
+                    operator,
+                    inputs=tuple(resolve(name, aliases) for name in operator.inputs),
+                    params={**operator.params, MASK_PARAM: mask} if masked else operator.params,
+                )
+            )
+    return operators
+
+
+def _single_readers(
+    operators: Sequence[Operator], outputs: Sequence[str]
+) -> tuple[list[Operator], list[str]]:
+    """Gives each reader of a blob a blob of its own, as ncnn wants it; an output is a reader.
+
+    Returns:
+        The operators, with a Split after each blob that several read; and the outputs' blobs.
+    """
+    uses = Counter([name for operator in operators for name in operator.inputs] + list(outputs))
+    taken: Counter[str] = Counter()
+
+    def own(name: str) -> str:
+        taken[name] += 1
+        return name if uses[name] == 1 else f"{name}\0{taken[name]}"
+
+    found = []
+    for operator in operators:
+        inputs = tuple(own(name) for name in operator.inputs)
+        found.append(dataclasses.replace(operator, inputs=inputs))
+        for number, name in enumerate(operator.outputs):
+            if uses[name] > 1:
+                copies = tuple(f"{name}\0{copy}" for copy in range(1, uses[name] + 1))
+                label = f"{operator.name}{_SPLIT}{number}"
+                found.append(Operator(kind="Split", name=label, inputs=(name,), outputs=copies))
+    return found, [own(name) for name in outputs]
+
+
+def _text(operators: Sequence[Operator], numbers: Mapping[str, int]) -> str:
+    """The network in ncnn's text format; blobs are named by their index."""
+    lines = [str(_MAGIC), f"{len(operators)} {len(numbers)}"]
+    for operator in operators:
+        blobs = [str(numbers[name]) for name in (*operator.inputs, *operator.outputs)]
+        counts = (str(len(operator.inputs)), str(len(operator.outputs)))
+        params = [_param(number, value) for number, value in sorted(operator.params.items())]
+        lines.append(" ".join((operator.kind, operator.name, *counts, *blobs, *params)))
+    return "\n".join(lines) + "\n"
+
+
+def _param(number: int, value: Param) -> str:
+    if isinstance(value, tuple):
+        texts = (str(len(value)), *(_number(element) for element in value))
+        return f"{_ARRAY_PARAM - number}={','.join(texts)}"
+    return f"{number}={_number(value)}"
+
+
+def _number(value: float) -> str:
+    """A whole number without a point is an integer to ncnn."""
+    return str(int(value)) if isinstance(value, int) else f"{value:.9e}"

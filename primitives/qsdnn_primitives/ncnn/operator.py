@@ -1,0 +1,108 @@
+"""An operator of an ncnn network, its blobs and its weights.
+
+What ncnn calls a layer is an operator here: our layers are groups of ONNX nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from qsdnn_primitives.blas.node import Shape, UnsupportedError, static_shape
+
+Array = NDArray[np.float32]
+Param = int | float | tuple[int, ...] | tuple[float, ...]
+
+MAX_DIMS = 4
+"""Of a blob: width, height, depth and channels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weight:
+    """Constant data of an operator.
+
+    Attributes:
+        value: The ONNX constant it is made from.
+        convert: How; None where ncnn takes the elements as they are.
+        tagged: Whether a word that says "float32" goes before it: ncnn wants one before the
+            weights of convolutions and products, and none before biases and the like.
+    """
+
+    value: ir.Value
+    convert: Callable[[Array], Array] | None = None
+    tagged: bool = False
+
+    def array(self) -> Array:
+        """Its elements, in memory."""
+        tensor = self.value.const_value
+        assert tensor is not None
+        array = np.asarray(tensor.numpy(), dtype=np.float32)
+        if self.convert is not None:
+            array = self.convert(array)
+        return np.ascontiguousarray(array, dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operator:
+    """One operator.
+
+    Attributes:
+        kind: ncnn's word for it, e.g. ``"Convolution"``.
+        name: Unique in the network: ``"{layer index}:{position}"``, with more behind it where a
+            node takes several operators.
+        inputs: Blobs it reads. ONNX activations keep their names, others start with a NUL.
+        outputs: Blobs it makes.
+        params: By ncnn's number (https://github.com/Tencent/ncnn/wiki/operators).
+        weights: In ncnn's order.
+    """
+
+    kind: str
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    params: Mapping[int, Param] = field(default_factory=dict)
+    weights: tuple[Weight, ...] = ()
+
+
+def blob_shape(value: ir.Value) -> Shape:
+    """The shape of an activation as a blob, which has no batch: outermost dimension first.
+
+    Raises:
+        UnsupportedError: It is not (1, one to four more dimensions).
+    """
+    return without_batch(static_shape(value), str(value.name))
+
+
+def without_batch(shape: Shape, name: str) -> Shape:
+    """A shape without its leading 1.
+
+    Raises:
+        UnsupportedError: It has none, or no or too many dimensions remain.
+    """
+    if len(shape) < 2 or shape[0] != 1:
+        raise UnsupportedError(f"{name} is not a batch of one: {shape}")
+    if len(shape) - 1 > MAX_DIMS:
+        raise UnsupportedError(f"{name} has more than {MAX_DIMS} dimensions: {shape}")
+    return shape[1:]
+
+
+def shape_params(shape: Shape) -> dict[int, Param]:
+    """Width, height, channels and depth under the numbers that Input and Reshape have for them."""
+    numbers = {1: (0,), 2: (1, 0), 3: (2, 1, 0), 4: (2, 11, 1, 0)}[len(shape)]
+    return dict(zip(numbers, shape, strict=True))
+
+
+def resolve(name: str, aliases: Mapping[str, str]) -> str:
+    """The blob that a name stands for.
+
+    Args:
+        name: Of a blob, or an alias of one.
+        aliases: What each alias stands for: a blob, or another alias.
+    """
+    while name in aliases:
+        name = aliases[name]
+    return name

@@ -1,0 +1,106 @@
+"""From a layer's ONNX nodes to operators of ncnn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import onnx_ir as ir
+
+from qsdnn.graph.layer import Layer
+from qsdnn_primitives.blas.node import NodeReader, Op, UnsupportedError
+from qsdnn_primitives.blas.translation import check_types, translate_node
+
+from . import elementwise, layout, linear, windows
+from .fusion import fuse
+from .lowering import Lowering
+from .operator import Operator
+
+Lower = Callable[[Lowering], None]
+
+READERS: Mapping[str, Callable[[NodeReader], Op]] = {
+    "ConvTranspose": windows.conv_transpose,
+    "Resize": layout.resize,
+    "Upsample": layout.resize,
+}
+"""ONNX operators that the plain form of `qsdnn_primitives.blas` does not have."""
+
+LOWERINGS: Mapping[str, Lower] = {
+    **dict.fromkeys(elementwise.PLAIN, elementwise.plain),
+    **dict.fromkeys(elementwise.UNARY, elementwise.unary),
+    **dict.fromkeys(("Add", "Div", "Mul", "Sub"), elementwise.binary),
+    **dict.fromkeys(("Max", "Mean", "Min", "Sum"), elementwise.folded),
+    **dict.fromkeys(("Gelu", "GeluTanh"), elementwise.gelu),
+    **dict.fromkeys(("AveragePool", "MaxPool"), windows.pool),
+    **dict.fromkeys(("Pad", "PadIndexed"), layout.pad),
+    **dict.fromkeys(linear.REDUCTIONS, linear.reduction),
+    "BatchNormalization": linear.batch_normalization,
+    "Clip": elementwise.clip,
+    "Concat": layout.concat,
+    "Conv": windows.conv,
+    "ConvTranspose": windows.deconv,
+    "Elu": elementwise.elu,
+    "Gemm": linear.gemm,
+    "HardSigmoid": elementwise.hard_sigmoid,
+    "HardSwish": elementwise.hard_swish,
+    "LRN": linear.lrn,
+    "LeakyRelu": elementwise.leaky_relu,
+    "MatMul": linear.matmul,
+    "PRelu": elementwise.prelu,
+    "Power": elementwise.power,
+    "Reshape": layout.reshape,
+    "Resize": layout.interp,
+    "Selu": elementwise.selu,
+    "Slice": layout.crop,
+    "Softmax": linear.softmax,
+    "Split": layout.split,
+    "Transpose": layout.transpose,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fragment:
+    """A layer as a part of an ncnn network.
+
+    Attributes:
+        operators: In topological order.
+        aliases: Tensors that are another blob, by name: nothing is computed for them.
+    """
+
+    operators: tuple[Operator, ...]
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+
+def translate(layer: Layer) -> Fragment:
+    """The operators of a layer.
+
+    Raises:
+        UnsupportedError: ncnn has no operator that computes exactly what a node does.
+    """
+    if layer.pinned:
+        raise UnsupportedError(layer.pinned)
+    operators: list[Operator] = []
+    aliases: dict[str, str] = {}
+    for position, node in enumerate(layer.nodes):
+        lowering = Lowering(_read(node), f"{layer.index}:{position}")
+        lower = LOWERINGS.get(lowering.op.kind)
+        if lower is None:
+            raise UnsupportedError(f"{node.op_type} has no operator")
+        try:
+            lower(lowering)
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            raise UnsupportedError(f"{node.op_type} {node.name} is malformed: {error}") from error
+        operators += lowering.operators
+        aliases |= lowering.aliases
+    return Fragment(operators=tuple(fuse(operators, aliases, layer.outputs)), aliases=aliases)
+
+
+def _read(node: ir.Node) -> Op:
+    if node.domain not in ("", "ai.onnx") or node.op_type not in READERS:
+        return translate_node(node)
+    try:
+        op = READERS[node.op_type](NodeReader(node))
+    except (ValueError, TypeError, KeyError, IndexError) as error:
+        raise UnsupportedError(f"{node.op_type} {node.name} is malformed: {error}") from error
+    check_types(op)
+    return op

@@ -1,0 +1,109 @@
+"""The weights of a network: which pieces of which files make ncnn's one file of them.
+
+ncnn reads weights in the order of the operators, from one file. Two segments that share a layer
+would hold its weights twice, and a search builds hundreds of segments. So an artifact names pieces,
+mostly of the graph's own weights, which are stored and sent once; the board puts them together when
+it loads the network.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from qsdnn_primitives.blas.node import static_shape
+
+from .operator import Weight
+
+INLINE_BYTES = 1024
+"""Larger pieces that are not in the graph's weights get a file of their own."""
+
+_FLOAT32 = bytes(4)
+_ITEM_BYTES = 4
+
+
+class WeightsFile:
+    """ncnn's file of weights, as pieces.
+
+    Attributes:
+        pieces: In order: ``{"file", "offset", "size_bytes"}``, or ``{"data": base64}``.
+        files: Names of the files the pieces are of.
+
+    Args:
+        weights: The graph's file.
+        folder: Where files are put.
+    """
+
+    def __init__(self, weights: Path, folder: Path) -> None:
+        self.pieces: list[dict[str, Any]] = []
+        self.files: list[str] = []
+        self._weights = weights
+        self._folder = folder
+        self._size_bytes = 0
+
+    def append(self, weights: Sequence[Weight]) -> tuple[int, int]:
+        """Adds the weights of an operator.
+
+        Returns:
+            Where they begin and end, in bytes.
+        """
+        begin = self._size_bytes
+        for weight in weights:
+            if weight.tagged:
+                self._inline(_FLOAT32)
+            self._add(weight)
+        return begin, self._size_bytes
+
+    def _add(self, weight: Weight) -> None:
+        tensor = weight.value.const_value
+        own = isinstance(tensor, ir.ExternalTensor) and Path(tensor.location).name
+        if weight.convert is None and own == self._weights.name:
+            assert isinstance(tensor, ir.ExternalTensor)
+            _place(self._weights, self._folder / self._weights.name)
+            size_bytes = prod(static_shape(weight.value)) * _ITEM_BYTES
+            self._slice(self._weights.name, tensor.offset or 0, size_bytes)
+            return
+        content = weight.array().tobytes()
+        if len(content) <= INLINE_BYTES:
+            self._inline(content)
+        else:
+            self._slice(store(content, ".bin", self._folder), 0, len(content))
+
+    def _slice(self, file: str, offset: int, size_bytes: int) -> None:
+        self.pieces.append({"file": file, "offset": offset, "size_bytes": size_bytes})
+        self._size_bytes += size_bytes
+        if file not in self.files:
+            self.files.append(file)
+
+    def _inline(self, content: bytes) -> None:
+        self.pieces.append({"data": base64.b64encode(content).decode("ascii")})
+        self._size_bytes += len(content)
+
+
+def store(content: bytes, suffix: str, folder: Path) -> str:
+    """Writes bytes under the name of their hash, complete or not at all."""
+    name = hashlib.sha256(content).hexdigest()[:16] + suffix
+    if not (folder / name).exists():
+        with tempfile.NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as file:
+            file.write(content)
+        os.replace(file.name, folder / name)
+    return name
+
+
+def _place(source: Path, target: Path) -> None:
+    """Links a file, or copies it to another file system."""
+    if target.exists():
+        return
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -1,0 +1,113 @@
+"""Belief: a fitted cost model that knows how unsure it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsdnn.cost.model import CostModel
+from qsdnn.cost.terms import ENTER, LEAVE, Observation, Terms
+
+Plan = Sequence[Observation]
+"""A plan as it is cut into segments; their times do not matter."""
+
+NORMAL_95 = 1.96
+"""A normal variable is within so many standard deviations with a probability of 95 %."""
+
+SHARE = 0.5
+"""Share of the noise's variance that is left in the sum over a plan's segments: what is left of
+two equal, independent ones. More segments average more, but some of the noise is common."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Belief:
+    """The normal distribution of the unknowns, given what was measured.
+
+    Attributes:
+        terms: The unknowns.
+        mean: (columns,) of the unknowns.
+        spread: (columns,) prior standard deviation of each.
+        noise: Relative error of a measured segment that the terms do not explain.
+        explained: (observations, columns) W such that the covariance of the unknowns is
+            S (I − WᵀW) S, with S the diagonal of `spread`.
+    """
+
+    terms: Terms
+    mean: NDArray[np.float64] = field(repr=False)
+    spread: NDArray[np.float64] = field(repr=False)
+    noise: float
+    explained: NDArray[np.float64] = field(repr=False)
+
+    @property
+    def cost(self) -> CostModel:
+        """The cost model of the mean."""
+        return self._model(self.mean)
+
+    @property
+    def spreads(self) -> NDArray[np.float64]:
+        """(columns,) standard deviation of each unknown."""
+        left = 1.0 - (self.explained**2).sum(axis=0)
+        return np.asarray(self.spread * np.sqrt(np.maximum(left, 0.0)))
+
+    def latency_ms(self, plans: Sequence[Plan]) -> NDArray[np.float64]:
+        """(n,) predicted latency of plans, in ms.
+
+        A little more exact than `cost`, which knows the families of a plan's layers and not how it
+        is cut: two segments of one family may be neighbours, when to run them as one would need
+        what has not been made yet, and tensors between them cross as well.
+
+        Args:
+            plans: The segments of each.
+        """
+        return np.asarray(self._rows(plans) @ self.mean)
+
+    def spread_ms(self, plans: Sequence[Plan], *, than: Plan = ()) -> NDArray[np.float64]:
+        """(n,) standard deviation of the predicted latency of plans, in ms.
+
+        It is of the mean of many measurements: the noise of one is not in it.
+
+        Args:
+            plans: The segments of each.
+            than: Of how much slower they are than this plan: what both share does not count.
+        """
+        scaled = (self._rows(plans) - self._rows([than])) * self.spread
+        known = scaled @ self.explained.T
+        variance = (scaled**2).sum(axis=1) - (known**2).sum(axis=1)
+        return np.asarray(np.sqrt(np.maximum(variance, 0.0)))
+
+    def intervals_ms(self, plans: Sequence[Plan]) -> NDArray[np.float64]:
+        """(n, 2) 95 % interval of what measuring the plans will show, in ms."""
+        latency_ms = self.latency_ms(plans)
+        noise_ms = self.noise * latency_ms * np.sqrt(SHARE)
+        reach = NORMAL_95 * np.hypot(self.spread_ms(plans), noise_ms)
+        return np.stack([latency_ms - reach, latency_ms + reach], axis=1)
+
+    def draw(self, rng: np.random.Generator) -> CostModel:
+        """A cost model drawn from the distribution: one that may well be the true one.
+
+        A standard normal vector is multiplied with the symmetric root of I − WᵀW, which only
+        differs from I in the few directions that the measurements say something of.
+        """
+        squares, vectors = np.linalg.eigh(self.explained @ self.explained.T)
+        squares = np.clip(squares, 1e-12, 1.0)
+        shrink = (1.0 - np.sqrt(1.0 - squares)) / squares
+        standard = rng.standard_normal(len(self.mean))
+        known = vectors @ (shrink * (vectors.T @ (self.explained @ standard)))
+        return self._model(self.mean + self.spread * (standard - self.explained.T @ known))
+
+    def _rows(self, plans: Sequence[Plan]) -> NDArray[np.float64]:
+        """(n, columns) what the unknowns are multiplied with in each plan's latency."""
+        return np.stack([self.terms.rows(plan).sum(axis=0) for plan in plans])
+
+    def _model(self, values: NDArray[np.float64]) -> CostModel:
+        terms = self.terms
+        crossings = np.maximum(terms.crossings_ms(values), 0.0)
+        return CostModel(
+            space=terms.space,
+            layer_ms=np.maximum(terms.layers_ms(values), 0.0),
+            enter_ms=crossings[ENTER],
+            leave_ms=crossings[LEAVE],
+        )

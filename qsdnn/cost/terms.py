@@ -1,0 +1,138 @@
+"""Terms: what the latency of a segment is a sum of, as columns of a linear system.
+
+Every measured segment is one linear equation: its layers' times, plus what it costs to take tensors
+in and to hand tensors out. The unknowns:
+
+- for each layer and primitive, a factor on its profiled time;
+- for each family and direction, the rates of a crossing: a constant (a call, a wait) and a rate per
+  KiB (a copy, a change of layout);
+- for each single crossing (edge, family, direction), how far it is from what the rates say, since
+  no two boundaries are quite alike.
+
+`experiments/cost_terms.py` has tried further rates: at layers that compute, at depthwise ones, at
+channel counts that do not fill a block, for tensors with several readers, and a constant for each
+segment. None lowers the error on plans that were not fitted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsdnn.space import Space
+
+ENTER, LEAVE = 0, 1
+"""Directions of a crossing, as indices."""
+
+RATES = ((0.005, 0.2), (0.0001, 0.002))
+"""Prior mean and spread of a crossing's constant in ms, and of its rate in ms per KiB (a copy at
+10 GB/s). Wide: a few measurements decide."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """One segment of a plan, measured or still to be.
+
+    Attributes:
+        family: Index of its family.
+        layers: Layer indices.
+        primitives: Primitive index of each.
+        entering: Indices of the edges it takes in.
+        leaving: Indices of the edges it hands out.
+        ms: Its time; NaN when it was not measured.
+        doubt: How many times less exact it is than a measurement that can be trusted.
+    """
+
+    family: int
+    layers: tuple[int, ...]
+    primitives: tuple[int, ...]
+    entering: tuple[int, ...]
+    leaving: tuple[int, ...]
+    ms: float = math.nan
+    doubt: float = 1.0
+
+
+def crossing_sizes(space: Space) -> NDArray[np.float64]:
+    """(2, edges, 2) what the rates of a crossing are multiplied with: 1 and its KiB, either way."""
+    kib = np.array([edge.size_bytes / 1024 for edge in space.edges], dtype=float)
+    return np.stack([np.stack([np.ones_like(kib), kib], axis=1)] * 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """The columns of a space.
+
+    Attributes:
+        space: What can be chosen.
+        profile_ms: (layers, primitives) profiled times; not finite where nothing was profiled.
+        layer: (layers, primitives) column of each factor; −1 where there is none.
+        rate: (2, families, 2) column of each rate, by direction.
+        crossing: (2, edges, families) column of each single crossing, by direction.
+        size: (2, edges, 2) what the rates of an edge are multiplied with, by direction.
+        count: Columns in all.
+    """
+
+    space: Space
+    profile_ms: NDArray[np.float64] = field(repr=False)
+    layer: NDArray[np.intp] = field(init=False, repr=False)
+    rate: NDArray[np.intp] = field(init=False, repr=False)
+    crossing: NDArray[np.intp] = field(init=False, repr=False)
+    size: NDArray[np.float64] = field(init=False, repr=False)
+    count: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        known = self.space.mask & np.isfinite(self.profile_ms)
+        edges, families = len(self.space.edges), len(self.space.families)
+        factors = int(known.sum())
+        layer = np.full(known.shape, -1, dtype=np.intp)
+        layer[known] = np.arange(factors)
+        rates = 2 * families * len(RATES)
+        crossings = 2 * edges * families
+        values = {
+            "layer": layer,
+            "rate": factors + np.arange(rates).reshape(2, families, len(RATES)),
+            "crossing": factors + rates + np.arange(crossings).reshape(2, edges, families),
+            "size": crossing_sizes(self.space),
+            "count": factors + rates + crossings,
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def factors(self) -> int:
+        """How many columns are factors; they come first."""
+        return int(self.rate.min())
+
+    def rows(self, observations: Sequence[Observation]) -> NDArray[np.float64]:
+        """(observations, columns) what the unknowns are multiplied with in each segment's time."""
+        rows = np.zeros((len(observations), self.count))
+        for row, o in zip(rows, observations, strict=True):
+            layers, primitives = np.array(o.layers), np.array(o.primitives)
+            row[self.layer[layers, primitives]] = self.profile_ms[layers, primitives]
+            for way, edges in ((ENTER, o.entering), (LEAVE, o.leaving)):
+                for t in edges:
+                    self.add_crossing(row, way, t, o.family)
+        return rows
+
+    def add_crossing(self, row: NDArray[np.float64], way: int, t: int, family: int) -> None:
+        """Adds to a row that edge t crosses in a direction and family."""
+        row[self.rate[way, family]] += self.size[way, t]
+        row[self.crossing[way, t, family]] += 1.0
+
+    def crossings_ms(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(2, edges, families) what each crossing costs.
+
+        Args:
+            values: (columns,) of the unknowns.
+        """
+        by_rates = np.stack([self.size[way] @ values[self.rate[way]].T for way in (ENTER, LEAVE)])
+        return np.asarray(by_rates + values[self.crossing])
+
+    def layers_ms(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(layers, primitives) what each layer costs; infinite where it cannot be chosen."""
+        factors = np.append(values, np.inf)[self.layer]  # column −1 is infinite
+        return np.asarray(np.where(self.layer >= 0, self.profile_ms, 1.0) * factors)

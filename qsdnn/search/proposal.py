@@ -1,0 +1,110 @@
+"""Proposals: which plans to measure next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsdnn.agents._base import Agent, Policy
+from qsdnn.cost.belief import Belief
+from qsdnn.cost.terms import Observation
+
+BATCH = 4
+"""Plans proposed a round at the most."""
+
+DRAWS, DRAW_EPISODES = 2, 0.25
+"""Cost models drawn from the belief a round, and the share of the episodes spent on each."""
+
+HOPE = 1.0
+"""A plan is promising while it may be faster than the incumbent: by so many standard deviations of
+the predicted difference below its mean."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Proposer:
+    """Chooses plans that are promising, new, and unlike one another.
+
+    Half of a batch are the best by their lower confidence bound, among those that the agent found
+    on the mean cost model. The other half are what an agent finds on cost models drawn from the
+    belief (posterior sampling: Strens 2000; Osband, Russo, Van Roy 2013), which tries plans where
+    the model is unsure as often as they may be the best.
+
+    Attributes:
+        dreamer: The agent that learns on the drawn models. Another one than learns on the mean: the
+            values of one are wrong for the other.
+        cut: Cuts a plan into segments.
+        episodes: Of the agent on the mean model.
+        seed: Of all chance.
+    """
+
+    dreamer: Agent = field(repr=False)
+    cut: Callable[[NDArray[np.int64]], list[Observation]] = field(repr=False)
+    episodes: int
+    seed: int
+
+    def propose(
+        self,
+        belief: Belief,
+        policy: Policy,
+        incumbent: NDArray[np.int64],
+        measured: Iterable[NDArray[np.int64]],
+        round_number: int,
+    ) -> list[NDArray[np.int64]]:
+        """The batch of a round; empty when no plan is promising.
+
+        Args:
+            belief: What is known.
+            policy: What the agent learned on its mean.
+            incumbent: The best plan so far.
+            measured: Plans that were measured.
+            round_number: From 0.
+        """
+        known = {plan.tobytes() for plan in measured}
+        apart = max(1, len(incumbent) // 50)
+        batch: list[NDArray[np.int64]] = []
+        found = self._promising(belief, policy.candidates, incumbent)
+        _take(batch, found, known, apart, BATCH - DRAWS)
+        for draw in range(DRAWS):
+            rng = np.random.default_rng([self.seed, round_number, draw])
+            dream = self.dreamer.learn(
+                belief.draw(rng),
+                episodes=max(1, int(DRAW_EPISODES * self.episodes)),
+                seed=self.seed + round_number * DRAWS + draw,
+            )
+            dreamt = self._promising(belief, dream.candidates, incumbent, sort=False)
+            _take(batch, dreamt, known, apart, len(batch) + 1)
+        _take(batch, found, known, apart, BATCH)
+        return batch
+
+    def _promising(
+        self,
+        belief: Belief,
+        candidates: NDArray[np.int64],
+        incumbent: NDArray[np.int64],
+        *,
+        sort: bool = True,
+    ) -> list[NDArray[np.int64]]:
+        """Those that may be faster than the incumbent, the most hopeful first."""
+        plans, best = [self.cut(choice) for choice in candidates], self.cut(incumbent)
+        gain_ms = belief.latency_ms(plans) - belief.latency_ms([best])
+        bound_ms = gain_ms - HOPE * belief.spread_ms(plans, than=best)
+        order = np.argsort(bound_ms, kind="stable") if sort else np.arange(len(candidates))
+        return [candidates[row] for row in order if bound_ms[row] < 0]
+
+
+def _take(
+    batch: list[NDArray[np.int64]],
+    plans: Sequence[NDArray[np.int64]],
+    known: set[bytes],
+    apart: int,
+    until: int,
+) -> None:
+    """Adds plans that are not known, and that differ in so many layers from the others."""
+    for plan in plans:
+        if len(batch) >= until:
+            return
+        if plan.tobytes() not in known and all((plan != o).sum() >= apart for o in batch):
+            batch.append(plan)

@@ -1,0 +1,46 @@
+"""Whether a latency may be believed, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from qsdnn.board import Record, Trust
+
+
+def doubt(record: Record) -> str:
+    """Why a latency is not to be believed, and what to do; empty when it is stable."""
+    if record.trust is Trust.STABLE:
+        return ""
+    passes = record.context.get("passes", 1)
+    tries = f", in each of {passes} tries" if passes > 1 else ""
+    if record.trust is Trust.THROTTLED:
+        return (
+            f"throttled: the board slowed down while this was measured{_heat(record)}{tries}: "
+            "cool it, or lower --max-temperature, and repeat the command"
+        )
+    low, high = record.ci95_ms
+    reach = max(high - record.latency_ms, record.latency_ms - low) / record.latency_ms
+    return (
+        f"noisy: its 95 % interval reaches {reach:.1%} from the median{tries}: "
+        "end what else runs on the board, and repeat the command"
+    )
+
+
+def notes(records: Iterable[Record]) -> list[str]:
+    """What boards had to say while these were measured, each thing once."""
+    return list(dict.fromkeys(note for record in records for note in record.notes))
+
+
+def _heat(record: Record) -> str:
+    """How hot it was and how fast it ran, as far as its sensors say."""
+    context = record.context
+    spreads = context.get("during", {})
+    ends = [context.get(end, {}) for end in ("before", "after")]
+    hottest = [end["temperature_c"] for end in ends if "temperature_c" in end]
+    hottest += [spreads["temperature_c"]["max"]] if "temperature_c" in spreads else []
+    slowest = [end["frequency_mhz"] for end in ends[1:] if "frequency_mhz" in end]
+    slowest += [spreads["frequency_mhz"]["min"]] if "frequency_mhz" in spreads else []
+    words = [f"{max(hottest):.0f} °C"] if hottest else []
+    if slowest and "max_frequency_mhz" in ends[1]:
+        words.append(f"{min(slowest):.0f} of {ends[1]['max_frequency_mhz']:.0f} MHz")
+    return f" ({', '.join(words)})" if words else ""

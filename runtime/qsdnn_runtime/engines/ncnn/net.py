@@ -1,0 +1,100 @@
+"""ncnn's own objects, with every return code looked at: it crashes on the next call otherwise."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import Any
+
+from qsdnn_runtime.engine import EngineError
+
+from .artifact import Network, weights_file
+
+AS_IT_IS = 1  # hand a blob out as it lies in memory: packed, where the operator packs it
+
+
+def import_library() -> Any:
+    """The library.
+
+    Raises:
+        EngineError: It is not installed.
+    """
+    try:
+        import ncnn
+    except ImportError as error:
+        raise EngineError("ncnn is not installed here: %s" % error) from error
+    return ncnn
+
+
+def make_options(threads: int, winograd: bool = True, sgemm: bool = True) -> Any:
+    """Options for fp32 on the processor.
+
+    Args:
+        threads: How many it may use.
+        winograd: Whether convolutions may use Winograd's algorithm.
+        sgemm: Whether they may be products of matrices.
+    """
+    options = import_library().Option()
+    options.num_threads = threads
+    options.use_vulkan_compute = False
+    # On by default: storage in half the bits loses more than the tolerance of fp32 allows.
+    options.use_fp16_packed = options.use_fp16_storage = options.use_fp16_arithmetic = False
+    options.use_bf16_packed = options.use_bf16_storage = False
+    options.use_int8_inference = False
+    options.use_packing_layout = True
+    options.use_winograd_convolution = winograd
+    options.use_sgemm_convolution = sgemm
+    return options
+
+
+def load_net(param: str, weights: str, options: Any) -> Any:
+    """A network, ready to run.
+
+    Args:
+        param: ncnn's text.
+        weights: Path of ncnn's file of weights.
+        options: How to run it.
+
+    Raises:
+        EngineError: ncnn refuses it.
+    """
+    net = import_library().Net()
+    net.opt = options
+    with tempfile.TemporaryDirectory(prefix="qsdnn-ncnn-") as folder:
+        path = os.path.join(folder, "net.param")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(param)
+        code = net.load_param(path)
+    if code != 0:
+        raise EngineError("ncnn refuses the network (%d)" % code)
+    code = net.load_model(weights)
+    if code != 0:
+        raise EngineError("ncnn refuses the network's weights (%d)" % code)
+    return net
+
+
+def load_network(network: Network, options: Any) -> Any:
+    """A segment's network, ready to run.
+
+    Raises:
+        EngineError: ncnn refuses it, or it does not have the blobs it should.
+    """
+    with weights_file(network) as path:
+        net = load_net(network.param, path, options)
+    count = len(net.blobs())
+    for port in (*network.inputs, *network.outputs):
+        if port.blob >= count:
+            raise EngineError("%s is blob %d of %d" % (port.name, port.blob, count))
+    return net
+
+
+def extract(extractor: Any, blob: int) -> Any:
+    """A blob, computed if it is not there yet; it may be packed.
+
+    Raises:
+        EngineError: ncnn failed.
+    """
+    code, mat = extractor.extract(blob, AS_IT_IS)
+    if code != 0:
+        raise EngineError("ncnn failed at blob %d (%d)" % (blob, code))
+    return mat

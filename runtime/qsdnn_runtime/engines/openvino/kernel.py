@@ -1,0 +1,111 @@
+"""The kernels of a compiled model, read back: what each is, and which layer it belongs to."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Dict, Iterable, List, Mapping, Optional
+
+# Where a precision below fp32 counts: multiply-accumulates. The rest runs in whatever is at hand.
+ARITHMETIC = ("Convolution", "Deconvolution", "FullyConnected", "MatMul", "RNNCell", "RNNSeq")
+CONVERSIONS = ("Reorder", "Convert")
+ANCHOR = "/anchor"  # ends the names of what `hints` put in front of a convolution
+
+# What the plugin's names of implementations end with besides the algorithm: the kind of
+# convolution it was written for, and the type it computes in.
+_SUFFIX = re.compile(r"(_dw|_1x1)?(_[a-z]+\d+)?$")
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One node of the compiled graph.
+
+    Attributes:
+        name: The node's, as the counters have it.
+        kind: What it computes, in the plugin's words.
+        implementation: By what, in the plugin's words, as ``jit_avx512_1x1_f32``.
+        precision: What it computes in: ``f32``, ``bf16``, …
+        layout: Of its output, as ``acdb``, which is NHWC.
+        layer: Which layer it belongs to; None for constants and the like that are of none.
+    """
+
+    name: str
+    kind: str
+    implementation: str
+    precision: str
+    layout: str
+    layer: Optional[int]
+
+    @property
+    def algorithm(self) -> str:
+        """The implementation's name without the kind and the precision, as ``jit_avx512``."""
+        return _SUFFIX.sub("", self.implementation)
+
+    @property
+    def computes(self) -> bool:
+        """Whether it multiplies and accumulates for its layer."""
+        return self.kind in ARITHMETIC and not self.name.endswith(ANCHOR)
+
+
+def read_kernels(model: Any, nodes: Mapping[str, int], tensors: Mapping[str, int]) -> List[Kernel]:
+    """The kernels of a compiled model's runtime graph, in order of execution.
+
+    A kernel belongs to the layer of the ONNX node, or tensor, it is named after, also when nodes
+    of other layers were fused into it. A conversion that was inserted belongs to the layer that
+    made the tensor, or else, at the graph's inputs, to the one that reads it.
+
+    Args:
+        model: `openvino.CompiledModel.get_runtime_model`.
+        nodes: Layer by ONNX node name.
+        tensors: Layer by the tensor's name.
+    """
+    operations = model.get_ordered_ops()
+    layers: Dict[str, Optional[int]] = {}
+    for op in operations:
+        sources = [port.get_source_output().get_node() for port in op.inputs()]
+        made_by = (layers[source.get_friendly_name()] for source in sources)
+        named = _by_names(op, nodes, tensors)
+        layers[op.get_friendly_name()] = _first((named, *made_by))
+    for op in reversed(operations):
+        if layers[op.get_friendly_name()] is None:
+            readers = [t.get_node() for port in op.outputs() for t in port.get_target_inputs()]
+            read_by = (layers[reader.get_friendly_name()] for reader in readers)
+            layers[op.get_friendly_name()] = _first(read_by)
+    return [_kernel(op, layers[op.get_friendly_name()]) for op in operations]
+
+
+def layer_named(name: str, nodes: Mapping[str, int], tensors: Mapping[str, int]) -> Optional[int]:
+    """The layer of what OpenVINO named after an ONNX node, or after the tensor it makes."""
+    while name:
+        if name in nodes or name in tensors:
+            return nodes[name] if name in nodes else tensors[name]
+        name = name.rpartition("/")[0]  # the frontend writes 0:0/WithoutBiases and the like
+    return None
+
+
+def _kernel(op: Any, layer: Optional[int]) -> Kernel:
+    return Kernel(
+        name=op.get_friendly_name(),
+        kind=_fact(op, "layerType"),
+        implementation=_fact(op, "primitiveType"),
+        precision=_fact(op, "runtimePrecision"),
+        layout=_fact(op, "outputLayouts"),
+        layer=layer,
+    )
+
+
+def _by_names(op: Any, nodes: Mapping[str, int], tensors: Mapping[str, int]) -> Optional[int]:
+    originals = _fact(op, "originalLayersNames")
+    if _fact(op, "layerType") in CONVERSIONS and not originals:
+        return None
+    names = (op.get_friendly_name(), *originals.split(","))
+    return _first(layer_named(name, nodes, tensors) for name in names)
+
+
+def _fact(op: Any, key: str) -> str:
+    info = op.get_rt_info()
+    return str(info[key].astype(str)) if key in info else ""
+
+
+def _first(layers: Iterable[Optional[int]]) -> Optional[int]:
+    return next((layer for layer in layers if layer is not None), None)

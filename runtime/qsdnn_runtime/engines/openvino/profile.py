@@ -1,0 +1,81 @@
+"""What OpenVINO's profile says of each layer: its time, the kernel and its precision."""
+
+from __future__ import annotations
+
+from typing import Dict, Mapping, NamedTuple, Sequence
+
+from qsdnn_runtime.engine import Applied
+
+from .kernel import CONVERSIONS, Kernel
+from .request import AUTO, PRECISE, Request
+
+_PRECISIONS = {"f32": "fp32", "bf16": "bf16", "f16": "fp16", "i8": "int8", "u8": "int8"}
+
+
+class Counter(NamedTuple):
+    """A performance counter: the implementation, the mean time of a run, and whether it ran."""
+
+    implementation: str
+    mean_us: float
+    executed: bool
+
+
+def layer_times(
+    kernels: Sequence[Kernel], counters: Mapping[str, Counter], runs: int
+) -> Dict[int, float]:
+    """Milliseconds of each layer that has kernels, summed over `runs` runs.
+
+    A counter is cut to whole microseconds in each run, and again when the mean is taken. Half of
+    what can be lost is added back: 0.5 us for each run, and (runs - 1) / 2 us for the mean.
+    """
+    times: Dict[int, float] = {}
+    for kernel in kernels:
+        if kernel.layer is not None and _ran(kernel, counters):
+            spent_us = (counters[kernel.name].mean_us + 1) * runs - 0.5
+            times[kernel.layer] = times.get(kernel.layer, 0.0) + spent_us / 1e3
+    return times
+
+
+def applied(
+    kernels: Sequence[Kernel], counters: Mapping[str, Counter], asked: Mapping[int, str]
+) -> Dict[int, Applied]:
+    """The primitive and the main kernel of each layer.
+
+    Kernels that multiply and accumulate say by what algorithm, where one was asked for, and in
+    which precision. The others of a graph may be wider than what was asked, which costs no
+    accuracy: theirs is what was asked. A layer without kernels of its own was fused into another;
+    an algorithm that it asked for was not taken.
+
+    Args:
+        kernels: With their layers.
+        counters: By kernel name.
+        asked: Primitive by layer index.
+    """
+    found: Dict[int, Applied] = {}
+    for layer, primitive in asked.items():
+        own = [k for k in kernels if k.layer == layer and _ran(k, counters)]
+        own.sort(key=lambda k: (not k.computes, k.kind in CONVERSIONS, -counters[k.name].mean_us))
+        label = "fused"
+        if own:
+            label = "%s(%s)" % (own[0].kind, counters[own[0].name].implementation)
+        found[layer] = Applied(primitive=_primitive(Request.parse(primitive), own), kernel=label)
+    return found
+
+
+def _primitive(asked: Request, own: Sequence[Kernel]) -> str:
+    computing = [kernel for kernel in own if kernel.computes]
+    algorithm, precision = asked.algorithm, asked.precision
+    if algorithm == PRECISE:
+        # What it names is the graph's precision: it differs from that of its kernels.
+        kept = computing and all(kernel.precision == "f32" for kernel in computing)
+        return "openvino/%s/%s" % (PRECISE if kept else AUTO, precision)
+    if asked.priority:
+        took = [kernel.algorithm for kernel in computing] or [AUTO]
+        algorithm = next((name for name in took if name != algorithm), algorithm)
+    for kernel in computing:
+        precision = _PRECISIONS.get(kernel.precision, kernel.precision)
+    return "openvino/%s/%s" % (algorithm, precision)
+
+
+def _ran(kernel: Kernel, counters: Mapping[str, Counter]) -> bool:
+    return kernel.name in counters and counters[kernel.name].executed

@@ -1,0 +1,90 @@
+"""A process of this machine, told apart from a later one that has its number.
+
+It imports the standard library only: a host also sends this file's text, to end an agent.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import List
+
+# An agent that is asked to end restores the board first, which takes commands of the board.
+ASKED_S = 10.0
+KILLED_S = 5.0
+POLL_S = 0.05
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process by its number and its start.
+
+    Attributes:
+        pid: Its number.
+        started: When it started, in clock ticks since the board did: field 22 of its ``stat``.
+    """
+
+    pid: int
+    started: int
+
+    @classmethod
+    def running(cls, pid: int) -> Process:
+        """The process that has this number now; one that does not live when none has."""
+        fields = _fields(pid)
+        return cls(pid, int(fields[19]) if fields else 0)
+
+    @property
+    def state(self) -> str:
+        """Its state as ``ps`` has it; empty when it is gone, or cannot be looked at."""
+        fields = _fields(self.pid)
+        return fields[0] if fields and int(fields[19]) == self.started else ""
+
+    @property
+    def lives(self) -> bool:
+        """Whether it has not ended."""
+        return self.state not in ("", "Z")
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether a signal stopped it; not a debugger."""
+        return self.state == "T"
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is a process of this user."""
+        try:
+            return os.stat("/proc/%d" % self.pid).st_uid == os.geteuid()
+        except OSError:
+            return False
+
+    def end(self) -> bool:
+        """Ends it: asks it to, wakes it in case it is stopped, and kills it when nothing helps.
+
+        Returns:
+            Whether it has ended.
+        """
+        steps = ((signal.SIGTERM, signal.SIGCONT), ASKED_S), ((signal.SIGKILL,), KILLED_S)
+        for numbers, patience_s in steps:
+            for number in numbers:
+                self._send(number)
+            deadline = time.monotonic() + patience_s
+            while self.lives and time.monotonic() < deadline:
+                time.sleep(POLL_S)
+        return not self.lives
+
+    def _send(self, number: int) -> None:
+        if self.lives and self.is_ours:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+
+def _fields(pid: int) -> List[str]:
+    """Its ``stat`` from field 3 on: the name before it may hold blanks and brackets."""
+    try:
+        with open("/proc/%d/stat" % pid) as file:
+            return file.read().rpartition(")")[2].split()
+    except OSError:
+        return []

@@ -1,0 +1,86 @@
+"""How far a measurement may be believed, and when to take it again."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Mapping, Sequence, Tuple
+
+from .interval import relative_spread
+
+STABLE, NOISY, THROTTLED = "stable", "noisy", "throttled"
+# The kernel's passive trip point on most boards, and the Raspberry Pi's first limit.
+HOT_C = 80.0
+THROTTLED_SHARE = 0.9
+NOISY_SPREAD = 0.03
+# After so many repeats that did not help, noise is what this board has: one repeat less.
+VAIN = 2
+
+
+def judge(runs_ms: Sequence[float], precision: float, readings: Sequence[Mapping[str, Any]]) -> str:
+    """Trust in a measurement: ``throttled``, else ``noisy``, else ``stable``.
+
+    Throttled: a throttle counter grew, the firmware or the kernel says at any time that it slows
+    the board down, or cores run more than 10 % below their maximum while the board is hot.
+    Noisy: the 95 % interval of the median reaches further from it than 3 % and than three times
+    the precision asked for; two runs or fewer say nothing, and are noisy.
+
+    Args:
+        runs_ms: The runs that count.
+        precision: What was asked for.
+        readings: Of the sensors before, while and after it was measured: see
+            `qsdnn_runtime.sensors.Sensors.read`.
+    """
+    if _throttled(readings):
+        return THROTTLED
+    if len(runs_ms) < 3:
+        return NOISY
+    return NOISY if relative_spread(runs_ms) > max(NOISY_SPREAD, 3 * precision) else STABLE
+
+
+def _throttled(readings: Sequence[Mapping[str, Any]]) -> bool:
+    counts = [reading["throttle_count"] for reading in readings if "throttle_count" in reading]
+    if counts and max(counts) > counts[0]:
+        return True
+    # The reading before is of a board at rest, whose clock may be low.
+    hot = any(reading.get("temperature_c", 0.0) >= HOT_C for reading in readings)
+    return any(reading.get("throttling", False) for reading in readings) or any(
+        hot
+        and reading.get("frequency_mhz", math.inf)
+        < THROTTLED_SHARE * reading.get("max_frequency_mhz", 0.0)
+        for reading in readings[1:]
+    )
+
+
+Doubt = Tuple[int, int, float]
+"""Throttled records, noisy ones, and the sum of how far intervals reach: less is better."""
+
+
+def doubt(records: Sequence[Mapping[str, Any]]) -> Doubt:
+    """How little a group of records that ended well is to be believed."""
+    trusts = [record["trust"] for record in records]
+    spread = sum(relative_spread(record["runs_ms"]) for record in records)
+    return trusts.count(THROTTLED), trusts.count(NOISY), spread
+
+
+class Repeats:
+    """Decides whether a group is measured again; remembers whether that helped, for all groups."""
+
+    def __init__(self) -> None:
+        self._vain = 0
+
+    def wanted(self, found: Doubt, taken: int, limit: int) -> bool:
+        """Whether to measure once more.
+
+        Args:
+            found: Of the best pass so far.
+            taken: Passes that were made.
+            limit: Repeats that are allowed.
+        """
+        throttled, noisy, _ = found
+        if not throttled and self._vain >= VAIN:
+            limit -= 1  # a board that cools down is worth another try; noise may be here to stay
+        return throttled + noisy > 0 and taken <= limit
+
+    def learn(self, before: Doubt, after: Doubt) -> None:
+        """Takes what a repeat showed."""
+        self._vain = 0 if after[:2] < before[:2] else self._vain + 1

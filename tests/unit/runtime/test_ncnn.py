@@ -1,0 +1,305 @@
+"""ncnn's board half: algorithms read back bit by bit, memory, and artifacts that are corrupt."""
+
+import gc
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+from qsdnn.build import Builder
+from qsdnn.engine import EngineInfo, load_engines
+from qsdnn.examples import build
+from qsdnn.graph import load_graph
+from qsdnn_runtime import EngineError, Session
+from qsdnn_runtime.difference import max_error
+from qsdnn_runtime.engine import SegmentSpec, find_loader
+from tests.unit.runtime.onnx_package import model
+
+pytest.importorskip("ncnn")
+
+LOADER = find_loader("ncnn")
+INFO = EngineInfo(name="ncnn", version="")
+GENERATOR = np.random.default_rng(0)
+
+
+class Network:
+    """A network that runs in ncnn alone."""
+
+    def __init__(self, proto, folder):
+        folder.mkdir(exist_ok=True)
+        onnx.save(proto, folder / "model.onnx")
+        self.folder = folder
+        self.graph = load_graph(folder / "model.onnx", workdir=folder)
+        self.engines = load_engines(("onnxruntime", "ncnn"))
+        self.builder = Builder(self.graph, self.engines, folder)
+        engine = self.engines["ncnn"]
+        self.rows = [engine.primitives(layer, INFO) for layer in self.graph.layers]
+        self.feeds = {
+            name: GENERATOR.standard_normal(self.graph.tensors[name].shape).astype(np.float32)
+            for name in self.graph.inputs
+        }
+
+    def choice(self, algorithm):
+        """Each layer's primitive of that algorithm, or its first."""
+        return [next((p for p in row if p.algorithm == algorithm), row[0]) for row in self.rows]
+
+    def session(self, choice, **options):
+        package = self.builder.build(choice)
+        return Session(package.manifest, artifacts=self.folder, **options)
+
+    def reference(self):
+        package = self.builder.reference()
+        with Session(package.manifest, artifacts=self.folder) as session:
+            return session.run(None, self.feeds)
+
+    def artifact(self):
+        (segment,) = self.builder.build([row[0] for row in self.rows]).manifest["segments"]
+        return self.folder / segment["artifact"]
+
+
+@pytest.fixture(scope="module")
+def kws(tmp_path_factory):
+    return Network(build("kws1"), tmp_path_factory.mktemp("kws"))
+
+
+def chain(count, kernel=(3, 3), channels=32, size=12, **attributes):
+    """Convolutions one after another, with Relu."""
+    nodes, weights = [], {}
+    for i in range(count):
+        last = "y" if i + 1 == count else f"r{i}"
+        nodes.append(
+            helper.make_node(
+                "Conv", ["x" if i == 0 else f"r{i - 1}", f"w{i}"], [f"c{i}"],
+                auto_pad="SAME_UPPER", **attributes,
+            )
+        )  # fmt: skip
+        nodes.append(helper.make_node("Relu", [f"c{i}"], [last]))
+        scale = np.float32(1 / np.sqrt(channels * kernel[0] * kernel[1]))
+        array = GENERATOR.standard_normal((channels, channels, *kernel)).astype(np.float32)
+        weights[f"w{i}"] = array * scale
+    shape = (1, channels, size, size)
+    stride = attributes.get("strides", (1, 1))[0] ** count
+    out = (1, channels, -(-size // stride), -(-size // stride))
+    return model(nodes, [("x", "float32", shape)], [("y", "float32", out)], weights)
+
+
+def test_three_algorithms_in_one_segment_are_read_back(tmp_path):
+    network = Network(chain(3), tmp_path)
+    choice = [row[turn] for turn, row in enumerate(network.rows)]
+    assert [p.algorithm for p in choice] == ["winograd", "sgemm", "direct"]
+    with network.session(choice, profile=True) as session:
+        got = session.run(None, network.feeds)
+        assert len(session.manifest.segments) == 1
+        found = session.applied()
+    assert [found[i].primitive for i in range(3)] == [str(p) for p in choice]
+    assert [found[i].kernel for i in range(3)] == [f"Convolution({p.algorithm})" for p in choice]
+    np.testing.assert_allclose(got[0], network.reference()[0], rtol=0, atol=3e-5)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    ("kernel", "channels", "size", "attributes"),
+    [
+        ((3, 3), 32, 12, {}),
+        ((3, 3), 17, 7, {}),
+        ((3, 3), 12, 5, {}),
+        ((3, 3), 64, 1, {}),
+        ((3, 3), 32, 13, {"strides": (2, 2)}),
+        ((5, 5), 20, 9, {}),
+        ((1, 3), 24, 9, {}),
+        ((7, 7), 18, 11, {"strides": (2, 2)}),
+    ],
+)
+def test_what_differs_is_offered_and_what_is_offered_differs(
+    kernel, channels, size, attributes, threads, tmp_path
+):
+    network = Network(chain(1, kernel, channels, size, **attributes), tmp_path)
+    (row,) = network.rows
+    outputs = {}
+    for primitive in row:
+        with network.session([primitive], profile=True, threads=threads) as session:
+            outputs[session.run(None, network.feeds)[0].tobytes()] = primitive
+            assert session.applied()[0].primitive == str(primitive)
+    assert len(outputs) == len(row) > 1
+
+
+def test_a_small_convolution_has_one_kernel(tmp_path):
+    network = Network(chain(1, (5, 5), channels=8), tmp_path)
+    assert [p.algorithm for p in network.rows[0]] == ["auto"]
+    with network.session([network.rows[0][0]], profile=True) as session:
+        session.run(None, network.feeds)
+        assert session.applied()[0].kernel == "Convolution(direct)"
+
+
+def test_a_mask_that_does_nothing_is_read_back_as_what_ran(tmp_path):
+    """Winograd asked of a convolution that has none, as a board's other processor might."""
+    network = Network(chain(1, strides=(2, 2)), tmp_path)
+    artifact = network.artifact()
+    spec = SegmentSpec(artifact, "ncnn", ("x",), ("y",), {}, {0: "ncnn/winograd/fp32"})
+    executable = LOADER.load(spec, 1, profile=True)
+    executable.call(network.feeds)
+    assert executable.applied()[0].primitive == "ncnn/sgemm/fp32"
+    executable.close()
+
+
+def test_times_grow_and_cover_every_layer(kws):
+    with kws.session(kws.choice("sgemm"), profile=True) as session:
+        session.bind(kws.feeds)
+        assert session.layer_times() == dict.fromkeys(range(len(kws.rows)), 0.0)
+        session.run_bound()
+        first = session.layer_times()
+        session.run_bound()
+        second = session.layer_times()
+    assert all(0 < first[layer] < second[layer] for layer in first)
+    got = dict(zip(kws.graph.outputs, kws.reference(), strict=True))
+    with kws.session(kws.choice("direct"), profile=True) as session:
+        want = dict(zip(kws.graph.outputs, session.run(None, kws.feeds), strict=True))
+    assert max_error(got, want) < 1e-5
+
+
+def test_a_thousand_runs_and_binds_give_the_same_bytes(kws):
+    with kws.session(kws.choice("winograd")) as session:
+        first = session.run(None, kws.feeds)[0].tobytes()
+        for turn in range(1000):
+            if turn % 10 == 0:
+                outputs = session.bind(kws.feeds).outputs
+            session.run_bound()
+            (output,) = outputs.values()
+            assert output.tobytes() == first
+
+
+@pytest.mark.parametrize("kind", ["Relu", "Reshape", "Split", "Sigmoid", "Concat", "Transpose"])
+def test_inputs_that_ncnn_might_write_on_stay_as_they_are(kind, tmp_path):
+    """Memory of the caller's has no count of references, which operators in place look at."""
+    shape, more = (1, 4, 5, 7), {}
+    inputs, outputs = ["x"], [("y", "float32", shape)]
+    if kind == "Reshape":
+        inputs, outputs = ["x", "s"], [("y", "float32", (1, 140))]
+        more = {"s": np.array([1, 140])}
+    elif kind == "Split":
+        outputs = [(name, "float32", (1, 2, 5, 7)) for name in ("y", "z")]
+    elif kind == "Concat":
+        inputs, outputs = ["x", "x"], [("y", "float32", (1, 8, 5, 7))]
+    elif kind == "Transpose":
+        outputs = [("y", "float32", (1, 7, 5, 4))]
+    attributes = {"Split": {"axis": 1}, "Concat": {"axis": 1}, "Transpose": {"perm": [0, 3, 2, 1]}}
+    made = helper.make_node(kind, inputs, [o[0] for o in outputs], **attributes.get(kind, {}))
+    network = Network(model([made], [("x", "float32", shape)], outputs, more), tmp_path)
+    want = network.reference()
+    kept = network.feeds["x"].copy()
+    with network.session([row[0] for row in network.rows]) as session:
+        binding = session.bind(inputs={"x": network.feeds["x"]})
+        for _ in range(3):
+            session.run_bound()
+        for got, wanted in zip(binding.outputs.values(), want, strict=True):
+            np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(network.feeds["x"], kept)
+
+
+@pytest.mark.parametrize("offset", [0, 1, 4])
+@pytest.mark.parametrize("size", [1, 3, 7, 8])
+def test_buffers_of_any_alignment_and_size(size, offset, tmp_path):
+    network = Network(chain(2, (3, 3), 16, size), tmp_path)
+    want = network.reference()[0]
+
+    def buffer(shape):
+        block = np.zeros(int(np.prod(shape)) + 64, np.float32)
+        start = -block.ctypes.data % 64 // 4 + offset
+        return block[start : start + int(np.prod(shape))].reshape(shape)
+
+    x, y = buffer(network.feeds["x"].shape), buffer(want.shape)
+    x[:] = network.feeds["x"]
+    with network.session([row[0] for row in network.rows]) as session:
+        session.bind(inputs={"x": x}, outputs={"y": y})
+        session.run_bound()
+    np.testing.assert_allclose(y, want, rtol=0, atol=3e-5)
+
+
+def test_close_gives_the_memory_back(kws):
+    def cycle(times):
+        for _ in range(times):
+            with kws.session(kws.choice("winograd")) as session:
+                session.run(None, kws.feeds)
+        gc.collect()
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+    before = cycle(30)
+    after = cycle(150)
+    assert after - before < 4e6, f"{(after - before) / 150:.0f} bytes a session"
+
+
+def _drop(document, *path):
+    *parents, last = path
+    for key in parents:
+        document = document[key]
+    del document[last]
+
+
+def _replace(document, old, new):
+    assert old in document["param"]
+    document["param"] = document["param"].replace(old, new)
+
+
+CORRUPTIONS = {
+    "schema": lambda d: d.update(schema="qsdnn.ncnn/9"),
+    "no param": lambda d: _drop(d, "param"),
+    "weights cut": lambda d: _drop(d, "weights", -1),
+    "weights not base64": lambda d: d["weights"].insert(0, {"data": "§"}),
+    "weights elsewhere": lambda d: d["weights"][1].update(offset=10**9),
+    "weights missing": lambda d: d["weights"][1].update(file="0.bin"),
+    "span outside": lambda d: d["spans"].update({"0:0": [0, 10**9]}),
+    "unknown operator": lambda d: _replace(d, "Convolution ", "Convolutoin "),
+    "not ncnn's text": lambda d: _replace(d, "7767517", "7"),
+    "a blob nobody makes": lambda d: d["outputs"][0].update(blob=10**6),
+    "an output of another shape": lambda d: d["outputs"][0].update(shape=[7]),
+    "an input of no size": lambda d: d["inputs"][0].update(shape=[]),
+}
+
+
+@pytest.mark.parametrize("corrupt", CORRUPTIONS.values(), ids=CORRUPTIONS)
+def test_a_corrupt_artifact_is_an_error(corrupt, kws):
+    document = json.loads(kws.artifact().read_bytes())
+    corrupt(document)
+    content = json.dumps(document).encode()
+    path = kws.folder / f"{hashlib.sha256(content).hexdigest()[:16]}.json"
+    path.write_bytes(content)
+    with pytest.raises(EngineError):
+        _run(path, kws)
+
+
+@pytest.mark.parametrize("cut", [0, 10, -1])
+def test_an_artifact_that_was_changed_is_an_error(cut, kws, tmp_path):
+    source = kws.artifact()
+    (tmp_path / source.name).write_bytes(source.read_bytes()[:cut])
+    with pytest.raises(EngineError, match="changed"):
+        _run(tmp_path / source.name, kws)
+
+
+def test_misuse_is_an_error(kws, tmp_path):
+    with pytest.raises(EngineError, match="family"):
+        LOADER.load(SegmentSpec(kws.artifact(), "ncnn/fp16", (), (), {}, {}), 1)
+    with pytest.raises(EngineError, match="not an ncnn network"):
+        LOADER.load(SegmentSpec(tmp_path / "no.json", "ncnn", (), (), {}, {}), 1)
+    executable = LOADER.load(SegmentSpec(kws.artifact(), "ncnn", (), (), {}, {}), 1)
+    with pytest.raises(EngineError, match="before bind"):
+        executable.run()
+    with pytest.raises(EngineError, match="no buffer"):
+        executable.bind({}, {})
+    with pytest.raises(EngineError, match="contiguous"):
+        executable.call({name: value[:, :, 1:] for name, value in kws.feeds.items()})
+    with pytest.raises(EngineError, match="profile"):
+        executable.applied()
+    executable.close()
+
+
+def _run(path, network):
+    spec = SegmentSpec(path, "ncnn", network.graph.inputs, network.graph.outputs, {}, {})
+    executable = LOADER.load(spec, 1)
+    try:
+        executable.call(network.feeds)
+    finally:
+        executable.close()

@@ -1,0 +1,158 @@
+"""Trust, samples and cooling: from readings that boards could have given."""
+
+from __future__ import annotations
+
+import pytest
+
+from qsdnn_runtime.cooling import STEADY_S, cool_down, cooling_note
+from qsdnn_runtime.sampler import Sampler, mean_power_mw, sensor_summary
+from qsdnn_runtime.trust import VAIN, Repeats, doubt, judge
+
+STEADY = [1.0, 1.001, 0.999] * 4
+WILD = [1.0, 1.1, 0.9] * 2
+REST = {"throttle_count": 3, "max_frequency_mhz": 1500.0, "frequency_mhz": 600.0}
+WORK = {**REST, "frequency_mhz": 1500.0, "temperature_c": 60.0}
+
+
+@pytest.mark.parametrize(
+    ("runs_ms", "reading", "trust"),
+    [
+        (STEADY, {"frequency_mhz": 600.0}, "stable"),  # a slow clock alone may be a governor's
+        (STEADY, {"temperature_c": 85.0, "frequency_mhz": 1400.0}, "stable"),
+        (STEADY, {"temperature_c": 85.0, "frequency_mhz": 1300.0}, "throttled"),
+        (STEADY, {"throttle_count": 4}, "throttled"),
+        (STEADY, {"throttling": True}, "throttled"),
+        (WILD, {"throttling": True}, "throttled"),
+        (WILD, {}, "noisy"),
+        ([1.0, 1.0], {}, "noisy"),
+        ([1.0, 1.0, 1.0], {}, "stable"),
+    ],
+)
+def test_trust(runs_ms, reading, trust):
+    odd = {**WORK, **reading}
+    assert judge(runs_ms, 0.01, [REST, odd]) == trust
+    assert judge(runs_ms, 0.01, [REST, WORK, odd, WORK]) == trust  # also in its midst
+
+
+def test_without_sensors_only_the_runs_are_judged():
+    assert judge(STEADY, 0.01, [{}, {}]) == "stable"
+    assert judge(WILD, 0.01, [{}]) == "noisy"
+    assert judge(WILD, 0.05, [{}]) == "stable"  # nobody asked for more
+
+
+def record(trust, runs_ms=STEADY):
+    return {"trust": trust, "runs_ms": runs_ms}
+
+
+def test_a_group_with_fewer_throttled_then_fewer_noisy_then_tighter_is_better():
+    groups = [
+        [record("stable"), record("stable", [1.0] * 12)],
+        [record("stable"), record("stable")],
+        [record("stable"), record("noisy", WILD)],
+        [record("noisy", WILD), record("noisy", WILD)],
+        [record("stable"), record("throttled")],
+    ]
+    assert sorted(groups, key=doubt) == groups
+
+
+def test_repeats_are_bounded_and_get_fewer_where_noise_stays():
+    stable, noisy, throttled = (0, 0, 0.0), (0, 1, 0.1), (1, 0, 0.1)
+    repeats = Repeats()
+    assert not repeats.wanted(stable, 1, 2)
+    assert [repeats.wanted(noisy, taken, 2) for taken in (1, 2, 3)] == [True, True, False]
+    for _ in range(VAIN):
+        repeats.learn(noisy, (0, 1, 0.05))
+    assert [repeats.wanted(noisy, taken, 2) for taken in (1, 2)] == [True, False]
+    assert not repeats.wanted(noisy, 1, 1)
+    assert repeats.wanted(throttled, 2, 2)
+    repeats.learn(noisy, stable)
+    assert repeats.wanted(noisy, 1, 1)
+
+
+def reading(temperature_c, **sensors):
+    return {"temperature_c": temperature_c, "sensors": sensors}
+
+
+def test_samples_are_summed_up_by_quantity_and_name():
+    samples = [
+        reading(50.0, power_mw={"VDD_IN": 3000.0, "VDD_CPU": 500.0}),
+        reading(56.0, power_mw={"VDD_IN": 4000.0}),
+        {"frequency_mhz": 1500.0},
+    ]
+    assert sensor_summary(samples) == {
+        "samples": 3,
+        "temperature_c": {"min": 50.0, "mean": 53.0, "max": 56.0},
+        "frequency_mhz": {"min": 1500.0, "mean": 1500.0, "max": 1500.0},
+        "sensors": {
+            "power_mw": {
+                "VDD_CPU": {"min": 500.0, "mean": 500.0, "max": 500.0},
+                "VDD_IN": {"min": 3000.0, "mean": 3500.0, "max": 4000.0},
+            }
+        },
+    }
+    assert sensor_summary([]) == {"samples": 0}
+
+
+def test_power_is_a_rail_s_mean_or_a_counter_s_difference_over_time():
+    samples = [reading(50.0, power_mw={"VDD_IN": mw}) for mw in (3000.0, 4000.0)]
+    before, after = (
+        reading(50.0, energy_j={"package": 10.0}),
+        reading(50.0, energy_j={"package": 24.0}),
+    )
+    assert mean_power_mw(before, samples, after, 2.0) == {"VDD_IN": 3500.0, "package": 7000.0}
+    assert mean_power_mw(after, [], before, 2.0) == {}  # the counter began anew
+    assert mean_power_mw({}, [], {}, 2.0) == {}
+
+
+def test_a_sampler_reads_while_it_is_entered_and_no_longer():
+    count = iter(range(10**9))
+    with Sampler(lambda: {"number": next(count)}, [0], every_s=0.001) as sampler:
+        while len(sampler.between(0.0, float("inf"))) < 3:
+            pass
+    found = sampler.between(0.0, float("inf"))
+    assert [sample["number"] for sample in found[:3]] == [0, 1, 2]
+    assert next(count) == len(found)
+    assert sampler.between(0.0, 0.0) == []
+
+
+class Board:
+    """Its temperature each second."""
+
+    def __init__(self, *temperatures_c):
+        self.temperatures_c = list(temperatures_c)
+        self.now_s = 0.0
+        self.told: list[str] = []
+
+    def cool(self, limit_c=70.0, limit_s=180.0):
+        def read():
+            return self.temperatures_c[min(int(self.now_s), len(self.temperatures_c) - 1)]
+
+        def sleep(seconds):
+            self.now_s += seconds
+
+        return cool_down(read, limit_c, limit_s, self.told.append, lambda: self.now_s, sleep)
+
+
+def test_a_hot_board_is_waited_for():
+    board = Board(74.2, 72.0, 69.9)
+    assert board.cool() == {"temperature_c": 69.9, "limit_c": 70.0, "waited_s": 2.0}
+    assert board.told == [
+        "cooling: 74 °C, waits for 70 °C",
+        "cooling: 72 °C, waits for 70 °C",
+    ]
+    assert cooling_note({"temperature_c": 69.9, "limit_c": 70.0}) == ""
+
+
+def test_a_cool_board_and_one_without_a_sensor_are_not_waited_for():
+    for board, found in ((Board(70.0), 0.0), (Board(None), None)):
+        assert board.cool().get("waited_s") == found and board.told == []
+    assert cooling_note({"limit_c": 70.0}) == ""
+
+
+def test_the_wait_ends_with_the_time_or_when_it_gets_no_cooler():
+    falling = Board(*(100.0 - second for second in range(100)))
+    assert falling.cool(limit_c=20.0, limit_s=30.0)["waited_s"] == 30.0
+    steady = Board(*([80.0, 76.0] + [75.8] * 500))
+    found = steady.cool()
+    assert found["waited_s"] == 1.0 + STEADY_S and found["temperature_c"] == 75.8
+    assert "stays above 70 °C" in cooling_note(found)

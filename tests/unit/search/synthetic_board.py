@@ -1,0 +1,124 @@
+"""A board that measures nothing: it knows what every plan takes, and adds noise."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from qsdnn.board import Applied, BoardInfo, Care, Package, Record, State
+from qsdnn.cost.model import CostModel
+from qsdnn.engine import EngineInfo
+
+ENGINES = ("onnxruntime", "openvino")
+RUNS = 40
+CALL_MS, MS_PER_KIB = 0.004, 0.0004
+
+
+class SyntheticBoard:
+    """Costs are drawn by hash: the same layer, primitive and family cost the same everywhere.
+
+    Args:
+        noise: Relative standard deviation of a run.
+        lost_after: Measuring so many packages is interrupted, as by Ctrl-C.
+        cpu: Its processor.
+        level: Factor on all costs.
+    """
+
+    name = "synthetic"
+
+    def __init__(self, noise=0.01, lost_after=None, cpu="abacus", level=1.0):
+        self.care = Care()
+        self.measured: list[str] = []
+        self._noise = noise
+        self._lost_after = lost_after
+        self._cpu = cpu
+        self._level = level
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def probe(self):
+        engines = {name: EngineInfo(name=name, version="1") for name in ENGINES}
+        fingerprint = f"{self._cpu} × {self._level}"
+        return BoardInfo(
+            name=self.name, fingerprint=fingerprint, engines=engines, facts={"cpu": self._cpu}
+        )
+
+    def run(self, package, feeds, *, threads=1, on_progress=None):
+        return {}
+
+    def measure(self, packages, reference, options, on_progress=None):
+        if self._lost_after is not None and len(self.measured) >= self._lost_after:
+            raise KeyboardInterrupt
+        self.measured += [package.digest for package in packages]
+        return [self._record(package, options.profile) for package in packages]
+
+    def _record(self, package: Package, profile: bool) -> Record:
+        rng = np.random.default_rng(int(package.digest[:12], 16))
+        segments = package.manifest["segments"]
+        ms = np.array([self._segment_ms(package.manifest, segment) for segment in segments])
+        runs = ms * rng.lognormal(0, self._noise, (RUNS, len(ms)))
+        total = runs.sum(axis=1)
+        layers = [layer for segment in segments for layer in segment["layers"]] if profile else []
+        return Record(
+            state=State.OK,
+            runs_ms=tuple(total.tolist()),
+            segments_ms=tuple(map(tuple, runs.tolist())),
+            ci95_ms=tuple(np.quantile(total, [0.3, 0.7]).tolist()),
+            layers_ms={
+                la["index"]: self.layer_ms(la["name"], la["primitive"]) * rng.lognormal(0, 0.05)
+                for la in layers
+            },
+            applied={
+                la["index"]: Applied(primitive=la["primitive"], kernel=la["primitive"] + la["name"])
+                for la in layers
+            },
+            max_error=0.0,
+        )
+
+    def _segment_ms(self, manifest, segment):
+        ms = sum(self.layer_ms(la["name"], la["primitive"]) for la in segment["layers"])
+        family = segment["family"]
+        entering = set(segment["inputs"]) - set(manifest["inputs"])
+        leaving = set(segment["outputs"]) - set(manifest["outputs"])
+        for way, names in (("enter", entering), ("leave", leaving)):
+            for name in names:
+                shape = manifest["tensors"][name]["shape"]
+                ms += self.crossing_ms(way, family, 4 * int(np.prod(shape)))
+        return ms
+
+    def layer_ms(self, name, primitive):
+        return self._level * 0.05 * 10 ** uniform(name, primitive)
+
+    def crossing_ms(self, way, family, size_bytes):
+        rate = MS_PER_KIB * 4 ** uniform(way, family)
+        return self._level * (
+            CALL_MS * 4 ** uniform(way, family, "call") + rate * size_bytes / 1024
+        )
+
+    def truth(self, space) -> CostModel:
+        """What plans take, as a cost model."""
+
+        def crossings(way):
+            return np.array(
+                [[self.crossing_ms(way, f, e.size_bytes) for f in space.families]
+                 for e in space.edges]
+            )  # fmt: skip
+
+        layer_ms = [[self.layer_ms(la, str(p)) for p in space.primitives] for la in space.layers]
+        return CostModel(
+            space=space,
+            layer_ms=np.where(space.mask, layer_ms, np.inf),
+            enter_ms=crossings("enter"),
+            leave_ms=crossings("leave"),
+        )
+
+
+def uniform(*words):
+    """A number from −½ to ½ that depends on the words alone."""
+    digest = hashlib.sha256(repr(words).encode()).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48 - 0.5

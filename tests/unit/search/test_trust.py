@@ -1,0 +1,186 @@
+"""What a search believes: which records it takes again, and what may win its final."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from qsdnn.board import BoardInfo, MeasureOptions, Package, Record, Reference, State, Trust
+from qsdnn.engine import EngineInfo
+from qsdnn.search import measurer as measurer_module
+from qsdnn.search.final import finish
+from qsdnn.search.listener import Silent
+from qsdnn.search.measurer import Measurer
+from qsdnn.search.trial import Trial
+from qsdnn.store import Store
+from qsdnn.trust import doubt
+
+INFO = BoardInfo(
+    name="fake",
+    fingerprint="f" * 16,
+    engines={"fake": EngineInfo(name="fake", version="1")},
+    facts={},
+)
+
+
+def record(ms: float, trust: Trust = Trust.STABLE, **context: Any) -> Record:
+    runs_ms = tuple(ms * (1 + 0.001 * (i % 3)) for i in range(30))
+    return Record(
+        state=State.OK,
+        runs_ms=runs_ms,
+        segments_ms=tuple((run_ms,) for run_ms in runs_ms),
+        ci95_ms=(ms, ms * 1.002),
+        trust=trust,
+        context=context,
+    )
+
+
+class FakeBoard:
+    """Answers with the records it is given, in their order."""
+
+    def __init__(self, *records: Record) -> None:
+        self._records = list(records)
+        self.groups: list[list[str]] = []
+
+    def probe(self) -> BoardInfo:
+        return INFO
+
+    def run(self, package: Package, feeds: Any, **options: Any) -> dict[str, Any]:
+        return {}
+
+    def measure(self, packages, reference, options, on_progress=None) -> list[Record]:
+        self.groups.append([package.digest for package in packages])
+        return [self._records.pop(0) for _ in packages]
+
+
+def package(name: str) -> Package:
+    manifest = {"segments": [{"engine": "fake"}], "artifacts": {}}
+    return Package(manifest=manifest, folder=Path("/"), digest=name)
+
+
+class Runs:
+    """Searches one after another, on one store."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __call__(self, *records: Record, names: str = "a", times: int = 1, paired: bool = False):
+        """A run that measures some packages; the board, the measurer and the last records."""
+        board = FakeBoard(*records)
+        with Store(str(self._path)) as store:
+            measurer = Measurer(board, store, lambda: package("reference"), Reference(feeds={}))
+            for _ in range(times):
+                found = measurer.measure(
+                    [package(name) for name in names], "plan", MeasureOptions(), paired=paired
+                )
+        return board, measurer, found
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Runs:
+    return Runs(tmp_path / "store.db")
+
+
+def test_a_stable_measurement_is_taken_once(runs):
+    runs(record(1.0))
+    board, measurer, (found,) = runs()
+    assert board.groups == [] and measurer.counts.cached == 1
+    assert found.latency_ms == record(1.0).latency_ms
+
+
+def test_a_throttled_one_is_taken_again_by_a_later_run_and_not_by_its_own(runs):
+    board, _, (found,) = runs(record(2.0, Trust.THROTTLED), times=2)
+    assert board.groups == [["a"]] and found.trust is Trust.THROTTLED
+    board, measurer, (found,) = runs(record(1.0))
+    assert board.groups == [["a"]] and found.trust is Trust.STABLE
+    assert measurer.counts.taken == 1
+    assert runs()[0].groups == []
+
+
+def test_a_noisy_one_is_taken_again_by_a_run_an_hour_later(runs, monkeypatch):
+    runs(record(2.0, Trust.NOISY))
+    assert runs()[0].groups == []
+    later_s = time.time() + measurer_module.NOISE_LASTS_S + 1
+    monkeypatch.setattr(measurer_module.time, "time", lambda: later_s)
+    board, _, (found,) = runs(record(1.0))
+    assert board.groups == [["a"]] and found.trust is Trust.STABLE
+
+
+def test_paired_packages_are_measured_together_or_not_at_all(runs):
+    runs(record(1.0), record(2.0, Trust.THROTTLED), names="ab", paired=True)
+    board, measurer, _ = runs(record(1.0), record(1.1), names="ab", paired=True)
+    assert board.groups == [["a", "b"]] and measurer.counts.taken == 2
+    assert runs(names="ab", paired=True)[0].groups == []
+
+
+def test_what_the_board_has_to_say_is_said_once(runs):
+    loud = [record(1.0, notes=["not set: needs root", "hot"]), record(1.0, notes=["hot"])]
+    _, measurer, _ = runs(*loud, names="ab")
+    assert measurer.notes == ["not set: needs root", "hot"]
+    assert runs(names="ab")[1].notes == []  # of measurements that were known
+
+
+class FakeBench:
+    """Measures plans as it is told."""
+
+    def __init__(self, records: dict[int, Record]) -> None:
+        self.notes: list[str] = []
+        self.config = SimpleNamespace(threads=1)
+        self.listener = Silent()
+        self.listener.note = self.notes.append  # type: ignore[method-assign]
+        self._records = records
+
+    def measure(self, choices, purpose, options, *, paired) -> list[Trial]:
+        assert paired and options.again > 1
+        return [trial(int(choice[0]), self._records[int(choice[0])]) for choice in choices]
+
+
+def trial(choice: int, found: Record) -> Trial:
+    return Trial(choice=np.array([choice]), segments=(), package=package("p"), record=found)
+
+
+T, S, N = Trust.THROTTLED, Trust.STABLE, Trust.NOISY
+
+
+@pytest.mark.parametrize(
+    ("mixed", "first", "second", "winner"),
+    [
+        ((0.9, S), (1.0, S), (1.1, S), 9),
+        ((1.0, S), (0.9, S), (1.1, S), 0),
+        ((0.9, T), (1.0, S), (1.1, S), 0),  # it may have been favoured by chance
+        ((0.9, S), (1.0, T), (1.1, S), 9),  # held against the one that is to be believed
+        ((0.9, S), (1.0, T), (1.1, T), 0),  # no fair rival
+        ((0.9, T), (1.0, T), (1.1, T), 9),  # throttled alike, run by run; and marked
+        ((0.9, N), (1.0, S), (1.1, S), 9),  # the interval says how sure it is
+    ],
+)
+def test_what_wins_a_final(mixed, first, second, winner):
+    records = {9: record(*mixed), 0: record(*first), 1: record(*second)}
+    uniform = {f"fake/{i}/fp32": trial(i, record(1.0)) for i in (0, 1)}
+    profile = SimpleNamespace(trials=uniform, applied={})
+    bench = FakeBench(records)
+    final = finish(bench, profile, [trial(9, record(0.9)), *uniform.values()])  # type: ignore[arg-type]
+    assert int(final.trial.choice[0]) == winner and final.mixed is (winner == 9)
+    assert final.trial.record is records[winner]
+    assert bool(bench.notes) is (winner == 0 and mixed[0] < first[0])
+
+
+def test_a_doubt_is_said_in_words():
+    assert doubt(record(1.0)) == ""
+    wide = dataclasses.replace(record(1.0, Trust.NOISY, passes=3), ci95_ms=(0.9, 1.2))
+    assert "reaches 19.9% from the median, in each of 3 tries" in doubt(wide)
+    hot = record(
+        1.0,
+        Trust.THROTTLED,
+        before={"temperature_c": 70.0, "frequency_mhz": 300.0},
+        during={"temperature_c": {"max": 84.6}, "frequency_mhz": {"min": 1000.0}},
+        after={"temperature_c": 81.0, "frequency_mhz": 1200.0, "max_frequency_mhz": 1500.0},
+    )
+    assert "throttled" in doubt(hot) and "(85 °C, 1000 of 1500 MHz)" in doubt(hot)
+    assert "throttled" in doubt(record(1.0, Trust.THROTTLED))
