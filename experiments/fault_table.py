@@ -1,7 +1,7 @@
 """Every fault a board can have, caused by real means while a user's search runs, as a table.
 
     python experiments/fault_table.py                      # as root, about half an hour
-    python experiments/fault_table.py "host key changed"   # one row, printed only
+    python experiments/fault_table.py "host key changed"   # this row anew, the others as they are
 
 For each fault: a search of a small network over SSH as a user types it, through a relay; when it
 measures and has stored something, the fault. What the command then told, its exit code, and what
@@ -36,19 +36,28 @@ USUAL = ("performance mode", "the search ends", "a plan is rejected")
 
 
 def main():
-    rows = []
+    wanted = sys.argv[1:] or [title for title, *_ in SCENARIOS]
+    rows = {}
+    if sys.argv[1:] and RESULTS.exists():
+        lines = RESULTS.read_text(encoding="utf-8").splitlines()
+        rows = {line[2:].split(" | ")[0]: line for line in lines if line.startswith("| ")}
     for title, how, scenario, options in SCENARIOS:
-        if sys.argv[1:] and title not in sys.argv[1:]:
-            continue
-        with tempfile.TemporaryDirectory() as scratch:
-            row = [title, how, *observe(Path(scratch), scenario, **options)]
-        print(" | ".join(row), flush=True)
-        rows.append(row)
-    if not sys.argv[1:]:
-        head = ["fault", "how it was caused", "what the user saw", "exit code", "what was kept"]
-        lines = ["Made by `python experiments/fault_table.py`.", ""]
-        lines += [f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows]]
-        RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        if title in wanted:
+            with tempfile.TemporaryDirectory() as scratch:
+                cells = [title, how, *observe(Path(scratch), scenario, **options)]
+            rows[title] = f"| {' | '.join(cells)} |"
+            print(rows[title], flush=True)
+            write(rows)
+
+
+def write(rows):
+    """All rows so far, in their order."""
+    head = ["fault", "how it was caused", "what the user saw", "exit code", "what was kept"]
+    lines = ["Made by `python experiments/fault_table.py`.", ""]
+    lines += [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head))]
+    lines += [rows[title] for title, *_ in SCENARIOS if title in rows]
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def observe(folder, scenario, *, early=False, wire=False, cure=lambda scene: None):

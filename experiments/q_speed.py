@@ -5,7 +5,7 @@
 
 - `resnet50`: its real cost model (data/cost; 57 layers, 8 primitives, up to 7 of them a layer), and
   its real edges with 12 drawn primitives, all permitted: 1000 episodes.
-- `residual N`: drawn networks of N layers and 50 primitives of 8 families: 200 episodes. The gap is
+- `residual N`: drawn networks of N layers and 50 primitives of 8 families: 500 episodes. The gap is
   to the proven optimum, or to the lower bound where it is not proven.
 
 Seconds are of processor time on one core, as others may use the machine; memory is the peak of the
@@ -33,7 +33,7 @@ from qsdnn_envs.synthetic import instance
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "q_speed.json"
 ROWS = {"resnet50": 1000, "resnet50, 12 drawn": 1000} | {
-    f"residual {layers}": 200 for layers in (500, 1000, 2000, 3000, 4000, 5000)
+    f"residual {layers}": 500 for layers in (500, 1000, 2000, 3000, 4000, 5000)
 }
 
 

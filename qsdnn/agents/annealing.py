@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qsdnn.agents._base import Episode, Policy, require_episodes
 from qsdnn.agents.experience import Experience
@@ -14,20 +15,26 @@ from qsdnn.agents.moves import Moves
 from qsdnn.agents.tally import Tally
 from qsdnn.agents.warm import Known
 from qsdnn.cost.model import CostModel
+from qsdnn.space import Space
 
-HOT, COLD = 0.03, 0.003
-"""First and last temperature, in mean layer latencies. Tuned: see experiments/agents.py."""
+HOT, COLD = 0.3, 0.003
+"""First and last temperature of a cycle, in mean layer latencies."""
+
+CYCLE = 2
+"""Episodes of a cycle, for each layer and family."""
 
 
 class Annealing:
     """Changes a run of layers at a time, and takes what is slower now and then, ever more seldom.
 
-    It begins at the best of the greedy plan, the uniform plans and what it knew before. Every plan
-    it looks at counts as an episode (Kirkpatrick, Gelatt, Vecchi: Science 220, 1983).
+    It begins at the best of the greedy plan, the uniform plans and what it knew before, and as
+    often as a small network allows it begins again at the best plan so far. Every plan it looks at
+    counts as an episode (Kirkpatrick, Gelatt, Vecchi: Science 220, 1983). The defaults were tuned
+    on `qsdnn_envs.synthetic.TUNING` and the cost models of networks.
 
     Args:
-        hot: First temperature, in mean layer latencies of the plan that it begins at.
-        cold: Last temperature.
+        hot: First temperature of a cycle, in mean layer latencies of the first plan.
+        cold: Its last temperature.
     """
 
     name = "annealing"
@@ -59,19 +66,25 @@ class Annealing:
         latency_ms = np.array([cost.predict(plan) for plan in starts])
         experience.see(starts, latency_ms)
         moves.meet(starts)
-        tally = Tally(cost, starts[latency_ms.argmin()])
-        scale_ms = abs(tally.latency_ms) / len(cost.space.layers) or 1.0
-        for temperature in self._temperatures(episodes - len(starts)):
-            look = tally.look(moves.run(tally.plan))
-            experience.see(look.plan[None, :], np.array([look.latency_ms]))
-            moves.meet(look.plan[None, :])
-            worse_ms = look.latency_ms - tally.latency_ms
-            if worse_ms <= 0 or rng.random() < math.exp(-worse_ms / (temperature * scale_ms)):
-                tally.take(look)
+        best, best_ms = starts[latency_ms.argmin()], latency_ms.min()
+        scale_ms = abs(best_ms) / len(cost.space.layers) or 1.0
+        for temperatures in self._cycles(cost.space, episodes - len(starts)):
+            tally = Tally(cost, best)
+            for temperature in temperatures:
+                look = tally.look(moves.run(tally.plan))
+                experience.see(look.plan[None, :], np.array([look.latency_ms]))
+                moves.meet(look.plan[None, :])
+                if look.latency_ms < best_ms:
+                    best, best_ms = look.plan, look.latency_ms
+                worse_ms = look.latency_ms - tally.latency_ms
+                if worse_ms <= 0 or rng.random() < math.exp(-worse_ms / temperature / scale_ms):
+                    tally.take(look)
         policy = experience.policy(time.perf_counter() - began)
         self._known.remember(cost.space, policy.candidates)
         return policy
 
-    def _temperatures(self, steps: int) -> Iterator[float]:
-        for step in range(steps):
-            yield self._hot * (self._cold / self._hot) ** (step / max(steps - 1, 1))
+    def _cycles(self, space: Space, steps: int) -> list[NDArray[np.float64]]:
+        """The temperatures of each cycle."""
+        whole = CYCLE * len(space.layers) * len(space.families)
+        cycles = np.array_split(np.arange(steps), max(1, round(steps / whole)))
+        return [np.geomspace(self._hot, self._cold, len(cycle)) for cycle in cycles]

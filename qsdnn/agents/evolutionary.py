@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsdnn.agents._base import Episode, Policy, require_episodes
-from qsdnn.agents.experience import Experience, make_env, walk
+from qsdnn.agents.experience import Experience
 from qsdnn.agents.moves import Moves
 from qsdnn.agents.warm import Known
 from qsdnn.cost.model import CostModel
 
-POPULATION, CHILDREN = 24, 8
-"""Plans that may have children, and children of a generation. Tuned: see experiments/agents.py."""
+POPULATION, CHILDREN = 4, 4
+"""Plans that may have children, and children of a generation: tuned as those of annealing."""
 
 CROSSED = 0.5
 """Share of the children that have two parents."""
@@ -93,13 +93,11 @@ class _Nursery:
     def add(self, plans: NDArray[np.int64]) -> None:
         """Looks at plans, as far as episodes are left, and lets the best of all live."""
         plans = plans[: self.left]
-        env = make_env(self._cost, len(plans), state="layer")
-        batch = walk(env, lambda step, observations, mask: plans[:, step])
-        env.close()
-        self.experience.add(batch, epsilon=np.full(len(plans), np.nan), keep=len(plans))
+        added_ms = np.array([self._cost.predict(plan) for plan in plans])
+        self.experience.see(plans, added_ms)
         self._moves.meet(plans)
         alive = np.concatenate([self._plans, plans])
-        latency_ms = np.concatenate([self._latency_ms, batch.latency_ms])
+        latency_ms = np.concatenate([self._latency_ms, added_ms])
         alive, first = np.unique(alive, axis=0, return_index=True)
         best = np.argsort(latency_ms[first], kind="stable")[: self._population]
         self._plans, self._latency_ms = alive[best], latency_ms[first][best]
@@ -108,8 +106,8 @@ class _Nursery:
         """A plan not met before, unless such are hard to find."""
         rng, child = self._moves.rng, self._parent()
         if rng.random() < CROSSED:
-            start, end = self._moves.interval(len(child))
-            child[start:end] = self._parent()[start:end]
+            start, end = self._moves.intervals(len(child), 1)
+            child[start[0] : end[0]] = self._parent()[start[0] : end[0]]
             if child.tobytes() not in self._moves.met and rng.random() < 0.5:
                 return child
         return self._moves.run(child)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from qsdnn.cost.model import CostModel
 
 DRAWN = 8
-"""Runs that are drawn for a change, of which one is taken. Tuned: see experiments/agents.py."""
+"""Runs that are drawn for a change, of which one is taken."""
 
 TRIES = 8
 """Changes that are drawn until one gives a plan not met before."""
@@ -65,45 +66,50 @@ class Moves:
     def run(self, plan: NDArray[np.int64]) -> NDArray[np.int64]:
         """A plan with a run changed; with one layer where no run would change anything.
 
-        Of some runs that are drawn it is the one where the layers gain the most.
+        Of some runs that are drawn it is the one where the layers gain the most, crossings aside.
         """
+        layers = np.arange(len(plan))
+        differs = (self.cheapest >= 0) & (self.cheapest != plan[:, None])
+        now_ms = self.cost.layer_ms[layers, plan]
+        gain_ms = _summed(np.where(differs, now_ms[:, None] - self._cheapest_ms, 0.0))
+        changes = _summed(differs)
         for _ in range(TRIES):
-            drawn = max((self._draw(plan) for _ in range(DRAWN)), key=lambda draw: draw[0])[1]
-            changed = self._single(plan) if drawn is None else drawn
+            start, end, family = self._draw(plan)
+            some = changes[end, family] > changes[start, family]
+            gains_ms = np.where(some, gain_ms[end, family] - gain_ms[start, family], -np.inf)
+            best = int(gains_ms.argmax())
+            if some[best]:
+                here = (layers >= start[best]) & (layers < end[best]) & differs[:, family[best]]
+                changed = np.where(here, self.cheapest[:, family[best]], plan)
+            else:
+                changed = self._single(plan)
             if changed.tobytes() not in self.met:
                 break
         return changed
 
-    def _draw(self, plan: NDArray[np.int64]) -> tuple[float, NDArray[np.int64] | None]:
-        """A run's gain, crossings aside, and the changed plan; None where nothing changes."""
-        start, end = self.interval(len(plan))
-        family = self._family(plan, start, end)
-        wanted, now = self.cheapest[start:end, family], plan[start:end]
-        differs = (wanted >= 0) & (wanted != now)
-        if not differs.any():
-            return -np.inf, None
-        now_ms = self.cost.layer_ms[np.arange(start, end), now]
-        gain_ms = (now_ms - self._cheapest_ms[start:end, family])[differs].sum()
-        changed = plan.copy()
-        changed[start:end] = np.where(differs, wanted, now)
-        return float(gain_ms), changed
+    def intervals(self, layers: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(count,) first layers of runs, and those after their last; lengths are log-uniform."""
+        length = np.exp(self.rng.random(count) * np.log(layers + 1)).astype(np.int64)
+        start = self.rng.integers(1 - length, layers)
+        return np.maximum(start, 0), np.minimum(start + length, layers)
 
-    def interval(self, layers: int) -> tuple[int, int]:
-        """First layer of a run, and the one after its last; the length is log-uniform."""
-        length = int(np.exp(self.rng.random() * np.log(layers + 1)))
-        start = int(self.rng.integers(1 - length, layers))
-        return max(start, 0), min(start + length, layers)
-
-    def _family(self, plan: NDArray[np.int64], start: int, end: int) -> int:
-        """A run's new family: as often a neighbour's as any."""
+    def _draw(self, plan: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
+        """(runs,) starts, ends and new families: half of the time that of a neighbour."""
         space = self.cost.space
-        beside = [plan[i] for i in (start - 1, end) if 0 <= i < len(plan)]
-        if beside and self.rng.random() < 0.5:
-            return int(space.family_of[self.rng.choice(beside)])
-        return int(self.rng.integers(len(space.families)))
+        start, end = self.intervals(len(plan), DRAWN)
+        beside = np.where(self.rng.random(DRAWN) < 0.5, start - 1, end)
+        joins = (self.rng.random(DRAWN) < 0.5) & (beside >= 0) & (beside < len(plan))
+        joined = space.family_of[plan[np.clip(beside, 0, len(plan) - 1)]]
+        family = np.where(joins, joined, self.rng.integers(len(space.families), size=DRAWN))
+        return start, end, family
 
     def _single(self, plan: NDArray[np.int64]) -> NDArray[np.int64]:
         layer = self.rng.integers(len(plan))
         changed = plan.copy()
         changed[layer] = self.rng.choice(np.flatnonzero(self.cost.space.mask[layer]))
         return changed
+
+
+def _summed(table: NDArray[Any]) -> NDArray[Any]:
+    """(rows + 1, columns) sums of the rows before each one, so that runs are differences."""
+    return np.concatenate([np.zeros_like(table[:1], dtype=float), np.cumsum(table, axis=0)])

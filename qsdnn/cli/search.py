@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from qsdnn.agents import AGENTS
 from qsdnn.cli.options import (
     board_option,
     care_options,
@@ -52,7 +53,7 @@ Examples:
 @threads_option
 @shape_option
 @click.option("--agent", default="q-learning", show_default=True,
-              help="What learns: q-learning, random, greedy, exact.")  # fmt: skip
+              help=f"What learns: {', '.join(AGENTS)}.")  # fmt: skip
 @click.option("--preset", default="default", show_default=True,
               help="The agent's settings: default, qsdnn-2018, metaqnn.")  # fmt: skip
 @click.option("--episodes", default=1000, show_default=True, type=click.IntRange(1),

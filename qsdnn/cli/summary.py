@@ -31,11 +31,11 @@ def print_summary(content: dict[str, Any]) -> None:
             "the plan is that engine alone."
         )
     if model["held_out_plans"]:
-        proven = "proven " if content["optimum_proven"] else ""
+        optimum = "its proven optimum" if content["optimum_proven"] else "a bound on its optimum"
         console.print(
             f"cost model: {model['error_mean']:.1%} mean error, {model['error_max']:.1%} largest, "
             f"on {model['held_out_plans']} held-out plans, {model['coverage95']:.0%} of them in "
-            f"their 95 % interval; gap to its {proven}optimum "
+            f"their 95 % interval; gap to {optimum} "
             f"{content['gap_to_optimum']:.2%}"
         )
     console.print(

@@ -31,6 +31,8 @@ class Belief:
         mean: (columns,) of the unknowns.
         spread: (columns,) prior standard deviation of each.
         noise: Relative error of a measured segment that the terms do not explain.
+        rate_spread: (2, families, 2) standard deviation of the rates before any was held at zero:
+            what is held is not known to be zero.
         explained: (observations, columns) W such that the covariance of the unknowns is
             S (I − WᵀW) S, with S the diagonal of `spread`.
     """
@@ -39,6 +41,7 @@ class Belief:
     mean: NDArray[np.float64] = field(repr=False)
     spread: NDArray[np.float64] = field(repr=False)
     noise: float
+    rate_spread: NDArray[np.float64] = field(repr=False)
     explained: NDArray[np.float64] = field(repr=False)
 
     @property

@@ -14,7 +14,7 @@ Pattern Recognition and Machine Learning, 3.3). Three things the data decide:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -207,8 +207,8 @@ def _hold_at_zero(terms: Terms, system: _System, noise: float) -> Belief:
     A rate is held by a prior without spread, a single crossing by an equation of its own.
     """
     errors_ms = system.errors_ms(noise)
+    belief = free = _posterior(terms, system, errors_ms, noise)
     for _ in range(HOLDS):
-        belief = _posterior(terms, system, errors_ms, noise)
         rates = terms.rate.ravel()
         low = rates[belief.mean[rates] < 0]
         rows = _crossings_below_zero(terms, system, belief)
@@ -219,7 +219,8 @@ def _hold_at_zero(terms: Terms, system: _System, noise: float) -> Belief:
         system.target = np.append(system.target, np.zeros(len(rows)))
         system.doubt = np.append(system.doubt, np.ones(len(rows)))
         errors_ms = np.append(errors_ms, np.full(len(rows), ZERO_MS))
-    return belief
+        belief = _posterior(terms, system, errors_ms, noise)
+    return replace(belief, rate_spread=free.rate_spread)
 
 
 def _crossings_below_zero(terms: Terms, system: _System, belief: Belief) -> NDArray[np.float64]:
@@ -242,11 +243,14 @@ def _posterior(
     explained = np.zeros_like(scaled)
     explained[:, used] = _solve_lower(root, some)
     gain = explained.T @ _solve_lower(root, system.residual)
+    left = 1.0 - (explained**2).sum(axis=0)
+    posterior_spread = system.spread * np.sqrt(np.maximum(left, 0.0))
     return Belief(
         terms=terms,
         mean=system.mean + system.spread * gain,
         spread=system.spread,
         noise=noise,
+        rate_spread=posterior_spread[terms.rate],
         explained=explained,
     )
 

@@ -76,7 +76,8 @@ class Recovery:
                 break
             first = records[unlucky[0]]
             self._note(f"a plan ended as {first.state}: {first.error}", "it is tried once more")
-            again = list(range(len(packages))) if paired else unlucky
+            others = [i for i, r in enumerate(records) if r.state is not State.BOARD_LOST]
+            again = others if paired else unlucky
             latest = self._survive([packages[i] for i in again], take, settle, paired=paired)
             for i, record in zip(again, latest, strict=True):
                 records[i] = record

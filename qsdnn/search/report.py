@@ -47,6 +47,7 @@ def document(found: Found, plan_path: str) -> dict[str, Any]:
         "speedup_ci95": [1 / bound for bound in reversed(found.final.ratio_ci95)],
         "gap_to_optimum": learning.gap,
         "optimum_proven": learning.proven,
+        "optimum_bound_ms": learning.bound_ms,
         "cost_model": {
             "held_out_plans": len(held_out.errors),
             "error_mean": held_out.mean,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from qsdnn.agents import agent
 from qsdnn.agents._base import Agent, Policy
+from qsdnn.agents.exact import Exact
 from qsdnn.cost.model import CostModel
 from qsdnn.search.budget import Budget
 from qsdnn.search.contest import Contest, Verdict
@@ -42,8 +43,10 @@ class Learning:
         episodes: In all rounds, on the mean cost model.
         steps: Environment steps in them.
         seconds: Wall time of them.
-        gap: The last policy's predicted latency over the optimum of the cost model, minus 1.
-        proven: Whether that optimum is proven.
+        gap: The last policy's predicted latency over the optimum of the cost model, minus 1; over
+            a lower bound on it where it is not proven.
+        bound_ms: That optimum, or that bound.
+        proven: Whether it is the optimum.
         held_out: How well the last cost model predicts.
         ended: Why the rounds ended, for people.
         crowned: Plans that became the incumbent.
@@ -54,6 +57,7 @@ class Learning:
     steps: int = 0
     seconds: float = 0.0
     gap: float = 0.0
+    bound_ms: float = 0.0
     proven: bool = False
     held_out: HeldOut = field(default_factory=HeldOut)
     ended: str = ""
@@ -97,7 +101,7 @@ class Rounds:
             episodes=config.episodes,
             seed=config.seed,
         )
-        self._exact = agent("exact")
+        self._exact = Exact(plans=1)
         self._on_best = on_best
         self._contests: dict[bytes, Contest] = {}
         self._challengers = 0
@@ -150,14 +154,14 @@ class Rounds:
             seed=config.seed + number,
             on_episode=lambda episode: listener.episode(number, episode),
         )
-        optimum = self._exact.learn(cost, episodes=1, seed=0)
+        optimum = self._exact.learn(cost)
         learning.rounds += 1
         learning.episodes += policy.episodes
         learning.steps += policy.steps
         learning.seconds += policy.seconds
-        gap = policy.latency_ms / optimum.latency_ms - 1
+        gap = policy.latency_ms / optimum.bound_ms - 1
         learning.gap = gap if abs(gap) > ROUNDING else 0.0
-        learning.proven = optimum.proven
+        learning.bound_ms, learning.proven = optimum.bound_ms, optimum.proven
         return policy
 
     def _next(self, policy: Policy, budget: Budget) -> tuple[list[NDArray[np.int64]], list[Trial]]:

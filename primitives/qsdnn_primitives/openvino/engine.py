@@ -36,7 +36,7 @@ class OpenvinoEngine:
         offers = [f"{AUTO}/{precision}" for precision in (Precision.FP32, *precisions)]
         kind = kind_of(layer)
         told = (word.partition(":") for word in info.capabilities)
-        offers += [offer for of, _, offer in told if offer and of == kind]
+        offers += [offer for of, _, offer in told if kind and offer and of == kind]
         return [_primitive(*offer.split("/")) for offer in offers]
 
     def build(self, segment: Segment, folder: Path) -> Artifact:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import onnx_ir as ir
-
 from qsdnn.graph.dataflow import is_weight
 from qsdnn.graph.layer import Layer
 
@@ -16,29 +14,24 @@ def kind_of(layer: Layer) -> str:
     It asks for algorithms on small layers of each kind, see
     `qsdnn_runtime.engines.openvino.algorithms`.
 
+    Other layers have none: products have one algorithm, or are taken apart and fused; transposed
+    convolutions fall back on too many shapes to be told from here.
+
     Returns:
-        ``conv``, ``pointwise`` (1x1), ``depthwise``, ``grouped``, ``deconv``, all over two
-        dimensions; ``matmul`` of two activations; or nothing.
+        ``conv``, ``pointwise`` (1x1), ``depthwise`` or ``grouped``, all over two dimensions; or
+        nothing.
     """
     nodes = [node for node in layer.nodes if node.op_type in _COMPUTING]
-    if len(nodes) != 1 or len(nodes[0].inputs) < 2:
+    if len(nodes) != 1 or nodes[0].op_type != "Conv":
         return ""
     node, weights = nodes[0], nodes[0].inputs[1]
-    if weights is None or weights.shape is None:
+    if weights is None or not is_weight(weights) or weights.shape is None:
         return ""
-    if node.op_type == "MatMul":
-        return "" if is_weight(weights) or _is_weight(node.inputs[0]) else "matmul"
-    if node.op_type == "Gemm" or not is_weight(weights) or len(weights.shape) != 4:
+    if len(weights.shape) != 4:
         return ""
     group = node.attributes.get("group")
     groups = group.as_int() if group is not None else 1
     outputs, inputs, *kernel = weights.shape
-    if node.op_type == "ConvTranspose":
-        return "deconv" if groups == 1 else ""
     if groups == 1:
         return "pointwise" if kernel == [1, 1] else "conv"
     return "depthwise" if inputs == 1 and outputs == groups else "grouped"
-
-
-def _is_weight(value: ir.Value | None) -> bool:
-    return value is not None and is_weight(value)

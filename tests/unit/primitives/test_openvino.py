@@ -45,12 +45,45 @@ def _model(op, dtypes=("float32",), shape=(1, 4, 7, 7), out=None, **attributes):
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
 
 
+def _conv(op, weights, shape=(1, 4, 7, 7), **attributes):
+    model = _model(op, shape=shape, **attributes)
+    model.graph.node[0].input.append("w")
+    model.graph.initializer.append(numpy_helper.from_array(np.ones(weights, np.float32), "w"))
+    return model
+
+
 def test_lower_precisions_are_those_the_board_says_it_has():
     relu = _model("Relu")
     assert isinstance(ENGINE, Engine)
     assert _names(relu) == ["openvino/auto/fp32"]
     assert _names(relu, "FP32", "INT8", "BF16") == ["openvino/auto/fp32", "openvino/auto/bf16"]
     assert _names(relu, "FP16") == ["openvino/auto/fp32", "openvino/auto/fp16"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "weights", "attributes"),
+    [
+        ("conv", (8, 4, 3, 3), {}),
+        ("conv", (8, 4, 1, 3), {}),
+        ("pointwise", (8, 4, 1, 1), {"pads": [1, 0, 0, 1]}),
+        ("depthwise", (4, 1, 3, 3), {"group": 4}),
+        ("grouped", (8, 1, 3, 3), {"group": 4}),
+        ("grouped", (4, 2, 3, 3), {"group": 2}),
+    ],
+)
+def test_algorithms_are_those_the_board_says_it_has(kind, weights, attributes):
+    told = [f"{kind}:jit_avx2/fp32", f"{kind}:precise/bf16", "other:gemm_acl/fp32", "BF16"]
+    assert _names(_conv("Conv", weights, **attributes), *told) == [
+        *("openvino/auto/fp32", "openvino/auto/bf16"),
+        *("openvino/jit_avx2/fp32", "openvino/precise/bf16"),
+    ]
+
+
+def test_layers_of_no_kind_have_no_algorithms():
+    told = [f"{kind}:jit_avx2/fp32" for kind in ("", "conv", "pointwise", "depthwise", "grouped")]
+    assert _names(_conv("ConvTranspose", (4, 8, 3, 3)), *told) == ["openvino/auto/fp32"]
+    assert _names(_conv("Conv", (8, 4, 3), shape=(1, 4, 7)), *told) == ["openvino/auto/fp32"]
+    assert _names(_model("Relu"), *told) == ["openvino/auto/fp32"]
 
 
 @pytest.mark.parametrize(

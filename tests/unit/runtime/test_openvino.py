@@ -1,5 +1,6 @@
 """OpenVINO's board half: precision and kernels read back, and its telemetry kept out."""
 
+import re
 import subprocess
 import sys
 
@@ -107,3 +108,24 @@ def test_the_probe_tells_version_and_capabilities():
     assert "CPU" in info.devices
     assert "FP32" in info.capabilities
     assert info.version[:2] == "20"
+
+
+def test_the_probe_tells_algorithms_by_kind_of_layer():
+    info = LOADER.probe()
+    words = [word for word in info.capabilities if ":" in word]
+    assert len(words) == len(set(words))
+    for word in words:
+        kind, algorithm, precision = re.fullmatch(
+            r"([a-z]+):([a-z0-9_]+)/([a-z0-9]+)", word
+        ).groups()
+        assert kind in ("conv", "pointwise", "depthwise", "grouped")
+        assert algorithm not in ("auto", "unknown") and "ref" not in algorithm.split("_")
+        assert (algorithm == "precise") == (precision != "fp32")
+
+
+def test_a_primitive_of_another_engine_is_refused(tmp_path):
+    folder = write_package(tmp_path, Part("openvino/fp32", _network()))
+    text = (folder / "manifest.json").read_text()
+    (folder / "manifest.json").write_text(text.replace("openvino/auto/fp32", "ncnn/auto/fp32"))
+    with pytest.raises(EngineError, match="'ncnn/auto/fp32' is no primitive of this engine"):
+        Session(folder)

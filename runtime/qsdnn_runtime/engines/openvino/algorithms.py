@@ -18,7 +18,7 @@ from .library import DEVICE, core, import_library, opset
 # know costs one more small layer to compile.
 _WORDS = """
     brgconv_avx512_amx brgconv_avx512 brgconv_avx2 jit_avx512 jit_avx2 jit_sse42 jit_gemm
-    brgemm_avx512 brgemm_avx2 winograd_acl gemm_acl acl jit_sve jit_asimd brgconv_sve
+    winograd_acl gemm_acl acl jit_sve jit_asimd brgconv_sve
 """
 
 # Loops to check others against: seconds where the others take milliseconds.
@@ -26,7 +26,7 @@ _REFERENCE = {"ref", "reference", "unknown", "undef"}
 
 
 class Member(NamedTuple):
-    """A small layer: what a convolution, or a product, is called by, and what may matter to it."""
+    """A small layer: a convolution, with what may matter to those who compute it."""
 
     kind: str
     channels: int
@@ -38,21 +38,18 @@ class Member(NamedTuple):
     fused: bool = False
 
 
+# The usual of each kind, and then the awkward.
 _MEMBERS = (
     Member("conv", 16, 16),
-    Member("conv", 3, 10, (5, 3), stride=2, dilation=2, fused=True),
     Member("pointwise", 16, 16, (1, 1)),
-    Member("pointwise", 17, 3, (1, 1), stride=2, fused=True),
     Member("depthwise", 16, 16, groups=16),
-    Member("depthwise", 3, 3, (5, 3), stride=2, dilation=2, groups=3, fused=True),
     Member("grouped", 32, 32, groups=2),
+    Member("conv", 3, 10, (5, 3), stride=2, dilation=2, fused=True),
+    Member("pointwise", 17, 3, (1, 1), stride=2, fused=True),
+    Member("depthwise", 3, 3, (5, 3), stride=2, dilation=2, groups=3, fused=True),
     Member("grouped", 6, 6, groups=2, stride=2, fused=True),
     Member("grouped", 8, 16, groups=8),
     Member("grouped", 16, 16, (1, 1), groups=4),
-    Member("deconv", 16, 32, (2, 2), stride=2),
-    Member("deconv", 3, 5, fused=True),
-    Member("matmul", 16, 16),
-    Member("matmul", 7, 5),
 )
 _KINDS = tuple(dict.fromkeys(member.kind for member in _MEMBERS))
 
@@ -66,17 +63,18 @@ def algorithms(properties: Mapping[str, Any]) -> List[Tuple[str, str]]:
     Raises:
         RuntimeError: The plugin refuses to be asked.
     """
-    words = ["", *_WORDS.split()]
     told: Dict[Tuple[Member, str], str] = {}
+    words, known = ["", *_WORDS.split()], [""]
     while words:
-        hints = {word: Hint(algorithm=word) for word in words}
-        told.update({key: k.algorithm for key, k in _read_back(hints, properties).items()})
-        words = sorted(set(told.values()) - {word for _, word in told})
-        words = [word for word in words if not _REFERENCE & set(word.split("_"))]
+        told.update(_answers(_MEMBERS[: len(_KINDS)], words, properties))
+        new = sorted(set(told.values()) - {word for _, word in told})
+        known += [word for word in words if word in told.values()]
+        words = [word for word in new if not _REFERENCE & set(word.split("_"))]
+    told.update(_answers(_MEMBERS[len(_KINDS) :], known, properties))
     found = []
     for kind in _KINDS:
         alike = [member for member in _MEMBERS if member.kind == kind]
-        for word in dict.fromkeys(word for _, word in told if word):
+        for word in known[1:]:
             heeded = all(told.get((member, word)) == word for member in alike)
             if heeded and any(told.get((member, "")) != word for member in alike):
                 found.append((kind, word))
@@ -92,30 +90,43 @@ def precise_kinds(properties: Mapping[str, Any]) -> List[str]:
     Raises:
         RuntimeError: The plugin refuses to be asked.
     """
-    told = _read_back({"": Hint(), "precise": Hint(precise=True)}, properties)
-    reduced = {member.kind for member in _MEMBERS if told[member, ""].precision != "f32"}
-    lost = {member.kind for member in _MEMBERS if told[member, "precise"].precision != "f32"}
-    return [kind for kind in _KINDS if kind in reduced - lost]
+    kernels = _read_back(_MEMBERS, {"": Hint(), "precise": Hint(precise=True)}, properties)
+    wide = {asked for asked, kernel in kernels.items() if kernel.precision == "f32"}
+    kept = {m.kind for m in _MEMBERS if (m, "precise") in wide and (m, "") not in wide}
+    lost = {m.kind for m in _MEMBERS if (m, "precise") not in wide}
+    return [kind for kind in _KINDS if kind in kept - lost]
+
+
+def _answers(
+    members: Sequence[Member], words: Sequence[str], properties: Mapping[str, Any]
+) -> Dict[Tuple[Member, str], str]:
+    """The algorithm that each member took when asked for each word."""
+    hints = {word: Hint(algorithm=word) for word in words}
+    kernels = _read_back(members, hints, properties)
+    return {asked: kernel.algorithm for asked, kernel in kernels.items()}
 
 
 def _read_back(
-    hints: Mapping[str, Hint], properties: Mapping[str, Any]
+    members: Sequence[Member], hints: Mapping[str, Hint], properties: Mapping[str, Any]
 ) -> Dict[Tuple[Member, str], Kernel]:
     """The kernel of each member with each hint."""
-    asked = [(member, word) for member in _MEMBERS for word in hints]
-    names = ["%d:0" % i for i in range(len(asked))]
-    wanted = {name: hints[word] for name, (_, word) in zip(names, asked)}
-    model = with_hints(_model([member for member, _ in asked], names), wanted)
+    named = {
+        "%d:%d" % (i, j): (member, word)
+        for i, member in enumerate(members)
+        for j, word in enumerate(hints)
+    }
+    wanted = {name: hints[word] for name, (_, word) in named.items()}
+    model = with_hints(_model({name: member for name, (member, _) in named.items()}), wanted)
     compiled = core().compile_model(model, DEVICE, dict(properties))
-    kernels = read_kernels(compiled.get_runtime_model(), {n: i for i, n in enumerate(names)}, {})
-    return {asked[k.layer]: k for k in kernels if k.computes and k.layer is not None}
+    kernels = read_kernels(compiled.get_runtime_model(), {}, {})
+    return {named[kernel.name]: kernel for kernel in kernels if kernel.name in named}
 
 
-def _model(members: Sequence[Member], names: Sequence[str]) -> Any:
-    """Small layers, each behind one that the plugin is free to lay out."""
+def _model(members: Mapping[str, Member]) -> Any:
+    """Small layers by name, each behind one that the plugin is free to lay out."""
     functions, inputs, results = opset(), [], []
     sources: Dict[Member, Any] = {}
-    for scale, (member, name) in enumerate(zip(members, names), 1):
+    for scale, (name, member) in enumerate(members.items(), 1):
         if member not in sources:
             inputs.append(functions.parameter([1, member.channels, 9, 9], np.float32))
             sources[member] = _source(member, inputs[-1])
@@ -133,13 +144,8 @@ def _source(member: Member, image: Any) -> Any:
 
 def _layer(member: Member, source: Any, scale: np.float32) -> Any:
     functions, groups = opset(), member.groups
-    if member.kind == "matmul":
-        return functions.matmul(source, functions.multiply(source, scale), False, True)
     steps, pads, dilations = [member.stride] * 2, [1, 1], [member.dilation] * 2
     shape = (member.outputs // groups, member.channels // groups, *member.kernel)
-    if member.kind == "deconv":
-        weights = np.full((shape[1], shape[0], *member.kernel), scale)
-        return functions.convolution_backprop_data(source, functions.constant(weights), steps)
     if groups == 1:
         weights = functions.constant(np.full(shape, scale))
         return functions.convolution(source, weights, steps, pads, pads, dilations)

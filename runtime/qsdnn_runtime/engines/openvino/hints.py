@@ -19,13 +19,7 @@ import numpy as np
 from .kernel import ANCHOR
 from .library import core, import_library, opset
 
-CONVOLUTIONS = (
-    "Convolution",
-    "GroupConvolution",
-    "ConvolutionBackpropData",
-    "GroupConvolutionBackpropData",
-)
-COMPUTING = (*CONVOLUTIONS, "MatMul")
+CONVOLUTIONS = ("Convolution", "GroupConvolution")
 
 # Implementations for some kinds of convolution only have names of their own.
 _SPECIAL = ("_dw", "_1x1", "")

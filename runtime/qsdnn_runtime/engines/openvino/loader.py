@@ -8,7 +8,7 @@ from qsdnn_runtime.engine import EngineError, EngineInfo, SegmentSpec
 
 from .algorithms import algorithms, precise_kinds
 from .executable import OpenvinoExecutable, ProfiledExecutable
-from .hints import COMPUTING, Hint, add_anchors, with_hints
+from .hints import CONVOLUTIONS, Hint, add_anchors, with_hints
 from .kernel import ANCHOR, layer_named, read_kernels
 from .library import DEVICE, core, import_library, reason
 from .request import AUTO, PRECISE, Request
@@ -55,7 +55,7 @@ class OpenvinoLoader:
                 compiled = _compile(segment, requests, properties, strays)
             kind = ProfiledExecutable if profile else OpenvinoExecutable
             return kind(compiled, segment)
-        except RuntimeError as error:
+        except (RuntimeError, OSError) as error:
             raise EngineError(reason(error)) from error
 
 
@@ -67,7 +67,7 @@ def _choices(optimized: Collection[str]) -> List[str]:
             if precision.upper() in optimized:
                 properties = _properties(_HINTS["openvino/" + precision], threads=1)
                 found += [(kind, PRECISE, precision) for kind in precise_kinds(properties)]
-    except RuntimeError:  # a version that cannot be asked chooses alone
+    except (RuntimeError, OSError):  # what cannot be asked chooses alone
         return []
     return ["%s:%s/%s" % one for one in found]
 
@@ -118,7 +118,7 @@ def _hints(model: Any, owners: Dict[str, int], requests: Dict[int, Request]) -> 
     for op in model.get_ordered_ops():
         name = op.get_friendly_name()
         request = requests.get(owners.get(name, -1), Request(AUTO, ""))
-        computes = op.get_type_name() in COMPUTING and not name.endswith(ANCHOR)
+        computes = op.get_type_name() in CONVOLUTIONS and not name.endswith(ANCHOR)
         hint = Hint(request.priority if computes else "", request.algorithm == PRECISE)
         if hint != Hint():
             hints[name] = hint
