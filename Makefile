@@ -22,7 +22,8 @@ test: $(VENV)/test.done
 	@PATH="$$PATH:/usr/sbin" command -v sshd >/dev/null || .ci/debian openssh-server || true
 	$(BIN)/python -m pytest -n 2 -q
 
-# On emulated boards, with these releases of Debian: ten minutes each, as root.
+# On emulated boards with these releases of Debian, as root: a quarter of an hour each, and as long
+# again the first time, for their roots.
 test-arm64: $(VENV)/test.done
 	QSDNN_ARM64=$(RELEASE) $(BIN)/python -m pytest -v -rP tests/arm64
 

@@ -64,7 +64,7 @@ class Moves:
         return np.where(self.cheapest >= 0, self.cost.layer_ms[layers, self.cheapest], np.inf)
 
     def run(self, plan: NDArray[np.int64]) -> NDArray[np.int64]:
-        """A plan with a run changed; with one layer where no run would change anything.
+        """A plan with a run changed; with one layer where no run gives a plan not met before.
 
         Of some runs that are drawn it is the one where the layers gain the most, crossings aside.
         """
@@ -78,14 +78,13 @@ class Moves:
             some = changes[end, family] > changes[start, family]
             gains_ms = np.where(some, gain_ms[end, family] - gain_ms[start, family], -np.inf)
             best = int(gains_ms.argmax())
-            if some[best]:
-                here = (layers >= start[best]) & (layers < end[best]) & differs[:, family[best]]
-                changed = np.where(here, self.cheapest[:, family[best]], plan)
-            else:
-                changed = self._single(plan)
+            if not some[best]:
+                continue
+            here = (layers >= start[best]) & (layers < end[best]) & differs[:, family[best]]
+            changed = np.where(here, self.cheapest[:, family[best]], plan)
             if changed.tobytes() not in self.met:
-                break
-        return changed
+                return changed
+        return self._single(plan)
 
     def intervals(self, layers: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """(count,) first layers of runs, and those after their last; lengths are log-uniform."""

@@ -16,7 +16,7 @@ from .board import EmulatedBoard
 from .root import debian_root
 
 ASKED = [name for name in os.environ.get("QSDNN_ARM64", "").split(",") if name]
-UNASKED = pytest.mark.skip(reason="takes ten minutes: make test-arm64")
+UNASKED = pytest.mark.skip(reason="takes a quarter of an hour: make test-arm64")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
