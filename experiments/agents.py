@@ -4,7 +4,7 @@
     python experiments/agents.py --agents annealing --instances 100
     python experiments/agents.py --agents masked-ppo --networks-only    # needs the group `study`
 
-An episode is one plan looked at. The instances are those of optimality.py: the cost models of
+An episode is one plan looked at. There are two sets of instances: the cost models of the
 example networks under data/cost, and 500 drawn ones (half series-parallel, half irregular, 10 to
 200 layers, 3 to 20 primitives) on which nothing was tuned. The gap is an agent's best predicted
 latency over the proven optimum, minus 1. Where the optimum is not proven its lower bound takes its

@@ -13,6 +13,7 @@ fault that can only be there from the beginning is. Writes results/faults.md.
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -36,6 +37,8 @@ USUAL = ("performance mode", "the search ends", "a plan is rejected")
 
 
 def main():
+    # Ignored in the background, it would be so in what is started here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     wanted = sys.argv[1:] or [title for title, *_ in SCENARIOS]
     rows = {}
     if sys.argv[1:] and RESULTS.exists():
@@ -126,8 +129,9 @@ def told(ended, scene):
         error = ended.json["error"]
         lines += [f"error: {error['message']}", error["hint"]]
     text = "<br>".join(line.replace("|", "\\|") for line in lines) or "nothing"
-    for path, name in ((str(scene.server.folder), "~"), (str(scene.lab.home), "~")):
-        text = text.replace(path, name)
+    ours = ((str(scene.server.folder), "~"), (f" on {socket.gethostname()} ", " on desk "))
+    for words, name in ours:
+        text = text.replace(words, name)
     return text.replace("\n", "<br>")
 
 

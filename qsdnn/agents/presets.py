@@ -71,7 +71,7 @@ class Settings:
     Attributes:
         credit: What a choice is held responsible for.
         reward: What it is told: see `qsdnn_envs.deployment.DeploymentEnv`.
-        batch: Episodes walked at the same time, with the same values.
+        batch: Episodes walked at the same time, with the same values; fewer in short runs.
         schedule: Epsilon over the episodes.
         linger: Exponent of the zeta distribution of how many layers an exploratory action is
             repeated for; 0 for no repeats.

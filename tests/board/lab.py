@@ -154,8 +154,9 @@ class Running:
 
     def kill(self) -> None:
         """Kills it, and all it started here."""
-        for pid in [*descendants(self.pid), self.pid]:
-            kill(pid)
+        if self.runs:
+            for pid in [*descendants(self.pid), self.pid]:
+                kill(pid)
         self.result()
 
     def result(self) -> Ended:

@@ -79,7 +79,7 @@ class Search:
 
 @pytest.mark.slow
 def test_what_cannot_be_survived_ends_it_with_3_and_the_same_command_goes_on(lab):
-    search, server = Search(lab, "--measurements", "24"), lab.server
+    search, server = Search(lab, "--measurements", "18"), lab.server
     accepted = server.folder / "authorized_keys"
 
     def cut_for_good() -> None:
