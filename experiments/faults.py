@@ -49,8 +49,8 @@ WEIGHTS = {
     "connection cut": 3,
     "connection held 1 s": 3,
     "board rebooted": 2,
-    "disk full a while": 0.5,
-    "host killed": 0.5,
+    "disk full a while": 1,
+    "host killed": 1,
 }
 # What the command tells on standard error, and which of its ends, mean; and what can cause that.
 LOST, AGAIN, ENDED = "lost, went on", "tried once more", "exit code 3, started again"
@@ -68,7 +68,7 @@ def main():
     parser.add_argument("--faults", type=int, default=200)
     parser.add_argument("--network", default="tiny-cnn")
     parser.add_argument("--engines", default="onnxruntime,blas")
-    parser.add_argument("--plans", type=int, default=130, help="random plans to explore")
+    parser.add_argument("--plans", type=int, default=250, help="random plans to explore")
     parser.add_argument("--gap-s", type=float, default=1.0, help="mean pause between faults")
     parser.add_argument("-o", "--output", type=Path, default=RESULTS)
     asked = parser.parse_args()
@@ -311,7 +311,7 @@ def account(lab, ledger, faults, found):
 
 def paired(lab, *plans):
     """Plans beside one another: equal or not, and the ratio of the second to the first."""
-    words = ["bench", *plans, "--board", "lab", "--json"]
+    words = ["bench", *(plan.name for plan in plans), "--board", "lab", "--json"]
     ended = lab.qsdnn(*words).result()
     assert ended.code == 0, ended.err
     layers = [json.loads(plan.read_text())["layers"] for plan in plans]
