@@ -123,7 +123,7 @@ def variants():
             layers=(0.12,), crossings=(0.5,), noise=(0.02,)
         ),
         "costs may be negative": lambda graph, space: (mock.patch.object(fitting, "HOLDS", 0),),
-        "tensors within a family are free": as_walked,
+        "tensors within a domain are free": as_walked,
         "+ call of a segment": plus_segment,
         "+ KiB at computing layers": lambda graph, space: rates(space, at(space, computing)),
         "+ KiB at depthwise layers": lambda graph, space: rates(
@@ -162,7 +162,7 @@ def plus_segment(graph: Graph, space: Space):
     def rows(self, observations):
         made = original(self, observations)
         for row, o in zip(made, observations, strict=True):
-            row[self.rate[0, o.family, -1]] += 1.0
+            row[self.rate[0, space.domain_of[o.primitives[0]], -1]] += 1.0
         return made
 
     nothing = np.zeros((2, len(space.edges)))

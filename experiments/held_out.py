@@ -84,7 +84,7 @@ def study(network, threads, asked):
         belief = fit(bench.space, measured.layer_ms, observations)
         return {
             "layers": len(bench.space.layers),
-            "families": list(bench.space.families),
+            "domains": list(bench.space.domains),
             "noise": belief.noise,
             "plans": [test(belief, bench, measured, trial) for trial in held_out],
         }

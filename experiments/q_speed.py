@@ -5,7 +5,7 @@
 
 - `resnet50`: its real cost model (data/cost; 57 layers, 8 primitives, up to 7 of them a layer), and
   its real edges with 12 drawn primitives, all permitted: 1000 episodes.
-- `residual N`: drawn networks of N layers and 50 primitives of 8 families: 500 episodes. The gap is
+- `residual N`: drawn networks of N layers and 50 primitives of 8 domains: 500 episodes. The gap is
   to the proven optimum, or to the lower bound where it is not proven.
 
 Seconds are of processor time on one core, as others may use the machine; memory is the peak of the
@@ -90,7 +90,7 @@ def cost_of(name):
     if name.startswith("residual"):
         layers = int(name.split()[1])
         return instance(
-            "residual", layers=layers, primitives=50, families=8, crossing=0.5, seed=layers
+            "residual", layers=layers, primitives=50, domains=8, crossing=0.5, seed=layers
         )
     real = read_cost(HERE / "data" / "cost" / "resnet50.npz")
     return real if name == "resnet50" else drawn_over(real)
@@ -99,7 +99,7 @@ def cost_of(name):
 def drawn_over(real, primitives=12):
     """The real edges, with made-up costs of more primitives."""
     layers = len(real.space.layers)
-    other = instance("chain", layers=layers, primitives=primitives, families=4, permitted=1.0)
+    other = instance("chain", layers=layers, primitives=primitives, domains=4, permitted=1.0)
     rng = np.random.default_rng(0)
     shape = (len(real.space.edges), 4)
     typical_ms = 0.3 * float(np.median(other.layer_ms))

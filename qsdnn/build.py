@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from qsdnn.board import Package
+from qsdnn.calibration import Calibration
 from qsdnn.engine import Engine
 from qsdnn.errors import BuildError
 from qsdnn.graph.extract import write_original
@@ -28,12 +29,20 @@ class Builder:
         engines: Host halves by name.
         folder: Where artifacts go; it must exist.
         threads: Threads the packages are for.
+        calibration: Of the network, where plans may choose int8.
     """
 
     def __init__(
-        self, graph: Graph, engines: Mapping[str, Engine], folder: Path, *, threads: int = 1
+        self,
+        graph: Graph,
+        engines: Mapping[str, Engine],
+        folder: Path,
+        *,
+        threads: int = 1,
+        calibration: Calibration | None = None,
     ) -> None:
         self.graph = graph
+        self.calibration = calibration
         self._engines = engines
         self._folder = folder
         self._threads = threads
@@ -102,6 +111,7 @@ class Builder:
             inputs=tuple(name for name in read if name not in set(made)),
             outputs=tuple(name for name in made if name in read_outside),
             graph=self.graph,
+            calibration=self.calibration,
         )
 
     def _artifact(self, segment: Segment) -> Artifact:

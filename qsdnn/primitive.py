@@ -28,12 +28,23 @@ class Primitive:
         family: Which primitives may share a segment: those of one family run in one graph of the
             engine. An engine that chooses per layer has one family, one that chooses per graph
             has a family a choice. Always starts with the engine's name.
+        format: The layout and type in which a tensor is kept between layers of the family that run
+            this way, e.g. ``"nchwc"``, ``"u8"``; empty where a family has but one.
     """
 
     engine: str
     algorithm: str
     precision: Precision
     family: str
+    format: str = ""
+
+    @property
+    def domain(self) -> str:
+        """Family and format: a tensor that passes from one domain to another has to be converted.
+
+        Between families it leaves one graph for another besides; between formats it stays inside.
+        """
+        return f"{self.family}/{self.format}" if self.format else self.family
 
     def __str__(self) -> str:
         return f"{self.engine}/{self.algorithm}/{self.precision}"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from qsdnn.calibration import Calibration
 from qsdnn.graph.layer import Graph, Layer
 from qsdnn.primitive import Primitive
 
@@ -21,6 +22,7 @@ class Segment:
         inputs: Tensors it reads from outside.
         outputs: Tensors it makes that other segments, or the caller, read.
         graph: The network it is cut from.
+        calibration: What values its tensors take, for primitives that compute in integers.
     """
 
     family: str
@@ -29,6 +31,7 @@ class Segment:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     graph: Graph = field(repr=False)
+    calibration: Calibration | None = field(default=None, repr=False)
 
     @property
     def engine(self) -> str:

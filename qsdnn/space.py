@@ -59,15 +59,15 @@ class Space:
     )
 
     @cached_property
-    def families(self) -> tuple[str, ...]:
-        """The families of the primitives, in order of first appearance."""
-        return tuple(dict.fromkeys(p.family for p in self.primitives))
+    def domains(self) -> tuple[str, ...]:
+        """The domains of the primitives, in order of first appearance."""
+        return tuple(dict.fromkeys(p.domain for p in self.primitives))
 
     @cached_property
-    def family_of(self) -> NDArray[np.int64]:
-        """(primitives,) index of each primitive's family."""
-        index = {family: i for i, family in enumerate(self.families)}
-        return np.array([index[p.family] for p in self.primitives], dtype=np.int64)
+    def domain_of(self) -> NDArray[np.int64]:
+        """(primitives,) index of each primitive's domain."""
+        index = {domain: i for i, domain in enumerate(self.domains)}
+        return np.array([index[p.domain] for p in self.primitives], dtype=np.int64)
 
     def same_as(self, other: Space) -> bool:
         """Whether a plan, or anything learned, means the same in both."""

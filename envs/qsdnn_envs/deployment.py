@@ -19,7 +19,7 @@ class DeploymentEnv(gymnasium.Env[NDArray[np.int64], np.int64]):
 
     ## Description
     A network is a graph of layers; each can be run by several primitives, which differ in speed.
-    Primitives belong to families, and a tensor that passes from one family to another has to be
+    Primitives belong to domains, and a tensor that passes from one domain to another has to be
     handed over. An episode walks through the layers in topological order and chooses one
     primitive for each. The environment reads a cost model and never a board.
 
@@ -36,13 +36,13 @@ class DeploymentEnv(gymnasium.Env[NDArray[np.int64], np.int64]):
     | `state` | what follows |
     |---|---|
     | ``"frontier"`` | one number for each open tensor, those read soonest first (see below) |
-    | ``"producers"`` | family + 1 of each distinct direct producer of the layer; 0 for none |
+    | ``"producers"`` | domain + 1 of each distinct direct producer of the layer; 0 for none |
     | ``"layer"`` | nothing |
 
     A tensor is open from the layer that makes it to the last one that reads it; there are as many
     numbers as tensors are ever open at once. The number is 0 where there is no tensor, else
-    ``1 + family + F · entered``: the family of its producer, and the bit set of the other families
-    that have entered it, of F. Families stand for primitives here because only they change what
+    ``1 + domain + F · entered``: the domain of its producer, and the bit set of the other domains
+    that have entered it, of F. Domains stand for primitives here because only they change what
     later choices cost. ``"frontier"`` is thereby Markov; the other two hide what some later costs
     depend on. Open tensors are ordered by the layer that reads them next, then by their index in
     `space.edges`. So the tensors that the layer itself reads come first, each in a known place.
@@ -52,8 +52,8 @@ class DeploymentEnv(gymnasium.Env[NDArray[np.int64], np.int64]):
 
     ## Rewards
     A choice adds the layer's own latency and, for each tensor the layer reads that was made in
-    another family: the cost of leaving that family, if no other family has read the tensor yet,
-    and the cost of entering this one, if it is the first of its family to read it.
+    another domain: the cost of leaving that domain, if no other domain has read the tensor yet,
+    and the cost of entering this one, if it is the first of its domain to read it.
 
     - ``reward="cost"``: minus the milliseconds added; the return is minus the plan's latency.
     - ``reward="regret"``: the same, plus the latency of the layer's fastest primitive. That is

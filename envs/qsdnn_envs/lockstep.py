@@ -96,7 +96,7 @@ class Lockstep:
         self._state = state
         self._reward = reward
         self._masked = masked
-        self._families = len(cost.space.families)
+        self._domains = len(cost.space.domains)
         self.reset()
 
     def reset(self) -> None:
@@ -164,14 +164,14 @@ class Lockstep:
         shown = np.zeros((self._n, self.walk.slots), dtype=np.int64)
         if self.layer:
             slots = self.walk.stops[self.layer - 1].open
-            shown[:, : len(slots)] = self._frontier.codes(self._families)[:, slots]
+            shown[:, : len(slots)] = self._frontier.codes(self._domains)[:, slots]
         return shown
 
     def _producers(self) -> NDArray[np.int64]:
         shown = np.zeros((self._n, self.walk.in_degree), dtype=np.int64)
         if not self.ended:
             slots = self.walk.stops[self.layer].producers
-            shown[:, : len(slots)] = self._frontier.family[:, slots] + 1
+            shown[:, : len(slots)] = self._frontier.domain[:, slots] + 1
         return shown
 
     def observation_space(self) -> spaces.MultiDiscrete:
@@ -179,10 +179,10 @@ class Lockstep:
         sizes = [len(self.walk.stops) + 1]
         match self._state:
             case State.PRODUCERS:
-                sizes += [1 + self._families] * self.walk.in_degree
+                sizes += [1 + self._domains] * self.walk.in_degree
             case State.FRONTIER:
                 sizes += [
-                    1 + self._families * (2**self._families if shared else 1)
+                    1 + self._domains * (2**self._domains if shared else 1)
                     for shared in self.walk.shared
                 ]
         return spaces.MultiDiscrete(np.array(sizes, dtype=np.int64))

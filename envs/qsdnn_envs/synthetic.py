@@ -1,6 +1,6 @@
 """Made-up instances: cost models of realistic shape, to study agents without a board.
 
-Layer costs are log-normal; the primitives of one family go well or badly together. What a
+Layer costs are log-normal; the primitives of one domain go well or badly together. What a
 crossing costs is a share of a typical layer.
 """
 
@@ -27,7 +27,7 @@ def instance(
     *,
     layers: int,
     primitives: int = 8,
-    families: int = 4,
+    domains: int = 4,
     crossing: float = 0.3,
     permitted: float = 0.9,
     seed: int = 0,
@@ -39,8 +39,8 @@ def instance(
             ``"irregular"`` some layers make two tensors.
         layers: How many, about: blocks are not cut.
         primitives: How many.
-        families: How many of them there are; at most `primitives`.
-        crossing: Typical cost of leaving and of entering a family, as a share of a layer's.
+        domains: How many of them there are; at most `primitives`.
+        crossing: Typical cost of leaving and of entering a domain, as a share of a layer's.
         permitted: Share of the primitives that a layer may take.
         seed: Equal seeds give equal instances.
 
@@ -52,13 +52,13 @@ def instance(
     edges = _edges(wiring)
     if topology in ("random", "irregular"):
         edges = tuple(sorted(edges + _second_tensors(edges, rng), key=lambda edge: edge.producer))
-    space = _space(edges, len(wiring), primitives, families, permitted, rng)
+    space = _space(edges, len(wiring), primitives, domains, permitted, rng)
     size = (len(wiring), primitives)
-    family_ms = rng.lognormal(0.0, 0.35, (len(wiring), len(space.families)))
-    layer_ms = rng.lognormal(0.0, 0.8, (len(wiring), 1)) * family_ms[:, space.family_of]
+    domain_ms = rng.lognormal(0.0, 0.35, (len(wiring), len(space.domains)))
+    layer_ms = rng.lognormal(0.0, 0.8, (len(wiring), 1)) * domain_ms[:, space.domain_of]
     layer_ms *= rng.lognormal(0.0, 0.25, size)
     typical_ms = crossing * float(np.median(layer_ms))
-    crossings = (len(space.edges), len(space.families))
+    crossings = (len(space.edges), len(space.domains))
     return CostModel(
         space=space,
         layer_ms=np.where(space.mask, layer_ms, np.inf),
@@ -71,7 +71,7 @@ def drawn(seed: int) -> CostModel:
     """One of a set of varied instances: see `HELD_OUT` and `TUNING`.
 
     Half are series-parallel, half irregular. They have 10 to 200 layers and 3 to 20 primitives of
-    2 to 8 families; a crossing costs from a tenth of a typical layer to twice as much.
+    2 to 8 domains; a crossing costs from a tenth of a typical layer to twice as much.
 
     Args:
         seed: Which.
@@ -82,7 +82,7 @@ def drawn(seed: int) -> CostModel:
         ("series-parallel", "irregular")[seed % 2],
         layers=round(10 * 20 ** rng.random()),
         primitives=primitives,
-        families=int(rng.integers(2, min(8, primitives) + 1)),
+        domains=int(rng.integers(2, min(8, primitives) + 1)),
         crossing=0.1 * 20 ** rng.random(),
         permitted=float(rng.uniform(0.4, 1.0)),
         seed=seed,
@@ -93,7 +93,7 @@ def _space(
     edges: tuple[Edge, ...],
     layers: int,
     primitives: int,
-    families: int,
+    domains: int,
     permitted: float,
     rng: np.random.Generator,
 ) -> Space:
@@ -101,7 +101,7 @@ def _space(
     mask[np.arange(layers), rng.integers(primitives, size=layers)] = True
     return Space(
         layers=tuple(f"layer{i}" for i in range(layers)),
-        primitives=tuple(_primitive(i, i % families) for i in range(primitives)),
+        primitives=tuple(_primitive(i, i % domains) for i in range(primitives)),
         mask=mask,
         edges=edges,
         features=rng.random((layers, 3), dtype=np.float32),
@@ -130,10 +130,10 @@ def _second_tensors(edges: Sequence[Edge], rng: np.random.Generator) -> tuple[Ed
     )
 
 
-def _primitive(index: int, family: int) -> Primitive:
+def _primitive(index: int, domain: int) -> Primitive:
     return Primitive(
-        engine=f"engine{family}",
+        engine=f"engine{domain}",
         algorithm=f"a{index}",
         precision=Precision.FP32,
-        family=f"engine{family}",
+        family=f"engine{domain}",
     )

@@ -17,8 +17,8 @@ class NumericObservation(
     """Turns the observation into numbers from 0 to 1, for function approximators.
 
     In order: the layer's place in the network; its `Space.features`, each scaled to [0, 1] over
-    the layers; for each other number of the observation, its family as one-hot and, with
-    ``state="frontier"``, the families that have entered it. At the end all but the place are 0.
+    the layers; for each other number of the observation, its domain as one-hot and, with
+    ``state="frontier"``, the domains that have entered it. At the end all but the place are 0.
 
     An agent that knows no masks also needs the environment made with ``masked="next"``.
 
@@ -33,7 +33,7 @@ class NumericObservation(
             raise TypeError(f"{env.unwrapped} is not a DeploymentEnv")
         walk = env.unwrapped.episode.walk
         self._layers = len(walk.stops)
-        self._families = len(walk.space.families)
+        self._domains = len(walk.space.domains)
         self._features = _scaled(walk.space.features, self._layers)
         shown = env.observation_space.sample()
         width = self.observation(shown).size
@@ -42,12 +42,12 @@ class NumericObservation(
     def observation(self, observation: NDArray[np.int64]) -> NDArray[np.float32]:
         """(width,) float32 in [0, 1]."""
         layer, codes = int(observation[0]), observation[1:]
-        families = np.arange(self._families)
+        domains = np.arange(self._domains)
         in_use = codes[:, None] > 0
-        family = in_use & ((codes[:, None] - 1) % self._families == families)
-        entered = in_use & ((codes[:, None] - 1) // self._families >> families & 1 == 1)
+        domain = in_use & ((codes[:, None] - 1) % self._domains == domains)
+        entered = in_use & ((codes[:, None] - 1) // self._domains >> domains & 1 == 1)
         place = np.array([layer / self._layers])
-        parts = [place, self._features[layer], family.ravel(), entered.ravel()]
+        parts = [place, self._features[layer], domain.ravel(), entered.ravel()]
         return np.concatenate(parts, dtype=np.float32)
 
 

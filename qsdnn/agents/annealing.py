@@ -21,7 +21,7 @@ HOT, COLD = 0.3, 0.003
 """First and last temperature of a cycle, in mean layer latencies."""
 
 CYCLE = 2
-"""Episodes of a cycle, for each layer and family."""
+"""Episodes of a cycle, for each layer and domain."""
 
 
 class Annealing:
@@ -85,6 +85,6 @@ class Annealing:
 
     def _cycles(self, space: Space, steps: int) -> list[NDArray[np.float64]]:
         """The temperatures of each cycle."""
-        whole = CYCLE * len(space.layers) * len(space.families)
+        whole = CYCLE * len(space.layers) * len(space.domains)
         cycles = np.array_split(np.arange(steps), max(1, round(steps / whole)))
         return [np.geomspace(self._hot, self._cold, len(cycle)) for cycle in cycles]

@@ -66,7 +66,7 @@ class Exact:
         """Finds the best plans; `episodes` and `seed` change nothing, and it counts as one episode.
 
         Raises:
-            InputError: The space has more families than `qsdnn.cost.walk.MAX_FAMILIES`.
+            InputError: The space has more domains than `qsdnn.cost.walk.MAX_DOMAINS`.
         """
         began = time.perf_counter()
         candidates, bound_ms = self._solve(Walk(cost=cost))

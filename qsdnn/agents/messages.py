@@ -32,7 +32,7 @@ class Messages:
         space: What can be chosen. No cost is in it.
         wiring: Of the space.
         payoffs: What was learned of the rewards.
-        optimism: What is hoped of a code and a family that were not tried together: with 0 what the
+        optimism: What is hoped of a code and a domain that were not tried together: with 0 what the
             layer's entry says; with 1 that nothing is lost, whatever it says, for it may be too low
             for having been met with dear crossings only; or in between.
     """
@@ -43,28 +43,28 @@ class Messages:
         self._wiring = wiring
         self._payoffs = payoffs
         self._optimism = np.array(optimism)[:, None, None]
-        self._minds, self._families = len(optimism), len(space.families)
+        self._minds, self._domains = len(optimism), len(space.domains)
         self._mask = space.mask
-        self._by_family = np.argsort(space.family_of, kind="stable")
+        self._by_domain = np.argsort(space.domain_of, kind="stable")
         self._starts = np.searchsorted(
-            space.family_of[self._by_family], np.arange(self._families), side="left"
+            space.domain_of[self._by_domain], np.arange(self._domains), side="left"
         )
         # A code more than there are, for those never seen.
         self._ahead = [self._zeros(1) for _ in range(wiring.passages)]
         self._behind = [self._zeros(0) for _ in range(wiring.passages)]
-        self._read = [self._zeros(1, self._families) for _ in range(wiring.passages)]
-        self._made = [self._zeros(self._families) for _ in space.layers]
+        self._read = [self._zeros(1, self._domains) for _ in range(wiring.passages)]
+        self._made = [self._zeros(self._domains) for _ in space.layers]
         self._share = [_share(wiring, layer) for layer in range(len(space.layers))]
 
     def worth(self, layer: int, ids: Ids) -> Table:
-        """What to expect of a family: of the tensors that the layer reads, and of those it makes.
+        """What to expect of a domain: of the tensors that the layer reads, and of those it makes.
 
         Args:
             layer: Index.
             ids: For each tensor read, (n,) its code; the episodes take turns in their optimism.
 
         Returns:
-            (n, families), or as many rows as there are degrees of optimism where nothing is read.
+            (n, domains), or as many rows as there are degrees of optimism where nothing is read.
         """
         worth = self._made[layer]
         for passage, met in zip(self._wiring.entering[layer], ids, strict=True):
@@ -77,13 +77,13 @@ class Messages:
     def propagate(self, sweeps: int) -> None:
         """Passes messages forward and back again, so many times."""
         own = np.where(self._mask, self._payoffs.own(), -np.inf)
-        best = np.maximum.reduceat(own[:, self._by_family], self._starts, axis=1)
+        best = np.maximum.reduceat(own[:, self._by_domain], self._starts, axis=1)
         crossing = [self._crossing(p, best) for p in range(self._wiring.passages)]
         for passage, table in enumerate(crossing):
             codes = table.shape[1]
             self._ahead[passage] = self._grown(self._ahead[passage][:, :-1], codes + 1)
             self._behind[passage] = self._grown(self._behind[passage], codes)
-            self._read[passage] = np.empty((self._minds, codes + 1, self._families))
+            self._read[passage] = np.empty((self._minds, codes + 1, self._domains))
         for _ in range(sweeps):
             for layer in range(len(best)):
                 self._forward(layer, best[layer], crossing)
@@ -91,7 +91,7 @@ class Messages:
                 self._backward(layer, best[layer], crossing)
 
     def _crossing(self, passage: int, best: Table) -> Table:
-        """(minds, codes, families) payoffs at a passage's end; of what was not tried, hopes."""
+        """(minds, codes, domains) payoffs at a passage's end; of what was not tried, hopes."""
         reader, _ = self._wiring.ends[passage]
         hoped = -self._optimism * np.where(np.isneginf(best[reader]), 0.0, best[reader])
         return np.where(self._payoffs.tried[passage], self._payoffs.crossing(passage), hoped)
@@ -118,10 +118,10 @@ class Messages:
             self._ahead[passage][:, :-1] = told - told.max(axis=1, keepdims=True)
 
     def _belief(self, layer: int, best: Table, crossing: list[Table]) -> tuple[Table, list[Table]]:
-        """The most that all can be where the layer has a family, and what each tensor read has.
+        """The most that all can be where the layer has a domain, and what each tensor read has.
 
         Returns:
-            (minds, families) the layer's share of it, and for each tensor (minds, families).
+            (minds, domains) the layer's share of it, and for each tensor (minds, domains).
         """
         self._made[layer][:] = 0.0
         for passage in self._wiring.made[layer]:

@@ -22,7 +22,7 @@ TRIES = 8
 class Moves:
     """Draws changes of plans.
 
-    A run of consecutive layers goes to one family, each layer to its cheapest primitive there; a
+    A run of consecutive layers goes to one domain, each layer to its cheapest primitive there; a
     layer that has none stays as it is. Good plans are made of such runs, as a crossing costs more
     than most layers gain.
 
@@ -42,24 +42,24 @@ class Moves:
 
     @cached_property
     def cheapest(self) -> NDArray[np.int64]:
-        """(layers, families) each family's cheapest primitive, −1 where it has none."""
+        """(layers, domains) each domain's cheapest primitive, −1 where it has none."""
         space = self.cost.space
         cost_ms = np.where(space.mask, self.cost.layer_ms, np.inf)
-        best = np.full((len(space.layers), len(space.families)), -1)
-        for family in range(len(space.families)):
-            mine = np.flatnonzero(space.family_of == family)
+        best = np.full((len(space.layers), len(space.domains)), -1)
+        for domain in range(len(space.domains)):
+            mine = np.flatnonzero(space.domain_of == domain)
             some = space.mask[:, mine].any(axis=1)
-            best[some, family] = mine[cost_ms[:, mine].argmin(axis=1)][some]
+            best[some, domain] = mine[cost_ms[:, mine].argmin(axis=1)][some]
         return best
 
     def starts(self) -> NDArray[np.int64]:
-        """(n, layers) where to begin: the fastest of each layer, then every family throughout."""
+        """(n, layers) where to begin: the fastest of each layer, then every domain throughout."""
         greedy = np.where(self.cost.space.mask, self.cost.layer_ms, np.inf).argmin(axis=1)
         return np.array([greedy, *np.where(self.cheapest >= 0, self.cheapest, greedy[:, None]).T])
 
     @cached_property
     def _cheapest_ms(self) -> NDArray[np.float64]:
-        """(layers, families) what each family's cheapest primitive costs; infinite for none."""
+        """(layers, domains) what each domain's cheapest primitive costs; infinite for none."""
         layers = np.arange(len(self.cheapest))[:, None]
         return np.where(self.cheapest >= 0, self.cost.layer_ms[layers, self.cheapest], np.inf)
 
@@ -74,14 +74,14 @@ class Moves:
         gain_ms = _summed(np.where(differs, now_ms[:, None] - self._cheapest_ms, 0.0))
         changes = _summed(differs)
         for _ in range(TRIES):
-            start, end, family = self._draw(plan)
-            some = changes[end, family] > changes[start, family]
-            gains_ms = np.where(some, gain_ms[end, family] - gain_ms[start, family], -np.inf)
+            start, end, domain = self._draw(plan)
+            some = changes[end, domain] > changes[start, domain]
+            gains_ms = np.where(some, gain_ms[end, domain] - gain_ms[start, domain], -np.inf)
             best = int(gains_ms.argmax())
             if not some[best]:
                 continue
-            here = (layers >= start[best]) & (layers < end[best]) & differs[:, family[best]]
-            changed = np.where(here, self.cheapest[:, family[best]], plan)
+            here = (layers >= start[best]) & (layers < end[best]) & differs[:, domain[best]]
+            changed = np.where(here, self.cheapest[:, domain[best]], plan)
             if changed.tobytes() not in self.met:
                 return changed
         return self._single(plan)
@@ -93,14 +93,14 @@ class Moves:
         return np.maximum(start, 0), np.minimum(start + length, layers)
 
     def _draw(self, plan: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
-        """(runs,) starts, ends and new families: half of the time that of a neighbour."""
+        """(runs,) starts, ends and new domains: half of the time that of a neighbour."""
         space = self.cost.space
         start, end = self.intervals(len(plan), DRAWN)
         beside = np.where(self.rng.random(DRAWN) < 0.5, start - 1, end)
         joins = (self.rng.random(DRAWN) < 0.5) & (beside >= 0) & (beside < len(plan))
-        joined = space.family_of[plan[np.clip(beside, 0, len(plan) - 1)]]
-        family = np.where(joins, joined, self.rng.integers(len(space.families), size=DRAWN))
-        return start, end, family
+        joined = space.domain_of[plan[np.clip(beside, 0, len(plan) - 1)]]
+        domain = np.where(joins, joined, self.rng.integers(len(space.domains), size=DRAWN))
+        return start, end, domain
 
     def _single(self, plan: NDArray[np.int64]) -> NDArray[np.int64]:
         layer = self.rng.integers(len(plan))

@@ -21,7 +21,7 @@ class Payoffs:
     """Tables of rewards, and of what is seen later of a choice.
 
     The reward of a choice is taken to be a sum: one entry for the layer and its primitive, and for
-    each tensor that the layer reads one for the tensor's code in the observation and the family
+    each tensor that the layer reads one for the tensor's code in the observation and the domain
     chosen. So what was learned from one combination of tensors tells of combinations never met.
 
     All entries begin at 0. Where no reward is positive that is optimistic: what has not been tried
@@ -32,16 +32,16 @@ class Payoffs:
         wiring: Of the space.
 
     Attributes:
-        following: For each passage, (codes, families) the number of the code at the tensor's next
+        following: For each passage, (codes, domains) the number of the code at the tensor's next
             reader; `UNKNOWN` where not seen yet.
-        beginning: For each passage from a layer that makes the tensor, (families,) likewise.
-        tried: For each passage, (codes, families) whether the family was ever chosen there.
+        beginning: For each passage from a layer that makes the tensor, (domains,) likewise.
+        tried: For each passage, (codes, domains) whether the domain was ever chosen there.
     """
 
     def __init__(self, space: Space, wiring: Wiring) -> None:
         self._wiring = wiring
-        self._families = len(space.families)
-        self._family_of = space.family_of
+        self._domains = len(space.domains)
+        self._domain_of = space.domain_of
         layers, self._primitives = space.mask.shape
         self._used: int = layers * self._primitives
         self._entries = np.zeros(self._used)
@@ -49,7 +49,7 @@ class Payoffs:
         self._base: list[list[int]] = [[] for _ in range(wiring.passages)]
         self.following = [self._unknown(0) for _ in range(wiring.passages)]
         self.beginning = [self._unknown(1)[0] for _ in range(wiring.passages)]
-        self.tried = [np.zeros((0, self._families), dtype=np.bool_) for _ in range(wiring.passages)]
+        self.tried = [np.zeros((0, self._domains), dtype=np.bool_) for _ in range(wiring.passages)]
         # The entries of one episode lie side by side, a layer's first one at `_starts`.
         self._terms = np.array([1 + len(entering) for entering in wiring.entering])
         self._starts = np.concatenate([[0], np.cumsum(self._terms)[:-1]])
@@ -75,19 +75,19 @@ class Payoffs:
         return self._entries[: len(self._terms) * self._primitives].reshape(-1, self._primitives)
 
     def crossing(self, passage: int) -> NDArray[np.float64]:
-        """(codes, families) the entries of a tensor where a passage ends."""
+        """(codes, domains) the entries of a tensor where a passage ends."""
         base = np.array(self._base[passage], dtype=np.intp)
-        return np.asarray(self._entries[base[:, None] + np.arange(self._families)])
+        return np.asarray(self._entries[base[:, None] + np.arange(self._domains)])
 
     def record(
         self, ids: Sequence[Ids], actions: NDArray[np.int64], rewards: NDArray[np.float64]
     ) -> None:
         """Remembers episodes: the codes met at each layer, (n, layers) actions and rewards."""
-        families = self._family_of[actions]
+        domains = self._domain_of[actions]
         entries = np.empty((len(actions), int(self._terms.sum())), dtype=np.int32)
         for layer, (met, start) in enumerate(zip(ids, self._starts.tolist(), strict=True)):
             entries[:, start] = layer * self._primitives + actions[:, layer]
-            chosen = families[:, layer]
+            chosen = domains[:, layer]
             for passage in self._wiring.made[layer]:
                 self.beginning[passage][chosen] = self._at_end(passage, ids)
             for place, passage in enumerate(self._wiring.entering[layer]):
@@ -134,14 +134,14 @@ class Payoffs:
 
     def _grow(self, passage: int, fresh: int) -> None:
         """Makes room for codes that were not seen before."""
-        begin, self._used = self._used, self._used + fresh * self._families
+        begin, self._used = self._used, self._used + fresh * self._domains
         if self._used > len(self._entries):
             room = np.zeros(max(self._used - len(self._entries), len(self._entries)))
             self._entries = np.concatenate([self._entries, room])
-        self._base[passage] += range(begin, self._used, self._families)
+        self._base[passage] += range(begin, self._used, self._domains)
         self.following[passage] = np.concatenate([self.following[passage], self._unknown(fresh)])
-        untried = np.zeros((fresh, self._families), dtype=np.bool_)
+        untried = np.zeros((fresh, self._domains), dtype=np.bool_)
         self.tried[passage] = np.concatenate([self.tried[passage], untried])
 
     def _unknown(self, rows: int) -> NDArray[np.intp]:
-        return np.full((rows, self._families), UNKNOWN, dtype=np.intp)
+        return np.full((rows, self._domains), UNKNOWN, dtype=np.intp)

@@ -90,7 +90,7 @@ class Settings:
 PRESETS = {
     # The environment is deterministic, so alpha is 1. Repeating an exploratory action is
     # temporally-extended ε-greedy exploration (Dabney, Ostrovski, Barreto, ICLR 2021): good plans
-    # are made of runs of one family. experiments/q_ablation.py shows what each setting is good for.
+    # are made of runs of one domain. experiments/q_ablation.py shows what each setting is good for.
     "default": Settings(
         credit=TensorCredit(alpha=1.0, replay=3, sweeps=2, optimism=(0.0, 1.0)),
         reward="regret",

@@ -1,6 +1,6 @@
 """A lower bound on the latency of every plan, and on the rest of a half-made one.
 
-The cost model is an integer program. For each layer l and family f let x[l, f] be 1 where l runs in
+The cost model is an integer program. For each layer l and domain f let x[l, f] be 1 where l runs in
 f, and for each tensor t let e[t, g] and o[t, f] be 1 where it enters g and leaves f:
 
     e[t, g] ≥ x[c, g] − x[p, g]    and    o[t, f] ≥ x[p, f] − x[c, f]
@@ -31,7 +31,7 @@ from qsdnn.cost.walk import Frontier, Stop
 from qsdnn.space import Space
 
 EQUAL = 1e-6
-"""Families of a layer whose weights in the linear program differ by less are as likely."""
+"""Domains of a layer whose weights in the linear program differ by less are as likely."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,17 +41,17 @@ class Relaxation:
     Attributes:
         plan: (layers,) primitives: the solution of the linear program, rounded.
         reduced_ms: (layers, primitives) cost of a choice with its shares; infinite where forbidden.
-        family_ms: (layers, families) the least of them in each family.
+        domain_ms: (layers, domains) the least of them in each domain.
         rest_ms: (layers + 1,) least that the layers from each one on can cost, without the tensors
             that are open there.
         readers: For each edge, its distinct consumers, ascending.
-        enter_share_ms: For each edge, (readers, families).
+        enter_share_ms: For each edge, (readers, domains).
         leave_share_ms: Likewise.
     """
 
     plan: NDArray[np.int64] = field(repr=False)
     reduced_ms: NDArray[np.float64] = field(repr=False)
-    family_ms: NDArray[np.float64] = field(repr=False)
+    domain_ms: NDArray[np.float64] = field(repr=False)
     rest_ms: NDArray[np.float64] = field(repr=False)
     readers: tuple[NDArray[np.intp], ...] = field(repr=False)
     enter_share_ms: tuple[NDArray[np.float64], ...] = field(repr=False)
@@ -70,19 +70,19 @@ class Relaxation:
     def ahead_ms(self, frontier: Frontier, layer: int, stop: Stop) -> NDArray[np.float64]:
         """(n,) least that each walk costs after `layer`, where it has just been.
 
-        Each later reader of open tensors chooses for itself, which family costs it least.
+        Each later reader of open tensors chooses for itself, which domain costs it least.
         """
         taken: dict[int, NDArray[np.float64]] = {}
         for slot, t in zip(stop.open, stop.open_edges, strict=True):
-            made_by, entered = frontier.family[:, slot], frontier.entered[:, slot]
+            made_by, entered = frontier.domain[:, slot], frontier.entered[:, slot]
             for i in np.flatnonzero(self.readers[t] > layer):
                 reader = int(self.readers[t][i])
                 enter, leave = self.enter_share_ms[t][i], self.leave_share_ms[t][i]
                 extra = _extra_ms(enter, leave, made_by, entered)
-                taken[reader] = taken.get(reader, self.family_ms[reader]) + extra
-        ahead = np.full(len(frontier.family), self.rest_ms[layer + 1])
+                taken[reader] = taken.get(reader, self.domain_ms[reader]) + extra
+        ahead = np.full(len(frontier.domain), self.rest_ms[layer + 1])
         for reader, each in taken.items():
-            ahead += each.min(axis=1) - self.family_ms[reader].min()
+            ahead += each.min(axis=1) - self.domain_ms[reader].min()
         return ahead
 
 
@@ -92,14 +92,14 @@ def _extra_ms(
     made_by: NDArray[np.int64],
     entered: NDArray[np.int64],
 ) -> NDArray[np.float64]:
-    """(n, families) least that reading an open tensor adds to a reader's reduced cost, by family.
+    """(n, domains) least that reading an open tensor adds to a reader's reduced cost, by domain.
 
     Its share of the crossings has been moved to the reader and is given back: entering counts
-    where the tensor has not entered that family, leaving where it has not left its own.
+    where the tensor has not entered that domain, leaving where it has not left its own.
     """
-    family = np.arange(len(enter))
-    home = family == made_by[:, None]
-    free = home | (entered[:, None] >> family & 1).astype(np.bool_)
+    domain = np.arange(len(enter))
+    home = domain == made_by[:, None]
+    free = home | (entered[:, None] >> domain & 1).astype(np.bool_)
     leaving = np.where(entered == 0, leave[made_by], 0.0)
     return np.asarray(leave - np.where(free, enter, 0.0) + np.where(home, 0.0, leaving[:, None]))
 
@@ -112,23 +112,23 @@ def relax(cost: CostModel) -> Relaxation:
     weight, *shares = _solve(cost, edge, np.concatenate([np.zeros(0, np.intp), *readers]))
     splits = np.cumsum([len(by) for by in readers])[:-1]
     enter, leave = ([*np.split(share, splits)] if len(readers) else [] for share in shares)
-    by_family = np.zeros((len(space.layers), len(space.families)))
+    by_domain = np.zeros((len(space.layers), len(space.domains)))
     for t, by in enumerate(readers):
-        by_family[by] += enter[t] - leave[t]
-        by_family[space.edges[t].producer] -= (enter[t] - leave[t]).sum(axis=0)
-    reduced = np.where(space.mask, cost.layer_ms + by_family[:, space.family_of], np.inf)
+        by_domain[by] += enter[t] - leave[t]
+        by_domain[space.edges[t].producer] -= (enter[t] - leave[t]).sum(axis=0)
+    reduced = np.where(space.mask, cost.layer_ms + by_domain[:, space.domain_of], np.inf)
     least = reduced.min(axis=1)
     for t, by in enumerate(readers):
         if len(by):  # at its last reader, for until then it may still cross
             least[by[-1]] += np.minimum(cost.enter_ms[t], 0).sum()
             least[by[-1]] += min(cost.leave_ms[t].min(initial=0), 0)
     likely = np.where(
-        weight[:, space.family_of] > weight.max(axis=1, keepdims=True) - EQUAL, 0, np.inf
+        weight[:, space.domain_of] > weight.max(axis=1, keepdims=True) - EQUAL, 0, np.inf
     )
     return Relaxation(
         plan=np.where(space.mask, cost.layer_ms + likely, np.inf).argmin(axis=1).astype(np.int64),
         reduced_ms=reduced,
-        family_ms=_by_family(cost.space, reduced),
+        domain_ms=_by_domain(cost.space, reduced),
         rest_ms=np.append(np.cumsum(least[::-1])[::-1], 0.0),
         readers=readers,
         enter_share_ms=tuple(enter),
@@ -136,18 +136,18 @@ def relax(cost: CostModel) -> Relaxation:
     )
 
 
-def _by_family(space: Space, layer_ms: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(layers, families) the least of each family's primitives; infinite where there are none."""
-    least = np.full((len(space.layers), len(space.families)), np.inf)
-    for primitive, family in enumerate(space.family_of):
-        np.minimum(least[:, family], layer_ms[:, primitive], out=least[:, family])
+def _by_domain(space: Space, layer_ms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(layers, domains) the least of each domain's primitives; infinite where there are none."""
+    least = np.full((len(space.layers), len(space.domains)), np.inf)
+    for primitive, domain in enumerate(space.domain_of):
+        np.minimum(least[:, domain], layer_ms[:, primitive], out=least[:, domain])
     return least
 
 
 def _solve(
     cost: CostModel, edge: NDArray[np.intp], reader: NDArray[np.intp]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """The linear program's (layers, families) x, and the (pairs, families) shares of its dual.
+    """The linear program's (layers, domains) x, and the (pairs, domains) shares of its dual.
 
     Pairs are of an edge and a reader, shares are of entering and of leaving. They are cut to what
     the costs allow.
@@ -170,12 +170,12 @@ def _program(
     edge: NDArray[np.intp],
     reader: NDArray[np.intp],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(layers, families) x and (2, pairs, families) dual values of both kinds of inequality."""
+    """(layers, domains) x and (2, pairs, domains) dual values of both kinds of inequality."""
     space = cost.space
-    layers, families = len(space.layers), len(space.families)
-    least = _by_family(space, np.where(space.mask, cost.layer_ms, np.inf))
+    layers, domains = len(space.layers), len(space.domains)
+    least = _by_domain(space, np.where(space.mask, cost.layer_ms, np.inf))
     offered = np.isfinite(least)
-    x = np.arange(layers * families).reshape(layers, families)
+    x = np.arange(layers * domains).reshape(layers, domains)
     enters = x.size + np.arange(enter_ms.size).reshape(enter_ms.shape)
     leaves = x.size + enter_ms.size + np.arange(leave_ms.size).reshape(leave_ms.shape)
     size = x.size + enter_ms.size + leave_ms.size
@@ -185,7 +185,7 @@ def _program(
     rows = np.concatenate([np.tile(np.arange(n), 3), n + np.tile(np.arange(n), 3)])
     columns = np.concatenate([enters[edge].ravel(), here, there, leaves[edge].ravel(), there, here])
     signs = np.tile(np.repeat([-1.0, 1.0, -1.0], n), 2)
-    each = np.ones(x.size), (np.repeat(np.arange(layers), families), x.ravel())
+    each = np.ones(x.size), (np.repeat(np.arange(layers), domains), x.ravel())
     # The stubs know no sparse matrices.
     solved = linprog(  # type: ignore[call-overload]
         np.concatenate([np.where(offered, least, 0.0).ravel(), enter_ms.ravel(), leave_ms.ravel()]),
@@ -197,6 +197,6 @@ def _program(
         method="highs",
     )
     if not solved.success:  # any plan will do, and no shares are valid shares
-        return offered.astype(float), np.zeros((2, len(edge), families))
-    dual = np.maximum(-solved.ineqlin.marginals, 0).reshape(2, len(edge), families)
+        return offered.astype(float), np.zeros((2, len(edge), domains))
+    dual = np.maximum(-solved.ineqlin.marginals, 0).reshape(2, len(edge), domains)
     return np.asarray(solved.x[: x.size].reshape(x.shape)), np.asarray(dual)

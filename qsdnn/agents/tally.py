@@ -17,13 +17,13 @@ class Look:
     Attributes:
         plan: (layers,) primitives.
         latency_ms: Its latency.
-        family: What changes: a layer's family.
+        domain: What changes: a layer's domain.
         edge_ms: What changes: what a tensor's crossings cost.
     """
 
     plan: NDArray[np.int64]
     latency_ms: float
-    family: dict[int, int]
+    domain: dict[int, int]
     edge_ms: dict[int, float]
 
 
@@ -45,13 +45,13 @@ class Tally:
         self._layer_ms = cost.layer_ms
         self._enter_ms: list[list[float]] = cost.enter_ms.tolist()
         self._leave_ms: list[list[float]] = cost.leave_ms.tolist()
-        self._family_of: list[int] = cost.space.family_of.tolist()
+        self._domain_of: list[int] = cost.space.domain_of.tolist()
         self._ends = [(edge.producer, tuple(set(edge.consumers))) for edge in cost.space.edges]
         self._touches: list[list[int]] = [[] for _ in cost.space.layers]
         for t, (producer, consumers) in enumerate(self._ends):
             for layer in (producer, *consumers):
                 self._touches[layer].append(t)
-        self._family = [self._family_of[primitive] for primitive in plan]
+        self._domain = [self._domain_of[primitive] for primitive in plan]
         self._edge_ms = [self._crossing(t) for t in range(len(self._ends))]
         self.plan = plan
         self.latency_ms = cost.predict(plan)
@@ -60,32 +60,32 @@ class Tally:
         """Holds another plan against this one."""
         differ = np.flatnonzero(plan != self.plan)
         now, then = self._layer_ms[differ, plan[differ]], self._layer_ms[differ, self.plan[differ]]
-        family = {layer: self._family_of[plan[layer]] for layer in differ.tolist()}
-        family = {layer: f for layer, f in family.items() if f != self._family[layer]}
-        before = {layer: self._family[layer] for layer in family}
-        self._put(family)
-        touched = {t for layer in family for t in self._touches[layer]}
+        domain = {layer: self._domain_of[plan[layer]] for layer in differ.tolist()}
+        domain = {layer: f for layer, f in domain.items() if f != self._domain[layer]}
+        before = {layer: self._domain[layer] for layer in domain}
+        self._put(domain)
+        touched = {t for layer in domain for t in self._touches[layer]}
         edge_ms = {t: self._crossing(t) for t in touched}
         self._put(before)
         crossings_ms = sum(ms - self._edge_ms[t] for t, ms in edge_ms.items())
         latency_ms = self.latency_ms + float((now - then).sum()) + crossings_ms
-        return Look(plan=plan, latency_ms=latency_ms, family=family, edge_ms=edge_ms)
+        return Look(plan=plan, latency_ms=latency_ms, domain=domain, edge_ms=edge_ms)
 
     def take(self, look: Look) -> None:
         """Goes over to a plan that was looked at from this one."""
-        self._put(look.family)
+        self._put(look.domain)
         for t, ms in look.edge_ms.items():
             self._edge_ms[t] = ms
         self.plan, self.latency_ms = look.plan, look.latency_ms
 
-    def _put(self, family: dict[int, int]) -> None:
-        for layer, f in family.items():
-            self._family[layer] = f
+    def _put(self, domain: dict[int, int]) -> None:
+        for layer, f in domain.items():
+            self._domain[layer] = f
 
     def _crossing(self, t: int) -> float:
         producer, consumers = self._ends[t]
-        home = self._family[producer]
-        entered = {self._family[consumer] for consumer in consumers}
+        home = self._domain[producer]
+        entered = {self._domain[consumer] for consumer in consumers}
         entered.discard(home)
         if not entered:
             return 0.0

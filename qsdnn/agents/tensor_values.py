@@ -30,7 +30,7 @@ class TensorValues:
     def __init__(self, space: Space, credit: TensorCredit) -> None:
         wiring = wiring_of(space)
         self._credit = credit
-        self._family_of = space.family_of
+        self._domain_of = space.domain_of
         self._payoffs = Payoffs(space, wiring)
         self._messages = Messages(space, wiring, self._payoffs, credit.optimism)
         self.begin()
@@ -46,7 +46,7 @@ class TensorValues:
 
     def values(self, step: int, mask: NDArray[np.int8]) -> NDArray[np.floating[Any]]:
         """(n, actions) what actions are worth where the episodes are."""
-        worth = self._messages.worth(step, self._met[step])[:, self._family_of]
+        worth = self._messages.worth(step, self._met[step])[:, self._domain_of]
         q = self._payoffs.own()[step] + worth
         return q if len(q) == len(mask) else np.resize(q, mask.shape)
 

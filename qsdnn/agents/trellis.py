@@ -43,7 +43,7 @@ def sweep(
     """The best plans, by dynamic programming over the frontier with bounds.
 
     What a partial plan costs from some layer on depends on its frontier alone: for each tensor
-    made and still to be read, the family of its producer and the families that it has entered. Of
+    made and still to be read, the domain of its producer and the domains that it has entered. Of
     the partial plans with equal frontiers, only the cheapest `count` can be among the best.
 
     Args:
@@ -85,14 +85,14 @@ def _options(
 ) -> NDArray[np.int64]:
     """Primitives of a layer that some plan worth looking at may take.
 
-    Of a family's primitives only the cheapest `count` can be in the `count` best plans: to swap
-    one for another of its family changes nothing else. And a choice whose bound exceeds the limit
+    Of a domain's primitives only the cheapest `count` can be in the `count` best plans: to swap
+    one for another of its domain changes nothing else. And a choice whose bound exceeds the limit
     is in no plan within it.
     """
     allowed = np.flatnonzero(walk.space.mask[layer])
     allowed = allowed[np.argsort(walk.cost.layer_ms[layer, allowed], kind="stable")]
-    families = walk.space.family_of[allowed]
-    rank = np.array([np.count_nonzero(families[:i] == f) for i, f in enumerate(families)])
+    domains = walk.space.domain_of[allowed]
+    rank = np.array([np.count_nonzero(domains[:i] == f) for i, f in enumerate(domains)])
     reduced_ms = relaxation.reduced_ms[layer]
     bound_ms = relaxation.lower_ms + reduced_ms[allowed] - reduced_ms.min()
     return np.asarray(allowed[(rank < count) & (bound_ms <= limit_ms)])
@@ -100,9 +100,9 @@ def _options(
 
 def _key(walk: Walk, layer: int, frontier: Frontier) -> NDArray[np.int64]:
     """(n,) a number for each frontier; equal for equal ones only."""
-    families = len(walk.space.families)
-    key, size = np.zeros(len(frontier.family), dtype=np.int64), 1
-    for column in frontier.codes(families)[:, walk.stops[layer].open].T:
+    domains = len(walk.space.domains)
+    key, size = np.zeros(len(frontier.domain), dtype=np.int64), 1
+    for column in frontier.codes(domains)[:, walk.stops[layer].open].T:
         radix = int(column.max(initial=0)) + 1
         if size > 2**62 // radix:
             values, key = np.unique(key, return_inverse=True)

@@ -17,7 +17,7 @@ from qsdnn.cost.model import CostModel
 class Uniform:
     """Takes each primitive for all layers in turn, and keeps the best.
 
-    A layer that may not take it takes the fastest of its family, else the fastest there is.
+    A layer that may not take it takes the fastest of its domain, else the fastest there is.
     """
 
     name: str = "uniform"
@@ -40,8 +40,8 @@ class Uniform:
         space = cost.space
         layer_ms = np.where(space.mask, cost.layer_ms, np.inf)
         plans = []
-        for primitive, family in enumerate(space.family_of):
-            at_home = np.where(space.family_of == family, layer_ms, np.inf)
+        for primitive, domain in enumerate(space.domain_of):
+            at_home = np.where(space.domain_of == domain, layer_ms, np.inf)
             fall_back = np.where(
                 np.isfinite(at_home).any(axis=1), at_home.argmin(axis=1), layer_ms.argmin(axis=1)
             )

@@ -31,7 +31,7 @@ class Belief:
         mean: (columns,) of the unknowns.
         spread: (columns,) prior standard deviation of each.
         noise: Relative error of a measured segment that the terms do not explain.
-        rate_spread: (2, families, 2) standard deviation of the rates before any was held at zero:
+        rate_spread: (2, domains, 2) standard deviation of the rates before any was held at zero:
             what is held is not known to be zero.
         explained: (observations, columns) W such that the covariance of the unknowns is
             S (I − WᵀW) S, with S the diagonal of `spread`.
@@ -58,8 +58,8 @@ class Belief:
     def latency_ms(self, plans: Sequence[Plan]) -> NDArray[np.float64]:
         """(n,) predicted latency of plans, in ms.
 
-        A little more exact than `cost`, which knows the families of a plan's layers and not how it
-        is cut: two segments of one family may be neighbours, when to run them as one would need
+        A little more exact than `cost`, which knows the domains of a plan's layers and not how it
+        is cut: two segments of one domain may be neighbours, when to run them as one would need
         what has not been made yet, and tensors between them cross as well.
 
         Args:

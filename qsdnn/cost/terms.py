@@ -4,9 +4,9 @@ Every measured segment is one linear equation: its layers' times, plus what it c
 in and to hand tensors out. The unknowns:
 
 - for each layer and primitive, a factor on its profiled time;
-- for each family and direction, the rates of a crossing: a constant (a call, a wait) and a rate per
+- for each domain and direction, the rates of a crossing: a constant (a call, a wait) and a rate per
   KiB (a copy, a change of layout);
-- for each single crossing (edge, family, direction), how far it is from what the rates say, since
+- for each single crossing (edge, domain, direction), how far it is from what the rates say, since
   no two boundaries are quite alike.
 
 `experiments/cost_terms.py` has tried further rates: at layers that compute, at depthwise ones, at
@@ -38,20 +38,17 @@ class Observation:
     """One segment of a plan, measured or still to be.
 
     Attributes:
-        family: Index of its family.
         layers: Layer indices.
         primitives: Primitive index of each.
-        entering: Indices of the edges it takes in.
-        leaving: Indices of the edges it hands out.
+        crossings: (direction, edge index, domain index) of every tensor that enters or leaves a
+            domain in it: at its borders, and inside it where two formats meet.
         ms: Its time; NaN when it was not measured.
         doubt: How many times less exact it is than a measurement that can be trusted.
     """
 
-    family: int
     layers: tuple[int, ...]
     primitives: tuple[int, ...]
-    entering: tuple[int, ...]
-    leaving: tuple[int, ...]
+    crossings: tuple[tuple[int, int, int], ...] = ()
     ms: float = math.nan
     doubt: float = 1.0
 
@@ -70,8 +67,8 @@ class Terms:
         space: What can be chosen.
         profile_ms: (layers, primitives) profiled times; not finite where nothing was profiled.
         layer: (layers, primitives) column of each factor; −1 where there is none.
-        rate: (2, families, 2) column of each rate, by direction.
-        crossing: (2, edges, families) column of each single crossing, by direction.
+        rate: (2, domains, 2) column of each rate, by direction.
+        crossing: (2, edges, domains) column of each single crossing, by direction.
         size: (2, edges, 2) what the rates of an edge are multiplied with, by direction.
         count: Columns in all.
     """
@@ -86,16 +83,16 @@ class Terms:
 
     def __post_init__(self) -> None:
         known = self.space.mask & np.isfinite(self.profile_ms)
-        edges, families = len(self.space.edges), len(self.space.families)
+        edges, domains = len(self.space.edges), len(self.space.domains)
         factors = int(known.sum())
         layer = np.full(known.shape, -1, dtype=np.intp)
         layer[known] = np.arange(factors)
-        rates = 2 * families * len(RATES)
-        crossings = 2 * edges * families
+        rates = 2 * domains * len(RATES)
+        crossings = 2 * edges * domains
         values = {
             "layer": layer,
-            "rate": factors + np.arange(rates).reshape(2, families, len(RATES)),
-            "crossing": factors + rates + np.arange(crossings).reshape(2, edges, families),
+            "rate": factors + np.arange(rates).reshape(2, domains, len(RATES)),
+            "crossing": factors + rates + np.arange(crossings).reshape(2, edges, domains),
             "size": crossing_sizes(self.space),
             "count": factors + rates + crossings,
         }
@@ -113,18 +110,17 @@ class Terms:
         for row, o in zip(rows, observations, strict=True):
             layers, primitives = np.array(o.layers), np.array(o.primitives)
             row[self.layer[layers, primitives]] = self.profile_ms[layers, primitives]
-            for way, edges in ((ENTER, o.entering), (LEAVE, o.leaving)):
-                for t in edges:
-                    self.add_crossing(row, way, t, o.family)
+            for way, t, domain in o.crossings:
+                self.add_crossing(row, way, t, domain)
         return rows
 
-    def add_crossing(self, row: NDArray[np.float64], way: int, t: int, family: int) -> None:
-        """Adds to a row that edge t crosses in a direction and family."""
-        row[self.rate[way, family]] += self.size[way, t]
-        row[self.crossing[way, t, family]] += 1.0
+    def add_crossing(self, row: NDArray[np.float64], way: int, t: int, domain: int) -> None:
+        """Adds to a row that edge t crosses in a direction and domain."""
+        row[self.rate[way, domain]] += self.size[way, t]
+        row[self.crossing[way, t, domain]] += 1.0
 
     def crossings_ms(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(2, edges, families) what each crossing costs.
+        """(2, edges, domains) what each crossing costs.
 
         Args:
             values: (columns,) of the unknowns.

@@ -17,8 +17,8 @@ from qsdnn.cost.model import CostModel
 from qsdnn.errors import InputError
 from qsdnn.space import Edge, Space
 
-MAX_FAMILIES = 56
-"""A slot's code is 1 + family + F·entered with F bits of `entered`: it must fit 63 bits."""
+MAX_DOMAINS = 56
+"""A slot's code is 1 + domain + F·entered with F bits of `entered`: it must fit 63 bits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +29,8 @@ class Stop:
 
     Attributes:
         reads: (k,) slots of the tensors it reads.
-        enter_ms: (k, families) of those tensors.
-        leave_ms: (k, families) of those tensors.
+        enter_ms: (k, domains) of those tensors.
+        leave_ms: (k, domains) of those tensors.
         closes: Slots whose last reader it is.
         opens: Slots of the tensors it makes.
         producers: One slot for each distinct producer among `reads`.
@@ -53,20 +53,20 @@ class Frontier:
     """The open tensors of n walks.
 
     Attributes:
-        family: (n, slots) family of each open tensor's producer; −1 where the slot is free.
-        entered: (n, slots) bit set of the families other than its producer's that have read it.
+        domain: (n, slots) domain of each open tensor's producer; −1 where the slot is free.
+        entered: (n, slots) bit set of the domains other than its producer's that have read it.
     """
 
-    family: NDArray[np.int64]
+    domain: NDArray[np.int64]
     entered: NDArray[np.int64]
 
     def take(self, rows: NDArray[np.intp]) -> Frontier:
         """The frontier of some of the walks, in that order; a copy."""
-        return Frontier(family=self.family[rows], entered=self.entered[rows])
+        return Frontier(domain=self.domain[rows], entered=self.entered[rows])
 
-    def codes(self, families: int) -> NDArray[np.int64]:
-        """(n, slots) one number an open tensor, 1 + family + families · entered; 0 where free."""
-        return 1 + self.family + families * self.entered
+    def codes(self, domains: int) -> NDArray[np.int64]:
+        """(n, slots) one number an open tensor, 1 + domain + domains · entered; 0 where free."""
+        return 1 + self.domain + domains * self.entered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,9 +84,9 @@ class Walk:
     slots: int = field(init=False)
 
     def __post_init__(self) -> None:
-        if len(self.space.families) > MAX_FAMILIES:
+        if len(self.space.domains) > MAX_DOMAINS:
             raise InputError(
-                f"{len(self.space.families)} families are more than {MAX_FAMILIES}",
+                f"{len(self.space.domains)} domains are more than {MAX_DOMAINS}",
                 hint="leave engines or precisions out",
             )
         slot_of, slots = _allot(self.space)
@@ -126,8 +126,8 @@ class Walk:
 
     def start(self, n: int) -> Frontier:
         """The frontier before the first layer."""
-        family = np.full((n, self.slots), -1, dtype=np.int64)
-        return Frontier(family=family, entered=np.zeros((n, self.slots), dtype=np.int64))
+        domain = np.full((n, self.slots), -1, dtype=np.int64)
+        return Frontier(domain=domain, entered=np.zeros((n, self.slots), dtype=np.int64))
 
     def step(
         self, frontier: Frontier, layer: int, actions: NDArray[np.int64]
@@ -143,15 +143,15 @@ class Walk:
             (n,) milliseconds each choice adds: see `qsdnn.cost.model.CostModel`.
         """
         stop = self.stops[layer]
-        chosen = self.space.family_of[actions]
+        chosen = self.space.domain_of[actions]
         added_ms = self.cost.layer_ms[layer, actions]
         if len(stop.reads):
             added_ms = added_ms + _cross(frontier, stop, chosen)
         if len(stop.closes):
-            frontier.family[:, stop.closes] = -1
+            frontier.domain[:, stop.closes] = -1
             frontier.entered[:, stop.closes] = 0
         if len(stop.opens):
-            frontier.family[:, stop.opens] = chosen[:, None]
+            frontier.domain[:, stop.opens] = chosen[:, None]
         return np.asarray(added_ms)
 
     def permitted(self, layer: int, actions: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -161,8 +161,8 @@ class Walk:
 
 
 def _cross(frontier: Frontier, stop: Stop, chosen: NDArray[np.int64]) -> NDArray[Any]:
-    """(n,) cost of reading a stop's tensors in the chosen family; marks them as entered."""
-    made_by = frontier.family[:, stop.reads]
+    """(n,) cost of reading a stop's tensors in the chosen domain; marks them as entered."""
+    made_by = frontier.domain[:, stop.reads]
     entered = frontier.entered[:, stop.reads]
     here = np.left_shift(1, chosen)[:, None]
     crosses = made_by != chosen[:, None]

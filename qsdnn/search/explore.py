@@ -57,7 +57,7 @@ def _is_good(seen: HeldOut) -> bool:
 def _random_plans(bench: Bench, profile: Profile) -> list[NDArray[np.int64]]:
     """Up to `MOST` different plans; none where there is nothing to mix."""
     space = bench.space
-    if len(space.families) < 2 or len(space.layers) < 2:
+    if len(space.domains) < 2 or len(space.layers) < 2:
         return []
     rng = np.random.default_rng([bench.config.seed, len(space.layers)])
     plans: dict[bytes, NDArray[np.int64]] = {}

@@ -2,7 +2,7 @@
 
 After a search the store keeps, for this board, these engine versions and this network: what each
 layer takes in each primitive, by the layer's signature, and the rates of a crossing for each
-family. A later search takes these as the prior of its cost model. They are never believed like
+domain. A later search takes these as the prior of its cost model. They are never believed like
 measurements: rates differ between networks, and a layer's time depends on what is around it, so
 each prior is wider than what was learned, and wider still where it comes from another engine
 version or another board with the same processor. A search that predicts the first plans it measures
@@ -67,10 +67,10 @@ def learned(
         key = (chosen.engine, "layer", str(chosen), signatures[layer])
         found.setdefault(key, []).append((ms, relative * ms))
     for what, way in WAYS.items():
-        for family, name in enumerate(space.families):
+        for domain, name in enumerate(space.domains):
             engine = name.split("/")[0]
-            for number, column in enumerate(terms.rate[way, family].tolist()):
-                free = float(belief.rate_spread[way, family, number])
+            for number, column in enumerate(terms.rate[way, domain].tolist()):
+                free = float(belief.rate_spread[way, domain, number])
                 rate = (max(0.0, float(belief.mean[column])), free)
                 found.setdefault((engine, what, name, str(number)), []).append(rate)
     return [
@@ -104,7 +104,7 @@ def prior_of(
         known: Terms of other networks, learned with as many threads on boards with this processor.
         space: Of the network.
         profile_ms: (layers, primitives) profiled times. The prior's layers are scaled to their
-            level: they say how a family's time is shared out, the profile how much it is.
+            level: they say how a domain's time is shared out, the profile how much it is.
         signatures: Of each layer.
         info: The board.
     """
@@ -119,13 +119,13 @@ def prior_of(
     prior = no_prior(space)
     _add_layers(prior, by_key, space, profile_ms, signatures)
     for what, way in WAYS.items():
-        for family, name in enumerate(space.families):
+        for domain, name in enumerate(space.domains):
             for number in range(len(RATES)):
                 rates = by_key.get((what, name, str(number)))
                 if rates:
-                    prior.rates[way, family, number], spread = _pooled(rates)
-                    widest = prior.rate_spread[way, family, number]
-                    prior.rate_spread[way, family, number] = min(spread, widest)
+                    prior.rates[way, domain, number], spread = _pooled(rates)
+                    widest = prior.rate_spread[way, domain, number]
+                    prior.rate_spread[way, domain, number] = min(spread, widest)
     return prior
 
 

@@ -15,7 +15,7 @@ drown the boundaries that they are there to show."""
 def mixed_plan(
     space: Space, layer_ms: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """A random plan of 2 to 13 runs of one family each, fewer in small networks.
+    """A random plan of 2 to 13 runs of one domain each, fewer in small networks.
 
     Args:
         space: What can be chosen.
@@ -31,13 +31,13 @@ def mixed_plan(
     runs = int(rng.integers(2, min(13, 2 + count // 6) + 1))
     cuts = set(rng.choice(np.arange(1, count), size=min(runs, count) - 1, replace=False).tolist())
     plan = np.zeros(count, dtype=np.int64)
-    family = -1
+    domain = -1
     for index in range(count):
         options = np.flatnonzero(usable[index])
-        families = np.unique(space.family_of[options])
+        domains = np.unique(space.domain_of[options])
         if index == 0 or index in cuts:
-            others = families[families != family]
-            family = int(rng.choice(others if len(others) else families))
-        inside = options[space.family_of[options] == family]
+            others = domains[domains != domain]
+            domain = int(rng.choice(others if len(others) else domains))
+        inside = options[space.domain_of[options] == domain]
         plan[index] = rng.choice(inside if len(inside) else options)
     return plan

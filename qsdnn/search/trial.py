@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from qsdnn.board import MeasureOptions, Package, Record, State, Trust
 from qsdnn.build import Builder
-from qsdnn.cost.terms import Observation
+from qsdnn.cost.terms import ENTER, LEAVE, Observation
 from qsdnn.search.config import SearchConfig
 from qsdnn.search.listener import Listener
 from qsdnn.search.measurer import Measurer, drift
@@ -74,17 +74,35 @@ def _parts(
     space: Space, choice: NDArray[np.int64], segments: Sequence[Segment]
 ) -> list[Observation]:
     """The segments of a plan, not measured."""
-    edge_of = {edge.tensor: i for i, edge in enumerate(space.edges)}
-    return [
-        Observation(
-            family=space.families.index(segment.family),
-            layers=tuple(layer.index for layer in segment.layers),
-            primitives=tuple(int(choice[layer.index]) for layer in segment.layers),
-            entering=tuple(edge_of[name] for name in segment.inputs if name in edge_of),
-            leaving=tuple(edge_of[name] for name in segment.outputs if name in edge_of),
+    domains = space.domain_of[np.asarray(choice)].tolist()
+    parts = []
+    for segment in segments:
+        layers = tuple(layer.index for layer in segment.layers)
+        parts.append(
+            Observation(
+                layers=layers,
+                primitives=tuple(int(choice[layer]) for layer in layers),
+                crossings=tuple(_crossings(space, domains, segment)),
+            )
         )
-        for segment in segments
-    ]
+    return parts
+
+
+def _crossings(
+    space: Space, domains: Sequence[int], segment: Segment
+) -> Iterator[tuple[int, int, int]]:
+    """What enters and leaves a domain in a segment: each tensor once a domain and direction."""
+    inside = {layer.index for layer in segment.layers}
+    taken, handed = set(segment.inputs), set(segment.outputs)
+    for t, edge in enumerate(space.edges):
+        readers = {domains[consumer] for consumer in edge.consumers if consumer in inside}
+        if edge.tensor in taken:
+            yield from ((ENTER, t, domain) for domain in sorted(readers))
+        elif edge.producer in inside:
+            home = domains[edge.producer]
+            if edge.tensor in handed or readers - {home}:
+                yield LEAVE, t, home
+            yield from ((ENTER, t, domain) for domain in sorted(readers - {home}))
 
 
 class Bench:

@@ -13,7 +13,7 @@ from qsdnn.space import Space
 def uniform_plans(space: Space) -> Mapping[str, NDArray[np.int64]]:
     """One plan for each primitive, by its name; equal plans appear once.
 
-    A layer that cannot take the primitive takes one of the same family, else of the same engine,
+    A layer that cannot take the primitive takes one of the same domain, else family, else engine,
     else of onnxruntime, which runs everything, else what there is.
 
     Args:
@@ -34,10 +34,11 @@ def uniform_plans(space: Space) -> Mapping[str, NDArray[np.int64]]:
     return plans
 
 
-def _distance(space: Space, wanted: int, candidate: int) -> tuple[bool, bool, bool, bool, int]:
+def _distance(space: Space, wanted: int, candidate: int) -> tuple[int, ...]:
     a, b = space.primitives[wanted], space.primitives[candidate]
     return (
         a != b,
+        a.domain != b.domain,
         a.family != b.family,
         a.engine != b.engine,
         b.engine != "onnxruntime",

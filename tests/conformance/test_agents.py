@@ -19,18 +19,18 @@ EPISODES = 60
 
 COSTS = {
     "branches": instance("inception", layers=12, permitted=0.5, seed=1),
-    "chain": instance("chain", layers=30, primitives=12, families=3, crossing=1.0, seed=2),
-    "several readers": instance("random", layers=20, families=8, crossing=0.5, seed=3),
+    "chain": instance("chain", layers=30, primitives=12, domains=3, crossing=1.0, seed=2),
+    "several readers": instance("random", layers=20, domains=8, crossing=0.5, seed=3),
     "one layer": instance("chain", layers=1, permitted=1.0, seed=4),
-    "one primitive": instance("residual", layers=7, primitives=1, families=1, seed=5),
-    "one family": instance("chain", layers=6, primitives=5, families=1, seed=6),
+    "one primitive": instance("residual", layers=7, primitives=1, domains=1, seed=5),
+    "one domain": instance("chain", layers=6, primitives=5, domains=1, seed=6),
     "crossings for nothing": instance("chain", layers=8, crossing=0.0, seed=7),
 }
 
 
 def forced() -> CostModel:
     """All but one primitive of each layer are masked."""
-    cost = instance("residual", layers=10, primitives=6, families=3, seed=8)
+    cost = instance("residual", layers=10, primitives=6, domains=3, seed=8)
     mask = np.zeros_like(cost.space.mask)
     mask[np.arange(10), np.arange(10) % 6] = True
     return replace(
@@ -45,7 +45,7 @@ COSTS["all but one masked"] = forced()
 
 def unjoined() -> CostModel:
     """No tensor joins the layers."""
-    cost = instance("chain", layers=5, primitives=4, families=2, permitted=1.0, seed=9)
+    cost = instance("chain", layers=5, primitives=4, domains=2, permitted=1.0, seed=9)
     nothing = np.zeros((0, 2))
     space = replace(cost.space, edges=())
     return CostModel(space=space, layer_ms=cost.layer_ms, leave_ms=nothing, enter_ms=nothing)
@@ -141,7 +141,7 @@ def test_it_goes_on_with_another_space(name: str) -> None:
     assert np.array_equal(policies[0].candidates, policies[1].candidates)
 
 
-def two_families() -> CostModel:
+def two_domains() -> CostModel:
     """A chain whose greedy plan crosses everywhere, and whose uniform plans are half slow."""
     primitives = tuple(
         Primitive(engine=f"e{i}", algorithm="a", precision=Precision.FP32, family=f"e{i}")
@@ -166,7 +166,7 @@ def two_families() -> CostModel:
 
 @pytest.mark.parametrize("name", ["annealing", "evolutionary", "exact", "q-learning"])
 def test_those_that_search_find_one_good_crossing(name: str) -> None:
-    cost = two_families()
+    cost = two_domains()
     policy = agent(name).learn(cost, episodes=200, seed=0)
     assert policy.choice.tolist() == [0] * 5 + [1] * 7
     for plain in ("greedy", "uniform"):

@@ -40,7 +40,7 @@ def drawn(
     """A small cost model: tensors with many readers, forbidden primitives, free crossings, ties."""
     rng = np.random.default_rng(seed)
     layers, primitives = int(rng.integers(2, 7)), int(rng.integers(1, 5))
-    families = rng.integers(rng.integers(1, primitives + 1), size=primitives)
+    domains = rng.integers(rng.integers(1, primitives + 1), size=primitives)
     edges = []
     arcs = graph(layers, rng)
     for producer in range(layers):
@@ -56,12 +56,12 @@ def drawn(
             Primitive(
                 engine=f"engine{f}", algorithm=f"a{i}", precision=Precision.FP32, family=f"f{f}"
             )
-            for i, f in enumerate(families)
+            for i, f in enumerate(domains)
         ),
         mask=mask,
         edges=tuple(edges),
     )
-    shape = (len(edges), len(space.families))
+    shape = (len(edges), len(space.domains))
     tables = [rng.exponential(size=(layers, primitives)), *rng.exponential(size=(2, *shape))]
     if rng.random() < 0.3:
         tables = [np.round(2 * table) / 2 for table in tables]  # ties, and crossings for nothing
@@ -110,14 +110,14 @@ def test_its_plans_are_the_best_of_all(graph: Callable[..., list[tuple[int, int]
     st.integers(0, 2**32),
 )
 def test_its_plans_are_the_best_of_instances(
-    topology: str, layers: int, families: int, crossing: float, permitted: float, seed: int
+    topology: str, layers: int, domains: int, crossing: float, permitted: float, seed: int
 ) -> None:
     check(
         instance(
             topology,
             layers=layers,
-            primitives=max(3, families),
-            families=families,
+            primitives=max(3, domains),
+            domains=domains,
             crossing=crossing,
             permitted=permitted,
             seed=seed,
@@ -162,7 +162,7 @@ def test_without_room_it_says_so_and_bounds_what_it_missed() -> None:
     """Small sweeps of graphs too irregular for them; the full one tells the truth."""
     proven = []
     for seed in range(12):
-        cost = instance("random", layers=60, primitives=12, families=12, crossing=1.0, seed=seed)
+        cost = instance("random", layers=60, primitives=12, domains=12, crossing=1.0, seed=seed)
         truth, cramped = Exact().learn(cost), Exact(max_reads=60 * 100).learn(cost)
         assert truth.proven
         rounding_ms = 1e-9 * truth.latency_ms
@@ -183,7 +183,7 @@ def test_one_plan_is_enough_where_only_one_is_wanted() -> None:
 def test_wide_graphs_are_proven() -> None:
     """A dense block: each layer reads the eleven before it."""
     layers, reach = 60, 12
-    cost = instance("random", layers=layers, families=8, crossing=1.0, seed=2)
+    cost = instance("random", layers=layers, domains=8, crossing=1.0, seed=2)
     space = cost.space
     edges = tuple(
         Edge(producer=p, consumers=tuple(range(p + 1, min(p + reach, layers))), size_bytes=4)

@@ -5,7 +5,7 @@ from qsdnn_envs.synthetic import instance
 
 
 def test_moves_reach_every_plan() -> None:
-    cost = instance("chain", layers=3, primitives=4, families=2, permitted=1.0, seed=2)
+    cost = instance("chain", layers=3, primitives=4, domains=2, permitted=1.0, seed=2)
     moves = Moves(cost=cost, rng=np.random.default_rng(0))
     plan = moves.starts()[0]
     for _ in range(1500):

@@ -16,7 +16,7 @@ from qsdnn_envs.synthetic import HELD_OUT, drawn, instance
 @pytest.mark.parametrize("topology", ["chain", "residual", "random"])
 @pytest.mark.parametrize("seed", range(3))
 def test_it_equals_brute_force_on_small_graphs(topology: str, seed: int) -> None:
-    cost = instance(topology, layers=6, primitives=4, families=3, permitted=0.7, seed=seed)
+    cost = instance(topology, layers=6, primitives=4, domains=3, permitted=0.7, seed=seed)
     permitted = [np.flatnonzero(row) for row in cost.space.mask]
     best_ms = min(cost.predict(plan) for plan in itertools.product(*permitted))
     policy = QLearning().learn(cost, episodes=300, seed=seed)
@@ -34,7 +34,7 @@ def test_it_equals_brute_force_on_small_graphs(topology: str, seed: int) -> None
     ],
 )
 def test_it_reaches_the_optimum_of_real_sizes(topology: str, layers: int) -> None:
-    cost = instance(topology, layers=layers, primitives=6, families=4, crossing=0.5, seed=11)
+    cost = instance(topology, layers=layers, primitives=6, domains=4, crossing=0.5, seed=11)
     policy = QLearning().learn(cost, episodes=600, seed=0)
     exact = Exact().learn(cost)
     assert exact.proven
@@ -50,7 +50,7 @@ def test_it_reaches_the_optimum_of_wide_instances_that_settings_were_not_tuned_o
 
 
 def test_credit_along_tensors_learns_faster_than_credit_along_steps() -> None:
-    cost = instance("inception", layers=40, primitives=6, families=4, crossing=0.5, seed=3)
+    cost = instance("inception", layers=40, primitives=6, domains=4, crossing=0.5, seed=3)
     steps = StepCredit(state="frontier", alpha=1.0, gamma=1.0, replay=16, initial=Initial.ZERO)
     by_steps = replace(preset("default"), credit=steps)
     found = [

@@ -8,7 +8,7 @@ from qsdnn_envs.synthetic import instance
 
 @pytest.mark.parametrize("topology", ["chain", "inception", "random"])
 def test_changes_add_up_to_what_the_cost_model_predicts(topology: str) -> None:
-    cost = instance(topology, layers=30, primitives=9, families=4, crossing=1.0, seed=1)
+    cost = instance(topology, layers=30, primitives=9, domains=4, crossing=1.0, seed=1)
     rng = np.random.default_rng(0)
     moves = Moves(cost=cost, rng=rng)
     tally = Tally(cost, moves.starts()[0])

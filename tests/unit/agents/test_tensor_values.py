@@ -59,7 +59,7 @@ def space_of_edges(layers: int, edges: tuple[Edge, ...]) -> Space:
 
 @pytest.mark.parametrize("topology", ["chain", "residual", "series-parallel", "irregular"])
 def test_the_order_of_observations_is_that_of_the_wiring(topology: str) -> None:
-    """What payoffs take for a tensor's code is that tensor's: its maker's family comes back."""
+    """What payoffs take for a tensor's code is that tensor's: its maker's domain comes back."""
     cost = instance(topology, layers=30, seed=3)
     space, wiring = cost.space, wiring_of(cost.space)
     readers = {
@@ -75,8 +75,8 @@ def test_the_order_of_observations_is_that_of_the_wiring(topology: str) -> None:
     def act(step: int, observations: np.ndarray, mask: np.ndarray) -> np.ndarray:
         for place, passage in enumerate(wiring.entering[step]):
             if passage in readers:
-                family = (observations[0, 1 + place] - 1) % len(space.families)
-                assert family == space.family_of[chosen[readers[passage]]]
+                domain = (observations[0, 1 + place] - 1) % len(space.domains)
+                assert domain == space.domain_of[chosen[readers[passage]]]
         action = random_actions(rng, mask)
         chosen.append(int(action[0]))
         return action
@@ -87,7 +87,7 @@ def test_the_order_of_observations_is_that_of_the_wiring(topology: str) -> None:
 
 def test_payoffs_explain_every_reward() -> None:
     """Rewards are sums, so replay finds entries that give them all back, and those of new plans."""
-    cost = instance("irregular", layers=25, primitives=5, families=3, seed=4)
+    cost = instance("irregular", layers=25, primitives=5, domains=3, seed=4)
     values = TensorValues(cost.space, TensorCredit(alpha=1.0, replay=20, sweeps=1, optimism=(0.0,)))
     shuffled(cost, 40, values)
     payoffs: Payoffs = values._payoffs
@@ -102,11 +102,11 @@ def test_payoffs_explain_every_reward() -> None:
     ids: list = []
     batch = walk(env, act)
     env.close()
-    family = cost.space.family_of[batch.actions]
+    domain = cost.space.domain_of[batch.actions]
     for step, met in enumerate(ids):
         expected = payoffs.own()[step, batch.actions[:, step]]
         for passage, code in zip(wiring_of(cost.space).entering[step], met, strict=True):
-            expected = expected + payoffs.crossing(passage)[code, family[:, step]]
+            expected = expected + payoffs.crossing(passage)[code, domain[:, step]]
         errors.append(np.abs(expected - batch.rewards[:, step]))
     spread = batch.rewards.std()
     assert np.median(errors) < 1e-3 * spread and np.mean(errors) < 0.05 * spread
@@ -114,13 +114,13 @@ def test_payoffs_explain_every_reward() -> None:
 
 def test_greedy_on_a_chain_is_optimal_once_all_is_known() -> None:
     """On a chain the messages are the value function: no search is needed."""
-    cost = instance("chain", layers=12, primitives=4, families=3, crossing=1.0, seed=5)
+    cost = instance("chain", layers=12, primitives=4, domains=3, crossing=1.0, seed=5)
     values = TensorValues(cost.space, CREDIT)
     shuffled(cost, 40, values)
-    best = np.full(3, np.inf)  # dynamic programming over the families
+    best = np.full(3, np.inf)  # dynamic programming over the domains
     for layer in range(12):
         own = [
-            cost.layer_ms[layer, cost.space.mask[layer] & (cost.space.family_of == f)].min(
+            cost.layer_ms[layer, cost.space.mask[layer] & (cost.space.domain_of == f)].min(
                 initial=np.inf
             )
             for f in range(3)
@@ -146,8 +146,8 @@ def test_memory_is_linear_in_the_layers() -> None:
 
 
 def test_hope_looks_past_entries_that_were_met_with_crossings_only() -> None:
-    """Two layers; the second's family 1 was tried after family 0 only, where it is dear."""
-    space = instance("chain", layers=2, primitives=2, families=2, permitted=1.0).space
+    """Two layers; the second's domain 1 was tried after domain 0 only, where it is dear."""
+    space = instance("chain", layers=2, primitives=2, domains=2, permitted=1.0).space
     cost = CostModel(
         space=space,
         layer_ms=np.array([[1.0, 1.05], [1.0, 0.9]]),

@@ -10,7 +10,7 @@ from qsdnn_envs.synthetic import instance
 
 
 def test_round_trip(tmp_path):
-    cost = instance("residual", layers=20, primitives=6, families=3, seed=1)
+    cost = instance("residual", layers=20, primitives=6, domains=3, seed=1)
     write_cost(cost, tmp_path / "cost.npz")
     again = read_cost(tmp_path / "cost.npz")
     assert again.space.primitives == cost.space.primitives

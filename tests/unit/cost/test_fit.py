@@ -8,11 +8,11 @@ import pytest
 
 from qsdnn.cost.fit import Prior, fit, no_prior
 from qsdnn.cost.model import CostModel
-from qsdnn.cost.terms import Observation
+from qsdnn.cost.terms import ENTER, LEAVE, Observation
 from qsdnn.primitive import Precision, Primitive
 from qsdnn.space import Edge, Space
 
-LAYERS, FAMILIES = 12, 3
+LAYERS, DOMAINS = 12, 3
 
 
 def _space():
@@ -28,7 +28,7 @@ def _space():
     return Space(
         layers=tuple(f"layer{i}" for i in range(LAYERS)),
         primitives=primitives,
-        mask=np.ones((LAYERS, FAMILIES), bool),
+        mask=np.ones((LAYERS, DOMAINS), bool),
         edges=edges,
         computes=np.arange(LAYERS) % 2 == 0,
     )
@@ -36,10 +36,10 @@ def _space():
 
 def _truth(space, rng):
     kib = np.array([edge.size_bytes / 1024 for edge in space.edges])
-    rates = rng.uniform(0.0001, 0.0005, (2, FAMILIES))
+    rates = rng.uniform(0.0001, 0.0005, (2, DOMAINS))
     return CostModel(
         space=space,
-        layer_ms=rng.lognormal(0, 1, (LAYERS, FAMILIES)),
+        layer_ms=rng.lognormal(0, 1, (LAYERS, DOMAINS)),
         enter_ms=0.02 + np.outer(kib, rates[0]),
         leave_ms=0.01 + np.outer(kib, rates[1]),
     )
@@ -49,24 +49,25 @@ def _observe(truth, choice, rng, noise):
     """The segments of a plan of a chain, and their times."""
     cuts = [0, *(np.flatnonzero(np.diff(choice)) + 1), len(choice)]
     for start, end in pairwise(cuts):
-        family = int(choice[start])
+        domain = int(choice[start])
         entering = (start - 1,) if start else ()
         leaving = (end - 1,) if end < len(choice) else ()
-        ms = truth.layer_ms[np.arange(start, end), family].sum()
-        ms += sum(truth.enter_ms[t, family] for t in entering)
-        ms += sum(truth.leave_ms[t, family] for t in leaving)
+        ms = truth.layer_ms[np.arange(start, end), domain].sum()
+        ms += sum(truth.enter_ms[t, domain] for t in entering)
+        ms += sum(truth.leave_ms[t, domain] for t in leaving)
         yield Observation(
-            family=family,
             layers=tuple(range(start, end)),
-            primitives=(family,) * (end - start),
-            entering=entering,
-            leaving=leaving,
+            primitives=(domain,) * (end - start),
+            crossings=(
+                *((ENTER, t, domain) for t in entering),
+                *((LEAVE, t, domain) for t in leaving),
+            ),
             ms=ms * rng.normal(1, noise),
         )
 
 
 def _plans(rng, count):
-    return [rng.integers(0, FAMILIES, LAYERS) for _ in range(count)]
+    return [rng.integers(0, DOMAINS, LAYERS) for _ in range(count)]
 
 
 def _fitted(seed, noise=0.01, mixed=25):
@@ -75,7 +76,7 @@ def _fitted(seed, noise=0.01, mixed=25):
     space = _space()
     truth = _truth(space, rng)
     profile = truth.layer_ms * rng.normal(1, 0.1, truth.layer_ms.shape)
-    plans = [np.full(LAYERS, family) for family in range(FAMILIES)] + _plans(rng, mixed)
+    plans = [np.full(LAYERS, domain) for domain in range(DOMAINS)] + _plans(rng, mixed)
     seen = [o for plan in plans for o in _observe(truth, plan, rng, noise)]
     return fit(space, profile, seen), truth, rng
 
@@ -116,7 +117,7 @@ def test_more_measurements_make_it_surer():
 
 def test_draws_are_spread_as_it_says():
     belief, truth, rng = _fitted(2, mixed=4)
-    plan = rng.integers(0, FAMILIES, LAYERS)
+    plan = rng.integers(0, DOMAINS, LAYERS)
     drawn = [belief.draw(np.random.default_rng(seed)).predict(plan) for seed in range(400)]
     cut = [list(_observe(truth, plan, rng, 0))]
     assert np.mean(drawn) == pytest.approx(belief.latency_ms(cut)[0], rel=0.02)
@@ -146,7 +147,7 @@ def test_a_prior_fills_in_what_was_not_measured():
     plain = no_prior(space)
     first, second = np.array([edge.size_bytes / 1024 for edge in space.edges])[:2]
     rates = np.array(
-        [[np.linalg.solve([[1, first], [1, second]], table[:2, f]) for f in range(FAMILIES)]
+        [[np.linalg.solve([[1, first], [1, second]], table[:2, f]) for f in range(DOMAINS)]
          for table in (truth.enter_ms, truth.leave_ms)]
     )  # fmt: skip
     prior = Prior(
@@ -167,7 +168,7 @@ def test_a_prior_fills_in_what_was_not_measured():
 
 def test_without_measurements_the_profile_stands():
     space = _space()
-    profile = np.random.default_rng(0).lognormal(0, 1, (LAYERS, FAMILIES))
+    profile = np.random.default_rng(0).lognormal(0, 1, (LAYERS, DOMAINS))
     cost = fit(space, profile, []).cost
     np.testing.assert_array_equal(cost.layer_ms, profile)
     assert cost.predict([0] * LAYERS) == pytest.approx(profile[:, 0].sum())

@@ -8,13 +8,13 @@ from qsdnn.primitive import Precision, Primitive
 from qsdnn.space import Edge, Space
 
 
-def primitive(family: str, algorithm: str = "auto") -> Primitive:
-    return Primitive(engine=family, algorithm=algorithm, precision=Precision.FP32, family=family)
+def primitive(domain: str, algorithm: str = "auto") -> Primitive:
+    return Primitive(engine=domain, algorithm=algorithm, precision=Precision.FP32, family=domain)
 
 
 @pytest.fixture
 def cost() -> CostModel:
-    """A tensor with three readers, and families a (two primitives), b and c."""
+    """A tensor with three readers, and domains a (two primitives), b and c."""
     space = Space(
         layers=("stem", "left", "middle", "right"),
         primitives=(primitive("a"), primitive("a", "other"), primitive("b"), primitive("c")),
@@ -33,14 +33,14 @@ def cost() -> CostModel:
     ("choice", "crossing_ms"),
     [
         ((0, 0, 0, 0), 0),
-        ((0, 1, 0, 1), 0),  # another primitive of the family
+        ((0, 1, 0, 1), 0),  # another primitive of the domain
         ((0, 2, 0, 0), 100 + 2000),
         ((0, 2, 0, 2), 100 + 2000),  # enters b once
         ((0, 2, 3, 1), 100 + 2000 + 3000),  # leaves a once
         ((3, 0, 1, 3), 300 + 1000),
     ],
 )
-def test_a_tensor_leaves_once_and_enters_each_family_once(
+def test_a_tensor_leaves_once_and_enters_each_domain_once(
     cost: CostModel, choice: tuple[int, ...], crossing_ms: float
 ) -> None:
     own_ms = sum(4 * layer + primitive for layer, primitive in enumerate(choice))

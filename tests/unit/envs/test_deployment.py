@@ -22,7 +22,7 @@ costs = st.builds(
     st.sampled_from(TOPOLOGIES),
     layers=st.integers(1, 14),
     primitives=st.integers(4, 6),
-    families=st.integers(1, 4),
+    domains=st.integers(1, 4),
     crossing=st.floats(0.0, 2.0),
     permitted=st.floats(0.1, 1.0),
     seed=st.integers(0, 2**32),

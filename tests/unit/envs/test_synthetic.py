@@ -32,7 +32,7 @@ def test_drawn_instances_are_what_they_are_said_to_be() -> None:
         assert np.array_equal(cost.layer_ms, again.layer_ms)
         layers, primitives = cost.space.mask.shape
         assert 10 <= layers <= 200 and 3 <= primitives <= 20
-        assert 2 <= len(cost.space.families) <= 8
+        assert 2 <= len(cost.space.domains) <= 8
         branched += any(len(edge.consumers) > 1 for edge in cost.space.edges)
     assert branched > 35
 

@@ -228,8 +228,12 @@ def test_close_gives_the_memory_back(kws):
         return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
     before = cycle(30)
-    after = cycle(150)
-    assert after - before < 4e6, f"{(after - before) / 150:.0f} bytes a session"
+    grown = []
+    for _ in range(4):  # the allocator's own pools grow at times; a leak grows each time
+        after = cycle(60)
+        grown.append(after - before)
+        before = after
+    assert min(grown) < 1e6, f"{grown} bytes by 60 sessions each"
 
 
 def _drop(document, *path):

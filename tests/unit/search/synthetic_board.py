@@ -16,7 +16,7 @@ CALL_MS, MS_PER_KIB = 0.004, 0.0004
 
 
 class SyntheticBoard:
-    """Costs are drawn by hash: the same layer, primitive and family cost the same everywhere.
+    """Costs are drawn by hash: the same layer, primitive and domain cost the same everywhere.
 
     Args:
         noise: Relative standard deviation of a run.
@@ -82,22 +82,22 @@ class SyntheticBoard:
 
     def _segment_ms(self, manifest, segment):
         ms = sum(self.layer_ms(la["name"], la["primitive"]) for la in segment["layers"])
-        family = segment["family"]
+        domain = segment["domain"]
         entering = set(segment["inputs"]) - set(manifest["inputs"])
         leaving = set(segment["outputs"]) - set(manifest["outputs"])
         for way, names in (("enter", entering), ("leave", leaving)):
             for name in names:
                 shape = manifest["tensors"][name]["shape"]
-                ms += self.crossing_ms(way, family, 4 * int(np.prod(shape)))
+                ms += self.crossing_ms(way, domain, 4 * int(np.prod(shape)))
         return ms
 
     def layer_ms(self, name, primitive):
         return self._level * 0.05 * 10 ** uniform(name, primitive)
 
-    def crossing_ms(self, way, family, size_bytes):
-        rate = MS_PER_KIB * 4 ** uniform(way, family)
+    def crossing_ms(self, way, domain, size_bytes):
+        rate = MS_PER_KIB * 4 ** uniform(way, domain)
         return self._level * (
-            CALL_MS * 4 ** uniform(way, family, "call") + rate * size_bytes / 1024
+            CALL_MS * 4 ** uniform(way, domain, "call") + rate * size_bytes / 1024
         )
 
     def truth(self, space) -> CostModel:
@@ -105,7 +105,7 @@ class SyntheticBoard:
 
         def crossings(way):
             return np.array(
-                [[self.crossing_ms(way, f, e.size_bytes) for f in space.families]
+                [[self.crossing_ms(way, f, e.size_bytes) for f in space.domains]
                  for e in space.edges]
             )  # fmt: skip
 

@@ -16,8 +16,8 @@ from qsdnn.search.uniform import uniform_plans
 from qsdnn.space import Space
 
 PRIMITIVES = tuple(
-    Primitive(engine=engine, algorithm=algorithm, precision=Precision.FP32, family=family)
-    for engine, algorithm, family in [
+    Primitive(engine=engine, algorithm=algorithm, precision=Precision.FP32, family=domain)
+    for engine, algorithm, domain in [
         ("onnxruntime", "nchwc", "onnxruntime/nchwc"),
         ("onnxruntime", "gemm", "onnxruntime/gemm"),
         ("openvino", "auto", "openvino/fp32"),
