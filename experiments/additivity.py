@@ -27,7 +27,9 @@ from qsdnn.agents import agent
 from qsdnn.board import open_board
 from qsdnn.search.budget import Budget
 from qsdnn.search.config import SearchConfig
+from qsdnn.search.constraint import Unlimited
 from qsdnn.search.explore import explore
+from qsdnn.search.final import finish
 from qsdnn.search.listener import Silent
 from qsdnn.search.logbook import Logbook
 from qsdnn.search.loop import prepare
@@ -70,7 +72,7 @@ def study(network, seed, asked):
             threads=asked.threads,
             seed=seed,
         )
-        bench, _ = prepare(config, board, store, Silent(), Path(folder))
+        bench = prepare(config, board, store, Silent(), Path(folder)).bench
         uniform = profile(bench)
         bench.space, uniform = usable(bench.space, uniform)
         counts = bench.measurer.counts
@@ -79,9 +81,10 @@ def study(network, seed, asked):
         explore(bench, uniform, logbook, budget)
         explored, before = len(logbook.trials), logbook.belief()
         optimum = agent("exact").learn(before.cost, episodes=1, seed=0)
-        rounds = Rounds(bench, logbook, uniform.best[0], agent("q-learning"), lambda *_: None)
+        learner = agent("q-learning")
+        rounds = Rounds(bench, logbook, uniform.best[0], learner, Unlimited(), lambda *_: None)
         rounds.run(budget)
-        last = measured.best_of(rounds)
+        last = finish(bench, uniform, rounds.ranked(), Unlimited()).trial
         plans = {"dyna-q": last.choice, "model optimum": optimum.choice}
         return {
             "proven": optimum.proven,

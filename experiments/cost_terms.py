@@ -70,7 +70,8 @@ def errors(network, threads, asked):
     ):
         model = held_out.example(network, Path(folder))
         config = SearchConfig(model=model, engines=held_out.ENGINES, threads=threads)
-        bench, graph = prepare(config, board, store, Silent(), Path(folder))
+        prepared = prepare(config, board, store, Silent(), Path(folder))
+        bench, graph = prepared.bench, prepared.graph
         measured = profile(bench)
         bench.space, measured = usable(bench.space, measured)
         plans = held_out.random_plans(bench.space, measured.layer_ms, asked)

@@ -69,7 +69,7 @@ def study(network, threads, asked):
     ):
         model = example(network, Path(folder))
         config = SearchConfig(model=model, engines=ENGINES, threads=threads, seed=asked.seed)
-        bench, _ = prepare(config, board, store, Silent(), Path(folder))
+        bench = prepare(config, board, store, Silent(), Path(folder)).bench
         measured = profile(bench)
         bench.space, measured = usable(bench.space, measured)
         plans = random_plans(bench.space, measured.layer_ms, asked)

@@ -12,6 +12,9 @@ then held against
 - `evolutionary`: the plan of the same search with that agent, stopped at as many measurements;
 - `best uniform`: the fastest single engine;
 
+of which random's and evolutionary's, as Dyna-Q's own, had to win a final against the best uniform plans, or else
+that is their plan;
+
 in `--sessions` sessions, each in a new process, with the runs of all five interleaved. The ratio is
 the other's time over Dyna-Q's, median of all pairs, with its 95 % interval (order statistics):
 above 1 means that Dyna-Q's plan is faster. Equal plans are measured once, and their ratio is 1.
@@ -33,8 +36,10 @@ from qsdnn.agents import agent
 from qsdnn.board import MeasureOptions, open_board
 from qsdnn.search.budget import Budget
 from qsdnn.search.config import SearchConfig
+from qsdnn.search.constraint import Unlimited
 from qsdnn.search.contest import turn_ratios
 from qsdnn.search.explore import explore
+from qsdnn.search.final import finish
 from qsdnn.search.listener import Silent
 from qsdnn.search.logbook import Logbook
 from qsdnn.search.loop import prepare
@@ -81,7 +86,7 @@ def study(network, asked):
             episodes=asked.episodes,
             seed=asked.seed,
         )
-        bench, _ = prepare(config, board, store, Silent(), Path(folder))
+        bench = prepare(config, board, store, Silent(), Path(folder)).bench
         measured = profile(bench)
         bench.space, measured = usable(bench.space, measured)
         first = measured.best[0]
@@ -118,21 +123,18 @@ def learn(name, bench, measured, limit):
     logbook = Logbook(bench.space, measured, None)
     explore(bench, measured, logbook, budget)
     optimum = agent("exact").learn(logbook.belief().cost, episodes=1, seed=0)
-    rounds = Rounds(bench, logbook, measured.best[0], agent(name), lambda trial, predicted_ms: None)
+    rounds = Rounds(bench, logbook, measured.best[0], agent(name), Unlimited(), lambda *_: None)
     rounds.run(budget)
-    return best_of(rounds), optimum, counts.taken + counts.cached - before
-
-
-def best_of(rounds):
-    """What the search would verify: its first mixed plan if that seems faster, else the uniform."""
-    ranked = rounds.ranked()
-    return ranked[0] if ranked[0] is not rounds.uniform else min(ranked, key=lambda t: t.latency_ms)
+    spent = counts.taken + counts.cached - before
+    return finish(bench, measured, rounds.ranked(), Unlimited()).trial, optimum, spent
 
 
 def best_of_random(bench, measured, count, seed):
     rng = np.random.default_rng([seed, 1])
     plans = held_out.distinct_plans(bench.space, measured.layer_ms, count, rng)
-    return min(bench.in_groups(plans, measured.best[:1]), key=lambda trial: trial.latency_ms)
+    trials = bench.in_groups(plans, measured.best[:1])
+    ranked = sorted([*trials, *measured.best], key=lambda trial: trial.latency_ms)
+    return finish(bench, measured, ranked, Unlimited()).trial
 
 
 def compare(bench, plans, sessions):

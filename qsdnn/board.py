@@ -190,6 +190,10 @@ class Record:
         return tuple(median(column) for column in zip(*self.segments_ms, strict=True))
 
 
+ANY = 1e9
+"""A tolerance that nothing exceeds: for plans that may lose accuracy, which is asked otherwise."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
     """Inputs for every measurement, and the outputs they must give.
@@ -203,6 +207,21 @@ class Reference:
     feeds: Mapping[str, np.ndarray[Any, Any]]
     outputs: Mapping[str, np.ndarray[Any, Any]] | None = None
     tolerance: float = 1e-4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What a package gave for many inputs.
+
+    Attributes:
+        state: How it ended; there are outputs only when it is `State.OK`.
+        error: For people, when it did not end well.
+        outputs: By name, (runs, *shape of the output).
+    """
+
+    state: State
+    error: str = ""
+    outputs: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict, repr=False)
 
 
 class Board(Protocol):
@@ -266,6 +285,29 @@ class Board(Protocol):
 
         Raises:
             BoardError: The board was lost, or the run failed there.
+        """
+        ...
+
+    def evaluate(
+        self,
+        packages: Sequence[Package],
+        inputs: Mapping[str, np.ndarray[Any, Any]],
+        *,
+        threads: int = 1,
+        on_progress: Callable[[str], None] | None = None,
+    ) -> list[Evaluation]:
+        """Runs packages over many inputs, each loaded once; one evaluation each, in their order.
+
+        An engine's crash, hang or refusal is an evaluation with a state; so is a lost board.
+
+        Args:
+            packages: What to run.
+            inputs: By name, (runs, *shape of the input); sent once while the board is open.
+            threads: Threads an engine may use.
+            on_progress: Told what the board does.
+
+        Raises:
+            BoardError: The board is in use, or refuses what it is sent.
         """
         ...
 

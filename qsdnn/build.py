@@ -45,7 +45,7 @@ class Builder:
         self.calibration = calibration
         self._engines = engines
         self._folder = folder
-        self._threads = threads
+        self.threads = threads
         self._artifacts: dict[tuple[Any, ...], Artifact] = {}
         self._stamps: dict[str, dict[str, Any]] = {}
 
@@ -70,7 +70,7 @@ class Builder:
 
     def reference(self) -> Package:
         """The network as the user gave it, whole, in onnxruntime: what outputs are held against."""
-        return self._original("onnxruntime", "onnxruntime/nchwc", bare=False)
+        return self._original("onnxruntime", "onnxruntime", bare=False)
 
     def bare(self, engine: str) -> Package:
         """The network as the user gave it, in an engine alone, without the session around it.
@@ -166,7 +166,7 @@ class Builder:
         manifest = {
             "schema": SCHEMA,
             "model": {"name": self.graph.name, "sha256": self.graph.sha256},
-            "threads": self._threads,
+            "threads": self.threads,
             **({"bare": True} if bare else {}),
             "tensors": {
                 name: {"dtype": t.dtype, "shape": None if t.shape is None else list(t.shape)}

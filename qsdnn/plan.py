@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
+from qsdnn.calibration import Calibration
 from qsdnn.errors import InputError, PlanError, unknown
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from qsdnn.space import Space
 
 SCHEMA = "qsdnn.plan/1"
+
+ALWAYS = ("metric", "reference", "plan", "drop")
+"""What a plan always says of its accuracy."""
 
 READABLE = 0o644
 """Permissions of a new plan file; a temporary file's would be its owner's alone."""
@@ -67,12 +71,18 @@ class Accuracy:
         reference: The metric of onnxruntime fp32.
         plan: The metric of the plan; None when not verified.
         drop: What was lost.
+        sqnr_db: Signal to quantization noise of the outputs, where something may be lost.
+        samples: On how many of the user's samples, none of which calibrated or chose.
+        budget: What was allowed, e.g. ``"drop ≤ 0.01"``.
     """
 
     metric: str
     reference: float
     plan: float | None
     drop: float | None
+    sqnr_db: float | None = None
+    samples: int | None = None
+    budget: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +103,7 @@ class Plan:
         accuracy: Against onnxruntime fp32, on the board.
         seed: Of the search.
         command: The command that made it.
+        calibration: The ranges that its integer scales follow from; None without int8.
         interim: Whether it was written while the search went on: measured, its outputs checked,
             but not yet held against the best uniform plan for good, and its kernels not read back.
     """
@@ -110,15 +121,23 @@ class Plan:
     accuracy: Accuracy
     seed: int
     command: str
+    calibration: Calibration | None = None
     interim: bool = False
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether its outputs equal those of fp32; else it may lose accuracy, within a budget."""
+        return self.accuracy.samples is None
 
 
 def to_json(plan: Plan) -> str:
     """The plan as text; equal plans give equal bytes."""
     layers = [_without_empty_kernel(dataclasses.asdict(choice)) for choice in plan.layers]
     content = {"schema": SCHEMA, **dataclasses.asdict(plan), "layers": layers}
-    if not plan.interim:
-        del content["interim"]
+    content["accuracy"] = {k: v for k, v in content["accuracy"].items() if v or k in ALWAYS}
+    for name in ("interim", "calibration"):
+        if not content[name]:
+            del content[name]
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
@@ -156,8 +175,16 @@ def from_json(text: str, source: str = "plan.json") -> Plan:
         accuracy=Accuracy(**content["accuracy"]),
         seed=content["seed"],
         command=content["command"],
+        calibration=_calibration(content.get("calibration")),
         interim=content.get("interim", False),
     )
+
+
+def _calibration(content: Mapping[str, Any] | None) -> Calibration | None:
+    if content is None:
+        return None
+    ranges = {name: (float(low), float(high)) for name, (low, high) in content["ranges"].items()}
+    return Calibration(method=content["method"], ranges=ranges)
 
 
 def read_plan(path: Path) -> Plan:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from qsdnn.accuracy.budget import Accuracy
 from qsdnn.board import Applied, Record, State, Trust
 from qsdnn.errors import StoreError
 
@@ -45,6 +46,20 @@ _VERSIONS = (
         PRIMARY KEY (board, engine, version, threads, network, what, name, detail)
     );
     CREATE INDEX IF NOT EXISTS terms_of ON terms (cpu, engine, threads);
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS accuracies (
+        key TEXT PRIMARY KEY,
+        package TEXT NOT NULL,
+        purpose TEXT NOT NULL,
+        metric TEXT NOT NULL,
+        reference REAL NOT NULL,
+        plan REAL NOT NULL,
+        "drop" REAL NOT NULL,
+        sqnr_db REAL NOT NULL,
+        samples INTEGER NOT NULL,
+        taken_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
+    );
     """,
 )
 """What each version of the store adds to the one before; ``PRAGMA user_version`` says how many it
@@ -188,6 +203,33 @@ class Store:
                     "INSERT OR REPLACE INTO measurements (key, board, engines, threads, package, "
                     "purpose, state, latency_ms, record) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     row,
+                )
+        except sqlite3.Error as error:
+            raise StoreError(f"cannot write the store {self.path}: {error}") from error
+
+    def get_accuracy(self, key: Key) -> Accuracy | None:
+        """What evaluating the package of that key came to, if it was evaluated."""
+        names = [field.name for field in dataclasses.fields(Accuracy)]
+        columns = ", ".join(f'"{name}"' for name in names)
+        row = self._database.execute(
+            f"SELECT {columns} FROM accuracies WHERE key = ?", (str(key),)
+        ).fetchone()
+        return None if row is None else Accuracy(**dict(zip(names, row, strict=True)))
+
+    def put_accuracy(self, key: Key, accuracy: Accuracy) -> None:
+        """Keeps what evaluating a package came to, in place of an older one.
+
+        Raises:
+            StoreError: The disk is full or the file was taken away.
+        """
+        values = {"key": str(key), "package": key.package, "purpose": key.purpose}
+        values |= dataclasses.asdict(accuracy)
+        columns = ", ".join(f'"{name}"' for name in values)
+        places = ", ".join(f":{name}" for name in values)
+        try:
+            with self._database:
+                self._database.execute(
+                    f"INSERT OR REPLACE INTO accuracies ({columns}) VALUES ({places})", values
                 )
         except sqlite3.Error as error:
             raise StoreError(f"cannot write the store {self.path}: {error}") from error

@@ -7,12 +7,24 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, ClassVar, Self, TypeVar
 
-from qsdnn.board import BoardInfo, Care, MeasureOptions, Package, Record, Reference, State
+import numpy as np
+
+from qsdnn.board import (
+    BoardInfo,
+    Care,
+    Evaluation,
+    MeasureOptions,
+    Package,
+    Record,
+    Reference,
+    State,
+)
 from qsdnn.errors import BoardError
 from qsdnn_runtime.probe import boot_id
 
 from . import wire
 from .client import AgentClient, AgentLostError
+from .harvest import Harvest
 from .introduction import introduce
 from .spec import GENERIC, Spec, specs
 from .transport import Transport
@@ -20,6 +32,8 @@ from .transport import Transport
 T = TypeVar("T")
 
 RUN_TIMEOUT_S = 600.0
+# To load a package, or to run it once.
+STEP_TIMEOUT_S = 120.0
 
 
 class AgentBoard(ABC):
@@ -121,6 +135,31 @@ class AgentBoard(ABC):
             return client.run(package, feeds, tell, threads=threads, timeout_s=RUN_TIMEOUT_S)
 
         return self._with_agent(work)
+
+    def evaluate(
+        self,
+        packages: Sequence[Package],
+        inputs: Mapping[str, np.ndarray[Any, Any]],
+        *,
+        threads: int = 1,
+        on_progress: Callable[[str], None] | None = None,
+    ) -> list[Evaluation]:
+        """See `qsdnn.board.Board.evaluate`."""
+        tell, harvest = on_progress or (lambda text: None), Harvest()
+
+        def work(client: AgentClient) -> None:
+            client.hold(self.care.wait_s, tell)
+            client.evaluate(
+                packages, inputs, harvest, tell, threads=threads, timeout_s=STEP_TIMEOUT_S
+            )
+
+        lost = Evaluation(state=State.BOARD_LOST)
+        if packages:
+            try:
+                self._with_agent(work)
+            except AgentLostError as error:
+                lost = Evaluation(state=State.BOARD_LOST, error=error.message)
+        return harvest.evaluations(len(packages), lost)
 
     def _with_agent(self, work: Callable[[AgentClient], T]) -> T:
         """Does something with the agent, started when there is none."""

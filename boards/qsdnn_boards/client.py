@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+import numpy as np
+
 from qsdnn.board import BoardInfo, MeasureOptions, Package, Record, Reference
 from qsdnn.errors import BoardError, BoardLostError
 from qsdnn_runtime.frames import Frame, FrameError, read_frame, write_frame
 
 from . import wire
 from .cargo import Cargo, Item
+from .harvest import Harvest
 from .heartbeat import Heartbeat
 from .introduction import Introduction
 from .transport import Transport
@@ -131,6 +134,31 @@ class AgentClient:
         """
         header, cargo = wire.run_request(package, feeds, threads=threads, timeout_s=timeout_s)
         return wire.read_outputs(self._use(header, cargo, lambda frame: None, on_progress))
+
+    def evaluate(
+        self,
+        packages: Sequence[Package],
+        inputs: Mapping[str, np.ndarray[Any, Any]],
+        harvest: Harvest,
+        on_progress: Tell,
+        *,
+        threads: int,
+        timeout_s: float,
+    ) -> None:
+        """Runs packages over many inputs on a board that is held; fills the harvest.
+
+        Raises:
+            BoardError: The board refuses what they need.
+        """
+
+        def on_event(frame: Frame) -> None:
+            harvest.take(frame)
+            _telling(on_progress)(frame)
+
+        header, cargo = wire.evaluate_request(
+            packages, inputs, threads=threads, timeout_s=timeout_s
+        )
+        self._use(header, cargo, on_event, on_progress)
 
     def close(self) -> None:
         """Ends the agent politely, and by force when it does not end."""

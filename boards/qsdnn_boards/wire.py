@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from qsdnn.board import (
     Applied,
     BoardInfo,
@@ -84,6 +86,33 @@ def run_request(
         **values,
     }
     return header, Cargo([*items, *artifacts([package])])
+
+
+def evaluate_request(
+    packages: Sequence[Package],
+    inputs: Mapping[str, np.ndarray[Any, Any]],
+    *,
+    threads: int,
+    timeout_s: float,
+) -> tuple[dict[str, Any], Cargo]:
+    """The request to run packages over many inputs, and what must be on the board for it."""
+    items = [value([array.tobytes()]) for array in inputs.values()]
+    header = {
+        "op": "evaluate",
+        "packages": [{"manifest": dict(package.manifest)} for package in packages],
+        "threads": threads,
+        "timeout_s": timeout_s,
+        "inputs": [
+            {
+                "name": name,
+                "sha256": item.digest,
+                "dtype": array.dtype.str,
+                "shape": list(array.shape),
+            }
+            for (name, array), item in zip(inputs.items(), items, strict=True)
+        ],
+    }
+    return header, Cargo([*items, *artifacts(packages)])
 
 
 def _pack(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Item]]:

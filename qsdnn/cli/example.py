@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -22,6 +24,7 @@ Examples:
   qsdnn example                        list the networks
   qsdnn example resnet50               write resnet50.onnx
   qsdnn example kws1 -o a.onnx --seed 7
+  qsdnn example digits --data digits.npz
 """
 
 
@@ -37,26 +40,50 @@ Examples:
     show_default=True,
     help="The same seed gives the same file.",
 )
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    metavar="FILE.npz",
+    help="Also write samples with labels that a trained network has not seen.",
+)
 @click.option("--force", is_flag=True, help="Replace the file if there is one.")
 @click.option("--list", "listing", is_flag=True, help="List the networks.")
 @json_option
 def command(
-    name: str | None, output: Path | None, seed: int, force: bool, listing: bool, as_json: bool
+    name: str | None,
+    output: Path | None,
+    seed: int,
+    data: Path | None,
+    force: bool,
+    listing: bool,
+    as_json: bool,
 ) -> None:
-    """Writes the network NAME, with random weights, as an ONNX file; without NAME, lists all."""
+    """Writes the network NAME as an ONNX file; without NAME, lists all.
+
+    Its weights are random, but those of digits and tones, which were trained.
+    """
     if listing or name is None:
         _list_json() if as_json else _list()
         return
     name = examples.canonical(name)
     path = output or Path(f"{name}.onnx")
-    _check_free(path, force)
-    content = _write(path, name, seed)
+    for file in filter(None, (path, data)):
+        _check_free(file, force)
+    if data and data.resolve() == path.resolve():
+        raise InputError(f"{path} cannot hold both", hint="choose another file with --data")
+    samples = _samples(name) if data else b""
+    content = _write(path, lambda: examples.build(name, seed).SerializeToString())
+    if data:
+        _write(data, lambda: samples)
     if as_json:
         digest = hashlib.sha256(content).hexdigest()
         written = {"file": str(path), "seed": seed, "sha256": digest}
+        written |= {"data": str(data)} if data else {}
         click.echo(json.dumps({"schema": SCHEMA, **_record(name), **written}, indent=2))
     else:
         click.echo(f"wrote {path}: {examples.describe(name)}")
+        if data:
+            click.echo(f"wrote {data}: inputs and labels that it was not trained on")
 
 
 def _check_free(path: Path, force: bool) -> None:
@@ -68,13 +95,24 @@ def _check_free(path: Path, force: bool) -> None:
         )
 
 
-def _write(path: Path, name: str, seed: int) -> bytes:
-    """Writes all or nothing: an interrupted command leaves no half of a network."""
+def _samples(name: str) -> bytes:
+    """The content of an .npz file with data for a trained network."""
+    import numpy as np
+
+    from qsdnn.examples.held_out import held_out
+
+    buffer, arrays = io.BytesIO(), cast(dict[str, Any], held_out(name))
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def _write(path: Path, make: Callable[[], bytes]) -> bytes:
+    """Writes all or nothing: an interrupted command leaves no half of a file."""
     target = path.resolve()  # a link stays one
     part = target.parent / f".{target.name}.part"
     try:
         with part.open("wb") as file:  # before the weights are drawn, which may take seconds
-            content: bytes = examples.build(name, seed).SerializeToString()
+            content = make()
             file.write(content)
         part.replace(target)
     except OSError as error:

@@ -158,6 +158,84 @@ def care_options(command: F) -> F:
     return careful  # type: ignore[return-value]
 
 
+def accuracy_options(command: F) -> F:
+    """Adds what says how much accuracy may be lost; the command gets `accuracy`, or None."""
+
+    @click.option(
+        "--calibration",
+        type=click.Path(path_type=Path),
+        metavar="DIR|FILE.npz",
+        help="Typical inputs: one half calibrates and chooses, the other half decides.",
+    )
+    @click.option(
+        "--labels",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Right answers for them: .npy, .npz, .csv, .txt.  [default: the array 'labels' of "
+        "the calibration file; else what fp32 answers]",
+    )
+    @click.option("--metric", help="top1, top5, mse.  [default: what suits the labels]")
+    @click.option(
+        "--evaluator",
+        metavar="MODULE:FUNCTION",
+        help="A metric of your own: function(outputs, labels) -> number, higher is better.",
+    )
+    @click.option(
+        "--max-drop",
+        metavar="DROP",
+        help="What the metric may lose: 0.01, or 1% of what fp32 has.",
+    )
+    @click.option(
+        "--min-sqnr", metavar="DB", help="Least signal-to-quantization-noise ratio of the outputs."
+    )
+    @click.option(
+        "--calibration-method",
+        default="minmax",
+        show_default=True,
+        help="How the ranges of integers are found: minmax, entropy, percentile.",
+    )
+    @functools.wraps(command)
+    def budgeted(
+        *arguments: Any,
+        calibration: Path | None,
+        labels: Path | None,
+        metric: str | None,
+        evaluator: str | None,
+        max_drop: str | None,
+        min_sqnr: str | None,
+        calibration_method: str,
+        **rest: Any,
+    ) -> Any:
+        from qsdnn.accuracy.budget import parse_budget
+        from qsdnn.accuracy.config import AccuracyConfig
+
+        budget = parse_budget(max_drop, min_sqnr)
+        limited = max_drop is not None or min_sqnr is not None
+        if limited and calibration is None:
+            raise InputError(
+                "a budget of accuracy needs data to keep it on",
+                hint="give typical inputs: --calibration DIR or --calibration FILE.npz",
+            )
+        accuracy = None
+        if calibration is not None:
+            if not limited:
+                raise InputError(
+                    "--calibration without a budget: how much accuracy may be lost?",
+                    hint="for example --max-drop 1% or --min-sqnr 30",
+                )
+            accuracy = AccuracyConfig(
+                calibration=calibration,
+                labels=labels,
+                metric=metric,
+                evaluator=evaluator,
+                budget=budget,
+                method=calibration_method,
+            )
+        return command(*arguments, accuracy=accuracy, **rest)
+
+    return budgeted  # type: ignore[return-value]
+
+
 def threads_option(command: F) -> F:
     """Adds ``--threads``."""
     return click.option(

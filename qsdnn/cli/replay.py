@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,18 +43,25 @@ def command(
 ) -> None:
     """Rebuild PLAN, verify its outputs against onnxruntime fp32, and measure it again.
 
-    Needs the plan and its model, nothing else. Ends with 5 when the outputs differ.
+    Needs the plan and its model, nothing else. Ends with 5 when the outputs differ; or, for a plan
+    that may lose accuracy, when a layer does not run as the plan says.
     """
     content = _replay(plan, model, board, care, seed, tolerance)
     if as_json:
         click.echo(json.dumps(content))
     else:
         low, high = content["ci95_ms"]
+        accuracy = content["accuracy"]
         click.echo(
             f"{content['measured_ms']:.3f} ms ({low:.3f} to {high:.3f}); the plan says "
             f"{content['planned_ms']:.3f} ms\n{content['segments']} segments; largest relative "
             f"error {content['max_error']:.1e}; trust: {content['trust']}"
         )
+        if accuracy["samples"]:
+            click.echo(
+                f"it may lose accuracy: {accuracy['metric']} {accuracy['plan']:.4g} where fp32 has "
+                f"{accuracy['reference']:.4g}, on {accuracy['samples']} samples, when it was found"
+            )
         if content["doubt"]:
             click.secho(content["doubt"], fg="yellow")
 
@@ -63,7 +71,7 @@ def _replay(
 ) -> dict[str, Any]:
     import tempfile
 
-    from qsdnn.board import MeasureOptions, Reference, State, open_board
+    from qsdnn.board import ANY, MeasureOptions, Reference, State, open_board
     from qsdnn.cli.progress import Terminal
     from qsdnn.feeds import random_feeds
     from qsdnn.replay import rebuild
@@ -82,7 +90,7 @@ def _replay(
         terminal.phase("Measuring", 0)
         (record,) = machine.measure(
             [replay.package],
-            Reference(feeds=feeds, outputs=outputs, tolerance=tolerance),
+            Reference(feeds=feeds, outputs=outputs, tolerance=tolerance if plan.is_exact else ANY),
             MeasureOptions(
                 threads=plan.threads, min_runs=10, precision=0.005, profile=True, again=2
             ),
@@ -95,6 +103,13 @@ def _replay(
     if record.state is not State.OK:
         raise BoardError(f"{path}: the plan ended as {record.state}: {record.error}")
     asked = [choice.primitive for choice in plan.layers]
+    others = [i for i, a in sorted(record.applied.items()) if a.primitive != asked[i]]
+    if not plan.is_exact and others:  # nothing else holds what its accuracy was found with
+        name, ran = plan.layers[others[0]].name, record.applied[others[0]].primitive
+        raise VerificationError(
+            f"{path}: layer '{name}' ran as {ran}, not as {asked[others[0]]}",
+            hint="search again: qsdnn search MODEL",
+        )
     return {
         "schema": "qsdnn.replay/1",
         "plan": str(path),
@@ -104,6 +119,7 @@ def _replay(
         "segments": len(replay.package.manifest["segments"]),
         "max_error": record.max_error,
         "verified": True,
+        "accuracy": dataclasses.asdict(plan.accuracy),
         "applied": [
             {
                 "layer": plan.layers[i].name,

@@ -15,6 +15,7 @@ import click
 
 from qsdnn.agents import AGENTS
 from qsdnn.cli.options import (
+    accuracy_options,
     board_option,
     care_options,
     json_option,
@@ -37,6 +38,8 @@ Examples:
   qsdnn search resnet50.onnx
   qsdnn search model.onnx --threads 4 --budget 10m -o fast.json
   qsdnn search model.onnx --engines onnxruntime,openvino --shape input=1,3,224,224
+  qsdnn search model.onnx --calibration images.npz --labels labels.npy --max-drop 1%
+  qsdnn search model.onnx --calibration images/ --min-sqnr 30 --precision bf16
   qsdnn search model.onnx --json | jq .speedup_vs_best_uniform
 """
 
@@ -48,8 +51,10 @@ Examples:
 @click.option("--engines", default=None, callback=split_names, metavar="A,B",
               help="Engines to choose from.  [default: all that the board has]")  # fmt: skip
 @click.option("--precision", "precisions", multiple=True, default=(),
-              type=click.Choice(["bf16", "fp16", "int8"]),
-              help="To choose besides fp32, within --tolerance. Repeatable.")  # fmt: skip
+              type=click.Choice(["fp32", "bf16", "fp16", "int8"]),
+              help="To choose from, besides fp32. Repeatable.  [default: fp32; with a budget of "
+              "accuracy all]")  # fmt: skip
+@accuracy_options
 @threads_option
 @shape_option
 @click.option("--agent", default="q-learning", show_default=True,
@@ -97,14 +102,13 @@ def command(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from qsdnn.cost.file import write_cost
     from qsdnn.plan import write_plan
-    from qsdnn.search.report import document, plan_of
+    from qsdnn.search.report import document
 
     config = _config(asked)
     for path in filter(None, (output, cost_model)):
         _check_writable(path)
     found = _search(config, board, care, store, quiet=as_json, output=output)
-    plan = plan_of(found)
-    write_plan(plan, output)
+    write_plan(found.plan, output)
     if cost_model is not None:
         write_cost(found.cost, cost_model)
     content = document(found, str(output))
@@ -115,15 +119,25 @@ def command(
 
         print_summary(content)
     if not content["verified"]:
-        raise VerificationError(f"the outputs differ by {plan.accuracy.plan} from onnxruntime's")
+        raise VerificationError(
+            f"the outputs differ by {found.plan.accuracy.plan} from onnxruntime's"
+        )
 
 
 def _config(asked: dict[str, Any]) -> SearchConfig:
     from qsdnn.primitive import Precision
     from qsdnn.search.config import SearchConfig
 
-    names = dict.fromkeys(["fp32", *asked.pop("precisions")])
-    precisions = tuple(Precision(name) for name in names)
+    names = asked.pop("precisions")
+    if asked["accuracy"] is None and set(names) - {"fp32"}:
+        raise InputError(
+            f"--precision {' '.join(names)}: less than fp32 loses accuracy",
+            hint="say how much may be lost, and on which data: --calibration data.npz "
+            "--max-drop 1%, or --min-sqnr 30",
+        )
+    if asked["accuracy"] is not None and not names:
+        names = tuple(Precision)
+    precisions = tuple(Precision(name) for name in dict.fromkeys(["fp32", *names]))
     line = shlex.join(["qsdnn", *sys.argv[1:]])
     return SearchConfig(**asked, precisions=precisions, command=line)
 

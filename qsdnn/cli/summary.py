@@ -39,15 +39,28 @@ def print_summary(content: dict[str, Any]) -> None:
             f"{content['gap_to_optimum']:.2%}"
         )
     console.print(
-        f"outputs {'equal' if content['verified'] else 'DIFFER FROM'} onnxruntime's "
-        f"(largest relative error {content['accuracy']['plan']:.1e}); "
-        f"trust: {content['trust']}; {measurements['taken']} measurements taken, "
+        f"{_accuracy(content)}; trust: {content['trust']}; "
+        f"{measurements['taken']} measurements taken, "
         f"{measurements['cached']} known, {measurements['failed']} failed; "
         f"{content['wall_s']:.0f} s"
     )
     if content["doubt"]:
         console.print(f"[bold yellow]{content['doubt']}[/]", highlight=False)
     console.print(f"plan: {content['plan']}   next: qsdnn package {content['plan']} -o DIR")
+
+
+def _accuracy(content: dict[str, Any]) -> str:
+    accuracy = content["accuracy"]
+    if "samples" not in accuracy:
+        return (
+            f"outputs {'equal' if content['verified'] else 'DIFFER FROM'} onnxruntime's "
+            f"(largest relative error {accuracy['plan']:.1e})"
+        )
+    return (
+        f"{accuracy['metric']} {accuracy['plan']:.4g}, in fp32 {accuracy['reference']:.4g}; SQNR "
+        f"{accuracy['sqnr_db']:.1f} dB; on {accuracy['samples']} samples kept apart "
+        f"({accuracy['budget']})"
+    )
 
 
 def _latencies(content: dict[str, Any]) -> Table:

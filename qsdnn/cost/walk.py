@@ -154,6 +154,18 @@ class Walk:
             frontier.domain[:, stop.opens] = chosen[:, None]
         return np.asarray(added_ms)
 
+    def latency_ms(self, choices: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(n,) predicted latency of plans, as `CostModel.predict` tells it of one.
+
+        Args:
+            choices: (n, layers) permitted primitive indices.
+        """
+        frontier = self.start(len(choices))
+        latency_ms = np.zeros(len(choices))
+        for layer, actions in enumerate(choices.T):
+            latency_ms += self.step(frontier, layer, actions)
+        return latency_ms
+
     def permitted(self, layer: int, actions: NDArray[np.int64]) -> NDArray[np.int64]:
         """(n,) each action, or where the layer may not take it the next one that it may."""
         allowed = np.flatnonzero(self.space.mask[layer])

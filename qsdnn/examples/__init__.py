@@ -1,4 +1,4 @@
-"""Networks to try things on, built here with seeded random weights."""
+"""Networks to try things on: most with seeded random weights, two that were trained."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def build(name: str, seed: int = 0) -> ModelProto:
     """An ONNX model with weights drawn from a seed.
 
     Weights are He-normal; the statistics of batch normalisations are drawn near those that such
-    weights give. The same seed gives the same bytes.
+    weights give. The same seed gives the same bytes. Those of a trained network are its own.
 
     Args:
         name: One of `names`, or another usual spelling of it.
@@ -41,6 +41,12 @@ def build(name: str, seed: int = 0) -> ModelProto:
         InputError: There is no such example.
     """
     example = EXAMPLES[canonical(name)]
+    if example.trained:
+        import onnx
+
+        from qsdnn.examples.held_out import FOLDER
+
+        return onnx.load(FOLDER / f"{example.network().name}.onnx")
     from qsdnn.examples.export import to_model  # onnx takes a while to import
 
     return to_model(example.network(), seed)

@@ -20,6 +20,7 @@ from qsdnn.examples.resnet import resnet18, resnet50
 from qsdnn.examples.shufflenet import shufflenet_v2
 from qsdnn.examples.squeezenet import squeezenet
 from qsdnn.examples.tiny import tiny_cnn, tiny_multi
+from qsdnn.examples.trained_networks import digits, tones
 from qsdnn.examples.transformer import tiny_transformer
 from qsdnn.examples.vgg import vgg19
 
@@ -34,11 +35,13 @@ class Example:
         title: What it is.
         source: The paper that published it.
         network: Lays it out; quick, since no weight is drawn.
+        trained: Whether it comes with weights that were trained, and with data.
     """
 
     title: str
     source: str
     network: Callable[[], Network]
+    trained: bool = False
 
     def summary(self) -> Summary:
         """Its figures, counted from the layout."""
@@ -74,8 +77,10 @@ class Summary:
         return f"{self.shapes}, {macs}MACs, {parameters} parameters"
 
 
-def _example(title: str, source: str, network: Callable[[], Network]) -> Example:
-    return Example(title=title, source=source, network=network)
+def _example(
+    title: str, source: str, network: Callable[[], Network], *, trained: bool = False
+) -> Example:
+    return Example(title=title, source=source, network=network, trained=trained)
 
 
 EXAMPLES: Mapping[str, Example] = MappingProxyType(
@@ -120,6 +125,12 @@ EXAMPLES: Mapping[str, Example] = MappingProxyType(
             "encoder block", "Vaswani et al. 2017, arXiv 1706.03762", tiny_transformer
         ),
         "tiny-multi": _example("two inputs, two outputs", "made for qsdnn", tiny_multi),
+        "digits": _example(
+            "handwritten digits, trained", "experiments/train_digits.py", digits, trained=True
+        ),
+        "tones": _example(
+            "sounds in noise, trained", "experiments/train_tones.py", tones, trained=True
+        ),
     }
 )
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 _OLDEST_IR_VERSION = 8
 
 
-def write_segment(segment: Segment, folder: Path) -> tuple[tuple[str, ...], dict[str, Any]]:
+def write_segment(
+    segment: Segment, folder: Path, edit: Callable[[onnx.ModelProto], None] | None = None
+) -> tuple[tuple[str, ...], dict[str, Any]]:
     """Writes a segment's nodes as an ONNX model.
 
     Its weights stay in the graph's weights file, which is copied into the folder once.
@@ -36,21 +38,23 @@ def write_segment(segment: Segment, folder: Path) -> tuple[tuple[str, ...], dict
     Args:
         segment: The layers; their graph is not changed.
         folder: Where to write.
+        edit: Changes the model before it is written; new external data it puts into the folder.
 
     Returns:
-        File names, the model's first, then that of the weights if it reads any; and the options
+        File names, the model's first, then those of the weights it reads; and the options
         ``{"nodes": {node name: layer index}, "tensors": {tensor name: layer index}}``. Nodes are
         named ``"{layer index}:{position}"``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     model = _model(segment)
-    files = [_write(model.SerializeToString(deterministic=True), ".onnx", folder)]
     weights = segment.graph.weights
-    if any(uses_external_data(tensor) for tensor in tensors_of(model.graph)):
+    if weights.name in _locations(model):
         _place(weights, folder / weights.name)
-        files.append(weights.name)
+    if edit is not None:
+        edit(model)
+    name = write_content(model.SerializeToString(deterministic=True), ".onnx", folder)
     options = {
-        "nodes": {name: layer for name, layer, _ in _named(segment)},
+        "nodes": {node: layer for node, layer, _ in _named(segment)},
         "tensors": {
             str(value.name): layer
             for _, layer, node in _named(segment)
@@ -58,7 +62,7 @@ def write_segment(segment: Segment, folder: Path) -> tuple[tuple[str, ...], dict
             if value.name
         },
     }
-    return tuple(files), options
+    return (name, *_locations(model)), options
 
 
 def write_original(graph: Graph, folder: Path) -> tuple[str, ...]:
@@ -89,7 +93,13 @@ def write_original(graph: Graph, folder: Path) -> tuple[str, ...]:
             location = ExternalDataInfo(tensor).location
             next(e for e in tensor.external_data if e.key == "location").value = names[location]
     content = source.proto.SerializeToString(deterministic=True)
-    return (_write(content, ".onnx", folder), *dict.fromkeys(names.values()))
+    return (write_content(content, ".onnx", folder), *dict.fromkeys(names.values()))
+
+
+def _locations(model: onnx.ModelProto) -> dict[str, None]:
+    """The files its external data is in."""
+    read = [tensor for tensor in tensors_of(model.graph) if uses_external_data(tensor)]
+    return dict.fromkeys(ExternalDataInfo(tensor).location for tensor in read)
 
 
 def _named(segment: Segment) -> Iterator[tuple[str, int, ir.Node]]:
@@ -135,7 +145,7 @@ def _fill(graph: onnx.GraphProto, segment: Segment) -> None:
     graph.output.extend(ir.to_proto(values[name]) for name in segment.outputs)
 
 
-def _write(content: bytes, suffix: str, folder: Path) -> str:
+def write_content(content: bytes, suffix: str, folder: Path) -> str:
     """Writes bytes under the name of their hash, complete or not at all."""
     name = hashlib.sha256(content).hexdigest()[:16] + suffix
     if not (folder / name).exists():

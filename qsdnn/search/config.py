@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from qsdnn.accuracy.config import AccuracyConfig
 from qsdnn.primitive import Precision
 
 
@@ -30,6 +31,7 @@ class SearchConfig:
         tolerance: Largest relative error of an output.
         log_dir: Where TensorBoard event files go; none when None.
         remeasure: Ignore what the store knows.
+        accuracy: What may be lost, and on which data; None: outputs must equal those of fp32.
         command: The command line, for the plan.
     """
 
@@ -48,4 +50,5 @@ class SearchConfig:
     tolerance: float = 1e-4
     log_dir: Path | None = None
     remeasure: bool = False
+    accuracy: AccuracyConfig | None = None
     command: str = ""

@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from qsdnn.board import BoardInfo
+from qsdnn.calibration import Calibration
+from qsdnn.graph.layer import Graph
 from qsdnn.plan import Accuracy, Baseline, Choice, Model, Plan
+from qsdnn.primitive import Precision
 from qsdnn.search.config import SearchConfig
+from qsdnn.search.constraint import Constraint
 from qsdnn.search.profile import Profile
 from qsdnn.search.trial import Trial
 from qsdnn.space import Space
@@ -18,17 +22,21 @@ class Draft:
 
     Attributes:
         config: What was asked.
-        sha256: Of the network.
+        graph: The network.
         info: The board.
         space: What could be chosen.
         profile: The uniform plans.
+        constraint: What plans must keep.
+        calibration: Of the network, if there is one.
     """
 
     config: SearchConfig
-    sha256: str
+    graph: Graph = field(repr=False)
     info: BoardInfo
     space: Space = field(repr=False)
     profile: Profile = field(repr=False)
+    constraint: Constraint = field(repr=False)
+    calibration: Calibration | None = field(default=None, repr=False)
 
     def plan(self, trial: Trial, predicted_ms: float, *, interim: bool = False) -> Plan:
         """The plan of a trial.
@@ -40,9 +48,12 @@ class Draft:
         """
         record = trial.record
         chosen = [self.space.primitives[p] for p in trial.choice]
+        precisions = {primitive.precision for primitive in chosen}
         kernels = {index: applied.kernel for index, applied in record.applied.items()}
         return Plan(
-            model=Model(path=str(self.config.model), sha256=self.sha256, shapes=self.config.shapes),
+            model=Model(
+                path=str(self.config.model), sha256=self.graph.sha256, shapes=self.config.shapes
+            ),
             board={"name": self.info.name, "fingerprint": self.info.fingerprint},
             engines={p.engine: self.info.engines[p.engine].version for p in sorted(set(chosen))},
             threads=self.config.threads,
@@ -57,15 +68,25 @@ class Draft:
             ci95_ms=record.ci95_ms,
             trust=record.trust.value,
             baselines=self._baselines(),
-            accuracy=Accuracy(
-                metric="max_relative_error",
-                reference=0.0,
-                plan=record.max_error,
-                drop=record.max_error,
-            ),
+            accuracy=self._accuracy(trial, final=not interim),
             seed=self.config.seed,
             command=self.config.command,
+            calibration=self.calibration if Precision.INT8 in precisions else None,
             interim=interim,
+        )
+
+    def _accuracy(self, trial: Trial, *, final: bool) -> Accuracy:
+        claim, error = self.constraint.claim(trial.choice, final=final), trial.record.max_error
+        if claim is None or self.config.accuracy is None:
+            return Accuracy(metric="max_relative_error", reference=0.0, plan=error, drop=error)
+        return Accuracy(
+            metric=claim.metric,
+            reference=claim.reference,
+            plan=claim.plan,
+            drop=claim.drop,
+            sqnr_db=claim.sqnr_db,
+            samples=claim.samples,
+            budget=str(self.config.accuracy.budget),
         )
 
     def _baselines(self) -> tuple[Baseline, ...]:
@@ -73,7 +94,7 @@ class Draft:
             Baseline(
                 name=name,
                 measured_ms=trial.record.latency_ms if trial.record.runs_ms else None,
-                feasible=trial.ok,
+                feasible=trial.ok and self.constraint.admits([trial.choice])[0],
             )
             for name, trial in self.profile.trials.items()
         )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from qsdnn.board import Applied, MeasureOptions
-from qsdnn.errors import VerificationError
+from qsdnn.errors import InfeasibleError, VerificationError
+from qsdnn.search.constraint import Constraint
 from qsdnn.search.measurer import paired_ratio
 from qsdnn.search.profile import Profile
 from qsdnn.search.trial import Bench, Trial
@@ -37,7 +38,28 @@ class Final:
     mixed: bool
 
 
-def finish(bench: Bench, profile: Profile, ranked: Sequence[Trial]) -> Final:
+def best_admitted(profile: Profile, constraint: Constraint) -> Trial:
+    """The fastest uniform plan that keeps the constraint.
+
+    Raises:
+        InfeasibleError: There is none.
+    """
+    admitted = constraint.admits([trial.choice for trial in profile.best])
+    for trial, good in zip(profile.best, admitted, strict=True):
+        if good:
+            return trial
+    names = {trial.choice.tobytes(): name for name, trial in profile.trials.items()}
+    nearest = max(profile.best, key=lambda trial: constraint.sqnr_db(trial.choice))
+    raise InfeasibleError(
+        f"no uniform plan keeps the limit; nearest is {names[nearest.choice.tobytes()]}: "
+        f"{constraint.refusal(nearest.choice, final=False)}",
+        hint="allow more: a larger --max-drop, a smaller --min-sqnr",
+    )
+
+
+def finish(
+    bench: Bench, profile: Profile, ranked: Sequence[Trial], constraint: Constraint
+) -> Final:
     """Measures the best mixed plan against the best uniform ones, and takes the winner.
 
     A mixed plan must be faster with 95 % confidence, and must have run what it asked for. Where
@@ -48,15 +70,20 @@ def finish(bench: Bench, profile: Profile, ranked: Sequence[Trial]) -> Final:
         bench: Builds and measures plans.
         profile: Of the uniform plans.
         ranked: All plans measured, fastest first, no two alike.
+        constraint: What plans must keep.
 
     Raises:
+        InfeasibleError: Not even a uniform plan keeps the constraint.
         VerificationError: Not even a uniform plan gives the reference's outputs.
     """
     names = {trial.choice.tobytes(): name for name, trial in profile.trials.items()}
-    rivals = [trial for trial in ranked if trial.choice.tobytes() in names][:RIVALS]
-    mixed = [trial for trial in ranked if trial.choice.tobytes() not in names]
     bench.listener.phase("Verifying", 1)
-    for challenger in [*mixed[:TRIES], None]:
+    uniform_plans = (trial for trial in ranked if trial.choice.tobytes() in names)
+    rivals = _kept(bench, constraint, uniform_plans, RIVALS)
+    if not rivals:
+        raise InfeasibleError("no uniform plan keeps the limit on data it was not calibrated with")
+    mixed_plans = (trial for trial in ranked if trial.choice.tobytes() not in names)
+    for challenger in [*_kept(bench, constraint, mixed_plans, TRIES), None]:
         group = [*([challenger] if challenger else []), *rivals]
         trials = _measure(bench, group)
         uniform = min(trials[-len(rivals) :], key=lambda t: (not t.ok, t.throttled, t.latency_ms))
@@ -79,6 +106,22 @@ def finish(bench: Bench, profile: Profile, ranked: Sequence[Trial]) -> Final:
             )
         break
     return Final(trial=uniform, uniform=named, ratio=1.0, ratio_ci95=(1.0, 1.0), mixed=False)
+
+
+def _kept(bench: Bench, constraint: Constraint, trials: Iterable[Trial], count: int) -> list[Trial]:
+    """The first trials whose plans keep the constraint, also on data nothing was chosen with."""
+    kept: list[Trial] = []
+    for trial in trials:
+        if len(kept) == count:
+            break
+        if not constraint.admits([trial.choice])[0]:
+            continue
+        complaint = constraint.refusal(trial.choice, final=True)
+        if complaint:
+            bench.listener.note(f"a plan is rejected on the data kept apart: {complaint}")
+        else:
+            kept.append(trial)
+    return kept
 
 
 def _measure(bench: Bench, group: Sequence[Trial]) -> list[Trial]:

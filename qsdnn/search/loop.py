@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from qsdnn.agents import agent
-from qsdnn.board import Board, Reference
+from qsdnn.board import ANY, Board, Reference
 from qsdnn.build import Builder
+from qsdnn.calibration import Calibration
 from qsdnn.cost.fit import Prior
 from qsdnn.cost.model import CostModel
 from qsdnn.engine import load_engines
@@ -20,11 +21,14 @@ from qsdnn.graph import load_graph
 from qsdnn.graph.layer import Graph
 from qsdnn.graph.signature import signature
 from qsdnn.plan import Plan
+from qsdnn.primitive import Precision
+from qsdnn.search.assessment import Assessor, Samples, calibrate, read_samples
 from qsdnn.search.budget import Budget
 from qsdnn.search.config import SearchConfig
+from qsdnn.search.constraint import Constraint, Unlimited
 from qsdnn.search.draft import Draft
 from qsdnn.search.explore import explore
-from qsdnn.search.final import Final, finish
+from qsdnn.search.final import Final, best_admitted, finish
 from qsdnn.search.knowledge import learned, prior_of
 from qsdnn.search.listener import Listener
 from qsdnn.search.logbook import Logbook
@@ -46,7 +50,7 @@ class Found:
         cost: The last cost model, and the space in it.
         predicted_ms: Latency of the winner by the last cost model, as the plan is cut.
         profile: The uniform plans.
-        draft: Makes the plan file's content.
+        plan: What is written.
         learning: What the agent did.
         prior_networks: Networks whose searches told this one what to expect.
         final: The plan that won, verified.
@@ -59,7 +63,7 @@ class Found:
     cost: CostModel
     predicted_ms: float
     profile: Profile = field(repr=False)
-    draft: Draft = field(repr=False)
+    plan: Plan = field(repr=False)
     learning: Learning
     prior_networks: int
     final: Final
@@ -89,7 +93,8 @@ def search(
     start = time.monotonic()
     learner = agent(config.agent, config.preset)  # a wrong name fails before measuring
     with tempfile.TemporaryDirectory(prefix="qsdnn-") as scratch:
-        bench, graph = prepare(config, board, store, listener, Path(scratch))
+        prepared = prepare(config, board, store, listener, Path(scratch))
+        bench, graph = prepared.bench, prepared.graph
         info, counts = bench.measurer.info, bench.measurer.counts
         budget = Budget(
             seconds=config.budget_s, measurements=config.measurements, counts=counts, start_s=start
@@ -97,29 +102,38 @@ def search(
         listener.phase("Profiling", 0)
         measured = profile(bench)
         bench.space, measured = usable(bench.space, measured)
+        constraint = _constraint(prepared, measured, board, store)
+        uniform = best_admitted(measured, constraint)
         draft = Draft(
-            config=config, sha256=graph.sha256, info=info, space=bench.space, profile=measured
+            config=config,
+            graph=graph,
+            info=info,
+            space=bench.space,
+            profile=measured,
+            constraint=constraint,
+            calibration=prepared.calibration,
         )
 
         def keep(trial: Trial, predicted_ms: float) -> None:
             on_plan(draft.plan(trial, predicted_ms, interim=True))
 
-        keep(measured.best[0], measured.best[0].latency_ms)
+        keep(uniform, uniform.latency_ms)
         signatures = [signature(layer, graph) for layer in graph.layers]
         prior, networks = _prior(bench, measured, store, graph, signatures)
         logbook = Logbook(bench.space, measured, prior)
         explore(bench, measured, logbook, budget)
-        rounds = Rounds(bench, logbook, measured.best[0], learner, keep)
+        rounds = Rounds(bench, logbook, uniform, learner, constraint, keep)
         cost = rounds.run(budget)
         store.put_terms(learned(logbook.belief(), info, graph.sha256, signatures, config.threads))
-        final = finish(bench, measured, rounds.ranked())
+        final = finish(bench, measured, rounds.ranked(), constraint)
+        predicted_ms = logbook.predict(final.trial)
         return Found(
             config=config,
             graph=graph,
             cost=cost,
-            predicted_ms=logbook.predict(final.trial),
+            predicted_ms=predicted_ms,
             profile=measured,
-            draft=draft,
+            plan=draft.plan(final.trial, predicted_ms),
             learning=rounds.learning,
             prior_networks=networks if logbook.prior else 0,
             final=final,
@@ -144,9 +158,35 @@ def _prior(
     return prior, len({term.network for term in known})
 
 
+def _constraint(prepared: Prepared, measured: Profile, board: Board, store: Store) -> Constraint:
+    bench = prepared.bench
+    config, samples = bench.config.accuracy, prepared.samples
+    if config is None or samples is None:
+        return Unlimited()
+    assessor = Assessor(config, samples, bench.builder, board, store, bench.listener)
+    return assessor.limit(bench.space, measured, bench.config.budget_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A network and a board, ready to measure.
+
+    Attributes:
+        bench: Builds and measures plans.
+        graph: The network.
+        samples: The user's, where accuracy may be lost.
+        calibration: By them.
+    """
+
+    bench: Bench
+    graph: Graph
+    samples: Samples | None = None
+    calibration: Calibration | None = None
+
+
 def prepare(
     config: SearchConfig, board: Board, store: Store, listener: Listener, folder: Path
-) -> tuple[Bench, Graph]:
+) -> Prepared:
     """Loads a network and sets up all that builds and measures its plans.
 
     Args:
@@ -164,14 +204,19 @@ def prepare(
         if layer.pinned:
             listener.note(f"layer '{layer.name}' runs in onnxruntime only: {layer.pinned}")
     inputs = {name: graph.tensors[name] for name in graph.inputs}
-    builder = Builder(graph, engines, folder, threads=config.threads)
+    samples = calibration = None
+    if config.accuracy is not None:
+        samples = read_samples(config.accuracy, graph, config.seed)
+        if Precision.INT8 in config.precisions:
+            calibration = calibrate(config.accuracy, graph, samples)
+    builder = Builder(graph, engines, folder, threads=config.threads, calibration=calibration)
     path = config.inputs
     feeds = read_feeds(path, inputs) if path else random_feeds(inputs, config.seed)
     measurer = Measurer(
         board,
         store,
         builder.reference,
-        Reference(feeds=feeds, tolerance=config.tolerance),
+        Reference(feeds=feeds, tolerance=config.tolerance if samples is None else ANY),
         remeasure=config.remeasure,
         on_note=listener.note,
     )
@@ -185,4 +230,5 @@ def prepare(
     space = space_of(graph, engines, measurer.info.engines, config.precisions)
     for precision in set(config.precisions) - {p.precision for p in space.primitives}:
         listener.note(f"no engine on the board computes in {precision}")
-    return Bench(space, builder, measurer, config, listener), graph
+    bench = Bench(space, builder, measurer, config, listener)
+    return Prepared(bench=bench, graph=graph, samples=samples, calibration=calibration)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qsdnn.board import Applied, MeasureOptions
 from qsdnn.errors import InfeasibleError
+from qsdnn.primitive import parse_name
 from qsdnn.search.trial import Bench, Trial
 from qsdnn.search.uniform import uniform_plans
 from qsdnn.space import Space
@@ -62,18 +62,52 @@ def profile(bench: Bench) -> Profile:
 def usable(space: Space, measured: Profile) -> tuple[Space, Profile]:
     """The space and its profile without what could not be profiled, and what read back equal.
 
+    A layer that ran in another precision than it was asked to cannot take that primitive; plans
+    that asked for it are taken to have asked for what ran.
+
     Raises:
         InfeasibleError: A layer has nothing left.
     """
     mask = space.mask & np.isfinite(measured.layer_ms)
+    ran = _ran_as(space, mask, measured)
+    for layer, primitive in ran:
+        mask[layer, primitive] = False
     empty = np.flatnonzero(~mask.any(axis=1))
     if len(empty):
         raise InfeasibleError(f"layer '{space.layers[empty[0]]}' runs on none of the engines")
     twins = _twins(space, mask, measured)
     mask[:, twins] = False
     names = {str(space.primitives[twin]) for twin in twins}
-    trials = {name: trial for name, trial in measured.trials.items() if name not in names}
-    return dataclasses.replace(space, mask=mask), dataclasses.replace(measured, trials=trials)
+    trials = {
+        name: replace(trial, choice=_as_ran(trial.choice, ran))
+        for name, trial in measured.trials.items()
+        if name not in names
+    }
+    return replace(space, mask=mask), replace(measured, trials=trials)
+
+
+def _ran_as(space: Space, mask: NDArray[np.bool_], measured: Profile) -> dict[tuple[int, int], int]:
+    """What ran, where it computed in another precision than it was asked to."""
+    found = {}
+    for (layer, asked), applied in measured.applied.items():
+        engine, _, precision = parse_name(applied.primitive)
+        if precision is space.primitives[asked].precision:
+            continue
+        alike = [
+            i
+            for i, p in enumerate(space.primitives)
+            if mask[layer, i] and (p.engine, p.precision) == (engine, precision)
+        ]
+        if alike:  # best by its very name
+            names = [str(space.primitives[i]) for i in alike]
+            exactly = applied.primitive in names
+            found[layer, asked] = alike[names.index(applied.primitive) if exactly else 0]
+    return found
+
+
+def _as_ran(choice: NDArray[np.int64], ran: Mapping[tuple[int, int], int]) -> NDArray[np.int64]:
+    pairs = enumerate(choice.tolist())
+    return np.array([ran.get(pair, pair[1]) for pair in pairs], dtype=np.int64)
 
 
 def _twins(space: Space, mask: NDArray[np.bool_], measured: Profile) -> list[int]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from qsdnn.agents._base import Agent, Policy
+from qsdnn.agents._base import Agent
 from qsdnn.cost.belief import Belief
 from qsdnn.cost.terms import Observation
+from qsdnn.search.constraint import Constraint
 
 BATCH = 4
 """Plans proposed a round at the most."""
@@ -36,19 +37,21 @@ class Proposer:
         dreamer: The agent that learns on the drawn models. Another one than learns on the mean: the
             values of one are wrong for the other.
         cut: Cuts a plan into segments.
+        constraint: What plans must keep.
         episodes: Of the agent on the mean model.
         seed: Of all chance.
     """
 
     dreamer: Agent = field(repr=False)
     cut: Callable[[NDArray[np.int64]], list[Observation]] = field(repr=False)
+    constraint: Constraint = field(repr=False)
     episodes: int
     seed: int
 
     def propose(
         self,
         belief: Belief,
-        policy: Policy,
+        learned: NDArray[np.int64],
         incumbent: NDArray[np.int64],
         measured: Iterable[NDArray[np.int64]],
         round_number: int,
@@ -57,24 +60,26 @@ class Proposer:
 
         Args:
             belief: What is known.
-            policy: What the agent learned on its mean.
+            learned: (n, layers) plans that the agent found on its mean, best first.
             incumbent: The best plan so far.
-            measured: Plans that were measured.
+            measured: Plans that need not be measured any more.
             round_number: From 0.
         """
         known = {plan.tobytes() for plan in measured}
         apart = max(1, len(incumbent) // 50)
         batch: list[NDArray[np.int64]] = []
-        found = self._promising(belief, policy.candidates, incumbent)
+        found = self._promising(belief, learned, incumbent)
         _take(batch, found, known, apart, BATCH - DRAWS)
         for draw in range(DRAWS):
             rng = np.random.default_rng([self.seed, round_number, draw])
+            drawn = belief.draw(rng)
             dream = self.dreamer.learn(
-                belief.draw(rng),
+                self.constraint.price(drawn),
                 episodes=max(1, int(DRAW_EPISODES * self.episodes)),
                 seed=self.seed + round_number * DRAWS + draw,
             )
-            dreamt = self._promising(belief, dream.candidates, incumbent, sort=False)
+            near = self.constraint.near(drawn, dream.candidates)
+            dreamt = self._promising(belief, near, incumbent, sort=False)
             _take(batch, dreamt, known, apart, len(batch) + 1)
         _take(batch, found, known, apart, BATCH)
         return batch
@@ -88,6 +93,8 @@ class Proposer:
         sort: bool = True,
     ) -> list[NDArray[np.int64]]:
         """Those that may be faster than the incumbent, the most hopeful first."""
+        if not len(candidates):
+            return []
         plans, best = [self.cut(choice) for choice in candidates], self.cut(incumbent)
         gain_ms = belief.latency_ms(plans) - belief.latency_ms([best])
         bound_ms = gain_ms - HOPE * belief.spread_ms(plans, than=best)

@@ -1,4 +1,4 @@
-"""What a search says at its end: a plan, and the document of ``--json``."""
+"""What a search says at its end: the document of ``--json``."""
 
 from __future__ import annotations
 
@@ -11,11 +11,6 @@ from qsdnn.trust import doubt
 SCHEMA = "qsdnn.search/1"
 
 
-def plan_of(found: Found) -> Plan:
-    """The plan of the winner."""
-    return found.draft.plan(found.final.trial, found.predicted_ms)
-
-
 def document(found: Found, plan_path: str) -> dict[str, Any]:
     """The JSON document of a search, schema ``qsdnn.search/1``.
 
@@ -23,7 +18,7 @@ def document(found: Found, plan_path: str) -> dict[str, Any]:
         found: What was found.
         plan_path: Where the plan was written.
     """
-    plan, learning, counts = plan_of(found), found.learning, found.measurer.counts
+    plan, learning, counts = found.plan, found.learning, found.measurer.counts
     name, uniform = found.final.uniform
     held_out = learning.held_out
     return {
@@ -76,12 +71,33 @@ def document(found: Found, plan_path: str) -> dict[str, Any]:
             "reference": plan.accuracy.reference,
             "plan": plan.accuracy.plan,
             "drop": plan.accuracy.drop,
+            **_of_samples(plan),
         },
-        "verified": plan.accuracy.plan is not None and plan.accuracy.plan <= found.config.tolerance,
+        "verified": _verified(found, plan),
         "trust": plan.trust,
         "doubt": _doubt(found),
         "wall_s": found.wall_s,
     }
+
+
+def _of_samples(plan: Plan) -> dict[str, Any]:
+    """What is said where accuracy may be lost."""
+    accuracy = plan.accuracy
+    if accuracy.samples is None:
+        return {}
+    return {
+        "sqnr_db": accuracy.sqnr_db,
+        "samples": accuracy.samples,
+        "budget": accuracy.budget,
+    }
+
+
+def _verified(found: Found, plan: Plan) -> bool:
+    """Whether the outputs are as they have to be: the final has refused what exceeds a budget."""
+    if plan.accuracy.samples is not None:
+        return True
+    error = plan.accuracy.plan
+    return error is not None and error <= found.config.tolerance
 
 
 def _doubt(found: Found) -> str:

@@ -14,6 +14,7 @@ from qsdnn.agents._base import Agent, Policy
 from qsdnn.agents.exact import Exact
 from qsdnn.cost.model import CostModel
 from qsdnn.search.budget import Budget
+from qsdnn.search.constraint import Constraint
 from qsdnn.search.contest import Contest, Verdict
 from qsdnn.search.logbook import HeldOut, Logbook
 from qsdnn.search.measurer import ANCHOR_RUNS
@@ -25,6 +26,9 @@ ROUNDS = 12
 
 PATIENCE = 2
 """Rounds that the incumbent holds, after which the search ends."""
+
+TRIES = 3
+"""Times a round learns anew when all it found loses too much accuracy."""
 
 REMATCHES, MEETINGS = 2, 3
 """Plans measured again a round, because they seem faster than the incumbent and it is not sure; and
@@ -72,6 +76,7 @@ class Rounds:
         logbook: All that was measured.
         best_uniform: The first incumbent; everything is measured beside it and the incumbent.
         learner: Learns on the cost model.
+        constraint: What plans must keep.
         on_best: Told of every new incumbent, and its predicted latency.
 
     Attributes:
@@ -86,6 +91,7 @@ class Rounds:
         logbook: Logbook,
         best_uniform: Trial,
         learner: Agent,
+        constraint: Constraint,
         on_best: Callable[[Trial, float], None],
     ) -> None:
         config = bench.config
@@ -95,9 +101,12 @@ class Rounds:
         self._logbook = logbook
         self.uniform = best_uniform
         self._learner = learner
+        self._constraint = constraint
+        self._refused: list[NDArray[np.int64]] = []
         self._proposer = Proposer(
             dreamer=agent(config.agent, config.preset),
             cut=bench.cut,
+            constraint=constraint,
             episodes=config.episodes,
             seed=config.seed,
         )
@@ -114,9 +123,7 @@ class Rounds:
         """
         held = 0
         while not self.learning.ended:
-            cost = self._logbook.belief().cost
-            policy = self._learn(cost)
-            fresh, again = self._next(policy, budget)
+            policy, fresh, again = self._next(budget)
             if not fresh and not again:
                 self.learning.ended = budget.over or "no plan is left that may be faster"
                 break
@@ -144,9 +151,37 @@ class Rounds:
             return "more rounds are not made"
         return budget.over
 
+    def _next(self, budget: Budget) -> tuple[Policy, list[NDArray[np.int64]], list[Trial]]:
+        """What was learned, new plans to measure, and old ones to measure again."""
+        cost = self._logbook.belief().cost
+        self.learning.rounds += 1
+        for _ in range(TRIES):
+            policy = self._learn(self._constraint.price(cost))
+            if budget.over:
+                return policy, [], []
+            proposed = self._proposer.propose(
+                self._logbook.belief(),
+                self._constraint.near(cost, policy.candidates),
+                self.incumbent.choice,
+                [*(trial.choice for trial in self._logbook.trials), *self._refused],
+                self.learning.rounds - 1,
+            )
+            fresh = self._admitted(proposed)
+            if fresh or not proposed:
+                break
+        again = self._rematches()
+        room = int(min(BATCH + REMATCHES, budget.plans))
+        again = again[:room]
+        return policy, fresh[: room - len(again)], again
+
+    def _admitted(self, plans: list[NDArray[np.int64]]) -> list[NDArray[np.int64]]:
+        admitted = self._constraint.admits(plans)
+        self._refused += [plan for plan, good in zip(plans, admitted, strict=True) if not good]
+        return [plan for plan, good in zip(plans, admitted, strict=True) if good]
+
     def _learn(self, cost: CostModel) -> Policy:
         config, listener, learning = self._bench.config, self._bench.listener, self.learning
-        number = learning.rounds
+        number = learning.rounds - 1
         listener.phase(f"Learning round {number + 1}", config.episodes)
         policy = self._learner.learn(
             cost,
@@ -155,7 +190,6 @@ class Rounds:
             on_episode=lambda episode: listener.episode(number, episode),
         )
         optimum = self._exact.learn(cost)
-        learning.rounds += 1
         learning.episodes += policy.episodes
         learning.steps += policy.steps
         learning.seconds += policy.seconds
@@ -163,22 +197,6 @@ class Rounds:
         learning.gap = gap if abs(gap) > ROUNDING else 0.0
         learning.bound_ms, learning.proven = optimum.bound_ms, optimum.proven
         return policy
-
-    def _next(self, policy: Policy, budget: Budget) -> tuple[list[NDArray[np.int64]], list[Trial]]:
-        """New plans to measure, and old ones to measure again."""
-        if budget.over:
-            return [], []
-        fresh = self._proposer.propose(
-            self._logbook.belief(),
-            policy,
-            self.incumbent.choice,
-            [trial.choice for trial in self._logbook.trials],
-            self.learning.rounds - 1,
-        )
-        again = self._rematches()
-        room = int(min(BATCH + REMATCHES, budget.plans))
-        again = again[:room]
-        return fresh[: room - len(again)], again
 
     def _rematches(self) -> list[Trial]:
         """Plans that seem faster than the incumbent, fastest first."""
@@ -190,6 +208,7 @@ class Rounds:
             if ms < now_ms
             and self._verdict(trial) is not Verdict.SLOWER
             and self._logbook.times(trial) < MEETINGS
+            and self._constraint.admits([trial.choice])[0]
         ][:REMATCHES]
 
     def _measure(self, fresh: list[NDArray[np.int64]], again: list[Trial]) -> bool:

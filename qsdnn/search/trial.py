@@ -128,7 +128,7 @@ class Bench:
         self.measurer = measurer
         self.config = config
         self.listener = listener
-        self._builder = builder
+        self.builder = builder
         self._known_ms: dict[str, float] = {}
         self._told = 0  # of the board's notes
 
@@ -189,7 +189,7 @@ class Bench:
 
     def cut(self, choice: NDArray[np.int64]) -> list[Observation]:
         """The segments of a plan, for the cost model to predict; nothing is built."""
-        segments = self._builder.segments([self.space.primitives[p] for p in choice])
+        segments = self.builder.segments([self.space.primitives[p] for p in choice])
         return _parts(self.space, choice, segments)
 
     def remember(self, trials: Mapping[str, Trial]) -> None:
@@ -206,8 +206,8 @@ class Bench:
         self, choices: Sequence[NDArray[np.int64]]
     ) -> tuple[list[list[Segment]], list[Package]]:
         plans = [[self.space.primitives[p] for p in choice] for choice in choices]
-        segments = [self._builder.segments(plan) for plan in plans]
-        return segments, [self._builder.package(cut) for cut in segments]
+        segments = [self.builder.segments(plan) for plan in plans]
+        return segments, [self.builder.package(cut) for cut in segments]
 
     @contextmanager
     def _building(self, choices: Sequence[NDArray[np.int64]]) -> Iterator[None]:

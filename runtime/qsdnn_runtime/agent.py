@@ -13,6 +13,10 @@ It imports no engine: what may crash runs in children. Both sides begin with ``h
   ``progress`` and ``record`` frames, then ``measure``; a record that comes again for a package is
   better than the one before. With ``missing`` nothing was measured, for something is.
 - ``run``: one package, ``threads``, ``timeout_s``, the rest as for ``measure`` → values.
+- ``evaluate``: ``needs``, ``packages``, ``threads``, ``timeout_s`` of one run, and ``inputs``
+  [{``name``, ``sha256``, ``dtype``, ``shape``}], a run a row → ``progress``; for each package
+  ``outputs`` (stacked values from row ``first`` on; from 0 on again if it is tried again), then
+  ``evaluated``, or ``failed`` with ``state`` and ``error``; then ``evaluate``.
 - ``ping`` → nothing: the host lives.
 - ``bye`` → the agent ends, as it does when the host is gone.
 
@@ -39,6 +43,7 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping
 from .cache import ArtifactCache, CacheError
 from .child import Child
 from .conditions import Keeper
+from .evaluation import Evaluation
 from .frames import Frame, take_standard_streams
 from .group import Group
 from .host import Host
@@ -116,6 +121,7 @@ class Agent:
             "have": self._have,
             "measure": self._measure,
             "run": self._run,
+            "evaluate": self._evaluate,
         }
         try:
             if op not in operations:
@@ -202,6 +208,17 @@ class Agent:
         if answers[0].header["event"] == "failed":
             raise RequestError(answers[0].header["error"])
         return Frame({"values": answers[0].header["values"]}, answers[0].payload)
+
+    def _evaluate(self, request: Frame) -> Frame:
+        missing = self._missing(request)
+        if missing:
+            return Frame({"missing": missing})
+        with self._scratch() as scratch:
+            folders, inputs = self._lay_out(request, scratch), scratch / "inputs"
+            files = {str(i): entry for i, entry in enumerate(request.header["inputs"])}
+            self._cache.lay_out(files, inputs)
+            Evaluation(request.header, folders, inputs, scratch, self._host.send).run()
+        return Frame({})
 
     def _missing(self, request: Frame) -> List[str]:
         """What must be sent before a request can be done.

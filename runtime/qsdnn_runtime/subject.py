@@ -6,7 +6,21 @@ import math
 import time
 import traceback
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Set, TypeVar, Union
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Set,
+    TypeVar,
+    Union,
+)
+
+import numpy as np
 
 from .bare import Bare
 from .beacon import Beacon
@@ -59,6 +73,20 @@ class Subject:
         if self.alive:
             self._guard("check", self.session.run_bound)
         return self._binding.outputs if self.alive else None
+
+    def outputs_of(self, feeds: Mapping[str, Any]) -> Optional[Dict[str, Any]]:
+        """Outputs of a run on other inputs, in arrays of their own; None when it failed."""
+        names = self._manifest["outputs"]
+        return self._guard("run", lambda: dict(zip(names, self._by_value(feeds))))
+
+    def stacked(self, rows: Sequence[Mapping[str, Any]]) -> Optional[Dict[str, Any]]:
+        """Outputs of several runs as one array each; None, a failure, when their shapes differ."""
+        names = self._manifest["outputs"]
+        try:
+            return {name: np.stack([row[name] for row in rows]) for name in names}
+        except (TypeError, ValueError) as error:
+            self._fail("unsupported", "outputs of several inputs cannot be stacked: %s" % error)
+            return None
 
     def check(self, want: Optional[Mapping[str, Any]], tolerance: float) -> None:
         """Compares the outputs of the run made last with the reference, where there is one."""
@@ -131,6 +159,10 @@ class Subject:
                 self._manifest, threads=threads, profile=profile, artifacts=folder
             )
         self._binding = self._session.bind(feeds)
+
+    def _by_value(self, feeds: Mapping[str, Any]) -> List[Any]:
+        assert isinstance(self._session, Session)
+        return self._session.run(None, feeds)
 
     def _profile(self) -> Dict[str, Any]:
         """The least that a layer takes in several passes: on a busy machine one is not enough.

@@ -7,6 +7,7 @@ A job is one frame; its header names it. The answers are frames on standard outp
 - ``measure``: ``packages``, ``options``, values → ``record`` events.
 - ``profile``: the same → ``profile`` events.
 - ``run``: one package, values → ``outputs``.
+- ``evaluate``: ``packages``, ``inputs`` in files → ``outputs`` and ``evaluated``, or ``failed``.
 """
 
 from __future__ import annotations
@@ -43,6 +44,10 @@ def _job(name: str) -> Callable[[Frame, Beacon, Emit], None]:
     """Imports as little as the job needs."""
     if name == "probe":
         return _probe
+    if name == "evaluate":
+        from .evaluate import evaluate
+
+        return evaluate
     from .measure import measure, profile, run
 
     return {"measure": measure, "profile": profile, "run": run}[name]

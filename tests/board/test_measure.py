@@ -50,6 +50,17 @@ def test_it_is_found_by_its_address(server):
     assert isinstance(board, SshBoard) and board.name == server.name
 
 
+def test_it_evaluates_as_the_local_board(board, local, network):
+    package, reference = network
+    inputs = {name: np.stack([feed, -feed, 2 * feed]) for name, feed in reference.feeds.items()}
+    far, near = (machine.evaluate([package] * 2, inputs) for machine in (board, local))
+    assert [found.state for found in (*far, *near)] == [State.OK] * 4
+    for name, outputs in near[0].outputs.items():
+        assert len(outputs) == 3
+        for found in (*far, near[1]):
+            np.testing.assert_array_equal(found.outputs[name], outputs)
+
+
 def test_it_measures_and_computes_as_the_local_board(board, local, network):
     package, reference = network
     outputs = [machine.run(package, reference.feeds) for machine in (board, local)]

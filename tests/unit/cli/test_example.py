@@ -4,6 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner, Result
@@ -71,6 +72,22 @@ def test_a_forced_link_stays_a_link(tmp_path: Path) -> None:
     assert invoke("tiny-cnn", "-o", link, "--force").exit_code == 0
     assert link.is_symlink()
     onnx.checker.check_model(target)
+
+
+def test_data_comes_with_a_trained_network(tmp_path: Path) -> None:
+    network, data = tmp_path / "a.onnx", tmp_path / "a.npz"
+    result = invoke("digits", "-o", network, "--data", data)
+    assert result.exit_code == 0 and f"wrote {data}" in result.stdout
+    with np.load(data) as arrays:
+        assert arrays["input"].shape == (899, 1, 16, 16) and arrays["labels"].shape == (899,)
+    again = invoke("digits", "-o", network, "--data", data, "--force", "--json")
+    document = json.loads(again.stdout)
+    assert document["data"] == str(data)
+    assert document["sha256"] == hashlib.sha256(network.read_bytes()).hexdigest()
+    assert "--force" in refusal("digits", "-o", tmp_path / "b.onnx", "--data", data)
+    assert "cannot hold both" in refusal("digits", "-o", "a", "--data", "a")
+    assert "resnet50 has random weights" in refusal("resnet50", "-o", tmp_path / "r", "--data", "d")
+    assert {path.name for path in tmp_path.iterdir()} == {"a.onnx", "a.npz"}
 
 
 def test_bad_input_is_an_error_with_a_way_on(tmp_path: Path) -> None:

@@ -1,28 +1,216 @@
-"""onnxruntime's host half."""
+"""onnxruntime's host half: what layers may take, and that each runs as chosen in one session."""
 
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from qsdnn.build import Builder
+from qsdnn.calibrator import load_calibrator
 from qsdnn.engine import Engine, EngineInfo
+from qsdnn.errors import BuildError
+from qsdnn.examples.catalog import EXAMPLES
+from qsdnn.examples.export import to_model
 from qsdnn.graph.layer import Layer
+from qsdnn.graph.load import load_graph
+from qsdnn.primitive import Precision
 from qsdnn_primitives.onnxruntime import ENGINE
+from qsdnn_runtime import Session
+from qsdnn_runtime.engine import find_loader
+
+INFO = EngineInfo(name="onnxruntime", version="1")
 
 
-def _layer(pinned=""):
-    return Layer(index=0, name="a", kind="conv", nodes=(), inputs=(), outputs=(), pinned=pinned)
-
-
-def _names(layer, *capabilities):
+def _offered(layer, *capabilities):
     info = EngineInfo(name="onnxruntime", version="1", capabilities=capabilities)
-    return [(str(p), p.family) for p in ENGINE.primitives(layer, info)]
+    return {str(p): p.domain for p in ENGINE.primitives(layer, info)}
 
 
-def test_each_layer_may_take_both_algorithms():
+def _graph(folder, *nodes, shape, weights, outputs=("y",), opset=17):
+    info = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "graph",
+        [info("x", onnx.TensorProto.FLOAT, shape)],
+        [info(name, onnx.TensorProto.FLOAT, None) for name in outputs],
+        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    onnx.save(onnx.shape_inference.infer_shapes(model), folder / "model.onnx")
+    return load_graph(folder / "model.onnx", workdir=folder)
+
+
+def _random(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def _sqnr_db(got, want):
+    return 10 * np.log10(np.sum(want**2) / np.sum((got - want) ** 2))
+
+
+class Case:
+    """A network, calibrated on what it is then fed."""
+
+    def __init__(self, graph, folder):
+        self.graph = graph
+        self.rows = [ENGINE.primitives(layer, INFO) for layer in graph.layers]
+        self.feeds = {n: _random(*graph.tensors[n].shape) for n in graph.inputs}
+        calibration = load_calibrator("minmax").calibrate(graph, self.feeds)
+        self.builder = Builder(graph, {"onnxruntime": ENGINE}, folder, calibration=calibration)
+        reference = self.builder.reference()
+        with Session(reference.manifest, artifacts=reference.folder) as session:
+            self.wants = session.run(None, self.feeds)
+
+    def run(self, choice):
+        package = self.builder.build(choice)
+        assert len(package.manifest["segments"]) == 1
+        with Session(package.manifest, artifacts=package.folder, profile=True) as session:
+            outputs = session.run(None, self.feeds)
+            applied = session.applied()
+        return outputs, [applied[i] for i in range(len(choice))]
+
+
+@pytest.fixture(scope="module", params=["tiny-cnn", "squeezenet", "tiny-transformer"])
+def case(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(request.param)
+    onnx.save(to_model(EXAMPLES[request.param].network(), seed=0), folder / "model.onnx")
+    return Case(load_graph(folder / "model.onnx", workdir=folder), folder)
+
+
+needs_blocks = pytest.mark.skipif(
+    "NCHWC" not in find_loader("onnxruntime").probe().capabilities, reason="no blocked layout here"
+)
+
+
+def test_all_choices_of_a_layer_share_one_session():
+    pinned = Layer(
+        index=0, name="a", kind="loop", nodes=(), inputs=(), outputs=(), pinned="control flow"
+    )
     assert isinstance(ENGINE, Engine)
-    both = [
-        ("onnxruntime/nchwc/fp32", "onnxruntime/nchwc"),
-        ("onnxruntime/gemm/fp32", "onnxruntime/gemm"),
+    both = {
+        "onnxruntime/nchwc/fp32": "onnxruntime/nchwc",
+        "onnxruntime/gemm/fp32": "onnxruntime/nchw",
+    }
+    assert _offered(pinned) == _offered(pinned, "FP32", "NCHWC") == both
+    assert _offered(pinned, "FP32") == {"onnxruntime/gemm/fp32": "onnxruntime/nchw"}
+
+
+def test_other_providers_have_sessions_of_their_own():
+    layer = Layer(index=0, name="a", kind="conv", nodes=(), inputs=(), outputs=())
+    told = ("FP32", "ep:cuda/fp32", "ep:tensorrt/fp16")
+    info = EngineInfo(name="onnxruntime", version="1", capabilities=told)
+    families = {str(p): p.family for p in ENGINE.primitives(layer, info)}
+    assert families == {
+        "onnxruntime/gemm/fp32": "onnxruntime",
+        "onnxruntime/cuda/fp32": "onnxruntime/cuda/fp32",
+        "onnxruntime/tensorrt/fp16": "onnxruntime/tensorrt/fp16",
+    }
+
+
+def test_layers_with_integer_kernels_are_offered_them(case):
+    for layer, row in zip(case.graph.layers, case.rows, strict=True):
+        able = layer.kind not in ("softmax", "lrn")
+        assert [p.domain for p in row if p.precision is Precision.INT8] == (
+            ["onnxruntime/u8"] if able else []
+        )
+
+
+@needs_blocks
+@pytest.mark.parametrize("seed", range(3))
+def test_each_convolution_runs_blocked_or_not_as_asked(case, seed):
+    draw = np.random.default_rng(seed)
+    choice = [row[draw.integers(2)] for row in case.rows]
+    outputs, applied = case.run(choice)
+    assert [a.primitive for a in applied] == [str(p) for p in choice]
+    convolutions = [
+        (p.algorithm, "Conv(nchwc)" in a.kernel)
+        for layer, p, a in zip(case.graph.layers, choice, applied, strict=True)
+        if "conv" in layer.kind
     ]
-    for layer in (_layer(), _layer(pinned="Loop is control flow")):
-        assert _names(layer) == _names(layer, "FP32", "NCHWC") == both
+    assert {("nchwc", True), ("gemm", False)} == set(convolutions)
+    for got, want in zip(outputs, case.wants, strict=True):
+        np.testing.assert_allclose(got, want, rtol=0, atol=1e-4 * np.abs(want).max())
 
 
-def test_a_board_without_the_blocked_layout_has_one():
-    assert _names(_layer(), "FP32") == [("onnxruntime/gemm/fp32", "onnxruntime/gemm")]
+@needs_blocks
+@pytest.mark.parametrize("seed", range(4))
+def test_integers_and_both_fp32_algorithms_mix_in_one_session(case, seed):
+    draw = np.random.default_rng(seed)
+    choice = [row[draw.integers(len(row))] for row in case.rows]
+    outputs, applied = case.run(choice)
+    assert [a.primitive for a in applied] == [str(p) for p in choice]
+    assert len({a.primitive for a in applied}) == 3
+    for got, want in zip(outputs, case.wants, strict=True):
+        assert _sqnr_db(got, want) > 20
+
+
+def test_a_whole_network_runs_in_integers(case):
+    choice = [row[-1] for row in case.rows]
+    outputs, applied = case.run(choice)
+    assert [a.primitive for a in applied] == [str(p) for p in choice]
+    for layer, a in zip(case.graph.layers, applied, strict=True):
+        assert ("QLinearConv" in a.kernel) == ("conv" in layer.kind)
+    for got, want in zip(outputs, case.wants, strict=True):
+        assert _sqnr_db(got, want) > 20
+
+
+@needs_blocks
+def test_convolutions_that_share_their_weights_choose_apart(tmp_path):
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"], pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["a", "w"], ["y"], pads=[1, 1, 1, 1]),
+    ]
+    weights = {"w": _random(16, 16, 3, 3) / 12}
+    graph = _graph(tmp_path, *nodes, shape=(1, 16, 9, 9), weights=weights)
+    case = Case(graph, tmp_path)
+    for choice in ([0, 1], [1, 0], [1, 2], [2, 0]):
+        picked = [row[i] for row, i in zip(case.rows, choice, strict=True)]
+        outputs, applied = case.run(picked)
+        assert [a.primitive for a in applied] == [str(p) for p in picked]
+        assert _sqnr_db(outputs[0], case.wants[0]) > 20
+
+
+@pytest.mark.parametrize(
+    ("attributes", "weight"),
+    [
+        ({"pads": [0, 1, 2, 3]}, (16, 16, 3, 3)),
+        ({"strides": [2, 3], "pads": [1, 0, 0, 1]}, (16, 16, 3, 3)),
+        ({"group": 4, "pads": [1, 1, 1, 1]}, (16, 4, 3, 3)),
+        ({"group": 16, "strides": [2, 2]}, (16, 1, 5, 5)),
+        ({"dilations": [2, 1]}, (7, 16, 3, 3)),
+        ({"auto_pad": "SAME_UPPER"}, (16, 16, 2, 2)),
+    ],
+    ids=str,
+)
+def test_convolutions_of_all_forms_run_in_integers(tmp_path, attributes, weight):
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["c"], **attributes),
+        helper.make_node("Clip", ["c", "low", "high"], ["y"]),
+    ]
+    weights = {
+        "w": _random(*weight, seed=1) / 6,
+        "b": _random(weight[0], seed=2),
+        "low": np.float32(0),
+        "high": np.float32(6),
+    }
+    graph = _graph(tmp_path, *nodes, shape=(2, 16, 13, 11), weights=weights)
+    case = Case(graph, tmp_path)
+    assert len(graph.layers) == 1
+    outputs, applied = case.run([case.rows[0][-1]])
+    assert (applied[0].primitive, applied[0].kernel) == ("onnxruntime/int8/int8", "QLinearConv")
+    assert _sqnr_db(outputs[0], case.wants[0]) > 30
+
+
+def test_integers_need_a_calibration_of_these_tensors(case, tmp_path):
+    choice = [row[-1] for row in case.rows]
+    with pytest.raises(BuildError, match="calibration"):
+        Builder(case.graph, {"onnxruntime": ENGINE}, tmp_path).build(choice)
+
+
+def test_older_operators_have_no_integers(tmp_path):
+    node = helper.make_node("Conv", ["x", "w"], ["y"])
+    shapes = {"shape": (1, 16, 9, 9), "weights": {"w": _random(16, 16, 3, 3)}}
+    for opset, offered in ((11, False), (13, True)):
+        graph = _graph(tmp_path, node, **shapes, opset=opset)
+        names = [str(p) for p in ENGINE.primitives(graph.layers[0], INFO)]
+        assert ("onnxruntime/int8/int8" in names) == offered

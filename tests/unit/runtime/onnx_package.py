@@ -14,7 +14,7 @@ import onnx
 from onnx import TensorProto, helper
 
 PRIMITIVES = {
-    "onnxruntime/nchwc": "onnxruntime/nchwc/fp32",
+    "onnxruntime": "onnxruntime/nchwc/fp32",
     "onnxruntime/gemm": "onnxruntime/gemm/fp32",
     "openvino/fp32": "openvino/auto/fp32",
     "openvino/bf16": "openvino/auto/bf16",
@@ -88,7 +88,7 @@ def _segment(part: Part, file: str) -> dict[str, Any]:
     nodes = {node.name: int(node.name.split(":")[0]) for node in graph.node}
     return {
         "engine": part.family.split("/")[0],
-        "family": part.family,
+        "family": part.family.replace("/gemm", ""),
         "artifact": file,
         "inputs": [value.name for value in graph.input],
         "outputs": [value.name for value in graph.output],

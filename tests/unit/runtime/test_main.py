@@ -29,7 +29,7 @@ def package(tmp_path):
         [("y", "float32", (1, 4))],
         {"table": np.ones((3, 4), np.float32)},
     )
-    return write_package(tmp_path / "package", Part("onnxruntime/nchwc", made))
+    return write_package(tmp_path / "package", Part("onnxruntime", made))
 
 
 def test_it_prints_latency(package, capsys):

@@ -4,18 +4,21 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 from onnx import helper
 
 from qsdnn_runtime import EngineError, Session
+from qsdnn_runtime.engine import SegmentSpec
 from qsdnn_runtime.engines.onnxruntime import LOADER
-from qsdnn_runtime.engines.onnxruntime_profile import (
+from qsdnn_runtime.engines.onnxruntime.profile import (
     applied,
     assign,
     layer_times,
     read_kernels,
 )
-from tests.unit.runtime.onnx_package import Part, model, write_package
+from qsdnn_runtime.engines.onnxruntime.providers import CPU
+from tests.unit.runtime.onnx_package import PRIMITIVES, Part, model, write_package
 
 GENERATOR = np.random.default_rng(0)
 
@@ -59,22 +62,22 @@ def test_the_probe_tries_whether_convolutions_run_blocked():
     assert "FP32" in info.capabilities
 
 
-@pytest.mark.parametrize("family", ["onnxruntime/nchwc", "onnxruntime/gemm"])
+@pytest.mark.parametrize("family", ["onnxruntime", "onnxruntime/gemm"])
 def test_each_layer_says_what_it_ran(tmp_path, family):
     folder = write_package(tmp_path, Part(family, _network()))
-    blocked = family == "onnxruntime/nchwc" and "NCHWC" in LOADER.probe().capabilities
+    blocked = family == "onnxruntime" and "NCHWC" in LOADER.probe().capabilities
     with Session(folder, profile=True) as session:
         session.run(None, {"x": _weights(1, 16, 16, 16)})
         found = session.applied()
     conv = "onnxruntime/nchwc/fp32" if blocked else "onnxruntime/gemm/fp32"
     assert [found[i].primitive for i in (0, 1, 4)] == [conv] * 3
     assert found[5].primitive == "onnxruntime/gemm/fp32"  # 27 channels are no whole blocks
-    assert found[2].primitive == found[3].primitive == f"{family}/fp32"
+    assert found[2].primitive == found[3].primitive == PRIMITIVES[family]
     assert found[0].kernel == ("Conv(nchwc)" if blocked else "FusedConv")
     assert found[3].kernel == "QuickGelu"
 
 
-@pytest.mark.parametrize("family", ["onnxruntime/nchwc", "onnxruntime/gemm"])
+@pytest.mark.parametrize("family", ["onnxruntime", "onnxruntime/gemm"])
 def test_times_grow_from_question_to_question(tmp_path, family):
     folder = write_package(tmp_path, Part(family, _network()))
     with Session(folder, profile=True) as session:
@@ -106,7 +109,7 @@ def test_profiles_are_deleted_and_need_asking_for(tmp_path, monkeypatch):
         session.layer_times()
 
 
-def _event(name, ts, dur, op, reads=(), writes=()):
+def _event(name, ts, dur, op, reads=(), writes=(), provider=CPU):
     return {
         "cat": "Node",
         "name": f"{name}_kernel_time",
@@ -114,6 +117,7 @@ def _event(name, ts, dur, op, reads=(), writes=()):
         "dur": dur,
         "args": {
             "op_name": op,
+            "provider": provider,
             "node_index": name,
             "input_type_shape": [{"float": list(shape)} for shape in reads],
             "output_type_shape": [{"float": list(shape)} for shape in writes],
@@ -132,18 +136,22 @@ def test_kernels_find_their_layers():
         _event("3:1/QuickGeluFusion/", 90, 5, "QuickGelu", [(1, 3)], [(1, 3)]),
         _event("inlined", 100, 7, "MatMul", [(1, 3)], [(1, 6)]),
         _event("6:0", 110, 4, "Softmax"),
+        _event("n_bn_nchwc", 120, 3, "Conv"),
     ]
     later = [{**event, "ts": event["ts"] + 1000} for event in events]
     nodes = {"0:0": 0, "1:0": 1, "2:0": 2, "3:0": 3, "3:1": 3, "5:0": 5, "6:0": 6}
     for skip, runs in ((0, 2), (1, 1)):
         kernels = read_kernels([*reversed(later), *events], skip)
-        assign(kernels, nodes, {"a": 0})
+        assign(kernels, nodes, {"a": 0, "n": 7})
         # half a microsecond more for each, since the profile cuts to whole ones
-        want_us = {0: 24.5, 1: 30.5, 3: 5.5, 5: 7.5, 6: 4.5}
+        want_us = {0: 24.5, 1: 30.5, 3: 5.5, 5: 7.5, 6: 4.5, 7: 3.5}
         want_ms = {layer: runs * time_us / 1e3 for layer, time_us in want_us.items()}
         assert layer_times(kernels) == pytest.approx(want_ms)
-    found = applied(kernels, {i: "onnxruntime/nchwc/fp32" for i in (0, 1, 2)})
-    assert [found[i].kernel for i in (0, 1, 2)] == ["Conv(nchwc)", "If", "fused"]
+    asked = {0: "nchwc", 1: "nchwc", 2: "nchwc", 7: "gemm"}
+    found = applied(kernels, {i: f"onnxruntime/{a}/fp32" for i, a in asked.items()})
+    want = ["Conv(nchwc)", "If", "fused", "BatchNormalization(nchwc)"]
+    assert [found[i].kernel for i in asked] == want
+    assert found[7].primitive == "onnxruntime/gemm/fp32"  # as asked: it is no convolution
 
 
 def test_a_refused_file_leaves_no_folder(tmp_path, monkeypatch):
@@ -154,3 +162,76 @@ def test_a_refused_file_leaves_no_folder(tmp_path, monkeypatch):
     with pytest.raises(EngineError):
         Session(folder, profile=True)
     assert [item.name for item in Path(tmp_path).iterdir()] == ["p"]
+
+
+class _Session:
+    """Stands for a session whose provider is installed, or is not."""
+
+    def __init__(self, *_, providers, **__):
+        self.asked = providers
+
+    def get_providers(self):
+        known = [p if isinstance(p, str) else p[0] for p in self.asked]
+        return [p for p in known if p != "ACLExecutionProvider"]
+
+
+def _load(tmp_path, family, threads=3):
+    asked = {0: f"{family}/fp32"}
+    spec = SegmentSpec(tmp_path, family, ("x",), ("y",), {"nodes": {}, "tensors": {}}, asked)
+    return LOADER.load(spec, threads)
+
+
+def test_other_providers_are_told_and_preferred(tmp_path, monkeypatch):
+    names = ["TensorrtExecutionProvider", "XnnpackExecutionProvider", "AzureExecutionProvider", CPU]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: names)
+    told = [word for word in LOADER.probe().capabilities if word.startswith("ep:")]
+    assert told == ["ep:tensorrt/fp32", "ep:tensorrt/fp16", "ep:xnnpack/fp32"]
+    monkeypatch.setattr(onnxruntime, "InferenceSession", _Session)
+    for family, first in {
+        "onnxruntime/tensorrt/fp16": ("TensorrtExecutionProvider", {"trt_fp16_enable": "1"}),
+        "onnxruntime/xnnpack/fp32": ("XnnpackExecutionProvider", {"intra_op_num_threads": "3"}),
+    }.items():
+        assert _load(tmp_path, family)._session.asked == [first, CPU]
+    assert _load(tmp_path, "onnxruntime")._session.asked == [CPU]
+    with pytest.raises(EngineError, match="ACLExecutionProvider does not work here"):
+        _load(tmp_path, "onnxruntime/acl/fp32")
+
+
+def test_what_another_provider_did_not_take_reads_back_as_the_cpus():
+    cuda = "CUDAExecutionProvider"
+    events = [
+        _event("0:0", 0, 5, "Conv", provider=cuda),
+        _event("Memcpy", 10, 5, "MemcpyToHost"),
+        _event("1:0", 20, 5, "Conv"),
+        _event("2:0", 30, 5, "Softmax"),
+    ]
+    kernels = read_kernels(events)
+    assign(kernels, {"0:0": 0, "1:0": 1, "2:0": 2, "3:0": 3}, {})
+    found = applied(kernels, dict.fromkeys(range(4), "onnxruntime/cuda/fp32"), cuda)
+    want = ["cuda", "gemm", "gemm", "cuda"]  # the last was fused into another
+    assert [found[i].primitive for i in range(4)] == [f"onnxruntime/{a}/fp32" for a in want]
+
+
+def test_integer_kernels_are_told_from_those_around_them():
+    def event(name, ts, op, read="uint8"):
+        made = _event(name, ts, 5, op)
+        made["args"]["input_type_shape"] = [{read: [1]}]
+        return made
+
+    events = [
+        event("0:0/x", 0, "QuantizeLinear", "float"),
+        event("0:0", 10, "QLinearConv"),
+        event("1:0", 20, "MaxPool"),
+        event("1:0/y", 30, "DequantizeLinear"),
+        event("2:0", 40, "Conv", "float"),
+        event("2:1/z", 50, "QuantizeLinear", "float"),
+        event("2:1", 60, "QLinearAdd"),
+        event("3:0", 70, "Softmax", "float"),
+    ]
+    kernels = read_kernels(events)
+    nodes = {"0:0": 0, "1:0": 1, "2:0": 2, "2:1": 2, "3:0": 3}
+    assign(kernels, nodes, {})
+    found = applied(kernels, dict.fromkeys(range(4), "onnxruntime/int8/int8"))
+    assert [found[i].primitive.split("/")[1] for i in range(4)] == ["int8", "int8", "gemm", "gemm"]
+    kernels_of = [found[i].kernel for i in range(4)]
+    assert kernels_of == ["QLinearConv", "MaxPool(u8)", "Conv, QLinearAdd", "Softmax"]

@@ -16,7 +16,7 @@ from onnx import helper
 from qsdnn_runtime import EngineError, FeedError, PackageError, Session
 from tests.unit.runtime.onnx_package import Part, model, write_package
 
-FAMILIES = ("onnxruntime/nchwc", "onnxruntime/gemm", "openvino/fp32")
+FAMILIES = ("onnxruntime", "onnxruntime/gemm", "openvino/fp32")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 DTYPES = ("bool", *INTEGERS, "float16", "float64")
 SHAPE = (1, 16, 6, 6)
@@ -187,7 +187,7 @@ def test_calls_of_many_threads_do_not_mix(chain):
 def test_every_type_and_shape_passes_through(tmp_path, dtype, shape):
     parts = [
         Part(
-            "onnxruntime/nchwc",
+            "onnxruntime",
             model(
                 [helper.make_node("Identity", [a], [b], f"{i}:0")],
                 [(a, dtype, shape)],
@@ -211,7 +211,7 @@ def test_a_network_without_inputs_runs(tmp_path):
         [("y", "float32", (2,))],
         {"w": np.array([-1, 2], np.float32)},
     )
-    with Session(write_package(tmp_path, Part("onnxruntime/nchwc", made))) as session:
+    with Session(write_package(tmp_path, Part("onnxruntime", made))) as session:
         np.testing.assert_array_equal(session.run(None, {})[0], [0, 2])
         bound = session.bind()
         session.run_bound()
@@ -341,7 +341,7 @@ def test_what_is_no_package_is_refused(tmp_path, name):
 
 def test_an_engine_that_is_not_there_or_refuses_is_named(tmp_path):
     made = _convolution(0, "x", "y")
-    folder = write_package(tmp_path, Part("onnxruntime/nchwc", made))
+    folder = write_package(tmp_path, Part("onnxruntime", made))
     content = json.loads((folder / "manifest.json").read_text())
     content["segments"][0]["engine"] = "absent"
     with pytest.raises(EngineError, match="no loader for engine 'absent'"):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
+from pathlib import Path
 
 import numpy as np
 
 from qsdnn.board import Applied, BoardInfo, Care, Package, Record, State
 from qsdnn.cost.model import CostModel
-from qsdnn.engine import EngineInfo
+from qsdnn.engine import EngineInfo, load_engines
+from qsdnn.graph import load_graph
 
 ENGINES = ("onnxruntime", "openvino")
 RUNS = 40
@@ -34,6 +37,7 @@ class SyntheticBoard:
         self._lost_after = lost_after
         self._cpu = cpu
         self._level = level
+        self._graphs, self._domains = {}, {}
 
     def __enter__(self):
         return self
@@ -82,14 +86,38 @@ class SyntheticBoard:
 
     def _segment_ms(self, manifest, segment):
         ms = sum(self.layer_ms(la["name"], la["primitive"]) for la in segment["layers"])
-        domain = segment["domain"]
-        entering = set(segment["inputs"]) - set(manifest["inputs"])
-        leaving = set(segment["outputs"]) - set(manifest["outputs"])
-        for way, names in (("enter", entering), ("leave", leaving)):
-            for name in names:
-                shape = manifest["tensors"][name]["shape"]
-                ms += self.crossing_ms(way, domain, 4 * int(np.prod(shape)))
-        return ms
+        graph = self._graphs[manifest["model"]["sha256"]]
+        crossings = self._crossings(graph, manifest, segment)
+        return ms + sum(
+            self.crossing_ms(way, domain, graph.tensors[name].size_bytes)
+            for way, name, domain in crossings
+        )
+
+    def _crossings(self, graph, manifest, segment):
+        """(direction, tensor, domain) where a tensor changes its domain, or the segment."""
+        found = set()
+        inside = {la["index"]: self._domains[la["primitive"]] for la in segment["layers"]}
+        for index, domain in inside.items():
+            for name in set(graph.layers[index].inputs) - set(manifest["inputs"]):
+                maker = inside.get(graph.producer[name])
+                if maker != domain:
+                    found.add(("enter", name, domain))
+                    if maker is not None:
+                        found.add(("leave", name, maker))
+            for name in set(graph.layers[index].outputs) & set(segment["outputs"]):
+                if name not in manifest["outputs"]:
+                    found.add(("leave", name, domain))
+        return found
+
+    def know(self, model):
+        """Takes a network's structure, which packages do not tell in full."""
+        with tempfile.TemporaryDirectory() as folder:
+            graph = load_graph(model, workdir=Path(folder))
+        self._graphs[graph.sha256] = graph
+        for name, engine in load_engines(ENGINES).items():
+            info = EngineInfo(name=name, version="1")
+            offered = [p for layer in graph.layers for p in engine.primitives(layer, info)]
+            self._domains |= {str(primitive): primitive.domain for primitive in offered}
 
     def layer_ms(self, name, primitive):
         return self._level * 0.05 * 10 ** uniform(name, primitive)

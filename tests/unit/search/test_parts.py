@@ -1,17 +1,21 @@
 """Parts of the search that need no board: uniform plans, samples, ratios, event files."""
 
+import dataclasses
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from qsdnn.agents._base import Episode
-from qsdnn.board import Applied, Record, State
+from qsdnn.board import Applied, Package, Record, State
 from qsdnn.primitive import Precision, Primitive
 from qsdnn.search.events import EventLog
 from qsdnn.search.measurer import paired_ratio
 from qsdnn.search.profile import Profile, usable
 from qsdnn.search.sample import mixed_plan
+from qsdnn.search.trial import Trial
 from qsdnn.search.uniform import uniform_plans
 from qsdnn.space import Space
 
@@ -92,6 +96,25 @@ def test_event_files_are_what_tensorboard_reads(tmp_path):
     }  # fmt: skip
     assert [event.value for event in events.Scalars("episode/return")] == [-5, -5, -5]
     assert events.Scalars("search/measured_ms")[0].value == 4.5
+
+
+def test_a_layer_is_not_offered_in_a_precision_it_does_not_run_in():
+    lossy = dataclasses.replace(PRIMITIVES[0], precision=Precision.INT8)
+    primitives = (PRIMITIVES[0], lossy)
+    space = Space(layers=("a", "b"), primitives=primitives, mask=np.ones((2, 2), bool), edges=())
+    ran = {(la, p): Applied(primitive=str(primitives[p]), kernel=f"k{p}")
+           for la in range(2) for p in range(2)}  # fmt: skip
+    ran[1, 1] = Applied(primitive=str(primitives[0]), kernel="k0")
+    trial = Trial(
+        choice=np.array([1, 1]),
+        segments=(),
+        package=Package(manifest={}, folder=Path(), digest=""),
+        record=_record([1.0]),
+    )
+    found = Profile(trials={"int8": trial}, layer_ms=np.ones((2, 2)), applied=ran)
+    left, measured = usable(space, found)
+    assert left.mask.tolist() == [[True, True], [True, False]]
+    assert measured.trials["int8"].choice.tolist() == [1, 0]
 
 
 def test_primitives_that_read_back_equal_are_offered_once():

@@ -14,6 +14,7 @@ import pytest
 from qsdnn.board import BoardInfo, MeasureOptions, Package, Record, Reference, State, Trust
 from qsdnn.engine import EngineInfo
 from qsdnn.search import measurer as measurer_module
+from qsdnn.search.constraint import Unlimited
 from qsdnn.search.final import finish
 from qsdnn.search.listener import Silent
 from qsdnn.search.measurer import Measurer
@@ -165,7 +166,7 @@ def test_what_wins_a_final(mixed, first, second, winner):
     uniform = {f"fake/{i}/fp32": trial(i, record(1.0)) for i in (0, 1)}
     profile = SimpleNamespace(trials=uniform, applied={})
     bench = FakeBench(records)
-    final = finish(bench, profile, [trial(9, record(0.9)), *uniform.values()])  # type: ignore[arg-type]
+    final = finish(bench, profile, [trial(9, record(0.9)), *uniform.values()], Unlimited())  # type: ignore[arg-type]
     assert int(final.trial.choice[0]) == winner and final.mixed is (winner == 9)
     assert final.trial.record is records[winner]
     assert bool(bench.notes) is (winner == 0 and mixed[0] < first[0])

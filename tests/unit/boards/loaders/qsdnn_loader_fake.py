@@ -61,6 +61,11 @@ class FakeLoader:
 
 def misbehave(how: dict[str, Any]) -> None:
     """Does what the name says."""
+    if how["kind"] == "kill_once":
+        if not Path(how["note"]).exists():
+            Path(how["note"]).touch()
+            os.kill(os.getpid(), 9)
+        return
     if "note" in how:
         Path(how["note"]).write_text(f"{os.getpid()} {os.getppid()}")
     kind = how["kind"]

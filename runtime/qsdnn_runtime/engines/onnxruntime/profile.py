@@ -8,11 +8,21 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 from qsdnn_runtime.engine import Applied
 
+from .providers import CPU
+
 _KERNEL = "_kernel_time"
 _BLOCKED = "_nchwc"
+_NORM = "_bn_nchwc"
 _NODE = re.compile(r"\d+:\d+")
 # Inserted by the optimizer to change a tensor's layout or type; their names say nothing.
-_CONVERSIONS = ("ReorderInput", "ReorderOutput", "Transpose", "Cast")
+_CONVERSIONS = (
+    *("ReorderInput", "ReorderOutput", "Transpose", "Cast"),
+    *("MemcpyToHost", "MemcpyFromHost"),
+)
+# The host half puts these around what is to run in integers; most of them are fused into it.
+_QUANTIZERS = ("QuantizeLinear", "DequantizeLinear", "Identity")
+_INTEGERS = ("uint8", "int8")
+_PRODUCTS = ("Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul")
 
 
 @dataclass
@@ -22,6 +32,7 @@ class Kernel:
     Attributes:
         name: The node's, after optimization.
         kind: Its operator.
+        provider: Which execution provider ran it.
         reads: Type and shape of its inputs, as the profile has them.
         writes: Type and shape of its outputs.
         runs: How often it ran.
@@ -32,6 +43,7 @@ class Kernel:
 
     name: str
     kind: str
+    provider: str = CPU
     reads: List[Any] = field(default_factory=list)
     writes: List[Any] = field(default_factory=list)
     runs: int = 0
@@ -45,8 +57,21 @@ class Kernel:
         return self.name.endswith(_BLOCKED)
 
     @property
+    def quantizes(self) -> bool:
+        """Whether it makes integers of values or the other way round, and nothing else."""
+        return self.kind in _QUANTIZERS
+
+    @property
+    def integer(self) -> bool:
+        """Whether it computes in integers of eight bits."""
+        types = {name for read in self.reads for name in read}
+        return not self.quantizes and not types.isdisjoint(_INTEGERS)
+
+    @property
     def label(self) -> str:
-        """Its operator, and the layout where it is not the usual one."""
+        """Its operator, and the layout or type where its name does not say it."""
+        if self.integer and not self.kind.startswith(("Q", "MatMulInteger")):
+            return self.kind + "(u8)"
         return self.kind + "(nchwc)" if self.blocked else self.kind
 
 
@@ -86,6 +111,10 @@ def assign(kernels: Sequence[Kernel], nodes: Mapping[str, int], tensors: Mapping
     otherwise, between its neighbours in time, or else of the layer before it.
     """
     for kernel in kernels:
+        if kernel.name.endswith(_NORM) and kernel.name[: -len(_NORM)] in tensors:
+            # A batch norm between blocked layers becomes a depthwise 1x1 convolution.
+            kernel.name = kernel.name[: -len(_NORM)] + _BLOCKED
+            kernel.kind = "BatchNormalization"
         kernel.layer = _by_name(kernel.name, nodes, tensors)
         kernel.inserted = kernel.layer is None and kernel.kind in _CONVERSIONS
     for position, kernel in enumerate(kernels):
@@ -106,33 +135,50 @@ def layer_times(kernels: Sequence[Kernel]) -> Dict[int, float]:
     return times
 
 
-def applied(kernels: Sequence[Kernel], asked: Mapping[int, str]) -> Dict[int, Applied]:
+def applied(
+    kernels: Sequence[Kernel], asked: Mapping[int, str], provider: str = CPU
+) -> Dict[int, Applied]:
     """The primitive and the kernels of each layer, in order of execution.
 
-    Convolutions say whether they ran blocked. Other layers run alike in both families, so that
-    theirs is what was asked. A layer without kernels was fused into another.
+    Integer kernels say that they are, convolutions whether they ran blocked. Other layers run alike
+    whatever fp32 algorithm was asked, so that theirs is what was asked. A layer without kernels was
+    fused into another.
 
     Args:
         kernels: With their layers.
         asked: Primitive by layer index.
+        provider: The execution provider asked for; what runs on another reads back as the CPU's.
     """
     found: Dict[int, Applied] = {}
     for layer, primitive in asked.items():
         own = [kernel for kernel in kernels if kernel.layer == layer]
         own = [kernel for kernel in own if not kernel.inserted] or own
-        for kernel in own:
-            if kernel.kind in ("Conv", "FusedConv"):
-                algorithm = "nchwc" if kernel.blocked else "gemm"
-                primitive = "onnxruntime/%s/fp32" % algorithm
+        own = [kernel for kernel in own if not kernel.quantizes] or own
         labels = dict.fromkeys(kernel.label for kernel in own)
-        found[layer] = Applied(primitive=primitive, kernel=", ".join(labels) or "fused")
+        if provider != CPU and all(kernel.provider == provider for kernel in own):
+            found[layer] = Applied(primitive, ", ".join(labels) or "fused")
+        else:
+            found[layer] = Applied(_primitive(own, primitive), ", ".join(labels) or "fused")
     return found
+
+
+def _primitive(kernels: Sequence[Kernel], asked: str) -> str:
+    """What the kernels of a layer are."""
+    products = [kernel for kernel in kernels if kernel.kind in _PRODUCTS and not kernel.integer]
+    if not products and any(kernel.integer for kernel in kernels):
+        return "onnxruntime/int8/int8"
+    convolutions = [kernel for kernel in products if kernel.kind.endswith("Conv")]
+    if convolutions:
+        return "onnxruntime/%s/fp32" % ("nchwc" if convolutions[-1].blocked else "gemm")
+    known = asked.split("/")[1] in ("nchwc", "gemm") or not kernels
+    return asked if known else "onnxruntime/gemm/fp32"
 
 
 def _kernel(name: str, about: Mapping[str, Any]) -> Kernel:
     return Kernel(
         name=name,
         kind=about.get("op_name", ""),
+        provider=about.get("provider", CPU),
         reads=about.get("input_type_shape", []),
         writes=about.get("output_type_shape", []),
     )

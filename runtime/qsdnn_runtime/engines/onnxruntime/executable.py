@@ -1,96 +1,18 @@
-"""onnxruntime's CPU execution provider: blocked (NCHWc) or im2col+GEMM convolutions."""
+"""A session of onnxruntime on the caller's buffers, with its profiler on or off."""
 
 from __future__ import annotations
 
-import base64
 import json
-import os
 import shutil
-import tempfile
 import weakref
-from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List
 
 import numpy as np
 
-from qsdnn_runtime.engine import Applied, EngineError, EngineInfo, SegmentSpec
-from qsdnn_runtime.engines.onnxruntime_profile import (
-    Kernel,
-    applied,
-    assign,
-    layer_times,
-    read_kernels,
-)
+from qsdnn_runtime.engine import Applied, EngineError, SegmentSpec
 
-NAME = "onnxruntime"
-GEMM_FAMILY = "onnxruntime/gemm"
-
-_PROVIDERS = ["CPUExecutionProvider"]
-_SILENT = 4  # ORT_LOGGING_LEVEL_FATAL
-
-# One 1x1 convolution, 1 to 64 channels, zero weights, opset 11: y = Conv(x, ConstantOfShape(s)).
-# 64 channels are a multiple of every block size, so that it runs blocked wherever that exists.
-_CONVOLUTION = base64.b64decode(
-    "CAQ6kgEKFwoBcxIBdyIPQ29uc3RhbnRPZlNoYXBlCg8KAXgKAXcSAXkiBENvbnYSAWcqKQgEEAdCAXNKIEAAAAAA"
-    "AAAAAQAAAAAAAAABAAAAAAAAAAEAAAAAAAAAWhsKAXgSFgoUCAESEAoCCAEKAggBCgIIAQoCCAFiGwoBeRIWChQI"
-    "ARIQCgIIAQoCCEAKAggBCgIIAUIECgAQCw=="
-)
-
-
-class OnnxruntimeLoader:
-    """Loads ONNX files; families ``onnxruntime/nchwc`` and ``onnxruntime/gemm``."""
-
-    name = NAME
-
-    def probe(self) -> Optional[EngineInfo]:
-        """The version; capability ``NCHWC`` where convolutions do run blocked, seen by trying."""
-        try:
-            library = _library()
-        except EngineError:
-            return None
-        capabilities = ("FP32", "NCHWC") if self._runs_blocked() else ("FP32",)
-        return EngineInfo(NAME, str(library.__version__), ("CPU",), capabilities)
-
-    def load(
-        self, segment: SegmentSpec, threads: int, profile: bool = False
-    ) -> "OnnxruntimeExecutable":
-        """Loads an ONNX file.
-
-        Raises:
-            EngineError: onnxruntime is not installed, or refuses the file.
-        """
-        library = _library()
-        folder = tempfile.mkdtemp(prefix="qsdnn-profile-") if profile else None
-        disabled = ["NchwcTransformer"] if segment.family == GEMM_FAMILY else None
-
-        def open_session() -> Any:
-            options = _options(library, threads, folder)
-            return library.InferenceSession(
-                str(segment.artifact), options, providers=_PROVIDERS, disabled_optimizers=disabled
-            )
-
-        try:
-            if folder is not None:
-                return ProfiledExecutable(open_session, segment, folder)
-            return OnnxruntimeExecutable(open_session, segment)
-        except Exception as error:
-            if folder is not None:
-                shutil.rmtree(folder, ignore_errors=True)
-            raise EngineError(_first_line(error)) from error
-
-    def _runs_blocked(self) -> bool:
-        with tempfile.TemporaryDirectory(prefix="qsdnn-probe-") as folder:
-            model = Path(folder) / "convolution.onnx"
-            model.write_bytes(_CONVOLUTION)
-            asked = {0: "onnxruntime/nchwc/fp32"}
-            options = {"nodes": {}, "tensors": {"y": 0}}
-            spec = SegmentSpec(model, "onnxruntime/nchwc", ("x",), ("y",), options, asked)
-            executable = self.load(spec, 1, profile=True)
-            try:
-                executable.call({"x": np.zeros((1, 1, 1, 1), np.float32)})
-                return executable.applied() == {0: Applied(asked[0], "Conv(nchwc)")}
-            finally:
-                executable.close()
+from .profile import Kernel, applied, assign, layer_times, read_kernels
+from .providers import name_of, providers_of
 
 
 class OnnxruntimeExecutable:
@@ -119,7 +41,7 @@ class OnnxruntimeExecutable:
                 for name, array in arrays.items():
                     bind(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
         except Exception as error:
-            raise EngineError(_first_line(error)) from error
+            raise EngineError(first_line(error)) from error
         self._binding, self._inputs, self._outputs = binding, inputs, outputs
 
     def run(self) -> None:
@@ -131,7 +53,7 @@ class OnnxruntimeExecutable:
         try:
             self._session.run_with_iobinding(self._binding)
         except Exception as error:
-            raise EngineError(_first_line(error)) from error
+            raise EngineError(first_line(error)) from error
 
     def call(self, feeds: Dict[str, Any]) -> Dict[str, Any]:
         """One inference by value.
@@ -143,7 +65,7 @@ class OnnxruntimeExecutable:
         try:
             return dict(zip(names, self._session.run(names, feeds)))
         except Exception as error:
-            raise EngineError(_first_line(error)) from error
+            raise EngineError(first_line(error)) from error
 
     def layer_times(self) -> Dict[int, float]:
         """Not known: it was not loaded for profiling.
@@ -204,7 +126,8 @@ class ProfiledExecutable(OnnxruntimeExecutable):
     def applied(self) -> Dict[int, Applied]:
         """What was executed for each layer."""
         self._read()
-        return applied(self._kernels, self._segment.layers)
+        provider = name_of(providers_of(self._segment.family, 1)[0])
+        return applied(self._kernels, self._segment.layers, provider)
 
     def close(self) -> None:
         """Frees the session and deletes its profiles."""
@@ -234,32 +157,6 @@ class ProfiledExecutable(OnnxruntimeExecutable):
             self._times[layer] = self._times.get(layer, 0.0) + time_ms
 
 
-def _library() -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise EngineError("onnxruntime is not installed here: %s" % error) from error
-    return onnxruntime
-
-
-def _options(library: Any, threads: int, profile: Optional[str]) -> Any:
-    options = library.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = library.ExecutionMode.ORT_SEQUENTIAL
-    options.graph_optimization_level = library.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.log_severity_level = _SILENT
-    # Threads that wait by spinning take the cores from the engine whose segment is next.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    if profile:
-        options.enable_profiling = True
-        options.profile_file_prefix = os.path.join(profile, "run")
-    return options
-
-
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error of onnxruntime's says, in one line."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-LOADER = OnnxruntimeLoader()

@@ -1,0 +1,94 @@
+"""The host half: what a layer may take, and the file that is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx
+
+from qsdnn.engine import EngineInfo
+from qsdnn.graph.extract import write_segment
+from qsdnn.graph.layer import Layer
+from qsdnn.primitive import Precision, Primitive
+from qsdnn.segment import Artifact, Segment
+from qsdnn_primitives.onnxruntime.integer import integer_nodes
+from qsdnn_primitives.onnxruntime.lowering import lower
+from qsdnn_primitives.quantization.qdq import insert
+
+NAME = "onnxruntime"
+# What boards say that have the layout, and other execution providers.
+BLOCKED = "NCHWC"
+_PROVIDER = "ep:"
+
+
+def _primitive(algorithm: str, precision: Precision, layout: str) -> Primitive:
+    return Primitive(
+        engine=NAME, algorithm=algorithm, precision=precision, family=NAME, format=layout
+    )
+
+
+NCHWC = _primitive("nchwc", Precision.FP32, "nchwc")
+GEMM = _primitive("gemm", Precision.FP32, "nchw")
+INTEGER = _primitive("int8", Precision.INT8, "u8")
+
+
+def _provided(word: str) -> Primitive:
+    """Of another execution provider, e.g. ``tensorrt/fp16``."""
+    algorithm, precision = word.split("/")
+    return Primitive(
+        engine=NAME,
+        algorithm=algorithm,
+        precision=Precision(precision),
+        family=f"{NAME}/{word}",
+    )
+
+
+class OnnxruntimeEngine:
+    """Takes every layer there is, pinned ones included; all choices share one session."""
+
+    name = NAME
+
+    def primitives(self, layer: Layer, info: EngineInfo) -> Sequence[Primitive]:
+        """Both fp32 algorithms, without ``nchwc`` on boards that say they do not have it; int8.
+
+        Then what other execution providers the board has, each a graph of its own.
+
+        A layer without a convolution runs in the layout its neighbours have. It is offered both
+        too: its choice says which conversions are expected, and none when it follows them.
+        """
+        blocked = not info.capabilities or BLOCKED in info.capabilities
+        offers = [NCHWC, GEMM] if blocked else [GEMM]
+        if integer_nodes(layer):
+            offers.append(INTEGER)
+        words = [word[len(_PROVIDER) :] for word in info.capabilities if word.startswith(_PROVIDER)]
+        return offers if layer.pinned else [*offers, *map(_provided, words)]
+
+    def build(self, segment: Segment, folder: Path) -> Artifact:
+        """Writes an ONNX file in which each layer will run as chosen.
+
+        Raises:
+            BuildError: The segment cannot be written, or lacks the calibration it needs.
+        """
+
+        def edit(model: onnx.ModelProto) -> None:
+            if INTEGER in segment.choices:
+                insert(model, _nodes(segment, INTEGER), segment.calibration, folder)
+            if NCHWC in segment.choices:  # or else the board turns that pass off
+                lower(model, _nodes(segment, GEMM))
+
+        files, options = write_segment(segment, folder, edit)
+        return Artifact(file=files[0], files=files, options=options)
+
+
+def _nodes(segment: Segment, primitive: Primitive) -> set[str]:
+    """The names `write_segment` gives the nodes of the layers that chose a primitive."""
+    return {
+        f"{layer.index}:{position}"
+        for layer, choice in zip(segment.layers, segment.choices, strict=True)
+        if choice == primitive
+        for position in (integer_nodes(layer) if primitive == INTEGER else range(len(layer.nodes)))
+    }
+
+
+ENGINE = OnnxruntimeEngine()

@@ -1,0 +1,1 @@
+"""Accuracy, the user's own: data, metrics, and what a plan loses of them."""

@@ -1,0 +1,119 @@
+"""What a plan loses, and what the user allows it to."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from qsdnn.errors import InputError
+
+ROUNDING = 1e-9
+"""A drop of one sample in a hundred, 0.97 − 0.96, is a little more than 0.01 in floats."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accuracy:
+    """A plan's metric beside that of fp32, on the same samples.
+
+    Attributes:
+        metric: Its name.
+        reference: The score of onnxruntime in fp32.
+        plan: The plan's score.
+        drop: How much worse that is, absolute; negative when it is better.
+        sqnr_db: Signal to quantization noise of the outputs, against fp32.
+        samples: How many there were.
+    """
+
+    metric: str
+    reference: float
+    plan: float
+    drop: float
+    sqnr_db: float
+    samples: int
+
+    def meets(self, budget: Budget) -> bool:
+        """Whether that is allowed."""
+        return budget.allows(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What may be lost.
+
+    Attributes:
+        max_drop: Largest `Accuracy.drop`, or share of `Accuracy.reference`; None is any.
+        relative: Whether it is a share.
+        min_sqnr_db: Least `Accuracy.sqnr_db`; None is any.
+    """
+
+    max_drop: float | None = None
+    relative: bool = False
+    min_sqnr_db: float | None = None
+
+    def allows(self, accuracy: Accuracy) -> bool:
+        """Whether a plan keeps within it."""
+        return not self.refusal(accuracy)
+
+    def largest_drop(self, reference: float) -> float:
+        """The absolute drop that is allowed, given the score of fp32."""
+        if self.max_drop is None:
+            return math.inf
+        return self.max_drop * (abs(reference) if self.relative else 1.0)
+
+    def refusal(self, accuracy: Accuracy) -> str:
+        """What a plan breaks, with numbers; empty when it keeps within the budget."""
+        said = []
+        limit = self.largest_drop(accuracy.reference)
+        if not accuracy.drop <= limit + ROUNDING:  # also a drop that is no number
+            said.append(
+                f"{accuracy.metric} is {accuracy.plan:.4g}, {accuracy.drop:.4g} worse than "
+                f"{accuracy.reference:.4g} in fp32; {limit:.4g} is allowed"
+            )
+        if self.min_sqnr_db is not None and not accuracy.sqnr_db >= self.min_sqnr_db:
+            said.append(f"SQNR is {accuracy.sqnr_db:.1f} dB, {self.min_sqnr_db:g} dB is asked")
+        return "; ".join(said)
+
+    def __str__(self) -> str:
+        said = []
+        if self.max_drop is not None:
+            size = f"{self.max_drop:.4%}" if self.relative else f"{self.max_drop:g}"
+            said.append(f"drop ≤ {size.rstrip('%').rstrip('0').rstrip('.')} %"
+                        if self.relative else f"drop ≤ {size}")  # fmt: skip
+        if self.min_sqnr_db is not None:
+            said.append(f"SQNR ≥ {self.min_sqnr_db:g} dB")
+        return ", ".join(said) or "no limit"
+
+
+def parse_budget(max_drop: str | None = None, min_sqnr: str | None = None) -> Budget:
+    """A budget from ``--max-drop`` and ``--min-sqnr``.
+
+    Args:
+        max_drop: ``0.01``, absolute, or ``1%`` of what fp32 has.
+        min_sqnr: ``30``, in decibels.
+
+    Raises:
+        InputError: One has another form.
+    """
+    share = max_drop is not None and max_drop.strip().endswith("%")
+    drop = max_drop if max_drop is None else max_drop.strip().removesuffix("%")
+    number = _number("--max-drop", drop, max_drop, "0.01 (absolute) or 1% (of what fp32 has)")
+    if number is not None and number < 0:
+        raise InputError(f"--max-drop {max_drop}: a drop is not negative", hint="for example 0.01")
+    bare = None if min_sqnr is None else min_sqnr.strip().lower().removesuffix("db")
+    return Budget(
+        max_drop=number / 100 if share and number is not None else number,
+        relative=share,
+        min_sqnr_db=_number("--min-sqnr", bare, min_sqnr, "30, in decibels"),
+    )
+
+
+def _number(option: str, text: str | None, written: str | None, example: str) -> float | None:
+    if text is None:
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(f"{option} {written}: no number", hint=f"for example {example}")
+    return number

@@ -1,0 +1,176 @@
+"""Evaluates packages on a board, over a user's samples, against fp32."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from qsdnn.accuracy.budget import Accuracy
+from qsdnn.accuracy.inputs import Inputs
+from qsdnn.accuracy.metric import Metric, answers, sqnr_db, usual_metric
+from qsdnn.board import Board, Evaluation, Package, State
+from qsdnn.errors import BoardError, BoardLostError, InputError
+from qsdnn.store import Key, Store
+
+Outputs = Mapping[str, NDArray[Any]]
+Tell = Callable[[str], None]
+
+GROUP = 8
+"""Packages that are evaluated at once: what is interrupted loses no more."""
+REFERENCE_ENGINE = "onnxruntime"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What evaluating a package came to.
+
+    Attributes:
+        state: How it ended; `State.WRONG_OUTPUT` when its outputs cannot be scored.
+        error: For people, when it did not end well.
+        accuracy: Only when it did.
+    """
+
+    state: State
+    error: str = ""
+    accuracy: Accuracy | None = None
+
+
+class Evaluator:
+    """Scores packages of one network; what was scored before comes from the store.
+
+    Args:
+        board: Started.
+        store: Where verdicts are kept.
+        build_reference: Builds the network as the user gave it, for onnxruntime.
+        inputs: The samples that decide.
+        metric: What the user judges by; what is usual for these samples when None.
+        threads: Threads an engine may use.
+
+    Attributes:
+        taken: Packages that were evaluated, not found in the store.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        store: Store,
+        build_reference: Callable[[], Package],
+        inputs: Inputs,
+        metric: Metric | None = None,
+        threads: int = 1,
+    ) -> None:
+        self.inputs = inputs
+        self.taken = 0
+        self._board = board
+        self._store = store
+        self._build_reference = build_reference
+        self._metric = metric
+        self._threads = threads
+        self._purpose = f"accuracy {inputs.digest} {metric.key if metric else 'usual'}"
+        self._reference: _Reference | None = None
+
+    def evaluate(
+        self, packages: Sequence[Package], on_progress: Tell | None = None
+    ) -> list[Verdict]:
+        """One verdict for each package, in their order.
+
+        Raises:
+            InputError: The metric cannot score these samples, not even in fp32.
+            BoardError: The reference cannot be evaluated, or the board refuses to.
+        """
+        found: dict[str, Verdict] = {}
+        for package in packages:
+            accuracy = self._store.get_accuracy(self._key(package))
+            if accuracy is not None:
+                found[package.digest] = Verdict(state=State.OK, accuracy=accuracy)
+        missing = {p.digest: p for p in packages if p.digest not in found}
+        todo = list(missing.values())
+        for start in range(0, len(todo), GROUP):
+            found |= self._take(todo[start : start + GROUP], on_progress)
+        return [found[package.digest] for package in packages]
+
+    def reference(self, on_progress: Tell | None = None) -> Outputs:
+        """Outputs (samples, …) of onnxruntime in fp32 on the board; asked for once.
+
+        Raises:
+            InputError: The metric cannot score them.
+            BoardError: The board does not give them.
+        """
+        return self._fp32(on_progress).outputs
+
+    def _take(self, packages: Sequence[Package], on_progress: Tell | None) -> dict[str, Verdict]:
+        reference = self._fp32(on_progress)
+        evaluations = self._run(packages, on_progress)
+        self.taken += len(packages)
+        verdicts = {}
+        for package, evaluation in zip(packages, evaluations, strict=True):
+            verdict = self._judge(evaluation, reference)
+            verdicts[package.digest] = verdict
+            if verdict.accuracy is not None:
+                self._store.put_accuracy(self._key(package), verdict.accuracy)
+        return verdicts
+
+    def _run(self, packages: Sequence[Package], on_progress: Tell | None) -> list[Evaluation]:
+        found = self._board.evaluate(
+            packages, self.inputs.runs(), threads=self._threads, on_progress=on_progress
+        )
+        return [dataclasses.replace(e, outputs=self.inputs.unbatched(e.outputs)) for e in found]
+
+    def _judge(self, evaluation: Evaluation, reference: _Reference) -> Verdict:
+        if evaluation.state is not State.OK:
+            return Verdict(state=evaluation.state, error=evaluation.error)
+        metric, outputs = reference.metric, evaluation.outputs
+        try:
+            score = metric.score(outputs, reference.labels)
+        except InputError as error:  # fp32 could be scored
+            return Verdict(state=State.WRONG_OUTPUT, error=error.message)
+        worse = reference.score - score if metric.higher_is_better else score - reference.score
+        accuracy = Accuracy(
+            metric=metric.name,
+            reference=reference.score,
+            plan=score,
+            drop=worse,
+            sqnr_db=sqnr_db(outputs, reference.outputs),
+            samples=self.inputs.samples,
+        )
+        return Verdict(state=State.OK, accuracy=accuracy)
+
+    def _fp32(self, on_progress: Tell | None) -> _Reference:
+        if self._reference is None:
+            (evaluation,) = self._run([self._build_reference()], on_progress)
+            if evaluation.state is State.BOARD_LOST:
+                raise BoardLostError(evaluation.error)
+            if evaluation.state is not State.OK:
+                raise BoardError(
+                    f"board '{self._board.name}' cannot evaluate the network in "
+                    f"{REFERENCE_ENGINE}: {evaluation.error}"
+                )
+            outputs = evaluation.outputs
+            metric = self._metric or usual_metric(self.inputs.labels, outputs)
+            labels = answers(metric, self.inputs.labels, outputs)
+            score = metric.score(outputs, labels)
+            self._reference = _Reference(outputs, metric, labels, score)
+        return self._reference
+
+    def _key(self, package: Package) -> Key:
+        info = self._board.probe()
+        used = {segment["engine"] for segment in package.manifest["segments"]}
+        return Key(
+            board=info.fingerprint,
+            engines={name: info.engines[name].version for name in used | {REFERENCE_ENGINE}},
+            threads=self._threads,
+            package=package.digest,
+            purpose=self._purpose,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Reference:
+    outputs: Outputs
+    metric: Metric
+    labels: NDArray[Any] | None
+    score: float

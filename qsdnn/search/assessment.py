@@ -1,0 +1,168 @@
+"""Assessment: what a plan loses of a network's accuracy, asked of the board.
+
+The user's samples are split once. One half calibrates integers and chooses between plans; the other
+half is looked at only to decide about what was chosen.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsdnn.accuracy.budget import Accuracy
+from qsdnn.accuracy.config import AccuracyConfig
+from qsdnn.accuracy.data import read_inputs
+from qsdnn.accuracy.evaluate import Evaluator
+from qsdnn.accuracy.inputs import Inputs, halves
+from qsdnn.accuracy.metric import DB_LIMIT
+from qsdnn.accuracy.noise import noise_of
+from qsdnn.accuracy.sensitivity import Question, questions
+from qsdnn.board import Board
+from qsdnn.build import Builder
+from qsdnn.calibration import Calibration
+from qsdnn.calibrator import load_calibrator
+from qsdnn.graph.layer import Graph
+from qsdnn.search.constraint import AccuracyLimit
+from qsdnn.search.listener import Listener
+from qsdnn.search.profile import Profile
+from qsdnn.space import Space
+from qsdnn.store import Store
+
+MOST_CALIBRATING, SKETCH = 256, 16
+"""Samples that calibrate at the most, and samples that tell the noise of a layer alone."""
+
+AT_ONCE = 8
+"""Plans evaluated in one round trip."""
+
+SHARE = 0.25
+"""Of the time of a search, spent on asking about layers alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Samples:
+    """The user's samples, split.
+
+    Attributes:
+        choosing: Calibrate, and choose.
+        deciding: Decide.
+    """
+
+    choosing: Inputs
+    deciding: Inputs
+
+
+def read_samples(config: AccuracyConfig, graph: Graph, seed: int) -> Samples:
+    """Reads and splits them.
+
+    Raises:
+        InputError: They are not usable, or too few.
+    """
+    choosing, deciding = halves(read_inputs(config.calibration, graph, config.labels), seed)
+    return Samples(choosing=choosing, deciding=deciding)
+
+
+def calibrate(config: AccuracyConfig, graph: Graph, samples: Samples) -> Calibration:
+    """The ranges of the network's tensors on the choosing half, at most `MOST_CALIBRATING`."""
+    some = _first(samples.choosing, MOST_CALIBRATING)
+    return load_calibrator(config.method).calibrate(graph, some.arrays)
+
+
+def _first(inputs: Inputs, count: int) -> Inputs:
+    batch = max(inputs.batch, 1)
+    return inputs.take(np.arange(min(inputs.samples, -(-count // batch) * batch)))
+
+
+class Assessor:
+    """Evaluates plans of one network.
+
+    Args:
+        config: What is asked.
+        samples: The user's.
+        builder: Of the network.
+        board: Started.
+        store: Where what was evaluated is kept.
+        listener: Told of what ends badly, and of progress.
+    """
+
+    def __init__(
+        self,
+        config: AccuracyConfig,
+        samples: Samples,
+        builder: Builder,
+        board: Board,
+        store: Store,
+        listener: Listener,
+    ) -> None:
+        self.config = config
+        self._builder = builder
+        self._listener = listener
+        judge = config.judge()
+        self._choosing, self._deciding, self._sketch = (
+            Evaluator(board, store, builder.reference, inputs, judge, builder.threads)
+            for inputs in (samples.choosing, samples.deciding, _first(samples.choosing, SKETCH))
+        )
+
+    def limit(self, space: Space, measured: Profile, seconds: float) -> AccuracyLimit:
+        """The constraint of a search: uniform plans and layers alone are evaluated first.
+
+        Args:
+            space: What can be chosen.
+            measured: The uniform plans.
+            seconds: What the search has in all.
+        """
+        limit = AccuracyLimit(
+            space=space,
+            budget=self.config.budget,
+            choosing=lambda plans: self._evaluate(self._choosing, space, plans),
+            deciding=lambda plan: self._evaluate(self._deciding, space, [plan])[0],
+            alone=np.full(space.mask.shape, np.nan),
+        )
+        limit.evaluate_all([trial.choice for trial in measured.best])
+        asked = questions(space, measured.layer_ms)
+        until_s = time.monotonic() + SHARE * seconds
+        limit.alone = self.layers_alone(space, asked, until_s)
+        return limit
+
+    def layers_alone(
+        self, space: Space, asked: Sequence[Question], until_s: float = math.inf
+    ) -> NDArray[np.float64]:
+        """(layers, primitives) noise of each layer alone; NaN where it was not asked.
+
+        Args:
+            space: What can be chosen.
+            asked: In this order.
+            until_s: When to leave the rest, by `time.monotonic`.
+        """
+        alone = np.full(space.mask.shape, np.nan)
+        self._listener.phase("Asking what each layer loses", len(asked))
+        for start in range(0, len(asked), AT_ONCE):
+            if time.monotonic() > until_s:
+                break
+            some = asked[start : start + AT_ONCE]
+            found = self._evaluate(self._sketch, space, [question.plan for question in some])
+            for question, accuracy in zip(some, found, strict=True):
+                alone[question.layer, question.primitive] = noise_of(accuracy.sqnr_db)
+                self._listener.step()
+        return alone
+
+    def _evaluate(
+        self, evaluator: Evaluator, space: Space, plans: Sequence[NDArray[np.int64]]
+    ) -> list[Accuracy]:
+        """What plans lose; one that does not run loses all."""
+        packages = [self._builder.build([space.primitives[p] for p in plan]) for plan in plans]
+        found = []
+        for verdict in evaluator.evaluate(packages, self._listener.status):
+            if verdict.accuracy is None:
+                self._listener.note(f"a plan cannot be evaluated: {verdict.error}")
+            found.append(verdict.accuracy or _ALL_IS_LOST)
+        return found
+
+
+_ALL_IS_LOST = Accuracy(
+    metric="", reference=0.0, plan=-math.inf, drop=math.inf, sqnr_db=-DB_LIMIT, samples=0
+)

@@ -1,0 +1,133 @@
+"""onnxruntime: blocked, im2col+GEMM and integer layers in one session; other providers."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, Collection, List, Optional, Tuple
+
+import numpy as np
+
+from qsdnn_runtime.engine import Applied, EngineError, EngineInfo, SegmentSpec
+
+from .executable import OnnxruntimeExecutable, ProfiledExecutable, first_line
+from .providers import capabilities, name_of, providers_of
+
+NAME = "onnxruntime"
+BLOCKED = "onnxruntime/nchwc/"
+
+# These take layers that nobody asked to into the integers: those that only move values, and
+# convolutions between integers. The third would take away what keeps the rest apart from them.
+_QUANTIZING = ["QDQPropagationTransformer", "WeightBiasQuantization", "EliminateIdentity"]
+_SILENT = 4  # ORT_LOGGING_LEVEL_FATAL
+
+# One 1x1 convolution, 1 to 64 channels, zero weights, opset 11: y = Conv(x, ConstantOfShape(s)).
+# 64 channels are a multiple of every block size, so that it runs blocked wherever that exists.
+_CONVOLUTION = base64.b64decode(
+    "CAQ6kgEKFwoBcxIBdyIPQ29uc3RhbnRPZlNoYXBlCg8KAXgKAXcSAXkiBENvbnYSAWcqKQgEEAdCAXNKIEAAAAAA"
+    "AAAAAQAAAAAAAAABAAAAAAAAAAEAAAAAAAAAWhsKAXgSFgoUCAESEAoCCAEKAggBCgIIAQoCCAFiGwoBeRIWChQI"
+    "ARIQCgIIAQoCCEAKAggBCgIIAUIECgAQCw=="
+)
+
+
+class OnnxruntimeLoader:
+    """Loads ONNX files in which the host half has written down what each layer does."""
+
+    name = NAME
+
+    def probe(self) -> Optional[EngineInfo]:
+        """The version; capability ``NCHWC`` where convolutions do run blocked, seen by trying.
+
+        Besides, which other execution providers it was built with.
+        """
+        try:
+            library = _library()
+        except EngineError:
+            return None
+        words: Tuple[str, ...] = ("FP32", "NCHWC") if self._runs_blocked() else ("FP32",)
+        words += capabilities(library.get_available_providers())
+        return EngineInfo(NAME, str(library.__version__), ("CPU",), words)
+
+    def load(
+        self, segment: SegmentSpec, threads: int, profile: bool = False
+    ) -> "OnnxruntimeExecutable":
+        """Loads an ONNX file.
+
+        Raises:
+            EngineError: onnxruntime is not installed, or refuses the file or the provider.
+        """
+        library = _library()
+        providers = providers_of(segment.family, threads)
+        folder = tempfile.mkdtemp(prefix="qsdnn-profile-") if profile else None
+        disabled = _disabled(segment.layers.values())
+
+        def open_session() -> Any:
+            options = _options(library, threads, folder)
+            session = library.InferenceSession(
+                str(segment.artifact), options, providers=providers, disabled_optimizers=disabled
+            )
+            if name_of(providers[0]) not in session.get_providers():  # it only warns
+                raise EngineError("%s does not work here" % name_of(providers[0]))
+            return session
+
+        try:
+            if folder is not None:
+                return ProfiledExecutable(open_session, segment, folder)
+            return OnnxruntimeExecutable(open_session, segment)
+        except Exception as error:
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise EngineError(first_line(error)) from error
+
+    def _runs_blocked(self) -> bool:
+        with tempfile.TemporaryDirectory(prefix="qsdnn-probe-") as folder:
+            model = Path(folder) / "convolution.onnx"
+            model.write_bytes(_CONVOLUTION)
+            asked = {0: BLOCKED + "fp32"}
+            options = {"nodes": {}, "tensors": {"y": 0}}
+            spec = SegmentSpec(model, NAME, ("x",), ("y",), options, asked)
+            executable = self.load(spec, 1, profile=True)
+            try:
+                executable.call({"x": np.zeros((1, 1, 1, 1), np.float32)})
+                return executable.applied() == {0: Applied(asked[0], "Conv(nchwc)")}
+            finally:
+                executable.close()
+
+
+def _library() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise EngineError("onnxruntime is not installed here: %s" % error) from error
+    return onnxruntime
+
+
+def _disabled(asked: Collection[str]) -> List[str]:
+    """Passes of the optimizer that would do what no layer asked for; none for a bare model."""
+    if not asked:
+        return []
+    disabled = []
+    if not any(primitive.startswith(BLOCKED) for primitive in asked):
+        disabled.append("NchwcTransformer")
+    if any(primitive.endswith("/int8") for primitive in asked):
+        disabled += _QUANTIZING
+    return disabled
+
+
+def _options(library: Any, threads: int, profile: Optional[str]) -> Any:
+    options = library.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = library.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = library.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = _SILENT
+    # Threads that wait by spinning take the cores from the engine whose segment is next.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    if profile:
+        options.enable_profiling = True
+        options.profile_file_prefix = os.path.join(profile, "run")
+    return options
