@@ -12,8 +12,8 @@ then held against
 - `evolutionary`: the plan of the same search with that agent, stopped at as many measurements;
 - `best uniform`: the fastest single engine;
 
-of which random's and evolutionary's, as Dyna-Q's own, had to win a final against the best uniform plans, or else
-that is their plan;
+of which random's and evolutionary's, as Dyna-Q's own, had to win a final against the best uniform
+plans, or else that is their plan;
 
 in `--sessions` sessions, each in a new process, with the runs of all five interleaved. The ratio is
 the other's time over Dyna-Q's, median of all pairs, with its 95 % interval (order statistics):

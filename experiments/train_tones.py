@@ -2,7 +2,9 @@
 
     pip install torch==2.13.0 && python experiments/train_tones.py
 
-The sounds to evaluate on come from another seed: `qsdnn example tones --data` synthesises them.
+They are from loud to very quiet: the first layers need more range than 8 bits have, the rest does
+not. The sounds to evaluate on come from another seed: `qsdnn example tones --data` synthesises
+them.
 """
 
 import argparse

@@ -21,6 +21,7 @@ COMMANDS = {
     "replay": "Rebuild a plan, verify its outputs and measure it again.",
     "run": "Run a plan or a package on inputs from a file.",
     "bench": "Compare plans, packages and models, interleaved.",
+    "quantize": "Tell which layers lose accuracy in less than fp32.",
     "analyze": "Show a network's layers and what they cost.",
     "package": "Build a plan into a folder or zip that runs alone.",
     "example": "Write a network with random weights to try things on.",

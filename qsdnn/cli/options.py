@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from qsdnn.errors import InputError
+
+if TYPE_CHECKING:
+    from qsdnn.accuracy.config import AccuracyConfig
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -158,8 +162,8 @@ def care_options(command: F) -> F:
     return careful  # type: ignore[return-value]
 
 
-def accuracy_options(command: F) -> F:
-    """Adds what says how much accuracy may be lost; the command gets `accuracy`, or None."""
+def samples_options(command: F) -> F:
+    """Adds the user's data and metric; the command gets `accuracy`, or None without data."""
 
     @click.option(
         "--calibration",
@@ -181,6 +185,42 @@ def accuracy_options(command: F) -> F:
         help="A metric of your own: function(outputs, labels) -> number, higher is better.",
     )
     @click.option(
+        "--calibration-method",
+        default="minmax",
+        show_default=True,
+        help="How the ranges of integers are found: minmax, entropy, percentile.",
+    )
+    @functools.wraps(command)
+    def sampled(
+        *arguments: Any,
+        calibration: Path | None,
+        labels: Path | None,
+        metric: str | None,
+        evaluator: str | None,
+        calibration_method: str,
+        **rest: Any,
+    ) -> Any:
+        from qsdnn.accuracy.config import AccuracyConfig
+
+        accuracy = None
+        if calibration is not None:
+            accuracy = AccuracyConfig(
+                calibration=calibration,
+                labels=labels,
+                metric=metric,
+                evaluator=evaluator,
+                method=calibration_method,
+            )
+        return command(*arguments, accuracy=accuracy, **rest)
+
+    return sampled  # type: ignore[return-value]
+
+
+def accuracy_options(command: F) -> F:
+    """Adds `samples_options` and the budget; the command gets `accuracy`, or None."""
+
+    @samples_options
+    @click.option(
         "--max-drop",
         metavar="DROP",
         help="What the metric may lose: 0.01, or 1% of what fp32 has.",
@@ -188,50 +228,30 @@ def accuracy_options(command: F) -> F:
     @click.option(
         "--min-sqnr", metavar="DB", help="Least signal-to-quantization-noise ratio of the outputs."
     )
-    @click.option(
-        "--calibration-method",
-        default="minmax",
-        show_default=True,
-        help="How the ranges of integers are found: minmax, entropy, percentile.",
-    )
     @functools.wraps(command)
     def budgeted(
         *arguments: Any,
-        calibration: Path | None,
-        labels: Path | None,
-        metric: str | None,
-        evaluator: str | None,
+        accuracy: AccuracyConfig | None,
         max_drop: str | None,
         min_sqnr: str | None,
-        calibration_method: str,
         **rest: Any,
     ) -> Any:
         from qsdnn.accuracy.budget import parse_budget
-        from qsdnn.accuracy.config import AccuracyConfig
 
         budget = parse_budget(max_drop, min_sqnr)
         limited = max_drop is not None or min_sqnr is not None
-        if limited and calibration is None:
+        if limited and accuracy is None:
             raise InputError(
                 "a budget of accuracy needs data to keep it on",
                 hint="give typical inputs: --calibration DIR or --calibration FILE.npz",
             )
-        accuracy = None
-        if calibration is not None:
-            if not limited:
-                raise InputError(
-                    "--calibration without a budget: how much accuracy may be lost?",
-                    hint="for example --max-drop 1% or --min-sqnr 30",
-                )
-            accuracy = AccuracyConfig(
-                calibration=calibration,
-                labels=labels,
-                metric=metric,
-                evaluator=evaluator,
-                budget=budget,
-                method=calibration_method,
+        if accuracy is not None and not limited:
+            raise InputError(
+                "--calibration without a budget: how much accuracy may be lost?",
+                hint="for example --max-drop 1% or --min-sqnr 30",
             )
-        return command(*arguments, accuracy=accuracy, **rest)
+        kept = None if accuracy is None else dataclasses.replace(accuracy, budget=budget)
+        return command(*arguments, accuracy=kept, **rest)
 
     return budgeted  # type: ignore[return-value]
 

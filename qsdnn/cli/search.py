@@ -40,6 +40,7 @@ Examples:
   qsdnn search model.onnx --engines onnxruntime,openvino --shape input=1,3,224,224
   qsdnn search model.onnx --calibration images.npz --labels labels.npy --max-drop 1%
   qsdnn search model.onnx --calibration images/ --min-sqnr 30 --precision bf16
+  qsdnn search model.onnx --calibration images/ --max-drop 0.01 --pareto
   qsdnn search model.onnx --json | jq .speedup_vs_best_uniform
 """
 
@@ -55,6 +56,9 @@ Examples:
               help="To choose from, besides fp32. Repeatable.  [default: fp32; with a budget of "
               "accuracy all]")  # fmt: skip
 @accuracy_options
+@click.option("--pareto", is_flag=True,
+              help="Also measure the front of latency and accuracy: a plan each point, a table and "
+              "a picture, beside the plan.")  # fmt: skip
 @threads_option
 @shape_option
 @click.option("--agent", default="q-learning", show_default=True,
@@ -112,6 +116,10 @@ def command(
     if cost_model is not None:
         write_cost(found.cost, cost_model)
     content = document(found, str(output))
+    if found.front:
+        from qsdnn.cli.front import write_front
+
+        content["front"] = write_front(found.front, output)
     if as_json:
         click.echo(json.dumps(content))
     else:
@@ -129,6 +137,12 @@ def _config(asked: dict[str, Any]) -> SearchConfig:
     from qsdnn.search.config import SearchConfig
 
     names = asked.pop("precisions")
+    if asked["pareto"] and asked["accuracy"] is None:
+        raise InputError(
+            "--pareto: accuracy can be lost for latency only where data tells how much",
+            hint="add --calibration DIR or FILE.npz, and a budget for the plan itself: --max-drop "
+            "1% or --min-sqnr 30",
+        )
     if asked["accuracy"] is None and set(names) - {"fp32"}:
         raise InputError(
             f"--precision {' '.join(names)}: less than fp32 loses accuracy",

@@ -46,7 +46,32 @@ def print_summary(content: dict[str, Any]) -> None:
     )
     if content["doubt"]:
         console.print(f"[bold yellow]{content['doubt']}[/]", highlight=False)
+    if "front" in content:
+        console.print(_front(content["front"]))
+        console.print(f"front: {', '.join(content['front']['files'])}")
     console.print(f"plan: {content['plan']}   next: qsdnn package {content['plan']} -o DIR")
+
+
+def _baseline(baseline: dict[str, Any], budget: bool) -> str:
+    ms = baseline["measured_ms"]
+    if baseline["feasible"]:
+        return f"{ms:.3f}"
+    return f"{ms:.3f}, loses too much" if budget and ms is not None else "failed"
+
+
+def _front(content: dict[str, Any]) -> Table:
+    table = Table(title="latency and accuracy: no plan beats another in both")
+    for title in ("ms", "speed-up", "SQNR dB", content["metric"], "plan"):
+        table.add_column(title, justify="left" if title == "plan" else "right")
+    for point in content["points"]:
+        table.add_row(
+            f"{point['latency_ms']:.3f}",
+            f"{point['speedup']:.2f}",
+            f"{point['sqnr_db']:.1f}",
+            f"{point['score']:.4g}",
+            point["plan"],
+        )
+    return table
 
 
 def _accuracy(content: dict[str, Any]) -> str:
@@ -68,8 +93,7 @@ def _latencies(content: dict[str, Any]) -> Table:
     table.add_column("plan")
     table.add_column("ms", justify="right")
     for baseline in sorted(content["baselines"], key=lambda b: b["measured_ms"] or float("inf")):
-        ms = baseline["measured_ms"]
-        table.add_row(baseline["name"], f"{ms:.3f}" if baseline["feasible"] else "failed")
+        table.add_row(baseline["name"], _baseline(baseline, "samples" in content["accuracy"]))
     low, high = content["ci95_ms"]
     table.add_row(
         "[bold]the plan found[/]",

@@ -1,7 +1,9 @@
-"""Sounds of ten kinds in noise, as log-mel spectrograms: what the network `tones` tells apart.
+"""Sounds of ten kinds in noise, as mel spectrograms: what the network `tones` tells apart.
 
-They are synthesised from a seed: one second at 8 kHz each, so faint in places that no network gets
-all of them right.
+They are synthesised from a seed: one second at 8 kHz each, so faint in their noise that no network
+gets all of them right, and from loud to very quiet, as a microphone without gain control hears
+them. The spectrograms are of magnitudes, not of their logarithms: a loud sound is far above a quiet
+one, and 8 bits do not hold both where the network reads them.
 """
 
 from __future__ import annotations
@@ -16,12 +18,14 @@ from numpy.typing import NDArray
 
 RATE_HZ, SECONDS = 8000, 1.0
 WINDOW, HOP, FFT = 320, 160, 512
-BANDS, WINDOWS = 40, 49
+BANDS = 40
 LOWEST_HZ, HIGHEST_HZ = 60.0, 3800.0
-SNR_DB = (-13.0, 7.0)
+SNR_DB = (-10.0, 8.0)
 """Of the sound while it lasts, drawn evenly; spread over all bands, the noise is faint in each."""
-LOG_MEAN, LOG_STD = 6.0, 1.3
-"""Of the features over many sounds, rounded: what they are normalised by."""
+LOUDNESS_DB = (-45.0, 0.0)
+"""Of sound and noise together, drawn evenly."""
+SCALE = 0.1
+"""Of the features: brings their deviation near to 1."""
 
 Sound = NDArray[np.float64]
 Rng = np.random.Generator
@@ -38,7 +42,7 @@ def sounds(count: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64
     """
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(count) % len(KINDS))
-    features = [_log_mel(_in_noise(KINDS[label](rng), rng)) for label in labels]
+    features = [_mel(_in_noise(KINDS[label](rng), rng)) for label in labels]
     return np.stack(features)[:, None].astype(np.float32), labels.astype(np.int64)
 
 
@@ -47,9 +51,10 @@ def _in_noise(sound: Sound, rng: Rng) -> Sound:
     start_s, length_s = rng.uniform(0.0, 0.35), rng.uniform(0.45, 0.65)
     edge = np.minimum(_TIME_S - start_s, start_s + length_s - _TIME_S) / 0.02
     snr = 10 ** (rng.uniform(*SNR_DB) / 20)
-    power = max(float(np.sqrt(np.mean(sound**2))), 1e-9)
+    level = max(float(np.sqrt(np.mean(sound**2))), 1e-9)
     noise = rng.standard_normal(len(_TIME_S))
-    mixed: Sound = (sound * snr / power * np.clip(edge, 0.0, 1.0) + noise) * rng.uniform(0.3, 1.5)
+    loudness = 10 ** (rng.uniform(*LOUDNESS_DB) / 20)
+    mixed: Sound = loudness * (snr * np.clip(edge, 0.0, 1.0) * sound / level + noise)
     return mixed
 
 
@@ -117,11 +122,11 @@ KINDS: tuple[Callable[[Rng], Sound], ...] = (
 """What a label stands for."""
 
 
-def _log_mel(wave: Sound) -> NDArray[Any]:
-    """Normalised features (bands, windows) of a wave (samples,)."""
+def _mel(wave: Sound) -> NDArray[Any]:
+    """Features (bands, windows) of a wave (samples,)."""
     windows = np.lib.stride_tricks.sliding_window_view(wave, WINDOW)[::HOP]
     power = np.abs(np.fft.rfft(windows * np.hanning(WINDOW), FFT)) ** 2
-    features: NDArray[Any] = (np.log(power @ _filters().T + 1e-3) - LOG_MEAN) / LOG_STD
+    features: NDArray[Any] = SCALE * np.sqrt(power @ _filters().T)
     return features.T
 
 

@@ -118,7 +118,7 @@ class Assessor:
         limit = AccuracyLimit(
             space=space,
             budget=self.config.budget,
-            choosing=lambda plans: self._evaluate(self._choosing, space, plans),
+            choosing=lambda plans: self.choosing(space, plans),
             deciding=lambda plan: self._evaluate(self._deciding, space, [plan])[0],
             alone=np.full(space.mask.shape, np.nan),
         )
@@ -149,6 +149,10 @@ class Assessor:
                 alone[question.layer, question.primitive] = noise_of(accuracy.sqnr_db)
                 self._listener.step()
         return alone
+
+    def choosing(self, space: Space, plans: Sequence[NDArray[np.int64]]) -> list[Accuracy]:
+        """What plans lose on the choosing half."""
+        return self._evaluate(self._choosing, space, plans)
 
     def _evaluate(
         self, evaluator: Evaluator, space: Space, plans: Sequence[NDArray[np.int64]]

@@ -32,6 +32,7 @@ class SearchConfig:
         log_dir: Where TensorBoard event files go; none when None.
         remeasure: Ignore what the store knows.
         accuracy: What may be lost, and on which data; None: outputs must equal those of fp32.
+        pareto: Also measure the front of latency and accuracy.
         command: The command line, for the plan.
     """
 
@@ -51,4 +52,5 @@ class SearchConfig:
     log_dir: Path | None = None
     remeasure: bool = False
     accuracy: AccuracyConfig | None = None
+    pareto: bool = False
     command: str = ""

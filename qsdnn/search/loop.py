@@ -25,7 +25,7 @@ from qsdnn.primitive import Precision
 from qsdnn.search.assessment import Assessor, Samples, calibrate, read_samples
 from qsdnn.search.budget import Budget
 from qsdnn.search.config import SearchConfig
-from qsdnn.search.constraint import Constraint, Unlimited
+from qsdnn.search.constraint import AccuracyLimit, Constraint, Unlimited
 from qsdnn.search.draft import Draft
 from qsdnn.search.explore import explore
 from qsdnn.search.final import Final, best_admitted, finish
@@ -33,6 +33,7 @@ from qsdnn.search.knowledge import learned, prior_of
 from qsdnn.search.listener import Listener
 from qsdnn.search.logbook import Logbook
 from qsdnn.search.measurer import Measurer
+from qsdnn.search.pareto import Point, front
 from qsdnn.search.profile import Profile, profile, usable
 from qsdnn.search.rounds import Learning, Rounds
 from qsdnn.search.trial import Bench, Trial
@@ -51,6 +52,7 @@ class Found:
         predicted_ms: Latency of the winner by the last cost model, as the plan is cut.
         profile: The uniform plans.
         plan: What is written.
+        front: Plans that no other beats in both latency and accuracy, if they were asked for.
         learning: What the agent did.
         prior_networks: Networks whose searches told this one what to expect.
         final: The plan that won, verified.
@@ -64,6 +66,7 @@ class Found:
     predicted_ms: float
     profile: Profile = field(repr=False)
     plan: Plan = field(repr=False)
+    front: tuple[tuple[Point, Plan], ...] = field(repr=False)
     learning: Learning
     prior_networks: int
     final: Final
@@ -127,6 +130,10 @@ def search(
         store.put_terms(learned(logbook.belief(), info, graph.sha256, signatures, config.threads))
         final = finish(bench, measured, rounds.ranked(), constraint)
         predicted_ms = logbook.predict(final.trial)
+        points: list[Point] = []
+        if config.pareto and isinstance(constraint, AccuracyLimit):
+            known = [final.trial, *measured.best]
+            points = front(bench, constraint, cost, final.uniform[1], known)
         return Found(
             config=config,
             graph=graph,
@@ -134,6 +141,7 @@ def search(
             predicted_ms=predicted_ms,
             profile=measured,
             plan=draft.plan(final.trial, predicted_ms),
+            front=tuple((p, draft.plan(p.trial, logbook.predict(p.trial))) for p in points),
             learning=rounds.learning,
             prior_networks=networks if logbook.prior else 0,
             final=final,

@@ -9,11 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qsdnn.accuracy.noise import NoiseModel
+from qsdnn.accuracy.budget import Accuracy
+from qsdnn.accuracy.noise import NoiseModel, noise_of
 from qsdnn.agents.exact import Exact
 from qsdnn.cost.model import CostModel
+from qsdnn.search.constraint import AccuracyLimit
+from qsdnn.search.contest import turn_ratios
+from qsdnn.search.measurer import ANCHOR_RUNS
 from qsdnn.search.pricing import price_of, priced, within
-from qsdnn.search.trial import Trial
+from qsdnn.search.trial import Bench, Trial
 
 POINTS = 12
 """Limits that are tried, evenly spaced in decibels."""
@@ -25,17 +29,56 @@ class Point:
 
     Attributes:
         trial: Its measurement.
-        ratio: Its latency over that of the best uniform plan in fp32, from interleaved runs.
-        sqnr_db: Signal-to-quantization-noise ratio of its outputs, on data kept apart.
-        score: Its metric there; None without labels.
-        drop: What the metric lost.
+        ratio: Its latency over that of the best uniform plan within the budget, from interleaved
+            runs.
+        accuracy: What it loses, on data kept apart.
     """
 
     trial: Trial
     ratio: float
-    sqnr_db: float
-    score: float | None
-    drop: float | None
+    accuracy: Accuracy
+
+
+def front(
+    bench: Bench, limit: AccuracyLimit, cost: CostModel, uniform: Trial, known: Sequence[Trial]
+) -> list[Point]:
+    """Measures and evaluates the plans that are predicted to be on the front.
+
+    Args:
+        bench: Builds and measures plans.
+        limit: Evaluates them; its budget does not matter.
+        cost: Of the last round.
+        uniform: What they are measured beside.
+        known: Further plans that may be on it.
+
+    Returns:
+        Those that no other beats in both, fastest first.
+    """
+    plans = predicted_front(cost, limit.noise)
+    bench.listener.phase("Measuring the front of latency and accuracy", len(plans))
+    trials = [t for t in bench.in_groups(plans, [uniform], "front") if t.ok]
+    seen = {trial.choice.tobytes() for trial in trials}
+    trials += [trial for trial in known if trial.choice.tobytes() not in seen]
+    points = [
+        Point(
+            trial=trial,
+            ratio=_ratio(trial, uniform),
+            accuracy=limit.claim(trial.choice, final=True),
+        )
+        for trial in trials
+    ]
+    kept = undominated(
+        [point.ratio for point in points],
+        [noise_of(point.accuracy.sqnr_db) for point in points],
+    )
+    return [points[i] for i in kept]
+
+
+def _ratio(trial: Trial, uniform: Trial) -> float:
+    beside = trial.record.context.get(ANCHOR_RUNS, {}).get(uniform.package.digest)
+    if not beside:
+        return trial.latency_ms / uniform.latency_ms
+    return float(np.median(turn_ratios(trial.record.runs_ms, beside)))
 
 
 def predicted_front(

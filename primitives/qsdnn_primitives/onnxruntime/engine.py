@@ -17,8 +17,9 @@ from qsdnn_primitives.onnxruntime.lowering import lower
 from qsdnn_primitives.quantization.qdq import insert
 
 NAME = "onnxruntime"
-# What boards say that have the layout, and other execution providers.
+# What boards say that have the layout, integers that can be read back, other execution providers.
 BLOCKED = "NCHWC"
+_INTEGERS = "INT8"
 _PROVIDER = "ep:"
 
 
@@ -50,16 +51,16 @@ class OnnxruntimeEngine:
     name = NAME
 
     def primitives(self, layer: Layer, info: EngineInfo) -> Sequence[Primitive]:
-        """Both fp32 algorithms, without ``nchwc`` on boards that say they do not have it; int8.
+        """Both fp32 algorithms and int8, without what a board says it does not have.
 
         Then what other execution providers the board has, each a graph of its own.
 
         A layer without a convolution runs in the layout its neighbours have. It is offered both
         too: its choice says which conversions are expected, and none when it follows them.
         """
-        blocked = not info.capabilities or BLOCKED in info.capabilities
-        offers = [NCHWC, GEMM] if blocked else [GEMM]
-        if integer_nodes(layer):
+        told = info.capabilities or (BLOCKED, _INTEGERS)
+        offers = [NCHWC, GEMM] if BLOCKED in told else [GEMM]
+        if _INTEGERS in told and integer_nodes(layer):
             offers.append(INTEGER)
         words = [word[len(_PROVIDER) :] for word in info.capabilities if word.startswith(_PROVIDER)]
         return offers if layer.pinned else [*offers, *map(_provided, words)]

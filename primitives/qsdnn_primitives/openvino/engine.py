@@ -5,19 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import onnx
+
 from qsdnn.engine import EngineInfo
 from qsdnn.graph.extract import write_segment
 from qsdnn.graph.layer import Layer
 from qsdnn.primitive import Precision, Primitive
 from qsdnn.segment import Artifact, Segment
+from qsdnn_primitives.openvino.integer import integer_nodes
 from qsdnn_primitives.openvino.kind import kind_of
 from qsdnn_primitives.openvino.operators import is_known
+from qsdnn_primitives.quantization.qdq import insert
 
 NAME = "openvino"
 AUTO = "auto"
 
-# Its plugin's words for the precisions it is faster in; anything else it would only emulate.
-_REDUCED = {Precision.BF16: "BF16", Precision.FP16: "FP16"}
+# In what a tensor is kept between layers of a precision; all of them mix in one graph.
+_FORMATS = {
+    Precision.FP32: "",
+    Precision.BF16: "bf16",
+    Precision.FP16: "fp16",
+    Precision.INT8: "u8",
+}
 
 
 class OpenvinoEngine:
@@ -26,26 +35,40 @@ class OpenvinoEngine:
     name = NAME
 
     def primitives(self, layer: Layer, info: EngineInfo) -> Sequence[Primitive]:
-        """What the plugin does by itself, in each precision; then what it can be asked for.
+        """What the plugin does by itself in fp32; then what it was read back as on the board.
 
-        Each precision is a graph of its own. ``precise`` is a layer in fp32 in one of less.
+        Its words are ``kind:algorithm/precision``. A graph is compiled for one of bf16 and fp16,
+        with fp32 and int8 beside it: where the board has both, bf16 alone is offered.
         """
         if layer.pinned or not all(is_known(node, layer) for node in layer.nodes):
             return []
-        precisions = [p for p, word in _REDUCED.items() if word in info.capabilities]
-        offers = [f"{AUTO}/{precision}" for precision in (Precision.FP32, *precisions)]
         kind = kind_of(layer)
         told = (word.partition(":") for word in info.capabilities)
-        offers += [offer for of, _, offer in told if kind and offer and of == kind]
-        return [_primitive(*offer.split("/")) for offer in offers]
+        offers = [offer for of, _, offer in told if kind and offer and of == kind]
+        found = [_primitive(*offer.split("/")) for offer in (f"{AUTO}/fp32", *offers)]
+        hidden = {Precision.FP16} if any(word.endswith("/bf16") for word in offers) else set()
+        if not integer_nodes(layer):
+            hidden.add(Precision.INT8)
+        return [primitive for primitive in found if primitive.precision not in hidden]
 
     def build(self, segment: Segment, folder: Path) -> Artifact:
-        """Writes an ONNX file; the board half asks for what the primitives say.
+        """Writes an ONNX file, with integers in it; the board asks for what the primitives say.
 
         Raises:
-            BuildError: The segment cannot be written.
+            BuildError: The segment cannot be written, or lacks the calibration it needs.
         """
-        files, options = write_segment(segment, folder)
+        nodes = {
+            f"{layer.index}:{position}"
+            for layer, choice in zip(segment.layers, segment.choices, strict=True)
+            if choice.precision is Precision.INT8
+            for position in integer_nodes(layer)
+        }
+
+        def edit(model: onnx.ModelProto) -> None:
+            if nodes:
+                insert(model, nodes, segment.calibration, folder)
+
+        files, options = write_segment(segment, folder, edit)
         return Artifact(file=files[0], files=tuple(files), options=options)
 
 
@@ -54,7 +77,8 @@ def _primitive(algorithm: str, precision: str) -> Primitive:
         engine=NAME,
         algorithm=algorithm,
         precision=Precision(precision),
-        family=f"{NAME}/{precision}",
+        family=NAME,
+        format=_FORMATS[Precision(precision)],
     )
 
 

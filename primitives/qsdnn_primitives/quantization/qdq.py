@@ -128,7 +128,7 @@ class _Insertion:
 
     def _quantize(self, node: onnx.NodeProto, read: Collection[str]) -> None:
         source = node.input[0]
-        data = 1 if node.op_type in PRODUCTS | MOVES else len(node.input)
+        data = 1 if node.op_type in PRODUCTS | MOVES | CLAMPS else len(node.input)
         for position, name in enumerate(node.input[:data]):
             if name:
                 node.input[position] = self._read(node, name)

@@ -66,7 +66,7 @@ def test_data_is_as_the_network_takes_it(name: str) -> None:
     assert data["input"].dtype == np.float32 and data["labels"].dtype == np.int64
     counts = np.bincount(data["labels"])
     assert len(counts) == 10 and counts.min() > 0.8 * counts.max()
-    assert np.isfinite(data["input"]).all() and np.abs(data["input"]).max() < 20
+    assert np.isfinite(data["input"]).all() and np.abs(data["input"]).max() < 50
 
 
 def test_sounds_are_fixed_by_their_seed() -> None:
@@ -74,7 +74,7 @@ def test_sounds_are_fixed_by_their_seed() -> None:
     again, _ = sounds(20, SOUNDS_SEED)
     other, _ = sounds(20, 1)
     np.testing.assert_array_equal(x, again)
-    assert np.abs(x - other).mean() > 0.1
+    assert np.abs(x - other).mean() > 0.1 * x.mean()
     assert x.shape == (20, 1, 40, 49) and np.bincount(labels).tolist() == [2] * len(KINDS)
     assert SOUNDS == 1000
 

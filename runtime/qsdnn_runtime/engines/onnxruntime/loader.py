@@ -22,6 +22,8 @@ BLOCKED = "onnxruntime/nchwc/"
 # These take layers that nobody asked to into the integers: those that only move values, and
 # convolutions between integers. The third would take away what keeps the rest apart from them.
 _QUANTIZING = ["QDQPropagationTransformer", "WeightBiasQuantization", "EliminateIdentity"]
+# Older ones lose the names of integer convolutions, which tell the layer.
+_NAMES_INTEGERS = (1, 20)
 _SILENT = 4  # ORT_LOGGING_LEVEL_FATAL
 
 # One 1x1 convolution, 1 to 64 channels, zero weights, opset 11: y = Conv(x, ConstantOfShape(s)).
@@ -41,13 +43,16 @@ class OnnxruntimeLoader:
     def probe(self) -> Optional[EngineInfo]:
         """The version; capability ``NCHWC`` where convolutions do run blocked, seen by trying.
 
-        Besides, which other execution providers it was built with.
+        ``INT8`` where it can be read back which layers ran in integers. Besides, which other
+        execution providers it was built with.
         """
         try:
             library = _library()
         except EngineError:
             return None
         words: Tuple[str, ...] = ("FP32", "NCHWC") if self._runs_blocked() else ("FP32",)
+        if tuple(map(int, library.__version__.split(".")[:2])) >= _NAMES_INTEGERS:
+            words += ("INT8",)
         words += capabilities(library.get_available_providers())
         return EngineInfo(NAME, str(library.__version__), ("CPU",), words)
 

@@ -22,6 +22,7 @@ _CONVERSIONS = (
 # The host half puts these around what is to run in integers; most of them are fused into it.
 _QUANTIZERS = ("QuantizeLinear", "DequantizeLinear", "Identity")
 _INTEGERS = ("uint8", "int8")
+_MOVES = ("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Split", "Gather")
 _PRODUCTS = ("Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul")
 
 
@@ -165,7 +166,10 @@ def applied(
 def _primitive(kernels: Sequence[Kernel], asked: str) -> str:
     """What the kernels of a layer are."""
     products = [kernel for kernel in kernels if kernel.kind in _PRODUCTS and not kernel.integer]
-    if not products and any(kernel.integer for kernel in kernels):
+    integers = [kernel for kernel in kernels if kernel.integer]
+    if not asked.endswith("/int8"):  # whether values are moved before or after DQ is all the same
+        integers = [kernel for kernel in integers if kernel.kind not in _MOVES]
+    if integers and not products:
         return "onnxruntime/int8/int8"
     convolutions = [kernel for kernel in products if kernel.kind.endswith("Conv")]
     if convolutions:
@@ -202,14 +206,16 @@ def _by_source(kernels: Sequence[Kernel], position: int) -> Optional[int]:
 
 
 def _by_time(kernels: Sequence[Kernel], position: int, layers: Set[int]) -> Optional[int]:
-    before = next((k.layer for k in reversed(kernels[:position]) if k.layer is not None), None)
-    after = next((k.layer for k in kernels[position + 1 :] if k.layer is not None), None)
+    """A layer not seen otherwise, between the neighbours; what quantizes comes before its layer."""
+    known = [k.layer is not None and not k.quantizes for k in kernels]
+    before = next(
+        (k.layer for k, ok in zip(kernels[position::-1], known[position::-1]) if ok), None
+    )
+    after = next((k.layer for k, ok in zip(kernels[position:], known[position:]) if ok), None)
     if not kernels[position].inserted:
-        unseen = layers - {kernel.layer for kernel in kernels if kernel.layer is not None}
-        first, last = (
-            -1 if before is None else before,
-            max(layers, default=0) + 1 if after is None else after,
-        )
+        unseen = layers - {k.layer for k, ok in zip(kernels, known) if ok and k.layer is not None}
+        first = -1 if before is None else before
+        last = max(layers, default=0) + 1 if after is None else after
         between = [layer for layer in unseen if first < layer < last]
         if between:
             return min(between)

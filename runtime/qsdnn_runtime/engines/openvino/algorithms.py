@@ -11,8 +11,10 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 import numpy as np
 
 from .hints import Hint, with_hints
-from .kernel import Kernel, read_kernels
+from .kernel import RENAMED, Kernel, read_kernels
 from .library import DEVICE, core, import_library, opset
+from .quantized import quantized
+from .request import AUTO, PRECISIONS
 
 # Words the plugin may know; those that it answers with are asked for as well. One that it does not
 # know costs one more small layer to compile.
@@ -23,6 +25,9 @@ _WORDS = """
 
 # Loops to check others against: seconds where the others take milliseconds.
 _REFERENCE = {"ref", "reference", "unknown", "undef"}
+# Tens of times slower than others in bf16 (107 ms where others take 0.3), and not there in integers.
+_ONLY_FP32 = "jit_gemm"
+_OTHER = "other"
 
 
 class Member(NamedTuple):
@@ -54,11 +59,14 @@ _MEMBERS = (
 _KINDS = tuple(dict.fromkeys(member.kind for member in _MEMBERS))
 
 
-def algorithms(properties: Mapping[str, Any]) -> List[Tuple[str, str]]:
-    """Pairs of a kind and an algorithm that differs from what the plugin takes by itself.
+def algorithms(properties: Mapping[str, Any], precision: str) -> List[Tuple[str, str]]:
+    """Pairs of a kind and an algorithm by which each of its layers ran in a precision.
+
+    Those that the plugin takes by itself are called ``auto``; others differ from it.
 
     Args:
         properties: As segments are compiled with.
+        precision: As in primitives.
 
     Raises:
         RuntimeError: The plugin refuses to be asked.
@@ -66,72 +74,59 @@ def algorithms(properties: Mapping[str, Any]) -> List[Tuple[str, str]]:
     told: Dict[Tuple[Member, str], str] = {}
     words, known = ["", *_WORDS.split()], [""]
     while words:
-        told.update(_answers(_MEMBERS[: len(_KINDS)], words, properties))
-        new = sorted(set(told.values()) - {word for _, word in told})
+        told.update(_answers(_MEMBERS[: len(_KINDS)], words, properties, precision))
+        new = sorted(set(told.values()) - {word for _, word in told} - {_OTHER})
         known += [word for word in words if word in told.values()]
         words = [word for word in new if not _REFERENCE & set(word.split("_"))]
-    told.update(_answers(_MEMBERS[len(_KINDS) :], known, properties))
+    known = list(dict.fromkeys(known))
+    told.update(_answers(_MEMBERS[len(_KINDS) :], known, properties, precision))
     found = []
     for kind in _KINDS:
         alike = [member for member in _MEMBERS if member.kind == kind]
+        if all(told.get((member, ""), _OTHER) != _OTHER for member in alike):
+            found.append((kind, AUTO))
         for word in known[1:]:
+            if word == _ONLY_FP32 and precision != "fp32":
+                continue
             heeded = all(told.get((member, word)) == word for member in alike)
             if heeded and any(told.get((member, "")) != word for member in alike):
                 found.append((kind, word))
     return found
 
 
-def precise_kinds(properties: Mapping[str, Any]) -> List[str]:
-    """Kinds of layers that can stay in fp32 in a graph that is compiled for less.
-
-    Args:
-        properties: As segments are compiled with, in that lower precision.
-
-    Raises:
-        RuntimeError: The plugin refuses to be asked.
-    """
-    kernels = _read_back(_MEMBERS, {"": Hint(), "precise": Hint(precise=True)}, properties)
-    wide = {asked for asked, kernel in kernels.items() if kernel.precision == "f32"}
-    kept = {m.kind for m in _MEMBERS if (m, "precise") in wide and (m, "") not in wide}
-    lost = {m.kind for m in _MEMBERS if (m, "precise") not in wide}
-    return [kind for kind in _KINDS if kind in kept - lost]
-
-
 def _answers(
-    members: Sequence[Member], words: Sequence[str], properties: Mapping[str, Any]
+    members: Sequence[Member], words: Sequence[str], properties: Mapping[str, Any], precision: str
 ) -> Dict[Tuple[Member, str], str]:
-    """The algorithm that each member took when asked for each word."""
-    hints = {word: Hint(algorithm=word) for word in words}
-    kernels = _read_back(members, hints, properties)
-    return {asked: kernel.algorithm for asked, kernel in kernels.items()}
-
-
-def _read_back(
-    members: Sequence[Member], hints: Mapping[str, Hint], properties: Mapping[str, Any]
-) -> Dict[Tuple[Member, str], Kernel]:
-    """The kernel of each member with each hint."""
+    """The algorithm that each member took when asked for each word; `_OTHER` if in another type."""
     named = {
         "%d:%d" % (i, j): (member, word)
         for i, member in enumerate(members)
-        for j, word in enumerate(hints)
+        for j, word in enumerate(words)
     }
-    wanted = {name: hints[word] for name, (_, word) in named.items()}
-    model = with_hints(_model({name: member for name, (member, _) in named.items()}), wanted)
+    hints = {name: Hint(algorithm=word) for name, (_, word) in named.items()}
+    members_by_name = {name: member for name, (member, _) in named.items()}
+    model = with_hints(_model(members_by_name, precision == "int8"), hints)
     compiled = core().compile_model(model, DEVICE, dict(properties))
     kernels = read_kernels(compiled.get_runtime_model(), {}, {})
-    return {named[kernel.name]: kernel for kernel in kernels if kernel.name in named}
+    told = {kernel.name.partition(RENAMED)[0]: _answer(kernel, precision) for kernel in kernels}
+    return {named[name]: answer for name, answer in told.items() if name in named}
 
 
-def _model(members: Mapping[str, Member]) -> Any:
+def _answer(kernel: Kernel, precision: str) -> str:
+    return kernel.algorithm if PRECISIONS.get(kernel.precision) == precision else _OTHER
+
+
+def _model(members: Mapping[str, Member], integer: bool) -> Any:
     """Small layers by name, each behind one that the plugin is free to lay out."""
     functions, inputs, results = opset(), [], []
     sources: Dict[Member, Any] = {}
     for scale, (name, member) in enumerate(members.items(), 1):
         if member not in sources:
             inputs.append(functions.parameter([1, member.channels, 9, 9], np.float32))
-            sources[member] = _source(member, inputs[-1])
+            source = _source(member, inputs[-1])
+            sources[member] = quantized(functions.relu(source)) if integer else source
         # Their weights differ: equal layers would become one.
-        made = _layer(member, sources[member], np.float32(scale))
+        made = _layer(member, sources[member], np.float32(scale), integer)
         made.set_friendly_name(name)
         results.append(functions.result(functions.hswish(made) if member.fused else made))
     return import_library().Model(results, inputs)
@@ -142,12 +137,12 @@ def _source(member: Member, image: Any) -> Any:
     return opset().convolution(image, opset().constant(weights), [1, 1], [0, 0], [0, 0], [1, 1])
 
 
-def _layer(member: Member, source: Any, scale: np.float32) -> Any:
+def _layer(member: Member, source: Any, scale: np.float32, integer: bool) -> Any:
     functions, groups = opset(), member.groups
     steps, pads, dilations = [member.stride] * 2, [1, 1], [member.dilation] * 2
     shape = (member.outputs // groups, member.channels // groups, *member.kernel)
-    if groups == 1:
-        weights = functions.constant(np.full(shape, scale))
-        return functions.convolution(source, weights, steps, pads, pads, dilations)
-    weights = functions.constant(np.full((groups, *shape), scale))
-    return functions.group_convolution(source, weights, steps, pads, pads, dilations)
+    weights = functions.constant(np.full(shape if groups == 1 else (groups, *shape), scale))
+    if integer:
+        weights = quantized(weights, scale, signed=True)
+    convolve = functions.convolution if groups == 1 else functions.group_convolution
+    return convolve(source, weights, steps, pads, pads, dilations)

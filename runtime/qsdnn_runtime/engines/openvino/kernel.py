@@ -9,11 +9,12 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional
 # Where a precision below fp32 counts: multiply-accumulates. The rest runs in whatever is at hand.
 ARITHMETIC = ("Convolution", "Deconvolution", "FullyConnected", "MatMul", "RNNCell", "RNNSeq")
 CONVERSIONS = ("Reorder", "Convert")
+RENAMED = "_original"  # ends the names of what makes integers, at the end of a graph
 ANCHOR = "/anchor"  # ends the names of what `hints` put in front of a convolution
 
 # What the plugin's names of implementations end with besides the algorithm: the kind of
 # convolution it was written for, and the type it computes in.
-_SUFFIX = re.compile(r"(_dw|_1x1)?(_[a-z]+\d+)?$")
+_SUFFIX = re.compile(r"(_dw|_1x1)?(_[a-zA-Z]+\d+)?$")
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,8 @@ def read_kernels(model: Any, nodes: Mapping[str, int], tensors: Mapping[str, int
 def layer_named(name: str, nodes: Mapping[str, int], tensors: Mapping[str, int]) -> Optional[int]:
     """The layer of what OpenVINO named after an ONNX node, or after the tensor it makes."""
     while name:
+        if name.endswith(RENAMED):
+            name = name[: -len(RENAMED)]
         if name in nodes or name in tensors:
             return nodes[name] if name in nodes else tensors[name]
         name = name.rpartition("/")[0]  # the frontend writes 0:0/WithoutBiases and the like

@@ -37,13 +37,13 @@ def core() -> Any:
     return import_library().Core()
 
 
-def opset() -> Any:
+def opset(version: int = 8) -> Any:
     """The functions that make operators; their module moved with version 2025."""
     import_library()
     try:
-        return importlib.import_module("openvino.opset8")
+        return importlib.import_module("openvino.opset%d" % version)
     except ModuleNotFoundError:
-        return importlib.import_module("openvino.runtime.opset8")
+        return importlib.import_module("openvino.runtime.opset%d" % version)
 
 
 def reason(error: Exception) -> str:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, Collection, Dict, List, Optional, Set
+from typing import Any, Collection, Dict, Iterable, List, Optional, Set
 
 from qsdnn_runtime.engine import EngineError, EngineInfo, SegmentSpec
 
-from .algorithms import algorithms, precise_kinds
+from .algorithms import algorithms
+from .durable import make_durable
 from .executable import OpenvinoExecutable, ProfiledExecutable
 from .hints import CONVOLUTIONS, Hint, add_anchors, with_hints
 from .kernel import ANCHOR, layer_named, read_kernels
 from .library import DEVICE, core, import_library, reason
-from .request import AUTO, PRECISE, Request
+from .precisions import kinds
+from .request import AUTO, Request
 
-_HINTS = {"openvino/fp32": "f32", "openvino/bf16": "bf16", "openvino/fp16": "f16"}
+FAMILY = "openvino"
+# A graph is compiled for one of them; integers it has where the model does.
+_HINTS = {"bf16": "bf16", "fp16": "f16"}
+_WIDE = "f32"
 _UNHINTED = ("Parameter", "Constant", "Result")
 
 
 class OpenvinoLoader:
-    """Loads ONNX files; families ``openvino/fp32``, ``openvino/bf16``, ``openvino/fp16``."""
+    """Loads ONNX files of the family ``openvino``, in which precisions mix."""
 
     name = "openvino"
 
@@ -26,7 +31,7 @@ class OpenvinoLoader:
         """The version, the devices, and what the CPU plugin can do.
 
         Its capabilities are what it says it is optimized for, as ``BF16``; and what a layer can be
-        asked to be computed by, as ``conv:jit_avx2/fp32``, by kind of layer.
+        asked to be computed by, and in, as ``conv:jit_avx2/fp32``, by kind of layer.
         """
         try:
             build = str(core().get_versions(DEVICE)[DEVICE].build_number)
@@ -44,10 +49,10 @@ class OpenvinoLoader:
             EngineError: OpenVINO is not installed, or refuses the file.
         """
         import_library()
-        if segment.family not in _HINTS:
+        if segment.family != FAMILY:
             raise EngineError("'%s' is no family of this engine" % segment.family)
         requests = {layer: Request.parse(name) for layer, name in segment.layers.items()}
-        properties = _properties(_HINTS[segment.family], threads, profile)
+        properties = _properties(_hint(requests.values()), threads, profile)
         try:
             compiled = _compile(segment, requests, properties)
             strays = _strays(compiled, segment, requests)
@@ -60,16 +65,25 @@ class OpenvinoLoader:
 
 
 def _choices(optimized: Collection[str]) -> List[str]:
-    """What layers can be asked to be computed by."""
+    """What layers can be asked to be computed by, and in."""
     try:
-        found = [(*pair, "fp32") for pair in algorithms(_properties("f32", threads=1))]
-        for precision in ("bf16", "fp16"):
-            if precision.upper() in optimized:
-                properties = _properties(_HINTS["openvino/" + precision], threads=1)
-                found += [(kind, PRECISE, precision) for kind in precise_kinds(properties)]
+        reduced = [p for p in _HINTS if p.upper() in optimized]
+        found = []
+        for precision in ("fp32", *reduced, "int8"):
+            properties = _properties(_HINTS.get(precision, _WIDE), threads=1)
+            found += [(*pair, precision) for pair in algorithms(properties, precision)]
+            found += [(kind, AUTO, precision) for kind in kinds(properties, precision)]
     except (RuntimeError, OSError):  # what cannot be asked chooses alone
         return []
-    return ["%s:%s/%s" % one for one in found]
+    return ["%s:%s/%s" % one for one in found if one[1:] != (AUTO, "fp32")]
+
+
+def _hint(requests: Iterable[Request]) -> str:
+    """What a graph is compiled for: fp32 unless a layer asks for less."""
+    reduced = {request.precision for request in requests if request.precision in _HINTS}
+    if len(reduced) > 1:
+        raise EngineError("one graph cannot have layers in bf16 and layers in fp16")
+    return _HINTS[reduced.pop()] if reduced else _WIDE
 
 
 def _properties(precision: str, threads: int, profile: bool = False) -> Dict[str, Any]:
@@ -94,10 +108,13 @@ def _compile(
     """Compiles a segment, with anchors in front of the convolutions of some of its layers."""
     model = core().read_model(str(segment.artifact))
     _check_outputs(model)
-    if any(request.algorithm != AUTO for request in requests.values()):
+    mixed = properties["INFERENCE_PRECISION_HINT"] != _WIDE
+    if mixed or any(request.algorithm != AUTO for request in requests.values()):
         owners = _owners(model, segment)
         add_anchors(model, {name for name, layer in owners.items() if layer in anchored})
-        model = with_hints(model, _hints(model, _owners(model, segment), requests))
+        hints = _hints(model, _owners(model, segment), requests, mixed)
+        make_durable(model, {name for name, hint in hints.items() if hint.precise})
+        model = with_hints(model, hints)
     return core().compile_model(model, DEVICE, properties)
 
 
@@ -112,14 +129,16 @@ def _owners(model: Any, segment: SegmentSpec) -> Dict[str, int]:
     return owners
 
 
-def _hints(model: Any, owners: Dict[str, int], requests: Dict[int, Request]) -> Dict[str, Hint]:
-    """Hints by operator."""
+def _hints(
+    model: Any, owners: Dict[str, int], requests: Dict[int, Request], mixed: bool
+) -> Dict[str, Hint]:
+    """Hints by operator; those of layers in fp32 are precise where the graph is not in fp32."""
     hints = {}
     for op in model.get_ordered_ops():
         name = op.get_friendly_name()
         request = requests.get(owners.get(name, -1), Request(AUTO, ""))
         computes = op.get_type_name() in CONVOLUTIONS and not name.endswith(ANCHOR)
-        hint = Hint(request.priority if computes else "", request.algorithm == PRECISE)
+        hint = Hint(request.priority if computes else "", mixed and request.precision == "fp32")
         if hint != Hint():
             hints[name] = hint
     return hints

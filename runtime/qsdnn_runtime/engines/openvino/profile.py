@@ -7,9 +7,11 @@ from typing import Dict, Mapping, NamedTuple, Sequence
 from qsdnn_runtime.engine import Applied
 
 from .kernel import CONVERSIONS, Kernel
-from .request import AUTO, PRECISE, Request
+from .request import AUTO, PRECISIONS, Request
 
-_PRECISIONS = {"f32": "fp32", "bf16": "bf16", "f16": "fp16", "i8": "int8", "u8": "int8"}
+# They move values, or bring them in and out.
+_MOVING = (*CONVERSIONS, "Reshape", "Input", "Const", "Output")
+_WIDTHS = ("int8", "fp16", "bf16", "fp32")
 
 
 class Counter(NamedTuple):
@@ -42,9 +44,10 @@ def applied(
     """The primitive and the main kernel of each layer.
 
     Kernels that multiply and accumulate say by what algorithm, where one was asked for, and in
-    which precision. The others of a graph may be wider than what was asked, which costs no
-    accuracy: theirs is what was asked. A layer without kernels of its own was fused into another;
-    an algorithm that it asked for was not taken.
+    which precision; in a layer without any, those that compute at all say that. Behind the last
+    product of a graph the plugin goes on in fp32, whatever the graph is compiled for, which costs
+    no accuracy: such a layer is told as asked. A layer without kernels of its own was fused into
+    another; an algorithm that it asked for was not taken.
 
     Args:
         kernels: With their layers.
@@ -64,17 +67,20 @@ def applied(
 
 def _primitive(asked: Request, own: Sequence[Kernel]) -> str:
     computing = [kernel for kernel in own if kernel.computes]
-    algorithm, precision = asked.algorithm, asked.precision
-    if algorithm == PRECISE:
-        # What it names is the graph's precision: it differs from that of its kernels.
-        kept = computing and all(kernel.precision == "f32" for kernel in computing)
-        return "openvino/%s/%s" % (PRECISE if kept else AUTO, precision)
+    algorithm = asked.algorithm
     if asked.priority:
         took = [kernel.algorithm for kernel in computing] or [AUTO]
         algorithm = next((name for name in took if name != algorithm), algorithm)
-    for kernel in computing:
-        precision = _PRECISIONS.get(kernel.precision, kernel.precision)
-    return "openvino/%s/%s" % (algorithm, precision)
+    main = computing or [kernel for kernel in own if kernel.kind not in _MOVING]
+    words = {PRECISIONS.get(kernel.precision, kernel.precision) for kernel in main}
+    if not computing and asked.precision in ("bf16", "fp16"):
+        words -= {"fp32"}  # the end of a graph, which is not followed by any product
+    widest = max(words - {asked.precision}, key=_width, default=asked.precision)
+    return "openvino/%s/%s" % (algorithm, widest)
+
+
+def _width(precision: str) -> int:
+    return _WIDTHS.index(precision) if precision in _WIDTHS else len(_WIDTHS)
 
 
 def _ran(kernel: Kernel, counters: Mapping[str, Counter]) -> bool:

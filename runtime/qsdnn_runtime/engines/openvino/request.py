@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Dict
 
 from qsdnn_runtime.engine import EngineError
 
 AUTO = "auto"  # leaves the choice to the plugin
-PRECISE = "precise"  # likewise, but in fp32 whatever the graph is compiled for
+
+PRECISIONS: Dict[str, str] = {
+    "f32": "fp32", "bf16": "bf16", "f16": "fp16", "i8": "int8", "u8": "int8"
+}  # fmt: skip
+"""Of a primitive, by the plugin's word for what a kernel computes in."""
 
 
 @dataclass(frozen=True)
@@ -15,8 +20,8 @@ class Request:
     """The primitive asked for.
 
     Attributes:
-        algorithm: `AUTO`, `PRECISE`, or as `Kernel.algorithm`.
-        precision: What its graph is compiled for.
+        algorithm: `AUTO`, or as `Kernel.algorithm`.
+        precision: What it computes in.
     """
 
     algorithm: str
@@ -32,9 +37,11 @@ class Request:
         parts = primitive.split("/")
         if len(parts) != 3 or parts[0] != "openvino":
             raise EngineError("'%s' is no primitive of this engine" % primitive)
+        if parts[2] not in PRECISIONS.values():
+            raise EngineError("'%s' is of no precision of this engine" % primitive)
         return cls(algorithm=parts[1], precision=parts[2])
 
     @property
     def priority(self) -> str:
         """The implementation to be tried first; empty when none is asked for."""
-        return "" if self.algorithm in (AUTO, PRECISE) else self.algorithm
+        return "" if self.algorithm == AUTO else self.algorithm

@@ -1,0 +1,87 @@
+"""Writes the front of latency and accuracy: a plan for each point, a table, and a picture."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qsdnn.errors import InputError
+from qsdnn.plan import Plan, write_plan
+
+if TYPE_CHECKING:
+    from qsdnn.search.pareto import Point
+
+COLUMNS = ("latency_ms", "speedup", "sqnr_db", "score", "drop", "int8", "bf16", "fp16", "plan")
+
+
+def write_front(points: Sequence[tuple[Point, Plan]], output: Path) -> dict[str, Any]:
+    """Writes ``NAME.pareto/01.json`` …, ``NAME.pareto.csv`` and ``.png`` beside a plan.
+
+    Args:
+        points: Fastest first.
+        output: The plan's file.
+
+    Returns:
+        For ``--json``: the points, and the files.
+
+    Raises:
+        InputError: They cannot be written.
+    """
+    base = output.with_suffix("")
+    folder = base.with_name(base.name + ".pareto")
+    table, picture = folder.with_suffix(".pareto.csv"), folder.with_suffix(".pareto.png")
+    rows = []
+    try:
+        folder.mkdir(exist_ok=True)
+        for stale in folder.glob("[0-9][0-9].json"):
+            stale.unlink()
+        for number, (point, plan) in enumerate(points, 1):
+            path = folder / f"{number:02}.json"
+            write_plan(plan, path)
+            rows.append(_row(point, plan, path))
+        with table.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(rows)
+    except OSError as error:
+        raise InputError(f"cannot write {error.filename}: {error.strerror}") from error
+    drawn = _draw(rows, points[0][0].accuracy.metric, picture)
+    files = [str(table), *([str(picture)] if drawn else [])]
+    return {"metric": points[0][0].accuracy.metric, "points": rows, "files": files}
+
+
+def _row(point: Point, plan: Plan, path: Path) -> dict[str, Any]:
+    chosen = [choice.primitive.rsplit("/", 1)[1] for choice in plan.layers]
+    return {
+        "latency_ms": plan.measured_ms,
+        "speedup": 1 / point.ratio,
+        "sqnr_db": point.accuracy.sqnr_db,
+        "score": point.accuracy.plan,
+        "drop": point.accuracy.drop,
+        **{name: chosen.count(name) for name in ("int8", "bf16", "fp16")},
+        "plan": str(path),
+    }
+
+
+def _draw(rows: Sequence[dict[str, Any]], metric: str, path: Path) -> bool:
+    """A picture, where matplotlib is installed."""
+    try:
+        import matplotlib
+    except ImportError:
+        return False
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, left = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
+    speedup = [row["speedup"] for row in rows]
+    left.step(speedup, [row["sqnr_db"] for row in rows], "o-", where="pre", color="tab:blue")
+    left.set_xlabel("times faster than the best uniform plan within the budget")
+    left.set_ylabel("SQNR, dB", color="tab:blue")
+    right = left.twinx()
+    right.plot(speedup, [row["score"] for row in rows], "s", color="tab:orange", markersize=4)
+    right.set_ylabel(metric, color="tab:orange")
+    figure.savefig(path, dpi=150)
+    pyplot.close(figure)
+    return True
