@@ -123,7 +123,7 @@ def _groups(
     alone: np.ndarray[tuple[int, int], np.dtype[np.float64]],
     assessor: Assessor,
 ) -> list[GroupLoss]:
-    """For each engine and precision the best tenth of its layers together, the best quarter and so on."""
+    """For each engine and precision the best tenth of its layers, the best quarter and so on."""
     of: dict[tuple[str, str], list[Question]] = {}
     for question in asked:
         primitive = space.primitives[question.primitive]

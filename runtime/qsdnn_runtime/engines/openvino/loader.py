@@ -17,8 +17,8 @@ from .request import AUTO, Request
 
 FAMILY = "openvino"
 # A graph is compiled for one of them; integers it has where the model does.
-_HINTS = {"bf16": "bf16", "fp16": "f16"}
-_WIDE = "f32"
+_HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+WIDE = "fp32"
 _UNHINTED = ("Parameter", "Constant", "Result")
 
 
@@ -67,23 +67,24 @@ class OpenvinoLoader:
 def _choices(optimized: Collection[str]) -> List[str]:
     """What layers can be asked to be computed by, and in."""
     try:
-        reduced = [p for p in _HINTS if p.upper() in optimized]
         found = []
-        for precision in ("fp32", *reduced, "int8"):
-            properties = _properties(_HINTS.get(precision, _WIDE), threads=1)
+        for precision in (*_HINTS, "int8"):
+            if precision.upper() not in optimized:
+                continue
+            properties = _properties(_HINTS.get(precision, _HINTS[WIDE]), threads=1)
             found += [(*pair, precision) for pair in algorithms(properties, precision)]
             found += [(kind, AUTO, precision) for kind in kinds(properties, precision)]
     except (RuntimeError, OSError):  # what cannot be asked chooses alone
         return []
-    return ["%s:%s/%s" % one for one in found if one[1:] != (AUTO, "fp32")]
+    return ["%s:%s/%s" % one for one in found if one[1:] != (AUTO, WIDE)]
 
 
 def _hint(requests: Iterable[Request]) -> str:
     """What a graph is compiled for: fp32 unless a layer asks for less."""
-    reduced = {request.precision for request in requests if request.precision in _HINTS}
+    reduced = {request.precision for request in requests} & set(_HINTS) - {WIDE}
     if len(reduced) > 1:
         raise EngineError("one graph cannot have layers in bf16 and layers in fp16")
-    return _HINTS[reduced.pop()] if reduced else _WIDE
+    return _HINTS[reduced.pop() if reduced else WIDE]
 
 
 def _properties(precision: str, threads: int, profile: bool = False) -> Dict[str, Any]:
@@ -108,13 +109,13 @@ def _compile(
     """Compiles a segment, with anchors in front of the convolutions of some of its layers."""
     model = core().read_model(str(segment.artifact))
     _check_outputs(model)
-    mixed = properties["INFERENCE_PRECISION_HINT"] != _WIDE
+    mixed = properties["INFERENCE_PRECISION_HINT"] != _HINTS[WIDE]
     if mixed or any(request.algorithm != AUTO for request in requests.values()):
         owners = _owners(model, segment)
         add_anchors(model, {name for name, layer in owners.items() if layer in anchored})
-        hints = _hints(model, _owners(model, segment), requests, mixed)
-        make_durable(model, {name for name, hint in hints.items() if hint.precise})
-        model = with_hints(model, hints)
+        if mixed:
+            make_durable(model, {n for n, la in owners.items() if requests[la].precision == WIDE})
+        model = with_hints(model, _hints(model, _owners(model, segment), requests, mixed))
     return core().compile_model(model, DEVICE, properties)
 
 
@@ -138,7 +139,7 @@ def _hints(
         name = op.get_friendly_name()
         request = requests.get(owners.get(name, -1), Request(AUTO, ""))
         computes = op.get_type_name() in CONVOLUTIONS and not name.endswith(ANCHOR)
-        hint = Hint(request.priority if computes else "", mixed and request.precision == "fp32")
+        hint = Hint(request.priority if computes else "", mixed and request.precision == WIDE)
         if hint != Hint():
             hints[name] = hint
     return hints
