@@ -119,7 +119,7 @@ class Assessor:
             space=space,
             budget=self.config.budget,
             choosing=lambda plans: self.choosing(space, plans),
-            deciding=lambda plan: self._evaluate(self._deciding, space, [plan])[0],
+            deciding=lambda plan: self.deciding(space, [plan])[0],
             alone=np.full(space.mask.shape, np.nan),
         )
         limit.evaluate_all([trial.choice for trial in measured.best])
@@ -153,6 +153,10 @@ class Assessor:
     def choosing(self, space: Space, plans: Sequence[NDArray[np.int64]]) -> list[Accuracy]:
         """What plans lose on the choosing half."""
         return self._evaluate(self._choosing, space, plans)
+
+    def deciding(self, space: Space, plans: Sequence[NDArray[np.int64]]) -> list[Accuracy]:
+        """What plans lose on the deciding half."""
+        return self._evaluate(self._deciding, space, plans)
 
     def _evaluate(
         self, evaluator: Evaluator, space: Space, plans: Sequence[NDArray[np.int64]]

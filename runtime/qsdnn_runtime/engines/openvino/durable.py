@@ -1,39 +1,104 @@
-"""Operators that keep the hint ``precise`` in the place of those that lose it.
+"""Operators put in the place of those that the plugin would not compute as their layer asks.
 
-The plugin makes other operators of these, which it does not copy the hint to: a MaxPool becomes one
-of the first version, a product with a constant a FullyConnected. So the model has the former from
-the start, and a convolution over one pixel for the latter.
+Its passes lose what was asked for: some make other operators and do not copy the hint ``precise``,
+one moves the strides of 1x1 convolutions to where integers do not follow, and integers run on
+through whatever can take them.
 """
 
 from __future__ import annotations
 
-from typing import Any, Collection, Dict
+from typing import Any, Mapping, Tuple
 
 import numpy as np
 
+from .kernel import BARRIER
 from .library import opset
+from .request import Request
 
 _ROUNDINGS = ("floor", "ceil")
+_PRODUCTS = ("Convolution", "GroupConvolution", "MatMul", "ConvolutionBackpropData")
+_LOWEST = np.finfo(np.float32).min
 
 
-def make_durable(model: Any, names: Collection[str]) -> None:
+def make_durable(model: Any, owners: Mapping[str, int], requests: Mapping[int, Request]) -> None:
     """Replaces operators.
 
     Args:
         model: `openvino.Model`, changed in place.
-        names: Friendly names of those that are to be precise; what replaces one takes its name.
+        owners: Layers by the friendly names of their operators; what replaces one takes its name.
+        requests: By layer.
     """
-    for op in model.get_ordered_ops():
-        if op.get_friendly_name() not in names:
+    operators = [(op, requests.get(owners.get(op.get_friendly_name(), -1))) for op in _ops(model)]
+    multiplying = {owners[op.get_friendly_name()] for op, asked in operators
+                   if asked and op.get_type_name() in _PRODUCTS}  # fmt: skip
+    for op, asked in operators:
+        if asked is None:
             continue
-        if op.get_type_name() == "MaxPool":
-            made = _max_pool(op)
-        elif op.get_type_name() == "MatMul":
-            made = _convolution(op)
-        else:
+        if asked.precision == "int8":
+            _keep_integers(op)
             continue
-        if made is not None:
-            _replace(op, made)
+        if owners[op.get_friendly_name()] not in multiplying:
+            _keep_from_integers(op, owners, requests)
+        if asked.precision == "fp32":
+            _keep_precise(op)
+
+
+def _ops(model: Any) -> Any:
+    return model.get_ordered_ops()
+
+
+def _keep_integers(op: Any) -> None:
+    """Takes the strides out of a 1x1 convolution: they would go up to what makes its input.
+
+    There a pool would be put behind the values of integers, not before: the convolution would be
+    one in floating point.
+    """
+    if op.get_type_name() != "Convolution" or set(op.get_output_shape(0)[2:]) == set():
+        return
+    attributes, kernel = op.get_attributes(), list(op.get_input_shape(1)[2:])
+    strides, pads = attributes["strides"], (attributes["pads_begin"], attributes["pads_end"])
+    if set(kernel) != {1} or set(strides) == {1} or any(map(any, pads)):
+        return
+    functions, ones, zeros = opset(), [1] * len(kernel), [0] * len(kernel)
+    source, weights = (port.get_source_output() for port in op.inputs())
+    picked = opset(1).max_pool(source, strides, zeros, zeros, ones)
+    picked.set_friendly_name(op.get_friendly_name() + "/strides")
+    made = functions.convolution(picked.output(0), weights, ones, zeros, zeros, ones)
+    _replace(op, made)
+
+
+def _keep_from_integers(
+    op: Any, owners: Mapping[str, int], requests: Mapping[int, Request]
+) -> None:
+    """Puts what integers do not go through between a layer of those and one that is none.
+
+    The largest of a value and the least there is: it becomes part of the conversion.
+    """
+    layer = owners[op.get_friendly_name()]
+    for port in op.inputs():
+        source = port.get_source_output()
+        maker = owners.get(source.get_node().get_friendly_name(), layer)
+        if maker == layer or maker not in requests or requests[maker].precision != "int8":
+            continue
+        if source.get_node().get_type_name() == "Constant":
+            continue
+        barrier = opset().maximum(source, opset().constant(_LOWEST))
+        barrier.set_friendly_name("%s/%d%s" % (op.get_friendly_name(), port.get_index(), BARRIER))
+        port.replace_source_output(barrier.output(0))
+
+
+def _keep_precise(op: Any) -> None:
+    """A MaxPool of the first version; a convolution over one pixel for a product.
+
+    The plugin makes the former of other MaxPools, and a FullyConnected of a product.
+    """
+    made = None
+    if op.get_type_name() == "MaxPool":
+        made = _max_pool(op)
+    elif op.get_type_name() == "MatMul":
+        made = _convolution(op)
+    if made is not None:
+        _replace(op, made)
 
 
 def _replace(op: Any, made: Any) -> None:
@@ -45,23 +110,22 @@ def _replace(op: Any, made: Any) -> None:
 
 
 def _max_pool(op: Any) -> Any:
-    attributes: Dict[str, Any] = op.get_attributes()
+    """None where the first version does not have what it does."""
+    attributes = op.get_attributes()
     plain = set(attributes.get("dilations", [1])) == {1}
     rounding = attributes.get("rounding_type", "floor")
-    indices = op.outputs()[1:]
-    if not plain or rounding not in _ROUNDINGS or any(o.get_target_inputs() for o in indices):
+    read = any(output.get_target_inputs() for output in op.outputs()[1:])
+    if not plain or rounding not in _ROUNDINGS or read:
         return None
+    source, kernel = op.input(0).get_source_output(), attributes["kernel"]
     pads = (attributes["pads_begin"], attributes["pads_end"])
-    source = op.input(0).get_source_output()
-    kernel, strides = attributes["kernel"], attributes["strides"]
     auto_pad = attributes.get("auto_pad", "explicit")
-    return opset(1).max_pool(source, strides, *pads, kernel, rounding, auto_pad)
+    return opset(1).max_pool(source, attributes["strides"], *pads, kernel, rounding, auto_pad)
 
 
 def _convolution(op: Any) -> Any:
-    """The product; None where its second factor is no constant matrix."""
-    factor = op.input(1).get_source_output().get_node()
-    attributes = op.get_attributes()
+    """None where the second factor is no constant matrix."""
+    factor, attributes = op.input(1).get_source_output().get_node(), op.get_attributes()
     if factor.get_type_name() != "Constant" or len(factor.get_output_shape(0)) != 2:
         return None
     if attributes["transpose_a"]:
@@ -75,5 +139,5 @@ def _convolution(op: Any) -> Any:
     return _reshaped(made.output(0), tuple(op.get_output_shape(0)))
 
 
-def _reshaped(source: Any, shape: Any) -> Any:
+def _reshaped(source: Any, shape: Tuple[int, ...]) -> Any:
     return opset().reshape(source, opset().constant(np.array(shape, np.int64)), False)

@@ -10,6 +10,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional
 ARITHMETIC = ("Convolution", "Deconvolution", "FullyConnected", "MatMul", "RNNCell", "RNNSeq")
 CONVERSIONS = ("Reorder", "Convert")
 RENAMED = "_original"  # ends the names of what makes integers, at the end of a graph
+BARRIER = "/barrier"  # ends the names of what `durable` put between integers and others
 ANCHOR = "/anchor"  # ends the names of what `hints` put in front of a convolution
 
 # What the plugin's names of implementations end with besides the algorithm: the kind of

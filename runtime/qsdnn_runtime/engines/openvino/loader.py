@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Collection, Dict, Iterable, List, Optional, Set
+from typing import Any, Collection, Dict, Iterable, List, Optional, Set, Tuple
 
 from qsdnn_runtime.engine import EngineError, EngineInfo, SegmentSpec
 
@@ -67,12 +67,16 @@ class OpenvinoLoader:
 def _choices(optimized: Collection[str]) -> List[str]:
     """What layers can be asked to be computed by, and in."""
     try:
-        found = []
+        found: List[Tuple[str, str, str]] = []
         for precision in (*_HINTS, "int8"):
             if precision.upper() not in optimized:
                 continue
             properties = _properties(_HINTS.get(precision, _HINTS[WIDE]), threads=1)
-            found += [(*pair, precision) for pair in algorithms(properties, precision)]
+            pairs = algorithms(properties, precision)
+            if precision == "int8" and "BF16" in optimized:
+                # Their results may be in bf16, which the older ones cannot write.
+                pairs = [pair for pair in pairs if (*pair, "bf16") in found]
+            found += [(*pair, precision) for pair in pairs]
             found += [(kind, AUTO, precision) for kind in kinds(properties, precision)]
     except (RuntimeError, OSError):  # what cannot be asked chooses alone
         return []
@@ -110,12 +114,13 @@ def _compile(
     model = core().read_model(str(segment.artifact))
     _check_outputs(model)
     mixed = properties["INFERENCE_PRECISION_HINT"] != _HINTS[WIDE]
-    if mixed or any(request.algorithm != AUTO for request in requests.values()):
+    if any(request != Request(AUTO, WIDE) for request in requests.values()):
         owners = _owners(model, segment)
         add_anchors(model, {name for name, layer in owners.items() if layer in anchored})
-        if mixed:
-            make_durable(model, {n for n, la in owners.items() if requests[la].precision == WIDE})
-        model = with_hints(model, _hints(model, _owners(model, segment), requests, mixed))
+        if len({request.precision for request in requests.values()}) > 1:
+            make_durable(model, owners, requests)
+        hints = _hints(model, _owners(model, segment), requests, mixed)
+        model = with_hints(model, hints) if hints else model
     return core().compile_model(model, DEVICE, properties)
 
 
