@@ -96,9 +96,10 @@ def compare(folder, asked):
         words += ["--store", ledger.path, "-o", "faults.json"]
         faults, found = disturb(lab, words, ledger, draws(asked), asked.faults)
         print(f"disturbed:   {brief(found)}", flush=True)
-        content = account(lab, ledger, faults, found)
         calm_plan, plan = lab.home / "calm.json", lab.home / "faults.json"
-        content["plans"] = paired(lab, calm_plan, plan)
+        plans = paired(lab, calm_plan, plan)  # which also ends an agent that was stopped last
+        content = account(lab, ledger, faults, found)
+        content["plans"] = plans
         content |= {"undisturbed": calm.json, "disturbed": found}
     show(content)
     return content
@@ -130,7 +131,7 @@ def disturb(lab, words, ledger, drawn, count):
         host = stack.enter_context(Host(lab, words, ledger))
         root = os.getuid() == 0
         disk = stack.enter_context(Disk(lab.server.cache, DISK_MB)) if root else None
-        stack.callback(wait_until, lambda: not lab.left())
+        stack.callback(settle, lab)
         for kind, pause_s, lasts_s in drawn:
             host.live(pause_s)
             attribute(rows, host.news())
@@ -148,6 +149,12 @@ def disturb(lab, words, ledger, drawn, count):
             host.live(1.0)
         attribute(rows, host.news())
     return rows, host.found
+
+
+def settle(lab):
+    """Ends an agent that was stopped for good at last, as any next use of the board does."""
+    lab.qsdnn("boards", "check", "lab").result()
+    wait_until(lambda: not lab.left())
 
 
 def is_fair(kind, rows, ledger):

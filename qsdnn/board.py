@@ -92,6 +92,7 @@ class MeasureOptions:
         profile: Also time each layer in runs of their own, and read back what was executed.
         again: How often at the most the group is measured again while a record of it is noisy or
             throttled, then after cooling; the best of these is taken, whole.
+        memory: Also run each package in a process of its own, to see how much memory it takes.
     """
 
     threads: int = 1
@@ -103,6 +104,7 @@ class MeasureOptions:
     timeout_s: float = 120.0
     profile: bool = False
     again: int = 1
+    memory: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +148,8 @@ class Record:
         applied: With `profile`: what was executed, by layer index.
         max_error: Largest difference from the reference outputs, relative to the largest
             magnitude of each output; None when there was no reference.
+        peak_memory_mb: With `memory`: most memory that a process took which loaded it and ran it,
+            the interpreter and the engines' libraries in it.
         trust: How far the latency may be believed.
         context: Under what it was measured: sensors ``before``, ``during`` and ``after``, mean
             ``power_mw``, ``performance`` mode, ``cooling``, ``passes`` it took, engine versions.
@@ -160,6 +164,7 @@ class Record:
     layers_ms: Mapping[int, float] = field(default_factory=dict)
     applied: Mapping[int, Applied] = field(default_factory=dict)
     max_error: float | None = None
+    peak_memory_mb: float | None = None
     trust: Trust = Trust.STABLE
     context: Mapping[str, Any] = field(default_factory=dict)
 

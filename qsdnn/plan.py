@@ -103,6 +103,7 @@ class Plan:
         accuracy: Against onnxruntime fp32, on the board.
         seed: Of the search.
         command: The command that made it.
+        peak_memory_mb: Most memory that a process took which ran it alone; None where unknown.
         calibration: The ranges that its integer scales follow from; None without int8.
         interim: Whether it was written while the search went on: measured, its outputs checked,
             but not yet held against the best uniform plan for good, and its kernels not read back.
@@ -121,6 +122,7 @@ class Plan:
     accuracy: Accuracy
     seed: int
     command: str
+    peak_memory_mb: float | None = None
     calibration: Calibration | None = None
     interim: bool = False
 
@@ -135,7 +137,7 @@ def to_json(plan: Plan) -> str:
     layers = [_without_empty_kernel(dataclasses.asdict(choice)) for choice in plan.layers]
     content = {"schema": SCHEMA, **dataclasses.asdict(plan), "layers": layers}
     content["accuracy"] = {k: v for k, v in content["accuracy"].items() if v or k in ALWAYS}
-    for name in ("interim", "calibration"):
+    for name in ("interim", "calibration", "peak_memory_mb"):
         if not content[name]:
             del content[name]
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
@@ -175,6 +177,7 @@ def from_json(text: str, source: str = "plan.json") -> Plan:
         accuracy=Accuracy(**content["accuracy"]),
         seed=content["seed"],
         command=content["command"],
+        peak_memory_mb=content.get("peak_memory_mb"),
         calibration=_calibration(content.get("calibration")),
         interim=content.get("interim", False),
     )

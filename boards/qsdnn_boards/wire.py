@@ -166,6 +166,7 @@ def read_record(entry: Mapping[str, Any]) -> Record:
             for index, (primitive, kernel) in entry.get("applied", {}).items()
         },
         max_error=entry.get("max_error"),
+        peak_memory_mb=entry.get("peak_memory_mb"),
         trust=Trust(entry.get("trust", Trust.STABLE)),
         context=entry.get("context", {}),
     )

@@ -100,6 +100,24 @@ def parse_duration(option: str, text: str) -> float:
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
+def parse_size_mb(option: str, text: str | None) -> float | None:
+    """Megabytes (10⁶ bytes) from ``300``, ``300M`` or ``2G``; None stays None.
+
+    Args:
+        option: Whose value it is, for messages.
+        text: The value.
+
+    Raises:
+        InputError: Another form.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([MG]?)B?", text.strip(), re.IGNORECASE)
+    if match is None or float(match[1]) <= 0:
+        raise InputError(f"{option} {text}: not a size", hint="for example: 300M, 2G")
+    return float(match[1]) * (1000 if match[2].upper() == "G" else 1)
+
+
 def wait_option(command: F) -> F:
     """Adds ``--wait``; the command gets `wait_s`."""
     return click.option(

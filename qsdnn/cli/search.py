@@ -20,6 +20,7 @@ from qsdnn.cli.options import (
     care_options,
     json_option,
     parse_duration,
+    parse_size_mb,
     shape_option,
     split_names,
     store_option,
@@ -72,6 +73,9 @@ Examples:
               help="After this time no new round starts: 90s, 5m, 1h.")  # fmt: skip
 @click.option("--measurements", default=None, type=click.IntRange(1), metavar="N",
               help="Plans to measure at the most, the final left out.  [default: any]")  # fmt: skip
+@click.option("--max-memory", "max_memory_mb", default=None, metavar="SIZE",
+              callback=lambda _context, _option, text: parse_size_mb("--max-memory", text),
+              help="Most memory a process may take that runs the plan: 300M, 2G.")  # fmt: skip
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of all chance.")
 @click.option("--input", "inputs", type=click.Path(path_type=Path), metavar="FILE.npz",
               help="Inputs to measure and verify with.  [default: random ones]")  # fmt: skip

@@ -42,7 +42,7 @@ def print_summary(content: dict[str, Any]) -> None:
         f"{_accuracy(content)}; trust: {content['trust']}; "
         f"{measurements['taken']} measurements taken, "
         f"{measurements['cached']} known, {measurements['failed']} failed; "
-        f"{content['wall_s']:.0f} s"
+        f"{_memory(content)}{content['wall_s']:.0f} s"
     )
     if content["doubt"]:
         console.print(f"[bold yellow]{content['doubt']}[/]", highlight=False)
@@ -50,6 +50,11 @@ def print_summary(content: dict[str, Any]) -> None:
         console.print(_front(content["front"]))
         console.print(f"front: {', '.join(content['front']['files'])}")
     console.print(f"plan: {content['plan']}   next: qsdnn package {content['plan']} -o DIR")
+
+
+def _memory(content: dict[str, Any]) -> str:
+    peak_mb = content["peak_memory_mb"]
+    return f"{peak_mb:.0f} MB of memory at the most; " if peak_mb else ""
 
 
 def _baseline(baseline: dict[str, Any], budget: bool) -> str:

@@ -32,6 +32,7 @@ class SearchConfig:
         log_dir: Where TensorBoard event files go; none when None.
         remeasure: Ignore what the store knows.
         accuracy: What may be lost, and on which data; None: outputs must equal those of fp32.
+        max_memory_mb: Most memory that a plan may take; any when None.
         pareto: Also measure the front of latency and accuracy.
         command: The command line, for the plan.
     """
@@ -52,5 +53,6 @@ class SearchConfig:
     log_dir: Path | None = None
     remeasure: bool = False
     accuracy: AccuracyConfig | None = None
+    max_memory_mb: float | None = None
     pareto: bool = False
     command: str = ""

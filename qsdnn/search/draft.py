@@ -71,6 +71,7 @@ class Draft:
             accuracy=self._accuracy(trial, final=not interim),
             seed=self.config.seed,
             command=self.config.command,
+            peak_memory_mb=record.peak_memory_mb,
             calibration=self.calibration if Precision.INT8 in precisions else None,
             interim=interim,
         )

@@ -133,6 +133,7 @@ def _measure(bench: Bench, group: Sequence[Trial]) -> list[Trial]:
         budget_s=15.0,
         profile=True,
         again=2,
+        memory=True,
     )
     purpose = "final " + " ".join(trial.package.digest[:12] for trial in group)
     return bench.measure([trial.choice for trial in group], purpose, options, paired=True)

@@ -40,6 +40,7 @@ def document(found: Found, plan_path: str) -> dict[str, Any]:
         "best_uniform": {"name": name, "measured_ms": uniform.record.latency_ms},
         "speedup_vs_best_uniform": 1 / found.final.ratio,
         "speedup_ci95": [1 / bound for bound in reversed(found.final.ratio_ci95)],
+        "peak_memory_mb": plan.peak_memory_mb,
         "gap_to_optimum": learning.gap,
         "optimum_proven": learning.proven,
         "optimum_bound_ms": learning.bound_ms,

@@ -150,6 +150,8 @@ class Bench:
             BoardError: The board was lost for good; what was measured is stored.
         """
         segments, packages = self._build(choices)
+        if self.config.max_memory_mb is not None:
+            purpose, options = f"{purpose}, memory", replace(options, memory=True)
         with self._building(ahead):
             records = self.measurer.measure(
                 packages,
@@ -168,11 +170,19 @@ class Bench:
                 choice=np.asarray(choice),
                 segments=tuple(cut),
                 package=package,
-                record=record,
+                record=self._within_memory(record),
                 drift=drift(record, self._known_ms),
             )
             for choice, cut, package, record in built
         ]
+
+    def _within_memory(self, record: Record) -> Record:
+        """A plan that takes more memory than it may does not count."""
+        most, taken = self.config.max_memory_mb, record.peak_memory_mb
+        if most is None or taken is None or taken <= most:
+            return record
+        error = f"takes {taken:.0f} MB, --max-memory is {most:g} MB"
+        return replace(record, state=State.UNSUPPORTED, error=error)
 
     def in_groups(
         self, choices: Sequence[NDArray[np.int64]], anchors: Sequence[Trial], purpose: str = "plan"

@@ -55,10 +55,12 @@ class Group:
         self._pending: Set[int] = set()
 
     def run(self) -> None:
-        """Measures all, then profiles those that ended well if the options say so."""
+        """Measures all, then weighs and profiles those that ended well if the options say so."""
         self._pending = set(range(len(self._folders)))
         self._work_off("measure")
         self._repeat()
+        if self._options["memory"]:
+            self._weigh()
         if self._options["profile"]:
             self._pending = set(self._good)
             self._work_off("profile")
@@ -81,6 +83,21 @@ class Group:
             record["context"]["passes"] = passes
             if passes > 1 and not self._options["profile"]:
                 self._on_record(index, record)
+
+    def _weigh(self) -> None:
+        """Sees how much memory each takes alone; where that fails the timing stays good."""
+
+        def on_event(frame: Frame) -> None:
+            event = frame.header
+            if event["event"] == "memory":
+                self._good[event["index"]]["peak_memory_mb"] = event["peak_memory_mb"]
+
+        for number, index in enumerate(sorted(self._good), 1):
+            self._on_progress("weighing %d of %d" % (number, len(self._good)))
+            with self._child("memory", {index}) as child:
+                child.attend(on_event, self._options["timeout_s"])
+            if not self._options["profile"]:
+                self._on_record(index, self._good[index])
 
     def _again(self, *, throttled: bool) -> Dict[int, Dict[str, Any]]:
         """Another pass over those that ended well: the records of those that did so again."""

@@ -15,6 +15,9 @@ from .values import pack_values, unpack_values
 
 PROGRESS_EVERY_S = 0.5
 
+# Some engines take more memory in their second run.
+MEMORY_RUNS = 3
+
 Emit = Callable[..., None]
 
 
@@ -57,6 +60,28 @@ def profile(frame: Frame, beacon: Beacon, emit: Emit) -> None:
         fields = {"error": subject.failure["error"]} if found is None else found
         emit({"event": "profile", "index": subject.index, **fields})
         subject.close()
+
+
+def memory(frame: Frame, beacon: Beacon, emit: Emit) -> None:
+    """Runs one package, as a device would that runs nothing else: a ``memory`` event."""
+    feeds, _ = _values(frame)
+    subject = Subject(frame.header["packages"][0], frame.header["options"]["threads"], beacon)
+    subject.load(feeds)
+    for _ in range(MEMORY_RUNS):
+        subject.run_first()
+    if subject.alive:
+        emit({"event": "memory", "index": subject.index, "peak_memory_mb": _peak_memory_mb()})
+    subject.close()
+
+
+def _peak_memory_mb() -> Optional[float]:
+    """Most memory that this process ever took, where the system tells."""
+    try:
+        with open("/proc/self/status", encoding="ascii") as stream:
+            sizes = [line.split()[1] for line in stream if line.startswith("VmHWM:")]
+    except OSError:
+        return None
+    return int(sizes[0]) * 1024 / 1e6 if sizes else None
 
 
 def run(frame: Frame, beacon: Beacon, emit: Emit) -> None:

@@ -6,6 +6,7 @@ A job is one frame; its header names it. The answers are frames on standard outp
 - ``probe``: ``engines`` → ``engine`` events with ``index`` and ``info``, and ``numpy``.
 - ``measure``: ``packages``, ``options``, values → ``record`` events.
 - ``profile``: the same → ``profile`` events.
+- ``memory``: the same, for one package → a ``memory`` event.
 - ``run``: one package, values → ``outputs``.
 - ``evaluate``: ``packages``, ``inputs`` in files → ``outputs`` and ``evaluated``, or ``failed``.
 """
@@ -48,9 +49,9 @@ def _job(name: str) -> Callable[[Frame, Beacon, Emit], None]:
         from .evaluate import evaluate
 
         return evaluate
-    from .measure import measure, profile, run
+    from .measure import measure, memory, profile, run
 
-    return {"measure": measure, "profile": profile, "run": run}[name]
+    return {"measure": measure, "memory": memory, "profile": profile, "run": run}[name]
 
 
 def _probe(frame: Frame, beacon: Beacon, emit: Emit) -> None:

@@ -91,7 +91,7 @@ class Server:
     def stop(self) -> None:
         """Ends the server and all sessions, as a reboot does."""
         assert self._process is not None
-        for pid in [*descendants(self._process.pid), self._process.pid]:
+        for pid in [*self.processes(), self._process.pid]:
             kill(pid)
         self._process.wait()
 
@@ -101,9 +101,12 @@ class Server:
         self.start()
 
     def processes(self) -> list[int]:
-        """All that runs in sessions: sshd's own, agents and their children."""
+        """All that runs in sessions: sshd's own, agents and their children, also orphans."""
         assert self._process is not None
-        return descendants(self._process.pid)
+        inside = descendants(self._process.pid)
+        agents = [pid for pid in orphans() if str(self.cache) in command_of(pid)]
+        found = [*inside, *(pid for agent in agents for pid in (agent, *descendants(agent)))]
+        return list(dict.fromkeys(found))
 
     def agents(self) -> list[int]:
         return [pid for pid in self.processes() if "qsdnn_runtime.agent" in command_of(pid)]
@@ -126,6 +129,12 @@ class Server:
 def kill(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
+
+
+def orphans() -> list[int]:
+    """Agents whose session has ended."""
+    pids = [int(folder.name) for folder in Path("/proc").glob("[0-9]*")]
+    return [pid for pid in pids if "qsdnn_runtime.agent" in command_of(pid)]
 
 
 def descendants(root: int) -> list[int]:
