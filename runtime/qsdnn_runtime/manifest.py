@@ -9,7 +9,7 @@
          # dtype "" or shape null: no static buffer can hold it, it is passed by value
      "inputs": [NAME], "outputs": [NAME],
      "segments": [                                  # in execution order
-       {"engine": "openvino", "family": "openvino/fp32", "artifact": FILE,
+       {"engine": "openvino", "family": "openvino", "artifact": FILE,
         "inputs": [NAME], "outputs": [NAME], "options": {...},
         "layers": [{"index": 0, "name": "conv1", "primitive": "openvino/auto/fp32"}]}],
      "artifacts": {FILE: {"sha256", "size_bytes"}}} # in the folder artifacts/

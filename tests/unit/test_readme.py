@@ -1,4 +1,4 @@
-"""The README's commands work, in their order, as they stand but for the network."""
+"""The README's commands work, in their order, as they stand but for network and budget."""
 
 import os
 import re
@@ -9,12 +9,14 @@ from pathlib import Path
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 QUICK = "tiny-cnn"  # in place of the network the README shows
+BUDGET = "10s"  # of each search
 
 
 def _commands():
     blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
     lines = [line.split("   #")[0] for block in blocks for line in block.splitlines()]
-    return [line.replace("shufflenet", QUICK) for line in lines if line.startswith("qsdnn ")]
+    mine = [line.replace("shufflenet", QUICK) for line in lines if line.startswith("qsdnn ")]
+    return [f"{line} --budget {BUDGET}" if " search " in line else line for line in mine]
 
 
 def test_the_commands_of_the_readme(tmp_path):

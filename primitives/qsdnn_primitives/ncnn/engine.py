@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+from qsdnn.calibration import Calibration
 from qsdnn.engine import EngineInfo
 from qsdnn.errors import BuildError
 from qsdnn.graph.layer import Layer
@@ -12,17 +14,22 @@ from qsdnn.primitive import Precision, Primitive
 from qsdnn.segment import Artifact, Segment
 from qsdnn_primitives.blas.node import UnsupportedError
 
-from .algorithm import algorithms
+from .algorithm import AUTO, algorithms
+from .integer import has_integers, in_integers
 from .network import write_network
-from .translation import translate
+from .translation import Fragment, translate
+
+# What a board says whose ncnn computes in integers.
+INTEGERS = "INT8"
 
 
 class NcnnEngine:
     """The host half of the engine ``ncnn``; see `qsdnn.engine.Engine`.
 
-    All its primitives are of one family: a segment may mix algorithms as it likes. There is fp32
-    only: ncnn computes in fp16 on ARMv8.2 processors, which nobody has tried with this yet, and its
-    bf16 is a way to store numbers that was slower than fp32 where it was measured.
+    All its primitives are of one family: a segment may mix algorithms, and fp32 with int8, as it
+    likes; between layers tensors are fp32. There is no fp16 and no bf16: ncnn computes in fp16 on
+    ARMv8.2 processors, which nobody has tried with this yet, and its bf16 is a way to store numbers
+    that was slower than fp32 where it was measured.
     """
 
     name = "ncnn"
@@ -30,36 +37,51 @@ class NcnnEngine:
     def primitives(self, layer: Layer, info: EngineInfo) -> Sequence[Primitive]:
         """One primitive for each algorithm of a convolution, ``auto`` alone for any other layer.
 
+        Convolutions and products also ``auto/int8``, where the board says ``INT8``: all integer
+        algorithms give the same bits, so which one ran could not be told.
+
         None for a pinned layer, for a batch of more than one, which ncnn does not know, and for
         whatever ncnn has no operator for that computes exactly the same.
         """
         try:
-            names = algorithms(translate(layer).operators)
+            operators = translate(layer).operators
         except UnsupportedError:
             return ()
+        names = [(name, Precision.FP32) for name in algorithms(operators)]
+        if INTEGERS in info.capabilities and has_integers(operators):
+            names.append((AUTO, Precision.INT8))
         return tuple(
-            Primitive(engine=self.name, algorithm=name, precision=Precision.FP32, family=self.name)
-            for name in names
+            Primitive(engine=self.name, algorithm=name, precision=precision, family=self.name)
+            for name, precision in names
         )
 
     def build(self, segment: Segment, folder: Path) -> Artifact:
         """Writes a network; weights stay in the graph's file, linked beside it, where they can.
 
         Raises:
-            BuildError: A layer cannot be expressed, or not with the algorithm asked for.
+            BuildError: A layer cannot be expressed, or not with the algorithm asked for, or lacks
+                the calibration it needs.
         """
-        fragments = []
-        for layer, choice in zip(segment.layers, segment.choices, strict=True):
-            try:
-                fragment = translate(layer)
-            except UnsupportedError as error:
-                raise BuildError(f"ncnn cannot run layer '{layer.name}': {error}") from error
-            known = algorithms(fragment.operators)
-            if choice.algorithm not in known or choice.precision is not Precision.FP32:
-                raise BuildError(
-                    f"layer '{layer.name}' cannot take {choice}",
-                    hint=f"it can take: {', '.join(known)}",
-                )
-            fragments.append(fragment)
+        fragments = [
+            _fragment(layer, choice, segment.calibration)
+            for layer, choice in zip(segment.layers, segment.choices, strict=True)
+        ]
         files = write_network(segment, fragments, folder)
         return Artifact(file=files[0], files=tuple(files), options={})
+
+
+def _fragment(layer: Layer, choice: Primitive, calibration: Calibration | None) -> Fragment:
+    try:
+        fragment = translate(layer)
+    except UnsupportedError as error:
+        raise BuildError(f"ncnn cannot run layer '{layer.name}': {error}") from error
+    known = [(name, Precision.FP32) for name in algorithms(fragment.operators)]
+    if has_integers(fragment.operators):
+        known.append((AUTO, Precision.INT8))
+    if (choice.algorithm, choice.precision) not in known:
+        names = ", ".join(f"{name}/{precision}" for name, precision in known)
+        raise BuildError(f"layer '{layer.name}' cannot take {choice}", hint=f"it can take: {names}")
+    if choice.precision is Precision.INT8:
+        operators = in_integers(fragment.operators, layer, calibration)
+        return dataclasses.replace(fragment, operators=operators)
+    return fragment

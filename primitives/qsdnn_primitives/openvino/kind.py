@@ -41,11 +41,36 @@ def _convolution(node: ir.Node, weights: ir.Value) -> str:
     groups = group.as_int() if group is not None else 1
     assert weights.shape is not None
     outputs, inputs, *kernel = weights.shape
+    if groups == 1 and kernel == [1, 1]:
+        return "" if _is_strided(node) and _is_padded(node) else "pointwise"
     if groups == 1:
-        return "pointwise" if kernel == [1, 1] else "conv"
+        return "conv"
     return "depthwise" if inputs == 1 and outputs == groups else "grouped"
 
 
+def _is_strided(node: ir.Node) -> bool:
+    strides = node.attributes.get("strides")
+    return strides is not None and max(strides.as_ints()) > 1
+
+
+def _is_padded(node: ir.Node) -> bool:
+    """Whether there are pixels beside the image, which the plugin forgets in integers.
+
+    It moves the strides of a 1x1 convolution before the integers, and the padding stays behind
+    (OpenVINO 2026.4).
+    """
+    pads = node.attributes.get("pads")
+    return pads is not None and any(pads.as_ints())
+
+
 def _operator(layer: Layer) -> str:
-    first, *others = (node.op_type for node in layer.nodes)
-    return first if first in _WHOLE and _BEHIND.issuperset(others) else ""
+    first, *others = layer.nodes
+    if first.op_type not in _WHOLE or not _BEHIND.issuperset(node.op_type for node in others):
+        return ""
+    return first.op_type if first.op_type != "Concat" or _joins_channels(first) else ""
+
+
+def _joins_channels(node: ir.Node) -> bool:
+    """Whether it puts images beside each other: along other axes it is not always one kernel."""
+    axis, shape = node.attributes.get("axis"), node.outputs[0].shape
+    return axis is not None and axis.as_int() == 1 and shape is not None and len(shape) == 4

@@ -18,6 +18,10 @@ KINDS = ("node", "simple", "pytorch-operator", "pytorch-converted")
 
 
 def _names(model, *capabilities, pinned=""):
+    return [str(primitive) for primitive in _offers(model, *capabilities, pinned=pinned)]
+
+
+def _offers(model, *capabilities, pinned=""):
     inferred = onnx.shape_inference.infer_shapes(model)
     graph = ir.from_proto(inferred).graph
     layer = Layer(
@@ -30,7 +34,7 @@ def _names(model, *capabilities, pinned=""):
         pinned=pinned,
     )
     info = EngineInfo(name="openvino", version="1", capabilities=capabilities)
-    return [str(primitive) for primitive in ENGINE.primitives(layer, info)]
+    return ENGINE.primitives(layer, info)
 
 
 def _model(op, dtypes=("float32",), shape=(1, 4, 7, 7), out=None, **attributes):
@@ -52,12 +56,33 @@ def _conv(op, weights, shape=(1, 4, 7, 7), **attributes):
     return model
 
 
-def test_lower_precisions_are_those_the_board_says_it_has():
-    relu = _model("Relu")
+def test_precisions_are_those_the_board_read_back_for_the_kind():
+    relu, pool = _model("Relu"), _model("GlobalAveragePool", out=(1, 4, 1, 1))
+    told = [f"GlobalAveragePool:auto/{precision}" for precision in ("bf16", "fp16", "int8")]
     assert isinstance(ENGINE, Engine)
-    assert _names(relu) == ["openvino/auto/fp32"]
-    assert _names(relu, "FP32", "INT8", "BF16") == ["openvino/auto/fp32", "openvino/auto/bf16"]
-    assert _names(relu, "FP16") == ["openvino/auto/fp32", "openvino/auto/fp16"]
+    assert _names(pool) == ["openvino/auto/fp32"]
+    assert _names(pool, "FP32", "INT8", "BF16", "FP16") == ["openvino/auto/fp32"]
+    assert _names(relu, *told) == ["openvino/auto/fp32"]
+    assert _names(pool, *told[1:2]) == ["openvino/auto/fp32", "openvino/auto/fp16"]
+    some = ["openvino/auto/fp32", "openvino/auto/bf16", "openvino/auto/int8"]
+    assert _names(pool, *told) == some  # one graph has bf16 or fp16, not both
+
+
+def test_all_precisions_share_one_graph_and_differ_in_format():
+    pool = _model("GlobalAveragePool", out=(1, 4, 1, 1))
+    told = [f"GlobalAveragePool:auto/{precision}" for precision in ("bf16", "int8")]
+    assert [p.domain for p in _offers(pool, *told)] == ["openvino", "openvino/bf16", "openvino/u8"]
+
+
+def test_what_does_not_survive_in_integers_is_not_offered_in_them():
+    """A 1x1 convolution that is strided and padded; a Concat that is not of channels."""
+    told = ["pointwise:auto/int8", "Concat:auto/int8"]
+    strided = {"strides": [2, 2]}
+    assert len(_names(_conv("Conv", (8, 4, 1, 1), **strided), *told)) == 2
+    assert len(_names(_conv("Conv", (8, 4, 1, 1), **strided, pads=[0, 0, 0, 1]), *told)) == 1
+    sides = {"dtypes": ("float32", "float32")}
+    assert len(_names(_model("Concat", **sides, out=(1, 8, 7, 7), axis=1), *told)) == 2
+    assert len(_names(_model("Concat", **sides, out=(1, 4, 14, 7), axis=2), *told)) == 1
 
 
 @pytest.mark.parametrize(
@@ -72,10 +97,9 @@ def test_lower_precisions_are_those_the_board_says_it_has():
     ],
 )
 def test_algorithms_are_those_the_board_says_it_has(kind, weights, attributes):
-    told = [f"{kind}:jit_avx2/fp32", f"{kind}:precise/bf16", "other:gemm_acl/fp32", "BF16"]
+    told = [f"{kind}:jit_avx2/fp32", f"{kind}:jit_avx2/bf16", "other:gemm_acl/fp32", "BF16"]
     assert _names(_conv("Conv", weights, **attributes), *told) == [
-        *("openvino/auto/fp32", "openvino/auto/bf16"),
-        *("openvino/jit_avx2/fp32", "openvino/precise/bf16"),
+        *("openvino/auto/fp32", "openvino/jit_avx2/fp32", "openvino/jit_avx2/bf16"),
     ]
 
 
@@ -178,7 +202,7 @@ def _run(model, feeds, outputs, folder):
     path = folder / "model.onnx"
     onnx.save(model, path)
     names = tuple(value.name for value in model.graph.output)
-    spec = SegmentSpec(path, "openvino/fp32", tuple(feeds), names, {}, {})
+    spec = SegmentSpec(path, "openvino", tuple(feeds), names, {}, {})
     executable = find_loader("openvino").load(spec, 1)
     results = {
         n: np.full(want.shape, -7, want.dtype) for n, want in zip(names, outputs, strict=True)

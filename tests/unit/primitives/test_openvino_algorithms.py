@@ -81,11 +81,11 @@ class Bench:
         with Session(reference.manifest, artifacts=folder) as session:
             self.wants = session.run(None, self.feeds)
 
-    def row(self, layer, family="openvino/fp32"):
-        return [p for p in self.rows[layer] if p.family == family]
+    def row(self, layer, precision="fp32"):
+        return [p for p in self.rows[layer] if p.precision == precision]
 
-    def uniform(self, algorithm, family="openvino/fp32"):
-        rows = [self.row(i, family) for i in range(len(self.rows))]
+    def uniform(self, algorithm, precision="fp32"):
+        rows = [self.row(i, precision) or self.row(i) for i in range(len(self.rows))]
         return [next((p for p in row if p.algorithm == algorithm), row[0]) for row in rows]
 
     def run(self, choice):
@@ -111,10 +111,11 @@ def test_what_the_board_told_is_offered_by_kind(bench):
     told = {kind: set() for kind in kinds}
     for word in CHOICES:
         kind, _, choice = word.partition(":")
-        told[kind].add(choice)
+        told.setdefault(kind, set()).add(choice)
     for layer, kind in enumerate(kinds):
         names = {f"{p.algorithm}/{p.precision}" for p in bench.rows[layer]}
-        assert names - {"auto/fp32", "auto/bf16", "auto/fp16"} == told[kind]
+        wanted = {name for name in told[kind] if not name.endswith("/fp16")} if kind else set()
+        assert names == wanted | {"auto/fp32"}
 
 
 @settings(max_examples=12, deadline=None)
@@ -208,19 +209,6 @@ def test_weights_are_not_written_to_disk_again(bench, monkeypatch, tmp_path):
     bench.run(bench.uniform(bench.row(2)[-1].algorithm))
     assert max(sizes) < 2000 < bench.graph.weights.stat().st_size
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.skipif("BF16" not in INFO.capabilities, reason="this CPU has no bf16")
-def test_layers_stay_in_fp32_in_a_bf16_graph(bench):
-    plans = {name: bench.uniform(name, "openvino/bf16") for name in ("auto", "precise")}
-    errors = {}
-    for name, choice in plans.items():
-        taken, errors[name] = bench.run(choice)
-        assert taken == [str(p) for p in choice]
-    assert errors["precise"] < errors["auto"] / 1.5
-    mixed = [pair[i % 2] for i, pair in enumerate(zip(*plans.values(), strict=True))]
-    assert {p.algorithm for p in mixed} == {"auto", "precise"}
-    assert bench.run(mixed)[0] == [str(p) for p in mixed]
 
 
 def test_a_file_that_is_no_model_is_an_error(bench, tmp_path):

@@ -23,7 +23,7 @@ PRIMITIVES = {
 
 @dataclass(frozen=True)
 class Part:
-    """A segment: its model, whose nodes are named ``layer:position``, and its family."""
+    """A segment: its model, whose nodes are ``layer:position``, and what its layers ask for."""
 
     family: str
     model: onnx.ModelProto
@@ -88,7 +88,7 @@ def _segment(part: Part, file: str) -> dict[str, Any]:
     nodes = {node.name: int(node.name.split(":")[0]) for node in graph.node}
     return {
         "engine": part.family.split("/")[0],
-        "family": part.family.replace("/gemm", ""),
+        "family": part.family.split("/")[0],
         "artifact": file,
         "inputs": [value.name for value in graph.input],
         "outputs": [value.name for value in graph.output],

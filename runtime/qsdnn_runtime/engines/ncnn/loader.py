@@ -8,6 +8,7 @@ from qsdnn_runtime.engine import EngineError, EngineInfo, SegmentSpec
 
 from .artifact import read_network
 from .executable import NcnnExecutable, ProfiledExecutable
+from .integer import has_integers
 from .net import import_library
 
 FAMILY = "ncnn"
@@ -19,12 +20,13 @@ class NcnnLoader:
     name = "ncnn"
 
     def probe(self) -> Optional[EngineInfo]:
-        """The version."""
+        """The version, and whether it computes in integers."""
         try:
             library = import_library()
         except EngineError:
             return None
-        return EngineInfo(self.name, str(library.__version__), ("CPU",), ("FP32",))
+        precisions = ("FP32", "INT8") if has_integers() else ("FP32",)
+        return EngineInfo(self.name, str(library.__version__), ("CPU",), precisions)
 
     def load(self, segment: SegmentSpec, threads: int, profile: bool = False) -> "NcnnExecutable":
         """Loads a network.

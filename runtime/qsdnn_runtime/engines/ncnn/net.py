@@ -27,7 +27,7 @@ def import_library() -> Any:
 
 
 def make_options(threads: int, winograd: bool = True, sgemm: bool = True) -> Any:
-    """Options for fp32 on the processor.
+    """Options for fp32 on the processor, and int8 for operators that have the scales for it.
 
     Args:
         threads: How many it may use.
@@ -40,7 +40,7 @@ def make_options(threads: int, winograd: bool = True, sgemm: bool = True) -> Any
     # On by default: storage in half the bits loses more than the tolerance of fp32 allows.
     options.use_fp16_packed = options.use_fp16_storage = options.use_fp16_arithmetic = False
     options.use_bf16_packed = options.use_bf16_storage = False
-    options.use_int8_inference = False
+    options.use_int8_inference = True
     options.use_packing_layout = True
     options.use_winograd_convolution = winograd
     options.use_sgemm_convolution = sgemm

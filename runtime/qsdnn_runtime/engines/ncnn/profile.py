@@ -22,7 +22,8 @@ import numpy as np
 from qsdnn_runtime.engine import Applied, EngineError
 
 from .artifact import Network, layer_of, weights_file
-from .net import import_library, load_net, make_options
+from .integer import computes_integers, input_scale, run_operator
+from .net import load_net, make_options
 
 Shape = Tuple[int, ...]
 
@@ -33,6 +34,7 @@ ALGORITHMS: Dict[str, Dict[str, bool]] = {
     "direct": {"winograd": False, "sgemm": False},
 }
 _MASK = "31="
+_SCALED = "8="  # in integers
 
 
 class Stopwatch:
@@ -98,17 +100,25 @@ def applied(
     Raises:
         EngineError: The network has not run yet.
     """
-    primitives = dict(asked)
+    primitives = {
+        layer: name[: -len("int8")] + "fp32" if name.endswith("/int8") else name
+        for layer, name in asked.items()
+    }  # int8 is what is seen
     kernels: Dict[int, List[str]] = {layer: [] for layer in asked}
     lines = _lines(network.param)
     for operator in net.layers():
         layer, kernel = layer_of(operator.name), operator.type
         if layer not in kernels or kernel == "Split":
             continue
-        if kernel == "Convolution" and not _is_pointwise(lines[operator.name]):
+        engine, choice, precision = asked[layer].split("/")
+        if precision == "int8":
+            if any(word.startswith(_SCALED) for word in lines[operator.name]):
+                ran = _is_integer(network, net, operator, shapes)
+                kernel = "%s(%s)" % (kernel, "int8" if ran else "fp32")
+                primitives[layer] = "%s/%s/%s" % (engine, choice, "int8" if ran else "fp32")
+        elif kernel == "Convolution" and not _is_pointwise(lines[operator.name]):
             algorithm = _algorithm(network, net, operator, lines[operator.name], shapes)
             kernel = "%s(%s)" % (kernel, algorithm)
-            engine, choice, precision = asked[layer].split("/")
             if choice != "auto":
                 primitives[layer] = "%s/%s/%s" % (engine, algorithm, precision)
         kernels[layer].append(kernel)
@@ -129,6 +139,15 @@ def _is_pointwise(line: List[str]) -> bool:
     return "1=1" in line and "11=1" in line
 
 
+def _is_integer(network: Network, net: Any, operator: Any, shapes: Mapping[int, Shape]) -> bool:
+    bottom, top = operator.bottoms[0], operator.tops[0]
+    if bottom not in shapes:
+        raise EngineError("applied() before the first run")
+    with weights_file(network, network.spans[operator.name]) as weights:
+        scale = input_scale(weights)
+    return computes_integers(net, bottom, top, shapes[bottom], scale)
+
+
 def _algorithm(
     network: Network, net: Any, operator: Any, line: List[str], shapes: Mapping[int, Shape]
 ) -> str:
@@ -140,26 +159,14 @@ def _algorithm(
     if bottom not in shapes:
         raise EngineError("applied() before the first run")
     values = np.random.default_rng(0).standard_normal(shapes[bottom]).astype(np.float32)
-    output = _run(net, bottom, top, values)
+    output = run_operator(net, bottom, top, values)
     params = " ".join(word for word in line[6:] if not word.startswith(_MASK))
     alone = "7767517\n2 2\nInput x 0 1 0\n%s y 1 1 0 1 %s\n" % (operator.type, params)
     found = "unknown"
     with weights_file(network, network.spans[operator.name]) as weights:
         for name, switches in ALGORITHMS.items():
             reference = load_net(alone, weights, make_options(net.opt.num_threads, **switches))
-            if _run(reference, 0, 1, values) == output:
+            if run_operator(reference, 0, 1, values) == output:
                 found = name
             reference.clear()
     return found
-
-
-def _run(net: Any, bottom: int, top: int, values: np.ndarray) -> bytes:
-    """The bytes of a blob for a value of another."""
-    library = import_library()
-    extractor = net.create_extractor()
-    code = extractor.input(bottom, library.Mat(values).clone())
-    if code == 0:
-        code, blob = extractor.extract(top)
-    if code != 0:
-        raise EngineError("ncnn failed at blob %d (%d)" % (top, code))
-    return np.ascontiguousarray(np.asarray(blob)).tobytes()

@@ -17,6 +17,8 @@ from .request import Request
 
 _ROUNDINGS = ("floor", "ceil")
 _PRODUCTS = ("Convolution", "GroupConvolution", "MatMul", "ConvolutionBackpropData")
+# The host may have put an Identity between what joins and the integers behind it; it vanishes.
+_JOINS = ("Concat", "Identity")
 _LOWEST = np.finfo(np.float32).min
 
 
@@ -28,32 +30,26 @@ def make_durable(model: Any, owners: Mapping[str, int], requests: Mapping[int, R
         owners: Layers by the friendly names of their operators; what replaces one takes its name.
         requests: By layer.
     """
-    operators = [(op, requests.get(owners.get(op.get_friendly_name(), -1))) for op in _ops(model)]
-    multiplying = {owners[op.get_friendly_name()] for op, asked in operators
-                   if asked and op.get_type_name() in _PRODUCTS}  # fmt: skip
-    for op, asked in operators:
+    reduced = {request.precision for request in requests.values()} & {"bf16", "fp16"}
+    for op in model.get_ordered_ops():
+        asked = requests.get(owners.get(op.get_friendly_name(), -1))
         if asked is None:
             continue
         if asked.precision == "int8":
             _keep_integers(op)
-            continue
-        if owners[op.get_friendly_name()] not in multiplying:
+        else:
             _keep_from_integers(op, owners, requests)
-        if asked.precision == "fp32":
+        if asked.precision == "fp32" and reduced:
             _keep_precise(op)
 
 
-def _ops(model: Any) -> Any:
-    return model.get_ordered_ops()
-
-
 def _keep_integers(op: Any) -> None:
-    """Takes the strides out of a 1x1 convolution: they would go up to what makes its input.
+    """Takes the strides out of a 1x1 convolution, into a pool of one pixel behind the integers.
 
-    There a pool would be put behind the values of integers, not before: the convolution would be
-    one in floating point.
+    Else the plugin makes that pool itself, before they are made, and the convolution, which then
+    reads no integers, is one in floating point.
     """
-    if op.get_type_name() != "Convolution" or set(op.get_output_shape(0)[2:]) == set():
+    if op.get_type_name() != "Convolution":
         return
     attributes, kernel = op.get_attributes(), list(op.get_input_shape(1)[2:])
     strides, pads = attributes["strides"], (attributes["pads_begin"], attributes["pads_end"])
@@ -70,21 +66,30 @@ def _keep_integers(op: Any) -> None:
 def _keep_from_integers(
     op: Any, owners: Mapping[str, int], requests: Mapping[int, Request]
 ) -> None:
-    """Puts what integers do not go through between a layer of those and one that is none.
+    """Puts what integers do not go through between an operator and those that are in integers.
 
-    The largest of a value and the least there is: it becomes part of the conversion.
+    They would run on behind their layers, and, through what joins tensors, before them.
     """
     layer = owners[op.get_friendly_name()]
     for port in op.inputs():
-        source = port.get_source_output()
-        maker = owners.get(source.get_node().get_friendly_name(), layer)
-        if maker == layer or maker not in requests or requests[maker].precision != "int8":
-            continue
-        if source.get_node().get_type_name() == "Constant":
-            continue
-        barrier = opset().maximum(source, opset().constant(_LOWEST))
-        barrier.set_friendly_name("%s/%d%s" % (op.get_friendly_name(), port.get_index(), BARRIER))
-        port.replace_source_output(barrier.output(0))
+        name = port.get_source_output().get_node().get_friendly_name()
+        maker = requests.get(owners.get(name, layer))
+        if maker and maker.precision == "int8" and op.get_type_name() not in _PRODUCTS:
+            _bar(port, op)
+    if op.get_type_name() in _JOINS:
+        for target in op.output(0).get_target_inputs():
+            if target.get_node().get_type_name() == "FakeQuantize":
+                _bar(target, op)
+
+
+def _bar(port: Any, op: Any) -> None:
+    """The largest of a value and the least there is: it becomes part of the conversion."""
+    source = port.get_source_output()
+    if source.get_node().get_type_name() == "Constant":
+        return
+    barrier = opset().maximum(source, opset().constant(_LOWEST))
+    barrier.set_friendly_name("%s/%d%s" % (op.get_friendly_name(), port.get_index(), BARRIER))
+    port.replace_source_output(barrier.output(0))
 
 
 def _keep_precise(op: Any) -> None:

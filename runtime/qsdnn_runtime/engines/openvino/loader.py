@@ -77,7 +77,8 @@ def _choices(optimized: Collection[str]) -> List[str]:
                 # Their results may be in bf16, which the older ones cannot write.
                 pairs = [pair for pair in pairs if (*pair, "bf16") in found]
             found += [(*pair, precision) for pair in pairs]
-            found += [(kind, AUTO, precision) for kind in kinds(properties, precision)]
+            if precision != WIDE:
+                found += [(kind, AUTO, precision) for kind in kinds(properties, precision)]
     except (RuntimeError, OSError):  # what cannot be asked chooses alone
         return []
     return ["%s:%s/%s" % one for one in found if one[1:] != (AUTO, WIDE)]
@@ -117,7 +118,7 @@ def _compile(
     if any(request != Request(AUTO, WIDE) for request in requests.values()):
         owners = _owners(model, segment)
         add_anchors(model, {name for name, layer in owners.items() if layer in anchored})
-        if len({request.precision for request in requests.values()}) > 1:
+        if any(request.precision != WIDE for request in requests.values()):
             make_durable(model, owners, requests)
         hints = _hints(model, _owners(model, segment), requests, mixed)
         model = with_hints(model, hints) if hints else model
@@ -151,8 +152,9 @@ def _hints(
 
 
 def _strays(compiled: Any, segment: SegmentSpec, requests: Dict[int, Request]) -> Set[int]:
-    """Layers that got another algorithm than they asked for."""
-    asked = {i: request.priority for i, request in requests.items() if request.priority}
+    """Layers that got another algorithm than they asked for; an anchor would end integers."""
+    floating = {i: request for i, request in requests.items() if request.precision != "int8"}
+    asked = {i: request.priority for i, request in floating.items() if request.priority}
     if not asked:
         return set()
     options = segment.options

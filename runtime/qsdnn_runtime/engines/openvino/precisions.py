@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict, List, Mapping
 
 import numpy as np
 
-from .kernel import CONVERSIONS, read_kernels
+from .kernel import read_kernels
 from .library import DEVICE, core, import_library, opset
 from .quantized import quantized
 from .request import PRECISIONS
@@ -78,17 +78,13 @@ def _add(source: Any, integer: bool) -> Any:
 
 
 def _concat(source: Any, integer: bool) -> Any:
-    made = opset().concat([source, _other(source, integer)], 2)
-    return made
+    return opset().concat([source, _other(source, integer)], 2)
 
 
 def _other(source: Any, integer: bool) -> Any:
-    """Another value made of the same one."""
-    return _max_pool_same(source) if not integer else quantized(_max_pool_same(source))
-
-
-def _max_pool_same(source: Any) -> Any:
-    return opset(1).max_pool(source, [1, 1], [1, 1], [1, 1], [3, 3])
+    """Another value of that shape."""
+    made = opset(1).max_pool(source, [1, 1], [1, 1], [1, 1], [3, 3])
+    return quantized(made) if integer else made
 
 
 def _product(source: Any, integer: bool) -> Any:
@@ -113,4 +109,3 @@ _MAKERS: Dict[str, Callable[[Any, bool], Any]] = {
     "Add": _add,
     "Concat": _concat,
 }
-_KERNELS = {"FullyConnected", "MatMul", "Pooling", "Reduce", "Eltwise", "Subgraph", "Concatenation"}

@@ -11,6 +11,8 @@ from .request import AUTO, PRECISIONS, Request
 
 # They move values, or bring them in and out.
 _MOVING = (*CONVERSIONS, "Reshape", "Input", "Const", "Output")
+# They may be what a layer does, and what turns values into integers around it.
+_POINTWISE = ("Subgraph", "Eltwise", "FakeQuantize")
 _WIDTHS = ("int8", "fp16", "bf16", "fp32")
 
 
@@ -57,7 +59,8 @@ def applied(
     found: Dict[int, Applied] = {}
     for layer, primitive in asked.items():
         own = [k for k in kernels if k.layer == layer and _ran(k, counters)]
-        own.sort(key=lambda k: (not k.computes, k.kind in CONVERSIONS, -counters[k.name].mean_us))
+        main = _main(own)
+        own.sort(key=lambda k: (k not in main, k.kind in CONVERSIONS, -counters[k.name].mean_us))
         label = "fused"
         if own:
             label = "%s(%s)" % (own[0].kind, counters[own[0].name].implementation)
@@ -71,12 +74,18 @@ def _primitive(asked: Request, own: Sequence[Kernel]) -> str:
     if asked.priority:
         took = [kernel.algorithm for kernel in computing] or [AUTO]
         algorithm = next((name for name in took if name != algorithm), algorithm)
-    main = computing or [kernel for kernel in own if kernel.kind not in _MOVING]
-    words = {PRECISIONS.get(kernel.precision, kernel.precision) for kernel in main}
+    words = {PRECISIONS.get(kernel.precision, kernel.precision) for kernel in _main(own)}
     if not computing and asked.precision in ("bf16", "fp16"):
         words -= {"fp32"}  # the end of a graph, which is not followed by any product
     widest = max(words - {asked.precision}, key=_width, default=asked.precision)
     return "openvino/%s/%s" % (algorithm, widest)
+
+
+def _main(own: Sequence[Kernel]) -> Sequence[Kernel]:
+    """The kernels of a layer that do what it is there for."""
+    computing = [kernel for kernel in own if kernel.computes]
+    others = [kernel for kernel in own if kernel.kind not in _MOVING]
+    return computing or [k for k in others if k.kind not in _POINTWISE] or others
 
 
 def _width(precision: str) -> int:
