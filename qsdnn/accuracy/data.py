@@ -164,11 +164,11 @@ def _read(path: Path, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Array], 
 
 def _load(path: Path) -> dict[str, Array]:
     try:
-        content = np.load(path, allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            return {path.stem: content}
-        with content as arrays:
-            return {name: arrays[name] for name in arrays.files}
+        with path.open("rb") as stream:  # of a damaged zip numpy would leave the file open
+            content = np.load(stream, allow_pickle=False)
+            if isinstance(content, np.ndarray):
+                return {path.stem: content}
+            return {name: content[name] for name in content.files}
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}", hint=NAMED) from error
     except Exception as error:  # damaged zips raise anything, from zlib.error to EOFError

@@ -61,7 +61,10 @@ class Measurer:
 def make_bench(*, elsewhere: bool, broken: int | None = None) -> tuple[Bench, Measurer]:
     builder = Builder(broken)
     measurer = Measurer(builder, elsewhere=elsewhere)
-    space, config = SimpleNamespace(primitives=range(COUNT)), SimpleNamespace(threads=1)
+    space, config = (
+        SimpleNamespace(primitives=range(COUNT)),
+        SimpleNamespace(threads=1, max_memory_mb=None),
+    )
     return Bench(space, builder, measurer, config, Silent()), measurer
 
 
