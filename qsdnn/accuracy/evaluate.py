@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from qsdnn.accuracy.budget import Accuracy
 from qsdnn.accuracy.inputs import Inputs
-from qsdnn.accuracy.metric import Metric, answers, sqnr_db, usual_metric
+from qsdnn.accuracy.metric import DB_LIMIT, Metric, answers, sqnr_db, usual_metric
 from qsdnn.board import Board, Evaluation, Package, State
 from qsdnn.errors import BoardError, BoardLostError, InputError
 from qsdnn.store import Key, Store
@@ -101,6 +101,23 @@ class Evaluator:
             BoardError: The board does not give them.
         """
         return self._fp32(on_progress).outputs
+
+    def accuracy_of_fp32(self, on_progress: Tell | None = None) -> Accuracy:
+        """What the reference has: no drop, by definition.
+
+        Raises:
+            InputError: The metric cannot score it.
+            BoardError: The board does not give its outputs.
+        """
+        reference = self._fp32(on_progress)
+        return Accuracy(
+            metric=reference.metric.name,
+            reference=reference.score,
+            plan=reference.score,
+            drop=0.0,
+            sqnr_db=DB_LIMIT,
+            samples=self.inputs.samples,
+        )
 
     def _take(self, packages: Sequence[Package], on_progress: Tell | None) -> dict[str, Verdict]:
         reference = self._fp32(on_progress)

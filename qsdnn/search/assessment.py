@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,6 +106,21 @@ class Assessor:
             Evaluator(board, store, builder.reference, inputs, judge, builder.threads)
             for inputs in (samples.choosing, samples.deciding, _first(samples.choosing, SKETCH))
         )
+
+    def check(self) -> None:
+        """Scores fp32, so that what is wrong with a metric shows before anything is measured.
+
+        Raises:
+            InputError: The metric cannot score these samples.
+        """
+        accuracy = self._choosing.accuracy_of_fp32(self._listener.status)
+        budget = self.config.budget
+        useless = replace(accuracy, plan=0.0, drop=accuracy.reference, sqnr_db=math.inf)
+        if budget.max_drop is not None and budget.allows(useless):
+            self._listener.note(
+                f"{budget} allows any loss: {accuracy.metric} is {accuracy.reference:.4g} in fp32; "
+                "a share is written as 1%"
+            )
 
     def limit(self, space: Space, measured: Profile, seconds: float) -> AccuracyLimit:
         """The constraint of a search: uniform plans and layers alone are evaluated first.

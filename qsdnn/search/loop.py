@@ -102,10 +102,11 @@ def search(
         budget = Budget(
             seconds=config.budget_s, measurements=config.measurements, counts=counts, start_s=start
         )
+        assessor = _assessor(prepared, board, store)
         listener.phase("Profiling", 0)
         measured = profile(bench)
         bench.space, measured = usable(bench.space, measured)
-        constraint = _constraint(prepared, measured, board, store)
+        constraint = _constraint(assessor, bench, measured)
         uniform = best_admitted(measured, constraint)
         draft = Draft(
             config=config,
@@ -166,12 +167,20 @@ def _prior(
     return prior, len({term.network for term in known})
 
 
-def _constraint(prepared: Prepared, measured: Profile, board: Board, store: Store) -> Constraint:
-    bench = prepared.bench
-    config, samples = bench.config.accuracy, prepared.samples
+def _assessor(prepared: Prepared, board: Board, store: Store) -> Assessor | None:
+    """Evaluates plans, where accuracy may be lost."""
+    bench, samples = prepared.bench, prepared.samples
+    config = bench.config.accuracy
     if config is None or samples is None:
-        return Unlimited()
+        return None
     assessor = Assessor(config, samples, bench.builder, board, store, bench.listener)
+    assessor.check()
+    return assessor
+
+
+def _constraint(assessor: Assessor | None, bench: Bench, measured: Profile) -> Constraint:
+    if assessor is None:
+        return Unlimited()
     return assessor.limit(bench.space, measured, bench.config.budget_s)
 
 

@@ -45,6 +45,14 @@ def test_a_plan_keeps_its_budget_and_replays(qsdnn):
     assert all(ran[c.name] == c.primitive for c in plan.layers if "int8" in c.primitive)
 
 
+def test_an_evaluator_that_raises_is_told_before_anything_is_measured(qsdnn, tmp_path):
+    (tmp_path / "mine.py").write_text("def score(outputs, labels):\n    return outputs['no']\n")
+    words = ["--calibration", "digits.npz", "--evaluator", "mine:score", "--max-drop", "0.01"]
+    code, _, err = qsdnn(*SEARCH, *words)
+    assert code == 2 and "mine:score raised KeyError" in err
+    assert "Profiling" not in err and "Traceback" not in err
+
+
 def test_an_impossible_budget_names_the_nearest_plan(qsdnn):
     code, _, err = qsdnn(*SEARCH, "--calibration", "digits.npz", "--min-sqnr", "190")
     assert code == 4
