@@ -1,6 +1,7 @@
 """Guards of the architecture: what the linters alone cannot hold."""
 
 import ast
+import os
 import subprocess
 import sys
 import tomllib
@@ -78,3 +79,17 @@ def test_the_public_api():
     assert set(qsdnn_runtime.__all__) >= {"Session"}
     surface = {"run", "get_inputs", "get_outputs", "bind", "run_bound", "close"}
     assert surface <= set(dir(qsdnn_runtime.Session))
+
+
+def test_openblas_does_not_spin_where_other_engines_wait():
+    """It is read when numpy is imported, so the runtime has to come first."""
+    code = (
+        "import sys, qsdnn_runtime, os\n"
+        "assert 'numpy' in sys.modules\n"
+        "print(os.environ['OPENBLAS_THREAD_TIMEOUT'])"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_THREAD_TIMEOUT"}
+    told = subprocess.run(
+        [sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True
+    )
+    assert told.stdout.strip() == "4"
