@@ -118,7 +118,8 @@ def _engines(info: BoardInfo, engines: Iterable[str], fixes: Fixes) -> Iterator[
     for name in sorted({*engines, *info.engines}):
         if name in info.engines:
             engine = info.engines[name]
-            words = [engine.version, *engine.devices, *engine.capabilities]
+            told = [c for c in engine.capabilities if ":" not in c]  # the others are for hosts
+            words = [engine.version, *engine.devices, *told]
             yield Finding(item=name, verdict=Verdict.OK, found=" ".join(words))
         else:
             found = _last_line(broken.get(name, "not installed"))
