@@ -208,7 +208,9 @@ def _is_outdated(record: Record) -> bool:
     """Whether a measurement of another run is to be taken again: its trouble may be over."""
     age_s = time.time() - record.context.get(TAKEN_AT, 0.0)
     noise_is_over = record.trust is Trust.NOISY and age_s > NOISE_LASTS_S
-    return noise_is_over or record.trust is Trust.THROTTLED
+    # What ended before any package was loaded says nothing of this one.
+    nobodys = record.state in (State.CRASHED, State.TIMED_OUT) and "'start'" in record.error
+    return nobodys or noise_is_over or record.trust is Trust.THROTTLED
 
 
 def drift(record: Record, known_ms: Mapping[str, float]) -> float:

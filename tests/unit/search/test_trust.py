@@ -185,3 +185,9 @@ def test_a_doubt_is_said_in_words():
     )
     assert "throttled" in doubt(hot) and "(85 °C, 1000 of 1500 MHz)" in doubt(hot)
     assert "throttled" in doubt(record(1.0, Trust.THROTTLED))
+
+
+def test_what_ended_before_a_package_was_loaded_is_measured_again():
+    nobodys = Record(state=State.TIMED_OUT, error="no end of 'start' after 120 s")
+    own = Record(state=State.TIMED_OUT, error="no end of 'load' after 120 s")
+    assert measurer_module._is_outdated(nobodys) and not measurer_module._is_outdated(own)
