@@ -76,9 +76,8 @@ class Budget:
     def __str__(self) -> str:
         said = []
         if self.max_drop is not None:
-            size = f"{self.max_drop:.4%}" if self.relative else f"{self.max_drop:g}"
-            said.append(f"drop ≤ {size.rstrip('%').rstrip('0').rstrip('.')} %"
-                        if self.relative else f"drop ≤ {size}")  # fmt: skip
+            size = f"{100 * self.max_drop:g} %" if self.relative else f"{self.max_drop:g}"
+            said.append(f"drop ≤ {size}")
         if self.min_sqnr_db is not None:
             said.append(f"SQNR ≥ {self.min_sqnr_db:g} dB")
         return ", ".join(said) or "no limit"

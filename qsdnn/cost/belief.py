@@ -52,8 +52,7 @@ class Belief:
     @property
     def spreads(self) -> NDArray[np.float64]:
         """(columns,) standard deviation of each unknown."""
-        left = 1.0 - (self.explained**2).sum(axis=0)
-        return np.asarray(self.spread * np.sqrt(np.maximum(left, 0.0)))
+        return posterior_spread(self.spread, self.explained)
 
     def latency_ms(self, plans: Sequence[Plan]) -> NDArray[np.float64]:
         """(n,) predicted latency of plans, in ms.
@@ -114,3 +113,16 @@ class Belief:
             enter_ms=crossings[ENTER],
             leave_ms=crossings[LEAVE],
         )
+
+
+def posterior_spread(
+    spread: NDArray[np.float64], explained: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(columns,) what is left of the unknowns' standard deviation.
+
+    Args:
+        spread: (columns,) before anything was measured.
+        explained: (observations, columns): see `Belief.explained`.
+    """
+    left = 1.0 - (explained**2).sum(axis=0)
+    return np.asarray(spread * np.sqrt(np.maximum(left, 0.0)))

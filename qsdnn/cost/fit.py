@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qsdnn.cost.belief import Belief
+from qsdnn.cost.belief import Belief, posterior_spread
 from qsdnn.cost.terms import RATES, Observation, Terms
 from qsdnn.space import Space
 
@@ -243,14 +243,12 @@ def _posterior(
     explained = np.zeros_like(scaled)
     explained[:, used] = _solve_lower(root, some)
     gain = explained.T @ _solve_lower(root, system.residual)
-    left = 1.0 - (explained**2).sum(axis=0)
-    posterior_spread = system.spread * np.sqrt(np.maximum(left, 0.0))
     return Belief(
         terms=terms,
         mean=system.mean + system.spread * gain,
         spread=system.spread,
         noise=noise,
-        rate_spread=posterior_spread[terms.rate],
+        rate_spread=posterior_spread(system.spread, explained)[terms.rate],
         explained=explained,
     )
 

@@ -9,9 +9,9 @@ in and to hand tensors out. The unknowns:
 - for each single crossing (edge, domain, direction), how far it is from what the rates say, since
   no two boundaries are quite alike.
 
-`experiments/cost_terms.py` has tried further rates: at layers that compute, at depthwise ones, at
-channel counts that do not fill a block, for tensors with several readers, and a constant for each
-segment. None lowers the error on plans that were not fitted.
+`experiments/cost_terms.py` tries further rates on plans that were not fitted: at layers that
+compute, at depthwise ones, at channel counts that do not fill a block, for tensors with several
+readers, and a constant for each segment.
 """
 
 from __future__ import annotations

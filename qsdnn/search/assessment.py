@@ -134,7 +134,7 @@ class Assessor:
             space=space,
             budget=self.config.budget,
             choosing=lambda plans: self.choosing(space, plans),
-            deciding=lambda plan: self.deciding(space, [plan])[0],
+            deciding=lambda plans: self.deciding(space, plans),
             alone=np.full(space.mask.shape, np.nan),
         )
         limit.evaluate_all([trial.choice for trial in measured.best])

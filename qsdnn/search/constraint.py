@@ -94,7 +94,7 @@ class AccuracyLimit:
         space: What can be chosen.
         budget: What may be lost.
         choosing: Evaluates plans on the data that plans are chosen with.
-        deciding: Evaluates one on other data.
+        deciding: Evaluates plans on other data.
         alone: (layers, primitives) noise of layers alone, NaN where not measured.
         evaluated: What plans were evaluated to lose, by their bytes.
     """
@@ -102,7 +102,7 @@ class AccuracyLimit:
     space: Space
     budget: Budget
     choosing: Callable[[Sequence[Choice]], Sequence[Accuracy]] = field(repr=False)
-    deciding: Callable[[Choice], Accuracy] = field(repr=False)
+    deciding: Callable[[Sequence[Choice]], Sequence[Accuracy]] = field(repr=False)
     alone: NDArray[np.float64] = field(repr=False)
     evaluated: dict[bytes, Accuracy] = field(default_factory=dict, repr=False)
     _noise: tuple[int, NoiseModel] | None = field(default=None, init=False, repr=False)
@@ -188,4 +188,4 @@ class AccuracyLimit:
 
     def claim(self, plan: Choice, *, final: bool) -> Accuracy:
         """What is said of a plan: at the end by the deciding data."""
-        return self.deciding(plan) if final else self.evaluate_all([plan])[0]
+        return self.deciding([plan])[0] if final else self.evaluate_all([plan])[0]

@@ -59,13 +59,10 @@ def front(
     trials = [t for t in bench.in_groups(plans, [uniform], "front") if t.ok]
     seen = {trial.choice.tobytes() for trial in trials}
     trials += [trial for trial in known if trial.choice.tobytes() not in seen]
+    losses = limit.deciding([trial.choice for trial in trials])
     points = [
-        Point(
-            trial=trial,
-            ratio=_ratio(trial, uniform),
-            accuracy=limit.claim(trial.choice, final=True),
-        )
-        for trial in trials
+        Point(trial=trial, ratio=_ratio(trial, uniform), accuracy=accuracy)
+        for trial, accuracy in zip(trials, losses, strict=True)
     ]
     kept = undominated(
         [point.ratio for point in points],

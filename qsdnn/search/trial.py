@@ -74,35 +74,39 @@ def _parts(
     space: Space, choice: NDArray[np.int64], segments: Sequence[Segment]
 ) -> list[Observation]:
     """The segments of a plan, not measured."""
-    domains = space.domain_of[np.asarray(choice)].tolist()
+    crossings = _crossings(space, choice, segments)
     parts = []
-    for segment in segments:
+    for segment, crossed in zip(segments, crossings, strict=True):
         layers = tuple(layer.index for layer in segment.layers)
         parts.append(
             Observation(
                 layers=layers,
                 primitives=tuple(int(choice[layer]) for layer in layers),
-                crossings=tuple(_crossings(space, domains, segment)),
+                crossings=tuple(crossed),
             )
         )
     return parts
 
 
 def _crossings(
-    space: Space, domains: Sequence[int], segment: Segment
-) -> Iterator[tuple[int, int, int]]:
-    """What enters and leaves a domain in a segment: each tensor once a domain and direction."""
-    inside = {layer.index for layer in segment.layers}
-    taken, handed = set(segment.inputs), set(segment.outputs)
+    space: Space, choice: NDArray[np.int64], segments: Sequence[Segment]
+) -> list[list[tuple[int, int, int]]]:
+    """What enters and leaves a domain in each segment: each tensor once a domain and direction."""
+    domains = space.domain_of[np.asarray(choice)].tolist()
+    place = {layer.index: n for n, segment in enumerate(segments) for layer in segment.layers}
+    handed = {name for segment in segments for name in segment.outputs}
+    found: list[list[tuple[int, int, int]]] = [[] for _ in segments]
     for t, edge in enumerate(space.edges):
-        readers = {domains[consumer] for consumer in edge.consumers if consumer in inside}
-        if edge.tensor in taken:
-            yield from ((ENTER, t, domain) for domain in sorted(readers))
-        elif edge.producer in inside:
-            home = domains[edge.producer]
-            if edge.tensor in handed or readers - {home}:
-                yield LEAVE, t, home
-            yield from ((ENTER, t, domain) for domain in sorted(readers - {home}))
+        here, home = place[edge.producer], domains[edge.producer]
+        readers: dict[int, set[int]] = {here: set()}
+        for consumer in edge.consumers:
+            readers.setdefault(place[consumer], set()).add(domains[consumer])
+        readers[here].discard(home)
+        if edge.tensor in handed or readers[here]:
+            found[here].append((LEAVE, t, home))
+        for number, entered in readers.items():
+            found[number] += [(ENTER, t, domain) for domain in sorted(entered)]
+    return found
 
 
 class Bench:

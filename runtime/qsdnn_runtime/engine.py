@@ -75,6 +75,26 @@ class Executable(Protocol):
         """Frees everything; the executable is not used again."""
 
 
+class Unprofiled:
+    """Base of executables that were not loaded with ``profile``: they know nothing of layers."""
+
+    def layer_times(self) -> Dict[int, float]:
+        """Not known: it was not loaded for profiling.
+
+        Raises:
+            EngineError: Always.
+        """
+        raise EngineError("the session was not loaded with profile=True")
+
+    def applied(self) -> Dict[int, Applied]:
+        """Not known: it was not loaded for profiling.
+
+        Raises:
+            EngineError: Always.
+        """
+        raise EngineError("the session was not loaded with profile=True")
+
+
 class Loader(Protocol):
     """The board half of an engine: a module `qsdnn_runtime.engines.<name>` has one as `LOADER`."""
 

@@ -18,6 +18,10 @@ from .trust import doubt
 
 OnRecord = Callable[[int, Dict[str, Any]], None]
 
+# How often children may end one after another in a step that is no package's, with no record more:
+# by chance, from outside. Only then is it the packages' fault.
+STRAYS = 2
+
 
 class Group:
     """Measures the packages of one request.
@@ -112,6 +116,7 @@ class Group:
         return found
 
     def _work_off(self, job: str) -> None:
+        strays = 0
         while self._pending:
             open_before = len(self._pending)
             if job == "measure":
@@ -121,7 +126,8 @@ class Group:
                 failure = Failure("crashed", "the child ended without a record", "close", NOBODY)
             if failure.index in self._pending:
                 self._blame(failure.index, failure)
-            elif len(self._pending) == open_before:  # nobody's fault, and it would happen again
+            strays = 0 if len(self._pending) < open_before else strays + 1
+            if strays > STRAYS:
                 for index in sorted(self._pending):
                     self._blame(index, failure)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fractions import Fraction
 from functools import lru_cache
-from math import comb
 from statistics import median
 from typing import Sequence, Tuple
 
@@ -25,10 +24,11 @@ def interval_rank(count: int, confidence: float = CONFIDENCE) -> int:
     """
     # In whole numbers: 2**count is no float beyond 1023 samples.
     allowed = (1 - Fraction(confidence).limit_denominator(10**6)) / 2 * 2**count
-    outside, rank = 1, 0
+    choose, outside, rank = 1, 1, 0
     while outside <= allowed:
         rank += 1
-        outside += comb(count, rank)
+        choose = choose * (count - rank + 1) // rank
+        outside += choose
     return rank
 
 

@@ -318,6 +318,7 @@ def test_sensors_are_recorded_and_a_hot_board_is_waited_for(machine, files, netw
     with machine.open(files) as board:
         (record,) = board.measure([package], reference, options, on_progress)
     assert "cooling: 74 °C, waits for 70 °C" in heard
+    assert record.state is State.OK, record
     assert record.context["cooling"]["temperature_c"] == 69.0
     assert record.context["before"]["sensors"]["power_mw"] == {"VDD_IN": pytest.approx(3500.0)}
     during = record.context["during"]

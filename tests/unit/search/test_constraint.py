@@ -60,7 +60,7 @@ def limit_of(cost, truth, budget, counted=None):
         space=cost.space,
         budget=budget,
         choosing=evaluate,
-        deciding=lambda plan: evaluate([plan])[0],
+        deciding=evaluate,
         alone=np.where(truth > 0, truth * 1.3, np.nan),
     )
 

@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Set, Tuple
 
 import numpy as np
 
-from qsdnn_runtime.engine import Applied, EngineError, SegmentSpec
+from qsdnn_runtime.engine import Applied, EngineError, SegmentSpec, Unprofiled
 
 from .artifact import Network, Port
 from .net import extract, import_library, load_network, make_options
@@ -31,7 +31,7 @@ _OWN_OUTPUT = frozenset(
 )
 
 
-class NcnnExecutable:
+class NcnnExecutable(Unprofiled):
     """A network with blobs and scratch memory in pools of its own.
 
     Inputs are read where the caller has them where that is safe (see `_OWN_OUTPUT` and
@@ -102,22 +102,6 @@ class NcnnExecutable:
         finally:
             self._inputs, self._copies, self._outputs, self._checked = bound
         return results
-
-    def layer_times(self) -> Dict[int, float]:
-        """Not known: it was not loaded for profiling.
-
-        Raises:
-            EngineError: Always.
-        """
-        raise EngineError("the session was not loaded with profile=True")
-
-    def applied(self) -> Dict[int, Applied]:
-        """Not known: it was not loaded for profiling.
-
-        Raises:
-            EngineError: Always.
-        """
-        raise EngineError("the session was not loaded with profile=True")
 
     def close(self) -> None:
         """Frees the network, then the memory its blobs were in."""

@@ -9,13 +9,13 @@ from typing import Any, Callable, Dict, List
 
 import numpy as np
 
-from qsdnn_runtime.engine import Applied, EngineError, SegmentSpec
+from qsdnn_runtime.engine import Applied, EngineError, SegmentSpec, Unprofiled
 
 from .profile import Kernel, applied, assign, layer_times, read_kernels
 from .providers import name_of, providers_of
 
 
-class OnnxruntimeExecutable:
+class OnnxruntimeExecutable(Unprofiled):
     """An ONNX file in a session of its own.
 
     The binding has raw addresses only; the arrays are held here so that they outlive it.
@@ -66,22 +66,6 @@ class OnnxruntimeExecutable:
             return dict(zip(names, self._session.run(names, feeds)))
         except Exception as error:
             raise EngineError(first_line(error)) from error
-
-    def layer_times(self) -> Dict[int, float]:
-        """Not known: it was not loaded for profiling.
-
-        Raises:
-            EngineError: Always.
-        """
-        raise EngineError("the session was not loaded with profile=True")
-
-    def applied(self) -> Dict[int, Applied]:
-        """Not known: it was not loaded for profiling.
-
-        Raises:
-            EngineError: Always.
-        """
-        raise EngineError("the session was not loaded with profile=True")
 
     def close(self) -> None:
         """Frees the session."""

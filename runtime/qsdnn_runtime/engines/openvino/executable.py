@@ -7,14 +7,14 @@ from typing import Any, Dict, List
 
 import numpy as np
 
-from qsdnn_runtime.engine import Applied, EngineError, SegmentSpec
+from qsdnn_runtime.engine import Applied, EngineError, SegmentSpec, Unprofiled
 
 from .kernel import read_kernels
 from .library import import_library, reason
 from .profile import Counter, applied, layer_times
 
 
-class OpenvinoExecutable:
+class OpenvinoExecutable(Unprofiled):
     """A compiled model with one inference request.
 
     Tensors share the memory of the arrays; both are held here. Inputs and outputs go by position:
@@ -74,22 +74,6 @@ class OpenvinoExecutable:
             return {name: results[i] for i, name in enumerate(self._segment.outputs)}
         except (RuntimeError, TypeError, ValueError) as error:
             raise EngineError(reason(error)) from error
-
-    def layer_times(self) -> Dict[int, float]:
-        """Not known: it was not loaded for profiling.
-
-        Raises:
-            EngineError: Always.
-        """
-        raise EngineError("the session was not loaded with profile=True")
-
-    def applied(self) -> Dict[int, Applied]:
-        """Not known: it was not loaded for profiling.
-
-        Raises:
-            EngineError: Always.
-        """
-        raise EngineError("the session was not loaded with profile=True")
 
     def close(self) -> None:
         """Frees the model."""
