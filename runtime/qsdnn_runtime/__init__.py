@@ -2,9 +2,12 @@
 
 import os
 
-# OpenBLAS's threads wait by spinning, 2^26 cycles unless told otherwise, on the cores that the next
-# segment's engine wants: on two cores a plan of 4 ms took 195. It is read when numpy is imported.
+# Threads that wait by spinning take the cores from the next segment's engine. Both are read when the
+# libraries are loaded. OpenBLAS's spin for 2^26 cycles unless told otherwise: on two cores a plan of
+# 4 ms took 195. Those of libgomp, ncnn's, spin until they are needed again: OpenVINO's time after
+# them doubled; 10,000 turns are enough to cost ncnn nothing (30,000: +25 % on OpenVINO's).
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 from qsdnn_runtime.engine import EngineError
 from qsdnn_runtime.feeds import FeedError

@@ -129,9 +129,9 @@ def _options(library: Any, threads: int, profile: Optional[str]) -> Any:
     options.execution_mode = library.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = library.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = _SILENT
-    # Threads that wait by spinning take the cores from the engine whose segment is next.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    # Threads that spin within a run are quick to take the next piece of work; after it they would
+    # take the cores from the engine whose segment is next.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     if profile:
         options.enable_profiling = True
         options.profile_file_prefix = os.path.join(profile, "run")
