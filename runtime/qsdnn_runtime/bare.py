@@ -93,6 +93,8 @@ def _onnxruntime(
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    # After a run its threads would spin on the cores of whoever is measured next.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     binding = session.io_binding()
     for name, value in inputs.items():

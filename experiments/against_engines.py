@@ -1,0 +1,168 @@
+"""The plans that searches end with, against each engine that runs the whole network by itself.
+
+    python experiments/against_engines.py                        # 12 networks, 1 thread
+    python experiments/against_engines.py --threads 2
+    python experiments/against_engines.py --networks kws1 vgg19 --budget 1m
+
+For each network: `qsdnn search` in fp32 with all engines, as a user types it; then its plan,
+onnxruntime and OpenVINO bare (their own fastest loop on the user's file, their defaults, nothing of
+ours around it), and ncnn, which reads no ONNX: its fastest uniform plan, one segment where ncnn has
+all layers. All run in `--sessions` sessions, each in a new process, interleaved. A ratio is the
+engine's time over the plan's, median of all pairs, with its 95 % interval (order statistics): above
+1 means that the plan is faster.
+
+Beside the rows: the geometric mean of the ratios to the best engine of each network, and of those
+to onnxruntime, and the smallest. Two to four minutes a network on a quiet machine. Everything
+measured is stored in `--folder`: interrupted, the same command goes on.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import held_out
+import numpy as np
+from measured import summary
+
+from qsdnn.board import MeasureOptions, State, open_board
+from qsdnn.plan import choices, read_plan
+from qsdnn.search.config import SearchConfig
+from qsdnn.search.contest import turn_ratios
+from qsdnn.search.listener import Silent
+from qsdnn.search.loop import prepare
+from qsdnn.search.profile import profile
+from qsdnn.store import Store
+
+NETWORKS = (
+    *("vgg19", "resnet50", "resnet18", "googlenet", "mobilenet-v2", "squeezenet", "densenet121"),
+    *("shufflenet-v2", "kws1", "kws3", "kws9", "ds_kws1"),
+)
+ENGINES = ("onnxruntime", "openvino", "ncnn", "blas")
+BARE = ("onnxruntime", "openvino")
+RESULTS = Path(__file__).parent / "results"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--networks", nargs="+", default=NETWORKS)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--budget", default="2m")
+    parser.add_argument("--sessions", type=int, default=3)
+    parser.add_argument("--folder", type=Path, default=Path("against_engines"))
+    parser.add_argument("-o", "--output", type=Path)
+    asked = parser.parse_args()
+    output = asked.output or RESULTS / f"against_engines_{asked.threads}.json"
+    asked.folder.mkdir(parents=True, exist_ok=True)
+
+    rows = {}
+    for network in asked.networks:
+        rows[network] = row = study(network, asked)
+        print(line(network, row), flush=True)
+        write(output, rows)
+    print(json.dumps(means(rows)))
+
+
+def study(network, asked):
+    name = f"{network}-{asked.threads}"
+    model = held_out.example(network, asked.folder)
+    plan, store = asked.folder / f"{name}.json", asked.folder / f"{name}.db"
+    words = [sys.executable, "-m", "qsdnn", "search", str(model), "--threads", str(asked.threads)]
+    words += ["--engines", ",".join(ENGINES), "--budget", asked.budget]
+    words += ["--store", str(store), "-o", str(plan), "--json"]
+    told = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout
+    found = json.loads(told)
+    ratios, latency_ms = compare(model, plan, store, asked)
+    engines = {engine: r for engine, r in ratios.items() if engine != "plan"}
+    return {
+        "speedup_over_best_uniform": found["speedup_vs_best_uniform"],
+        "best_uniform": found["best_uniform"]["name"],
+        "gap_to_optimum": found["gap_to_optimum"],
+        "verified": found["verified"],
+        "wall_s": found["wall_s"],
+        "segments": engines_of(plan),
+        "latency_ms": latency_ms,
+        "ratios": engines,
+        "best_engine": min(engines, key=lambda engine: engines[engine]["ratio"]),
+    }
+
+
+def engines_of(path):
+    """Layers on each engine."""
+    names = [choice.primitive.split("/")[0] for choice in read_plan(path).layers]
+    return {name: names.count(name) for name in dict.fromkeys(names)}
+
+
+def compare(model, path, store, asked):
+    folder = asked.folder / "built"
+    folder.mkdir(exist_ok=True)
+    config = SearchConfig(model=model, engines=ENGINES, threads=asked.threads)
+    with open_board("local") as board, Store(str(store)) as database:
+        prepared = prepare(config, board, database, Silent(), folder)
+        bench, graph = prepared.bench, prepared.graph
+        trials = profile(bench).trials
+        choice = choices(read_plan(path), graph, bench.space, str(path))
+        packages = {"plan": bench.builder.build(choice)}
+        packages |= {engine: bench.builder.bare(engine) for engine in BARE}
+        ncnn = [t for name, t in trials.items() if t.ok and name.startswith("ncnn/")]
+        if ncnn:
+            packages["ncnn"] = min(ncnn, key=lambda trial: trial.latency_ms).package
+        return sessions(bench.measurer, packages, asked)
+
+
+def sessions(measurer, packages, asked):
+    options = MeasureOptions(
+        threads=asked.threads, min_runs=25, max_runs=400, precision=0.004, budget_s=20.0
+    )
+    parts, times = {name: [] for name in packages}, {name: [] for name in packages}
+    for session in range(asked.sessions):
+        records = measurer.measure(
+            list(packages.values()), f"engines {session + 1}", options, paired=True
+        )
+        runs = {
+            name: record.runs_ms
+            for name, record in zip(packages, records, strict=True)
+            if record.state is State.OK
+        }
+        for name, found in runs.items():
+            parts[name].append(turn_ratios(found, runs["plan"]).tolist())
+            times[name].append(float(np.median(found)))
+    measured = [name for name in packages if parts[name]]
+    ratios = {name: summary(parts[name]) for name in measured}
+    return ratios, {name: float(np.median(times[name])) for name in measured}
+
+
+def means(rows):
+    """Of the ratios to each network's best engine, and to onnxruntime."""
+    best = [row["ratios"][row["best_engine"]]["ratio"] for row in rows.values()]
+    default = [row["ratios"]["onnxruntime"]["ratio"] for row in rows.values()]
+    return {
+        "networks": len(rows),
+        "over_best_engine": float(np.exp(np.mean(np.log(best)))),
+        "smallest_over_best_engine": min(best),
+        "over_onnxruntime": float(np.exp(np.mean(np.log(default)))),
+    }
+
+
+def line(network, row):
+    found = "  ".join(
+        f"{name} {r['ratio']:.3f} [{r['ci95'][0]:.3f}, {r['ci95'][1]:.3f}]"
+        for name, r in row["ratios"].items()
+    )
+    return f"{network:14} {row['latency_ms']['plan']:8.3f} ms  {found}  {row['segments']}"
+
+
+def write(path, rows):
+    path.parent.mkdir(exist_ok=True)
+    content = {
+        "command": " ".join(["python", *sys.argv]),
+        "machine": held_out.machine(),
+        "means": means(rows),
+        "rows": rows,
+    }
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
