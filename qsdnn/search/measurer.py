@@ -17,6 +17,7 @@ import numpy as np
 
 from qsdnn.board import Board, BoardInfo, MeasureOptions, Package, Record, Reference, State, Trust
 from qsdnn.search.recovery import Recovery
+from qsdnn.search.room import parts, room_bytes
 from qsdnn.store import Key, Store
 from qsdnn.trust import notes
 
@@ -104,7 +105,8 @@ class Measurer:
         """One record for each package, from the store or the board.
 
         What another run has stored is measured again where it was throttled, and where it was
-        noisy more than an hour ago.
+        noisy more than an hour ago. What the board has no room for at once is measured in parts,
+        each beside the anchors, or beside one of the first part where there are none.
 
         Args:
             packages: What to measure.
@@ -132,7 +134,7 @@ class Measurer:
 
         fresh = self._recovery.measure(
             [packages[i] for i in missing],
-            lambda group: self._take(group, anchors, options, on_progress),
+            lambda group: self._take(group, anchors, options, on_progress, paired=paired),
             keep,
             paired=paired,
         )
@@ -179,9 +181,30 @@ class Measurer:
         anchors: Sequence[Package],
         options: MeasureOptions,
         on_progress: Callable[[str], None] | None,
+        *,
+        paired: bool,
     ) -> list[Record]:
         if not packages:
             return []
+        room = float("inf") if paired else room_bytes(self.info)
+        records: list[Record] = []
+        for part in parts(packages, anchors or packages[:1], room):
+            lost = [record for record in records if record.state is State.BOARD_LOST]
+            if lost:
+                records += [lost[0]] * len(part)
+                continue
+            done = [p for p, r in zip(packages, records, strict=False) if r.state is State.OK]
+            beside = anchors or done[:1]
+            records += self._take_together(part, beside, options, on_progress)
+        return records
+
+    def _take_together(
+        self,
+        packages: Sequence[Package],
+        anchors: Sequence[Package],
+        options: MeasureOptions,
+        on_progress: Callable[[str], None] | None,
+    ) -> list[Record]:
         start, taken_at_s = time.monotonic(), time.time()
         group = [*packages, *(a for a in anchors if a.digest not in {p.digest for p in packages})]
         records = self._board.measure(group, self.reference(on_progress), options, on_progress)

@@ -168,6 +168,12 @@ class Bench:
         for note in self.measurer.notes[self._told :]:
             self.listener.note(note)
         self._told = len(self.measurer.notes)
+        latest = {
+            p.digest: r.quiet_ms
+            for p, r in zip(packages, records, strict=True)
+            if r.state is State.OK
+        }
+        known_ms = {**latest, **self._known_ms}
         built = zip(choices, segments, packages, records, strict=True)
         return [
             Trial(
@@ -175,7 +181,7 @@ class Bench:
                 segments=tuple(cut),
                 package=package,
                 record=self._within_memory(record),
-                drift=drift(record, self._known_ms),
+                drift=drift(record, known_ms),
             )
             for choice, cut, package, record in built
         ]
