@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from contextlib import nullcontext
 from pathlib import Path
 from time import perf_counter_ns
 from types import TracebackType
@@ -23,6 +24,7 @@ from qsdnn_runtime.feeds import (
 )
 from qsdnn_runtime.manifest import Manifest, SegmentEntry
 from qsdnn_runtime.package import OpenPackage, Source, open_package, verify
+from qsdnn_runtime.pages import joined_pages
 
 
 class Session:
@@ -36,6 +38,8 @@ class Session:
         threads: Threads each engine may use; what the package was made for when None.
         profile: Load the engines so that `layer_times` and `applied` can be asked. Slower.
         artifacts: The folder of the artifacts, when `package` is a manifest elsewhere.
+        huge_pages: Have Linux join the pages of what the engines keep. Runs of networks with large
+            weights take up to 14 % less then; to load them takes longer (vgg19: 3 s, not 1.2 s).
 
     Raises:
         PackageError: The package is malformed or incomplete.
@@ -49,6 +53,7 @@ class Session:
         threads: Optional[int] = None,
         profile: bool = False,
         artifacts: Optional[Source] = None,
+        huge_pages: bool = True,
     ) -> None:
         opened = open_package(package, artifacts)
         self._package = opened
@@ -61,11 +66,12 @@ class Session:
         self._borrowed = False
         self._steps: Tuple[Callable[[], None], ...] = ()
         try:
-            for segment in self.manifest.segments:
-                spec = _spec(segment, opened.artifacts)
-                count = self.manifest.threads if threads is None else threads
-                self._executables.append(_load(segment, spec, count, profile))
-            self._steps = self._bind({})
+            with joined_pages() if huge_pages else nullcontext():
+                for segment in self.manifest.segments:
+                    spec = _spec(segment, opened.artifacts)
+                    count = self.manifest.threads if threads is None else threads
+                    self._executables.append(_load(segment, spec, count, profile))
+                self._steps = self._bind({})
         except BaseException:
             self.close()
             raise
