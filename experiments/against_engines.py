@@ -66,7 +66,9 @@ def main():
 
 def study(network, asked):
     name = f"{network}-{asked.threads}"
-    model = held_out.example(network, asked.folder)
+    model = asked.folder / f"{network}.onnx"
+    if not model.exists():
+        held_out.example(network, asked.folder)
     plan, store = asked.folder / f"{name}.json", asked.folder / f"{name}.db"
     words = [sys.executable, "-m", "qsdnn", "search", str(model), "--threads", str(asked.threads)]
     words += ["--engines", ",".join(ENGINES), "--budget", asked.budget]
