@@ -7,9 +7,9 @@
 For each network: `qsdnn search` in fp32 with all engines, as a user types it; then its plan,
 onnxruntime and OpenVINO bare (their own fastest loop on the user's file, their defaults, nothing of
 ours around it), and ncnn, which reads no ONNX: its fastest uniform plan, one segment where ncnn has
-all layers. All run in `--sessions` sessions, each in a new process, interleaved. A ratio is the
-engine's time over the plan's, median of all pairs, with its 95 % interval (order statistics): above
-1 means that the plan is faster.
+all layers. All are measured interleaved, in six sittings: processes that load them in another
+order. A ratio is the engine's time over the plan's, median of the sittings, with its 95 % interval,
+their range: above 1 means that the plan is faster. Where the plan is ncnn's uniform plan it is 1.
 
 Beside the rows: the geometric mean of the ratios to the best engine of each network, and of those
 to onnxruntime, and the smallest. Two to four minutes a network on a quiet machine. Everything
@@ -24,14 +24,13 @@ from pathlib import Path
 
 import held_out
 import numpy as np
-from measured import summary
 
-from qsdnn.board import MeasureOptions, State, open_board
+from qsdnn.board import SITTINGS, MeasureOptions, State, open_board
 from qsdnn.plan import choices, read_plan
 from qsdnn.search.config import SearchConfig
-from qsdnn.search.contest import turn_ratios
 from qsdnn.search.listener import Silent
 from qsdnn.search.loop import prepare
+from qsdnn.search.measurer import paired_ratio
 from qsdnn.search.profile import profile
 from qsdnn.store import Store
 
@@ -49,7 +48,6 @@ def main():
     parser.add_argument("--networks", nargs="+", default=NETWORKS)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--budget", default="2m")
-    parser.add_argument("--sessions", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=Path("against_engines"))
     parser.add_argument("-o", "--output", type=Path)
     asked = parser.parse_args()
@@ -110,29 +108,22 @@ def compare(model, path, store, asked):
         ncnn = [t for name, t in trials.items() if t.ok and name.startswith("ncnn/")]
         if ncnn:
             packages["ncnn"] = min(ncnn, key=lambda trial: trial.latency_ms).package
-        return sessions(bench.measurer, packages, asked)
+        return ratios_of(bench.measurer, packages, asked.threads)
 
 
-def sessions(measurer, packages, asked):
+def ratios_of(measurer, packages, threads):
+    distinct = {package.digest: package for package in packages.values()}
     options = MeasureOptions(
-        threads=asked.threads, min_runs=25, max_runs=400, precision=0.004, budget_s=20.0
+        threads=threads, min_runs=30, max_runs=600, precision=0.0, budget_s=30.0, sittings=SITTINGS
     )
-    parts, times = {name: [] for name in packages}, {name: [] for name in packages}
-    for session in range(asked.sessions):
-        records = measurer.measure(
-            list(packages.values()), f"engines {session + 1}", options, paired=True
-        )
-        runs = {
-            name: record.runs_ms
-            for name, record in zip(packages, records, strict=True)
-            if record.state is State.OK
-        }
-        for name, found in runs.items():
-            parts[name].append(turn_ratios(found, runs["plan"]).tolist())
-            times[name].append(float(np.median(found)))
-    measured = [name for name in packages if parts[name]]
-    ratios = {name: summary(parts[name]) for name in measured}
-    return ratios, {name: float(np.median(times[name])) for name in measured}
+    records = measurer.measure(list(distinct.values()), "engines", options, paired=True)
+    of = {digest: r for digest, r in zip(distinct, records, strict=True) if r.state is State.OK}
+    found = {name: of[p.digest] for name, p in packages.items() if p.digest in of}
+    ratios = {}
+    for name, record in found.items():
+        ratio, *ci95 = paired_ratio(record, found["plan"])
+        ratios[name] = {"ratio": ratio, "ci95": ci95}
+    return ratios, {name: record.latency_ms for name, record in found.items()}
 
 
 def means(rows):

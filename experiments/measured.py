@@ -145,9 +145,8 @@ def compare(bench, plans, sessions):
     )
     ratios = {name: [] for name in plans}
     for session in range(sessions):
-        trials = bench.measure(
-            list(distinct.values()), f"compare {session + 1}", options, paired=True
-        )
+        loaded = list(distinct.values())[:: -1 if session % 2 else 1]
+        trials = bench.measure(loaded, f"compare {session + 1}", options, paired=True)
         runs = {t.choice.tobytes(): t.record.runs_ms for t in trials}
         mine = runs[plans["dyna-q"].tobytes()]
         for name, choice in plans.items():

@@ -24,6 +24,10 @@ add time, to many runs but rarely to all: on two cores with eight busy processes
 ShuffleNet's segments told nothing, and plans were predicted from this quantile to 3 %."""
 
 
+SITTINGS = 6
+"""Sittings of what is claimed: the fewest whose range holds the median with 95 % confidence."""
+
+
 class State(StrEnum):
     """How a measurement ended."""
 
@@ -92,6 +96,8 @@ class MeasureOptions:
         profile: Also time each layer in runs of their own, and read back what was executed.
         again: How often at the most the group is measured again while a record of it is noisy or
             throttled, then after cooling; the best of these is taken, whole.
+        sittings: Processes that share the runs and the budget, one after another, with packages
+            loaded in another order: where memory happens to lie in one favours some of them.
         memory: Also run each package in a process of its own, to see how much memory it takes.
     """
 
@@ -104,6 +110,7 @@ class MeasureOptions:
     timeout_s: float = 120.0
     profile: bool = False
     again: int = 1
+    sittings: int = 1
     memory: bool = False
 
 

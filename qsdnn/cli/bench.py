@@ -51,7 +51,7 @@ def command(subjects: tuple[Path, ...], as_json: bool, **asked: Any) -> None:
 
     A model runs bare in one engine, through that engine's own fastest loop, without the session of
     the runtime around it. Ratios are to the first subject, from neighbouring runs, with their 95 %
-    interval.
+    interval; the runs are divided among processes, for in one alone equal plans may differ.
     """
     rows = _bench(subjects, **asked)
     if as_json:
@@ -91,7 +91,7 @@ def _bench(
     budget_s: float,
     min_runs: int,
 ) -> list[dict[str, Any]]:
-    from qsdnn.board import MeasureOptions, Reference, open_board
+    from qsdnn.board import SITTINGS, MeasureOptions, Reference, open_board
     from qsdnn.cli.progress import Terminal
     from qsdnn.feeds import random_feeds
     from qsdnn.subject import open_subject
@@ -122,6 +122,7 @@ def _bench(
                 precision=0.0,
                 budget_s=budget_s,
                 again=2,
+                sittings=SITTINGS,
             ),
             terminal.status,
         )

@@ -14,6 +14,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qsdnn.board import Board, BoardInfo, MeasureOptions, Package, Record, Reference, State, Trust
 from qsdnn.search.recovery import Recovery
@@ -254,12 +255,35 @@ def drift(record: Record, known_ms: Mapping[str, float]) -> float:
 def paired_ratio(a: Record, b: Record) -> tuple[float, float, float]:
     """Latency of a over latency of b, from interleaved runs: median and its 95 % interval.
 
-    The interval comes from order statistics of the ratios of neighbouring runs: no assumption about
-    their distribution.
+    The interval comes from order statistics, with no assumption about a distribution: of the ratios
+    of neighbouring runs in one sitting; of the medians of the sittings where there are several,
+    whose range is that interval for six of them.
     """
-    count = min(len(a.runs_ms), len(b.runs_ms))
-    ratios = np.sort(np.asarray(a.runs_ms[:count]) / np.asarray(b.runs_ms[:count]))
+    parts = [part for part in _ratios(a, b) if len(part)]
+    if len(parts) > 1:
+        medians = [float(np.median(part)) for part in parts]
+        return float(np.median(medians)), min(medians), max(medians)
+    ratios = np.sort(parts[0])
+    count = len(ratios)
     half = 0.98 * np.sqrt(count)  # 1.96 × √(n/4): normal approximation of the binomial ranks
     low = max(0, int(np.floor(count / 2 - half)))
     high = min(count - 1, int(np.ceil(count / 2 + half)))
     return float(np.median(ratios)), float(ratios[low]), float(ratios[high])
+
+
+def _ratios(a: Record, b: Record) -> list[NDArray[np.float64]]:
+    """Ratios of neighbouring runs, by sitting; in each the longer one's end is left out."""
+    found = []
+    start_a = start_b = 0
+    for count_a, count_b in zip(_sittings(a), _sittings(b), strict=False):
+        count = min(count_a, count_b)
+        part_a = np.asarray(a.runs_ms[start_a : start_a + count])
+        found.append(part_a / np.asarray(b.runs_ms[start_b : start_b + count]))
+        start_a, start_b = start_a + count_a, start_b + count_b
+    return found
+
+
+def _sittings(record: Record) -> Sequence[int]:
+    """How many runs were made in each."""
+    counts: Sequence[int] = record.context.get("sittings", [len(record.runs_ms)])
+    return counts

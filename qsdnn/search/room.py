@@ -10,8 +10,8 @@ SHARE = 0.5
 """Of a board's memory, for packages; the rest is the system's, and for tensors between layers."""
 
 LOADED = 2.0
-"""Memory that a package takes, in sizes of its files: engines rearrange weights. 1.1 was seen for 25
-packages of vgg19 together (574 MB each, 15.5 GB)."""
+"""Memory that a package takes, in sizes of its files: engines rearrange weights. 1.1 was seen for
+25 packages of vgg19 together (574 MB each, 15.5 GB)."""
 
 
 def room_bytes(info: BoardInfo) -> float:

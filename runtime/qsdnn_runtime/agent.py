@@ -49,6 +49,7 @@ from .group import Group
 from .host import Host
 from .inventory import installed_engines
 from .lock import BoardLock, LockError
+from .orphans import end_orphans
 from .probe import board_facts, boot_id, fingerprint
 
 PROTOCOL = 2
@@ -91,6 +92,7 @@ class Agent:
         self._host.send(hello)
         self._host.listen(on_ping=self._lock.touch, on_gone=lambda: self.end(0))
         with self._host.kept_waiting():
+            end_orphans()
             self._keeper.recover()
         for request in self._host.requests():
             if request.header.get("op") == "put":

@@ -14,6 +14,7 @@ from .child import Child, Failure
 from .conditions import Conditions
 from .frames import Frame
 from .sampler import Sampler
+from .sittings import order, pool, share
 from .trust import doubt
 
 OnRecord = Callable[[int, Dict[str, Any]], None]
@@ -57,11 +58,13 @@ class Group:
         self._options: Mapping[str, Any] = request.header["options"]
         self._good: Dict[int, Dict[str, Any]] = {}  # that ended well, in the best pass so far
         self._pending: Set[int] = set()
+        self._sitting = 0
 
     def run(self) -> None:
         """Measures all, then weighs and profiles those that ended well if the options say so."""
         self._pending = set(range(len(self._folders)))
         self._work_off("measure")
+        self._sit(self._good, first=1)
         self._repeat()
         if self._options["memory"]:
             self._weigh()
@@ -83,9 +86,10 @@ class Group:
             repeats.learn(best, latest)
             if latest < best:
                 best, self._good = latest, found
+        again = passes > 1 or self._options["sittings"] > 1
         for index, record in self._good.items():
             record["context"]["passes"] = passes
-            if passes > 1 and not self._options["profile"]:
+            if again and not self._options["profile"]:
                 self._on_record(index, record)
 
     def _weigh(self) -> None:
@@ -105,15 +109,34 @@ class Group:
 
     def _again(self, *, throttled: bool) -> Dict[int, Dict[str, Any]]:
         """Another pass over those that ended well: the records of those that did so again."""
+        self._conditions.cool(throttled=throttled)
         found: Dict[int, Dict[str, Any]] = {}
+        self._sit(found)
+        return found
+
+    def _sit(self, records: Dict[int, Dict[str, Any]], first: int = 0) -> None:
+        """Measures those that ended well in more processes, and pools their records.
+
+        Args:
+            records: Those of the first sitting, if it was made; the pooled ones take their place,
+                of those packages that ended well in all.
+            first: The sitting to begin with.
+        """
+        found: Dict[int, List[Dict[str, Any]]] = {index: [records[index]] for index in records}
 
         def on_record(index: int, record: Dict[str, Any]) -> None:
             if record["state"] == "ok":
-                found[index] = record
+                found.setdefault(index, []).append(record)
 
-        self._conditions.cool(throttled=throttled)
-        self._pass_over("measure", set(self._good), on_record)
-        return found
+        count = self._options["sittings"]
+        for self._sitting in range(first, count):
+            if self._sitting:
+                self._on_progress("sitting %d of %d" % (self._sitting + 1, count))
+            self._pass_over("measure", set(self._good), on_record)
+        self._sitting = 0
+        for index, parts in found.items():
+            if len(parts) == count:
+                records[index] = pool(parts, self._options["precision"])
 
     def _work_off(self, job: str) -> None:
         strays = 0
@@ -142,17 +165,18 @@ class Group:
 
     def _child(self, job: str, indices: Set[int]) -> Child:
         packages: List[Dict[str, Any]] = self._request.header["packages"]
-        order = {
+        task = {
             **self._request.header,
             "job": job,
+            "options": share(self._options),
             "threads": self._options["threads"],
             "packages": [
                 {"index": i, "manifest": packages[i]["manifest"], "folder": str(self._folders[i])}
-                for i in sorted(indices)
+                for i in order(list(indices), self._sitting)
             ],
         }
         payload = [self._request.payload]
-        return Child(order, payload, folder=self._scratch, threads=self._options["threads"])
+        return Child(task, payload, folder=self._scratch, threads=self._options["threads"])
 
     def _on_event(self, frame: Frame, sampler: Sampler, on_record: OnRecord) -> None:
         event = frame.header

@@ -10,7 +10,7 @@ import signal
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import List
+from typing import List, Optional
 
 # An agent that is asked to end restores the board first, which takes commands of the board.
 ASKED_S = 10.0
@@ -79,6 +79,12 @@ class Process:
         if self.lives and self.is_ours:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
+
+
+def parent_of(pid: int) -> Optional[int]:
+    """The process that started it, or took it over; None when it is gone."""
+    fields = _fields(pid)
+    return int(fields[1]) if fields else None
 
 
 def _fields(pid: int) -> List[str]:

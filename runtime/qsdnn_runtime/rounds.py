@@ -31,6 +31,7 @@ class Options:
     timeout_s: float = 120.0
     profile: bool = False
     again: int = 1
+    sittings: int = 1
     memory: bool = False
 
 

@@ -104,8 +104,9 @@ class Server:
         """All that runs in sessions: sshd's own, agents and their children, also orphans."""
         assert self._process is not None
         inside = descendants(self._process.pid)
-        agents = [pid for pid in orphans() if str(self.cache) in command_of(pid)]
-        found = [*inside, *(pid for agent in agents for pid in (agent, *descendants(agent)))]
+        agents = [pid for pid in named("agent") if str(self.cache) in command_of(pid)]
+        left = [pid for pid in named("worker") if str(self.folder) in environment_of(pid)]
+        found = [*inside, *(pid for agent in agents for pid in (agent, *descendants(agent))), *left]
         return list(dict.fromkeys(found))
 
     def agents(self) -> list[int]:
@@ -131,10 +132,10 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def orphans() -> list[int]:
-    """Agents whose session has ended."""
+def named(module: str) -> list[int]:
+    """Processes that run a module of the runtime, also those whose session has ended."""
     pids = [int(folder.name) for folder in Path("/proc").glob("[0-9]*")]
-    return [pid for pid in pids if "qsdnn_runtime.agent" in command_of(pid)]
+    return [pid for pid in pids if f"qsdnn_runtime.{module}" in command_of(pid)]
 
 
 def descendants(root: int) -> list[int]:
@@ -153,9 +154,17 @@ def descendants(root: int) -> list[int]:
 
 
 def command_of(pid: int) -> str:
+    return _words(pid, "cmdline")
+
+
+def environment_of(pid: int) -> str:
+    return _words(pid, "environ")
+
+
+def _words(pid: int, file: str) -> str:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-    except (FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/{file}").read_bytes().replace(b"\0", b" ").decode()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return ""
 
 

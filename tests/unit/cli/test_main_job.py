@@ -124,7 +124,7 @@ def test_bench_compares_interleaved(desk):
     rows = desk.json("bench", "plan.json", "net.onnx", "net.onnx@onnxruntime", "--budget", "2s")
     first, second, third = rows["subjects"]
     assert first["ratio"] == 1.0
-    assert second["runs"] == third["runs"]
+    assert min(row["runs"] for row in (first, second, third)) >= 20
     assert second["ratio_ci95"][0] <= second["ratio"] <= second["ratio_ci95"][1]
 
 

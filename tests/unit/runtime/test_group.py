@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,62 +14,104 @@ from qsdnn_runtime import group
 from qsdnn_runtime.beacon import NOBODY
 from qsdnn_runtime.child import Failure
 from qsdnn_runtime.frames import Frame
+from qsdnn_runtime.trust import Repeats
 
 STUCK = Failure("timed_out", "no end of 'start' after 120 s", "start", NOBODY)
 SEGFAULT = Failure("crashed", "SIGSEGV, in step 'run'", "run", 0)
 COUNT = 3
 
 
+class Children:
+    """Stands for `group.Child`: children end as told, those after them well.
+
+    Attributes:
+        loaded: Indices of the packages of each, in their order.
+        options: What each was asked.
+    """
+
+    def __init__(self, endings, trusts):
+        self.left = list(endings)
+        self.loaded, self.options = [], []
+        self._trusts = list(trusts)
+
+    def __call__(self, task, payload, *, folder, threads):
+        self.loaded.append([package["index"] for package in task["packages"]])
+        self.options.append(task["options"])
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def attend(self, on_event, timeout_s):
+        failure = self.left.pop(0) if self.left else None
+        trust = self._trusts.pop(0) if self._trusts else "stable"
+        for index in [] if failure else self.loaded[-1]:
+            run_ms = len(self.loaded) + index / 10
+            runs = {"runs_ms": [run_ms] * 3, "segments_ms": [[run_ms]] * 3, "max_error": run_ms}
+            record = {"state": "ok", "trust": trust, **runs, "context": {}}
+            on_event(Frame({"event": "record", "index": index, "record": record}))
+        return failure
+
+
 @pytest.fixture
 def measure(monkeypatch):
-    """Measures three packages with children that end as told, the last of them well."""
+    """Measures three packages."""
 
-    def with_children(*endings):
-        left, records = list(endings), {}
-
-        class Child:
-            def __init__(self, order, payload, *, folder, threads):
-                self._indices = [package["index"] for package in order["packages"]]
-
-            def __enter__(self):
-                return self
-
-            def __exit__(self, *_):
-                pass
-
-            def attend(self, on_event, timeout_s):
-                failure = left.pop(0) if left else None
-                for index in [] if failure else self._indices:
-                    record = {"state": "ok", "trust": "stable", "runs_ms": [1.0], "context": {}}
-                    on_event(Frame({"event": "record", "index": index, "record": record}))
-                return failure
-
-        monkeypatch.setattr(group, "Child", Child)
+    def with_children(*endings, sittings=1, trusts=(), **more):
+        children, records = Children(endings, trusts), {}
+        monkeypatch.setattr(group, "Child", children)
         conditions = SimpleNamespace(
-            cool=lambda: None,
+            cool=lambda **_: None,
             sampler=nullcontext,
             complete=lambda record, sampler: None,
-            repeats=SimpleNamespace(wanted=lambda *_: False),
+            repeats=Repeats(),
         )
-        options = {"memory": False, "profile": False, "again": 0, "threads": 1}
-        options["timeout_s"] = MeasureOptions().timeout_s
+        options = {**asdict(MeasureOptions()), "sittings": sittings, **more}
         request = Frame({"options": options, "packages": [{"manifest": {}}] * COUNT})
         folders = [Path("nowhere")] * COUNT
         whole = group.Group(
             request, folders, Path(), conditions, records.__setitem__, lambda text: None
         )
         whole.run()
-        return [records[index] for index in range(COUNT)], left
+        return [records[index] for index in range(COUNT)], children
 
     return with_children
 
 
 def test_children_that_end_by_chance_in_no_packages_step_blame_none(measure):
-    records, left = measure(*[STUCK] * group.STRAYS, SEGFAULT, *[STUCK] * group.STRAYS)
-    assert [record["state"] for record in records] == ["crashed", "ok", "ok"] and not left
+    records, children = measure(*[STUCK] * group.STRAYS, SEGFAULT, *[STUCK] * group.STRAYS)
+    assert [record["state"] for record in records] == ["crashed", "ok", "ok"]
+    assert not children.left
 
 
 def test_children_that_always_end_so_are_given_up(measure):
-    records, left = measure(*[STUCK] * (group.STRAYS + 1))
-    assert [record["state"] for record in records] == ["timed_out"] * COUNT and not left
+    records, children = measure(*[STUCK] * (group.STRAYS + 1))
+    assert [record["state"] for record in records] == ["timed_out"] * COUNT and not children.left
     assert all(record["error"] == STUCK.error for record in records)
+
+
+def test_sittings_share_the_runs_load_in_turn_and_are_pooled(measure):
+    records, children = measure(sittings=3, budget_s=9.0, min_runs=7, max_runs=100, again=0)
+    assert children.loaded == [[0, 1, 2], [2, 1, 0], [0, 1, 2]]
+    wanted = {"budget_s": 3.0, "min_runs": 3, "max_runs": 34}
+    assert all(wanted.items() <= options.items() for options in children.options)
+    for index, record in enumerate(records):
+        own = [sitting + index / 10 for sitting in (1, 2, 3) for _ in range(3)]
+        assert record["runs_ms"] == own and record["segments_ms"] == [[run] for run in own]
+        assert record["max_error"] == own[-1] and record["context"]["sittings"] == [3, 3, 3]
+        assert record["trust"] == "noisy"  # 1 to 3 ms
+
+
+def test_a_sitting_that_fails_leaves_what_the_first_found(measure):
+    records, _ = measure(None, SEGFAULT, sittings=2)
+    assert [record["runs_ms"] for record in records] == [[1.0] * 3, [1.1] * 3, [1.2] * 3]
+
+
+def test_a_throttled_sitting_is_not_believed_and_all_sit_again(measure):
+    records, children = measure(sittings=2, again=1, trusts=["stable", "throttled"])
+    assert len(children.loaded) == 4
+    assert [record["context"]["passes"] for record in records] == [2] * COUNT
+    assert all(record["trust"] != "throttled" for record in records)

@@ -17,7 +17,7 @@ from qsdnn.search import measurer as measurer_module
 from qsdnn.search.constraint import Unlimited
 from qsdnn.search.final import finish
 from qsdnn.search.listener import Silent
-from qsdnn.search.measurer import Measurer
+from qsdnn.search.measurer import Measurer, paired_ratio
 from qsdnn.search.trial import Trial
 from qsdnn.store import Store
 from qsdnn.trust import doubt
@@ -191,3 +191,25 @@ def test_what_ended_before_a_package_was_loaded_is_measured_again():
     nobodys = Record(state=State.TIMED_OUT, error="no end of 'start' after 120 s")
     own = Record(state=State.TIMED_OUT, error="no end of 'load' after 120 s")
     assert measurer_module._is_outdated(nobodys) and not measurer_module._is_outdated(own)
+
+
+def of_sittings(*parts: list[float]) -> Record:
+    """A record of some runs in each of several processes."""
+    runs_ms = tuple(run for part in parts for run in part)
+    counts = [len(part) for part in parts]
+    return dataclasses.replace(record(1.0, sittings=counts), runs_ms=runs_ms)
+
+
+def test_of_several_sittings_each_counts_as_one_sample():
+    b = of_sittings(*[[1.0] * 9] * 6)
+    favoured = of_sittings(*[[0.88] * 9, [1.02] * 9] * 3)  # by where its memory lay
+    ratio, low, high = paired_ratio(favoured, b)
+    assert (low, high) == (0.88, 1.02) and low < ratio < high
+    faster = of_sittings(*[[ms] * 9 for ms in (0.9, 0.91, 0.92, 0.93, 0.94, 0.95)])
+    assert paired_ratio(faster, b) == pytest.approx((0.925, 0.9, 0.95))
+
+
+def test_runs_are_paired_within_their_sitting():
+    a = of_sittings([2.0] * 4, [20.0] * 2, [2.0] * 3)
+    b = of_sittings([1.0] * 2, [10.0] * 5, [1.0] * 3)
+    assert paired_ratio(a, b) == (2.0, 2.0, 2.0)
