@@ -16,9 +16,10 @@ from qsdnn.engine import load_engines
 from qsdnn.graph import load_graph
 from qsdnn.primitive import Precision
 from qsdnn_runtime import Session
-from tests.conformance.backend import infos
-from tests.conformance.layers import KINDS
-from tests.conformance.test_layers import _reference
+
+from .backend import infos
+from .layers import KINDS
+from .test_layers import _reference
 
 MIN_SQNR_DB = 25
 EXAMPLES = 20

@@ -17,12 +17,17 @@ from hypothesis import strategies as st
 
 from qsdnn.build import Builder
 from qsdnn.engine import load_engines
+from qsdnn.examples import build
+from qsdnn.feeds import random_feeds
 from qsdnn.graph import load_graph
-from qsdnn.primitive import Precision
+from qsdnn.primitive import Precision, parse_name
+from qsdnn.search.uniform import uniform_plans
+from qsdnn.space import space_of
 from qsdnn_runtime import Session
 from qsdnn_runtime.difference import max_error
-from tests.conformance.backend import infos
-from tests.conformance.layers import KINDS
+
+from .backend import infos
+from .layers import KINDS
 
 TOLERANCE = 3e-5  # of the largest magnitude, fp32: Winograd's F(6, 3) loses most
 EXAMPLES = 25
@@ -93,3 +98,28 @@ def _check_primitives(name, model, feeds, want, folder, ran):
             got = dict(zip(names, session.run(None, feeds), strict=True))
         assert max_error(got, want) < TOLERANCE, [str(p) for p in choice]
         ran[choice[0].algorithm] += 1
+
+
+@pytest.mark.parametrize("name", load_engines())
+def test_each_layer_of_a_network_tells_its_time_and_what_ran(name, tmp_path):
+    """Without it a search knows of layers only what their segments took together."""
+    if name not in infos():
+        pytest.skip(f"{name} is not installed")
+    onnx.save(build("tiny-cnn"), tmp_path / "model.onnx")
+    graph = load_graph(tmp_path / "model.onnx", workdir=tmp_path)
+    engines = load_engines([name, "onnxruntime"])
+    space = space_of(graph, engines, infos())
+    feeds = random_feeds({n: graph.tensors[n] for n in graph.inputs})
+    plans = uniform_plans(space)
+    for asked in (plan for plan in plans if plan.startswith(f"{name}/")):
+        choice = [space.primitives[p] for p in plans[asked]]
+        package = Builder(graph, engines, tmp_path).build(choice)
+        with Session(package.manifest, artifacts=tmp_path, profile=True) as session:
+            for _ in range(2):
+                session.run(None, feeds)
+            times, applied = session.layer_times(), session.applied()
+        assert set(times) == set(applied) == set(range(len(graph.layers))), asked
+        assert sum(times.values()) > 0, asked
+        for index, primitive in enumerate(choice):
+            told = applied[index]
+            assert parse_name(told.primitive)[0] == primitive.engine and told.kernel, told

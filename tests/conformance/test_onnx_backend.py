@@ -6,7 +6,7 @@ import onnx
 import pytest
 from onnx.backend.test import BackendTest
 
-from tests.conformance.backend import Alone, Packaged
+from .backend import Alone, Packaged
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the suite's own models warn
 

@@ -66,8 +66,36 @@ def test_the_wheel_holds_our_packages_only(tmp_path):
     assert trained <= set(names)
 
 
+def test_the_wheel_holds_the_conformance_suite(tmp_path):
+    """A stranger's engine inherits it: pytest finds it where there is nothing but the wheel."""
+    from hatchling.builders.wheel import WheelBuilder
+
+    (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    command = ["-m", "pytest", "-q", "--collect-only", "--pyargs", "qsdnn_conformance"]
+    slow = "--ignore-glob=*/test_onnx_backend.py"  # 15 s to collect
+    told = subprocess.run(
+        [sys.executable, *command, "-k", "is_exact", slow, "-p", "no:cacheprovider"],
+        cwd=_unpacked(wheel, tmp_path / "site"),
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert "test_what_is_offered_is_exact[onnxruntime-conv]" in told.stdout
+
+
+def _unpacked(wheel, folder):
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    return folder
+
+
 @pytest.mark.parametrize(
-    "path", sorted(ROOT.glob("*.toml")) + sorted(ROOT.glob("boards/**/*.toml"))
+    "path",
+    sorted(
+        path for tree in ("", "boards/**/", "examples/**/") for path in ROOT.glob(f"{tree}*.toml")
+    ),
 )
 def test_every_toml_parses(path):
     tomllib.loads(path.read_text(encoding="utf-8"))

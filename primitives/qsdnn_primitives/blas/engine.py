@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from qsdnn.engine import EngineInfo
@@ -10,11 +11,11 @@ from qsdnn.errors import BuildError
 from qsdnn.graph.layer import Layer
 from qsdnn.primitive import Precision, Primitive
 from qsdnn.segment import Artifact, Segment
+from qsdnn_primitives.plain.node import Op, UnsupportedError
+from qsdnn_primitives.plain.program import write_program
+from qsdnn_primitives.plain.translation import translate
 
 from .algorithms import algorithms
-from .node import Op, UnsupportedError
-from .program import write_program
-from .translation import translate
 
 
 class BlasEngine:
@@ -57,7 +58,7 @@ class BlasEngine:
                     f"layer '{layer.name}' cannot take {choice}",
                     hint=f"it can take: {', '.join(_algorithms(ops))}",
                 )
-            layers.append(ops)
+            layers.append(tuple(_computed_by(choice.algorithm, op) for op in ops))
         files = write_program(segment, layers, folder)
         return Artifact(file=files[0], files=tuple(files), options={})
 
@@ -68,3 +69,8 @@ def _algorithms(ops: Sequence[Op]) -> tuple[str, ...]:
     if not choices:
         return ("numpy",)
     return tuple(name for name in choices[0] if all(name in other for other in choices[1:]))
+
+
+def _computed_by(algorithm: str, op: Op) -> Op:
+    """The operator with its algorithm, if it has a choice of it."""
+    return replace(op, algorithm=algorithm) if algorithm in algorithms(op) else op

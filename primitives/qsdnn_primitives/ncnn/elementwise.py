@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
-from qsdnn_primitives.blas.node import UnsupportedError, is_constant, scalar_of, static_shape
+from qsdnn_primitives.plain.node import UnsupportedError, is_constant, scalar_of, static_shape
 
 from .lowering import Lowering
 from .operator import Param, Weight

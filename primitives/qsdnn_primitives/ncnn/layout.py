@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from qsdnn_primitives.blas.node import NodeReader, Op, Shape, UnsupportedError, static_shape
+from qsdnn_primitives.plain.node import NodeReader, Op, Shape, UnsupportedError, static_shape
 
 from .lowering import Lowering
 from .operator import Param

@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from qsdnn_primitives.blas.node import UnsupportedError, is_constant, static_shape
+from qsdnn_primitives.plain.node import UnsupportedError, is_constant, static_shape
 
 from .lowering import Lowering
 from .operator import Array, Param, Weight

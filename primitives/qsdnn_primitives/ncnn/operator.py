@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from qsdnn_primitives.blas.node import Shape, UnsupportedError, static_shape
+from qsdnn_primitives.plain.node import Shape, UnsupportedError, static_shape
 
 Array = NDArray[np.float32]
 Param = int | float | tuple[int, ...] | tuple[float, ...]

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from qsdnn.graph.layer import Layer
-from qsdnn_primitives.blas.node import NodeReader, Op, UnsupportedError
-from qsdnn_primitives.blas.translation import check_types, translate_node
+from qsdnn_primitives.plain.node import NodeReader, Op, UnsupportedError
+from qsdnn_primitives.plain.translation import check_types, translate_node
 
 from . import elementwise, layout, linear, windows
 from .fusion import fuse
@@ -23,7 +23,7 @@ READERS: Mapping[str, Callable[[NodeReader], Op]] = {
     "Resize": layout.resize,
     "Upsample": layout.resize,
 }
-"""ONNX operators that the plain form of `qsdnn_primitives.blas` does not have."""
+"""ONNX operators that the plain form of `qsdnn_primitives.plain` does not have."""
 
 LOWERINGS: Mapping[str, Lower] = {
     **dict.fromkeys(elementwise.PLAIN, elementwise.plain),

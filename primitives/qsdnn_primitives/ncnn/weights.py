@@ -20,7 +20,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from qsdnn_primitives.blas.node import static_shape
+from qsdnn_primitives.plain.node import static_shape
 
 from .operator import Weight
 

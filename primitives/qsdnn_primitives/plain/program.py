@@ -15,7 +15,6 @@ import onnx_ir as ir
 
 from qsdnn.segment import Segment
 
-from .algorithms import algorithms
 from .node import Op, is_constant, static_shape
 
 SCHEMA = "qsdnn.blas/1"
@@ -53,8 +52,8 @@ def write_program(segment: Segment, layers: Sequence[tuple[Op, ...]], folder: Pa
         "tensors": {n: _tensor(v) for n, v in values.items() if not is_constant(v)},
         "constants": constants,
         "layers": [
-            {"index": layer.index, "ops": [_op(op, choice.algorithm) for op in ops]}
-            for layer, choice, ops in zip(segment.layers, segment.choices, layers, strict=True)
+            {"index": layer.index, "ops": [_op(op) for op in ops]}
+            for layer, ops in zip(segment.layers, layers, strict=True)
         ],
     }
     if shared:
@@ -95,10 +94,10 @@ def _constant(value: ir.Value, weights: Path) -> dict[str, Any]:
     return {**_tensor(value), "data": base64.b64encode(tensor.tobytes()).decode("ascii")}
 
 
-def _op(op: Op, algorithm: str) -> dict[str, Any]:
+def _op(op: Op) -> dict[str, Any]:
     return {
         "kind": op.kind,
-        "algorithm": algorithm if algorithm in algorithms(op) else "numpy",
+        "algorithm": op.algorithm,
         "inputs": [value.name for value in op.inputs],
         "outputs": [value.name for value in op.outputs],
         "attributes": dict(op.attributes),

@@ -26,12 +26,14 @@ class Op:
         inputs: Values it reads, constants included.
         outputs: Values it makes.
         attributes: JSON: numbers, lists, strings.
+        algorithm: How to compute it, for engines that are told in the program.
     """
 
     kind: str
     inputs: tuple[ir.Value, ...]
     outputs: tuple[ir.Value, ...]
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    algorithm: str = "numpy"
 
 
 class NodeReader:
