@@ -6,14 +6,16 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from qsdnn.board import Package
 from qsdnn.calibration import Calibration
-from qsdnn.engine import Engine
+from qsdnn.engine import Choosy, Engine
 from qsdnn.errors import BuildError
 from qsdnn.graph.extract import write_original
-from qsdnn.graph.layer import Graph, Layer
+from qsdnn.graph.layer import Graph, Layer, Tensor
+from qsdnn.layout import fits
 from qsdnn.partition import partition
 from qsdnn.primitive import Primitive
 from qsdnn.segment import Artifact, Segment
@@ -48,6 +50,8 @@ class Builder:
         self.threads = threads
         self._artifacts: dict[tuple[Any, ...], Artifact] = {}
         self._stamps: dict[str, dict[str, Any]] = {}
+        self._readers = _readers(graph)
+        self._offers: dict[tuple[int, Primitive, tuple[str, ...]], tuple[str, ...]] = {}
 
     def segments(self, choice: Sequence[Primitive]) -> list[Segment]:
         """The fewest convex segments of a plan, in execution order.
@@ -58,7 +62,8 @@ class Builder:
         layers = self.graph.layers
         before = [_predecessors(self.graph, layer) for layer in layers]
         groups = partition(before, [primitive.family for primitive in choice])
-        return [self._segment([layers[i] for i in group], choice) for group in groups]
+        layouts = self._layouts(groups, choice)
+        return [self._segment([layers[i] for i in group], choice, layouts) for group in groups]
 
     def build(self, choice: Sequence[Primitive]) -> Package:
         """Builds a plan.
@@ -94,7 +99,43 @@ class Builder:
         names = [*self.graph.inputs, *self.graph.outputs]
         return self._assemble([entry], names, files, bare=bare)
 
-    def _segment(self, layers: Sequence[Layer], choice: Sequence[Primitive]) -> Segment:
+    def _layouts(
+        self, groups: Sequence[Sequence[int]], choice: Sequence[Primitive]
+    ) -> dict[str, str]:
+        """The tensors that cross between segments as they lie, and the layout they have.
+
+        It is one that whoever makes and reads the tensor has; the caller has ONNX's own order.
+        """
+        place = {layer: number for number, group in enumerate(groups) for layer in group}
+        found = {}
+        for name, readers in self._readers.items():
+            producer = self.graph.producer[name]
+            if name in self.graph.outputs or len({place[i] for i in (producer, *readers)}) == 1:
+                continue
+            for layout in self._offered(producer, choice):
+                taken = all(layout in self._offered(reader, choice) for reader in readers)
+                if taken and fits(layout, self.graph.tensors[name]):
+                    found[name] = layout
+        return found
+
+    def _offered(self, index: int, choice: Sequence[Primitive]) -> tuple[str, ...]:
+        """The layouts in which a layer takes and gives tensors."""
+        primitive = choice[index]
+        if not primitive.layouts:
+            return ()
+        key = (index, primitive, primitive.layouts)
+        if key not in self._offers:
+            engine = self._engines[primitive.engine]
+            self._offers[key] = (
+                tuple(engine.layouts(self.graph.layers[index], primitive))
+                if isinstance(engine, Choosy)
+                else primitive.layouts
+            )
+        return self._offers[key]
+
+    def _segment(
+        self, layers: Sequence[Layer], choice: Sequence[Primitive], layouts: Mapping[str, str]
+    ) -> Segment:
         inside = {layer.index for layer in layers}
         made = [name for layer in layers for name in layer.outputs]
         read_outside = {
@@ -104,18 +145,23 @@ class Builder:
             for name in layer.inputs
         } | set(self.graph.outputs)
         read = dict.fromkeys(name for layer in layers for name in layer.inputs)
+        inputs = tuple(name for name in read if name not in set(made))
+        outputs = tuple(name for name in made if name in read_outside)
         return Segment(
             family=choice[layers[0].index].family,
             layers=tuple(layers),
             choices=tuple(choice[layer.index] for layer in layers),
-            inputs=tuple(name for name in read if name not in set(made)),
-            outputs=tuple(name for name in made if name in read_outside),
+            inputs=inputs,
+            outputs=outputs,
             graph=self.graph,
             calibration=self.calibration,
+            layouts={n: layouts[n] for n in (*inputs, *outputs) if n in layouts},
         )
 
     def _artifact(self, segment: Segment) -> Artifact:
-        key = (tuple(layer.index for layer in segment.layers), segment.choices, segment.outputs)
+        indices = tuple(layer.index for layer in segment.layers)
+        layouts = tuple(segment.layouts.items())
+        key = (indices, segment.choices, segment.outputs, layouts)
         if key not in self._artifacts:
             engine = self._engines[segment.engine]
             try:
@@ -152,26 +198,25 @@ class Builder:
         ]
         names = [n for s, _ in built for n in (*s.inputs, *s.outputs)]
         files = [file for _, artifact in built for file in artifact.files]
-        return self._assemble(entries, [*self.graph.inputs, *names], files)
+        layouts = {name: layout for s, _ in built for name, layout in s.layouts.items()}
+        return self._assemble(entries, [*self.graph.inputs, *names], files, layouts)
 
     def _assemble(
         self,
         entries: Sequence[Mapping[str, Any]],
         names: Sequence[str],
         files: Sequence[str],
+        layouts: Mapping[str, str] = MappingProxyType({}),
         *,
         bare: bool = False,
     ) -> Package:
-        tensors = {name: self.graph.tensors[name] for name in dict.fromkeys(names)}
+        tensors = [self.graph.tensors[name] for name in dict.fromkeys(names)]
         manifest = {
             "schema": SCHEMA,
             "model": {"name": self.graph.name, "sha256": self.graph.sha256},
             "threads": self.threads,
             **({"bare": True} if bare else {}),
-            "tensors": {
-                name: {"dtype": t.dtype, "shape": None if t.shape is None else list(t.shape)}
-                for name, t in tensors.items()
-            },
+            "tensors": {t.name: _described(t, layouts.get(t.name, "")) for t in tensors},
             "inputs": list(self.graph.inputs),
             "outputs": list(self.graph.outputs),
             "segments": list(entries),
@@ -187,6 +232,21 @@ class Builder:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
             self._stamps[file] = {"sha256": digest, "size_bytes": path.stat().st_size}
         return self._stamps[file]
+
+
+def _described(tensor: Tensor, layout: str) -> dict[str, Any]:
+    shape = None if tensor.shape is None else list(tensor.shape)
+    return {"dtype": tensor.dtype, "shape": shape, **({"layout": layout} if layout else {})}
+
+
+def _readers(graph: Graph) -> dict[str, list[int]]:
+    """Who reads each tensor that a layer makes."""
+    readers: dict[str, list[int]] = {}
+    for layer in graph.layers:
+        for name in layer.inputs:
+            if name in graph.producer:
+                readers.setdefault(name, []).append(layer.index)
+    return readers
 
 
 def _predecessors(graph: Graph, layer: Layer) -> list[int]:

@@ -53,6 +53,15 @@ class Engine(Protocol):
         ...
 
 
+@runtime_checkable
+class Choosy(Protocol):
+    """An engine that takes and gives the layouts of a primitive at some layers only."""
+
+    def layouts(self, layer: Layer, primitive: Primitive) -> Sequence[str]:
+        """Those of the primitive's layouts in which this layer's tensors need no conversion."""
+        ...
+
+
 def load_engines(names: Sequence[str] | None = None) -> Mapping[str, Engine]:
     """The registered engines by name, in the order asked for.
 

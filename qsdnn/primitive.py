@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from qsdnn.errors import InputError
@@ -30,6 +30,9 @@ class Primitive:
             has a family a choice. Always starts with the engine's name.
         format: The layout and type in which a tensor is kept between layers of the family that run
             this way, e.g. ``"nchwc"``, ``"u8"``; empty where a family has but one.
+        layouts: In which it takes and gives a tensor at the border of a segment besides ONNX's own
+            order (`qsdnn.layout`), as the board says. A tensor that all around it have so is
+            handed over as it lies. No part of what it is: it compares equal without.
     """
 
     engine: str
@@ -37,6 +40,7 @@ class Primitive:
     precision: Precision
     family: str
     format: str = ""
+    layouts: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def domain(self) -> str:

@@ -23,6 +23,8 @@ class Segment:
         outputs: Tensors it makes that other segments, or the caller, read.
         graph: The network it is cut from.
         calibration: What values its tensors take, for primitives that compute in integers.
+        layouts: Those of its inputs and outputs that are not in ONNX's own order, by name: see
+            `qsdnn.layout`. Its engine said that it takes and gives them so.
     """
 
     family: str
@@ -32,6 +34,7 @@ class Segment:
     outputs: tuple[str, ...]
     graph: Graph = field(repr=False)
     calibration: Calibration | None = field(default=None, repr=False)
+    layouts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def engine(self) -> str:

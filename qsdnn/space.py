@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -68,6 +69,35 @@ class Space:
         """(primitives,) index of each primitive's domain."""
         index = {domain: i for i, domain in enumerate(self.domains)}
         return np.array([index[p.domain] for p in self.primitives], dtype=np.int64)
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """The domains, then the layouts that several of them have in common.
+
+        A tensor that passes from one domain to another leaves the one and enters the other; where
+        both have a layout it stays in that, and nothing has to be converted.
+        """
+        told = {p.domain: p.layouts for p in self.primitives if p.layouts}
+        count = Counter(layout for layouts in told.values() for layout in layouts)
+        return (*self.domains, *sorted(layout for layout, n in count.items() if n > 1))
+
+    @cached_property
+    def holds(self) -> NDArray[np.bool_]:
+        """(labels, domains) which labels what is in a domain has: its own, and its layouts'."""
+        told = {p.domain: p.layouts for p in self.primitives if p.layouts}
+        return np.array(
+            [[name in (d, *told.get(d, ())) for d in self.domains] for name in self.labels],
+            dtype=np.bool_,
+        ).reshape(len(self.labels), len(self.domains))
+
+    @cached_property
+    def shared_layouts(self) -> tuple[tuple[int, frozenset[int]], ...]:
+        """The labels that are layouts, each with the domains that have it."""
+        count = len(self.domains)
+        return tuple(
+            (count + i, frozenset(np.flatnonzero(has).tolist()))
+            for i, has in enumerate(self.holds[count:])
+        )
 
     def same_as(self, other: Space) -> bool:
         """Whether a plan, or anything learned, means the same in both."""

@@ -5,10 +5,11 @@ f, and for each tensor t let e[t, g] and o[t, f] be 1 where it enters g and leav
 
     e[t, g] ≥ x[c, g] − x[p, g]    and    o[t, f] ≥ x[p, f] − x[c, f]
 
-for its producer p and each of its consumers c. With x between 0 and 1 it is a linear program. Its
-optimum is a lower bound, and mostly the optimum itself: it is the relaxation that labelling
-problems with metric crossing costs are known to be well described by (Kleinberg, Tardos: J. ACM
-49, 2002; Chekuri et al.: SODA 2001).
+for its producer p and each of its consumers c. Besides domains, g and f are the layouts that
+several domains have (`Space.labels`); there x is the sum over these domains. With x between 0 and 1
+it is a linear program. Its optimum is a lower bound, and mostly the optimum itself: it is the
+relaxation that labelling problems with metric crossing costs are known to be well described by
+(Kleinberg, Tardos: J. ACM 49, 2002; Chekuri et al.: SODA 2001).
 
 Its dual splits what a crossing costs among the consumers: u[t, c, g] of entering and v[t, c, f] of
 leaving, with Σ_c u[t, c, g] ≤ enter_ms[t, g] and Σ_c v[t, c, f] ≤ leave_ms[t, f]. *Any* such shares
@@ -45,8 +46,9 @@ class Relaxation:
         rest_ms: (layers + 1,) least that the layers from each one on can cost, without the tensors
             that are open there.
         readers: For each edge, its distinct consumers, ascending.
-        enter_share_ms: For each edge, (readers, domains).
+        enter_share_ms: For each edge, (readers, labels).
         leave_share_ms: Likewise.
+        holds: `Space.holds`.
     """
 
     plan: NDArray[np.int64] = field(repr=False)
@@ -56,6 +58,7 @@ class Relaxation:
     readers: tuple[NDArray[np.intp], ...] = field(repr=False)
     enter_share_ms: tuple[NDArray[np.float64], ...] = field(repr=False)
     leave_share_ms: tuple[NDArray[np.float64], ...] = field(repr=False)
+    holds: NDArray[np.bool_] = field(repr=False)
 
     @property
     def lower_ms(self) -> float:
@@ -74,11 +77,11 @@ class Relaxation:
         """
         taken: dict[int, NDArray[np.float64]] = {}
         for slot, t in zip(stop.open, stop.open_edges, strict=True):
-            made_by, entered = frontier.domain[:, slot], frontier.entered[:, slot]
+            free = _passed(self.holds, frontier.domain[:, slot], frontier.entered[:, slot])
             for i in np.flatnonzero(self.readers[t] > layer):
                 reader = int(self.readers[t][i])
                 enter, leave = self.enter_share_ms[t][i], self.leave_share_ms[t][i]
-                extra = _extra_ms(enter, leave, made_by, entered)
+                extra = _extra_ms(enter, leave, *free, self.holds)
                 taken[reader] = taken.get(reader, self.domain_ms[reader]) + extra
         ahead = np.full(len(frontier.domain), self.rest_ms[layer + 1])
         for reader, each in taken.items():
@@ -86,22 +89,29 @@ class Relaxation:
         return ahead
 
 
+def _passed(
+    holds: NDArray[np.bool_], made_by: NDArray[np.int64], entered: NDArray[np.int64]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Twice (n, labels): what an open tensor need not enter any more, and what it may yet leave."""
+    has = holds @ (1 << np.arange(holds.shape[1], dtype=np.int64))
+    home = holds[:, made_by].T
+    return home | (entered[:, None] & has != 0), home & (entered[:, None] & ~has == 0)
+
+
 def _extra_ms(
     enter: NDArray[np.float64],
     leave: NDArray[np.float64],
-    made_by: NDArray[np.int64],
-    entered: NDArray[np.int64],
+    free: NDArray[np.bool_],
+    leaves: NDArray[np.bool_],
+    holds: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
     """(n, domains) least that reading an open tensor adds to a reader's reduced cost, by domain.
 
     Its share of the crossings has been moved to the reader and is given back: entering counts
-    where the tensor has not entered that domain, leaving where it has not left its own.
+    where the tensor has not entered that label, leaving where it has not left its own.
     """
-    domain = np.arange(len(enter))
-    home = domain == made_by[:, None]
-    free = home | (entered[:, None] >> domain & 1).astype(np.bool_)
-    leaving = np.where(entered == 0, leave[made_by], 0.0)
-    return np.asarray(leave - np.where(free, enter, 0.0) + np.where(home, 0.0, leaving[:, None]))
+    given_back = leave - np.where(free, enter, 0.0)
+    return np.asarray(given_back @ holds + np.where(leaves, leave, 0.0) @ ~holds)
 
 
 def relax(cost: CostModel) -> Relaxation:
@@ -112,16 +122,18 @@ def relax(cost: CostModel) -> Relaxation:
     weight, *shares = _solve(cost, edge, np.concatenate([np.zeros(0, np.intp), *readers]))
     splits = np.cumsum([len(by) for by in readers])[:-1]
     enter, leave = ([*np.split(share, splits)] if len(readers) else [] for share in shares)
-    by_domain = np.zeros((len(space.layers), len(space.domains)))
+    by_label = np.zeros((len(space.layers), len(space.labels)))
     for t, by in enumerate(readers):
-        by_domain[by] += enter[t] - leave[t]
-        by_domain[space.edges[t].producer] -= (enter[t] - leave[t]).sum(axis=0)
+        by_label[by] += enter[t] - leave[t]
+        by_label[space.edges[t].producer] -= (enter[t] - leave[t]).sum(axis=0)
+    by_domain = by_label @ space.holds
     reduced = np.where(space.mask, cost.layer_ms + by_domain[:, space.domain_of], np.inf)
     least = reduced.min(axis=1)
     for t, by in enumerate(readers):
         if len(by):  # at its last reader, for until then it may still cross
             least[by[-1]] += np.minimum(cost.enter_ms[t], 0).sum()
-            least[by[-1]] += min(cost.leave_ms[t].min(initial=0), 0)
+            leaving = np.minimum(cost.leave_ms[t], 0) @ space.holds
+            least[by[-1]] += leaving.min(initial=0)
     likely = np.where(
         weight[:, space.domain_of] > weight.max(axis=1, keepdims=True) - EQUAL, 0, np.inf
     )
@@ -133,6 +145,7 @@ def relax(cost: CostModel) -> Relaxation:
         readers=readers,
         enter_share_ms=tuple(enter),
         leave_share_ms=tuple(leave),
+        holds=space.holds,
     )
 
 
@@ -147,7 +160,7 @@ def _by_domain(space: Space, layer_ms: NDArray[np.float64]) -> NDArray[np.float6
 def _solve(
     cost: CostModel, edge: NDArray[np.intp], reader: NDArray[np.intp]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """The linear program's (layers, domains) x, and the (pairs, domains) shares of its dual.
+    """The linear program's (layers, domains) x, and the (pairs, labels) shares of its dual.
 
     Pairs are of an edge and a reader, shares are of entering and of leaving. They are cut to what
     the costs allow.
@@ -170,9 +183,9 @@ def _program(
     edge: NDArray[np.intp],
     reader: NDArray[np.intp],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(layers, domains) x and (2, pairs, domains) dual values of both kinds of inequality."""
+    """(layers, domains) x and (2, pairs, labels) dual values of both kinds of inequality."""
     space = cost.space
-    layers, domains = len(space.layers), len(space.domains)
+    layers, domains, labels = len(space.layers), len(space.domains), len(space.labels)
     least = _by_domain(space, np.where(space.mask, cost.layer_ms, np.inf))
     offered = np.isfinite(least)
     x = np.arange(layers * domains).reshape(layers, domains)
@@ -180,16 +193,18 @@ def _program(
     leaves = x.size + enter_ms.size + np.arange(leave_ms.size).reshape(leave_ms.shape)
     size = x.size + enter_ms.size + leave_ms.size
     producer = np.array([e.producer for e in space.edges], dtype=np.intp)
-    here, there = x[reader].ravel(), x[producer[edge]].ravel()
-    n = len(here)
-    rows = np.concatenate([np.tile(np.arange(n), 3), n + np.tile(np.arange(n), 3)])
+    label, domain = np.nonzero(space.holds)
+    here, there = x[reader][:, domain].ravel(), x[producer[edge]][:, domain].ravel()
+    pair = np.arange(len(edge) * labels).reshape(-1, labels)
+    held, n = pair[:, label].ravel(), pair.size
+    rows = np.concatenate([pair.ravel(), held, held])
     columns = np.concatenate([enters[edge].ravel(), here, there, leaves[edge].ravel(), there, here])
-    signs = np.tile(np.repeat([-1.0, 1.0, -1.0], n), 2)
+    signs = np.tile(np.repeat([-1.0, 1.0, -1.0], [n, len(held), len(held)]), 2)
     each = np.ones(x.size), (np.repeat(np.arange(layers), domains), x.ravel())
     # The stubs know no sparse matrices.
     solved = linprog(  # type: ignore[call-overload]
         np.concatenate([np.where(offered, least, 0.0).ravel(), enter_ms.ravel(), leave_ms.ravel()]),
-        A_ub=coo_array((signs, (rows, columns)), shape=(2 * n, size)).tocsr(),
+        A_ub=coo_array((signs, (np.append(rows, n + rows), columns)), shape=(2 * n, size)).tocsr(),
         b_ub=np.zeros(2 * n),
         A_eq=coo_array(each, shape=(layers, size)).tocsr(),
         b_eq=np.ones(layers),
@@ -197,6 +212,6 @@ def _program(
         method="highs",
     )
     if not solved.success:  # any plan will do, and no shares are valid shares
-        return offered.astype(float), np.zeros((2, len(edge), domains))
-    dual = np.maximum(-solved.ineqlin.marginals, 0).reshape(2, len(edge), domains)
+        return offered.astype(float), np.zeros((2, len(edge), labels))
+    dual = np.maximum(-solved.ineqlin.marginals, 0).reshape(2, len(edge), labels)
     return np.asarray(solved.x[: x.size].reshape(x.shape)), np.asarray(dual)

@@ -46,6 +46,7 @@ class Tally:
         self._enter_ms: list[list[float]] = cost.enter_ms.tolist()
         self._leave_ms: list[list[float]] = cost.leave_ms.tolist()
         self._domain_of: list[int] = cost.space.domain_of.tolist()
+        self._layouts = cost.space.shared_layouts
         self._ends = [(edge.producer, tuple(set(edge.consumers))) for edge in cost.space.edges]
         self._touches: list[list[int]] = [[] for _ in cost.space.layers]
         for t, (producer, consumers) in enumerate(self._ends):
@@ -89,4 +90,10 @@ class Tally:
         entered.discard(home)
         if not entered:
             return 0.0
-        return float(self._leave_ms[t][home] + sum(self._enter_ms[t][g] for g in entered))
+        ms = self._leave_ms[t][home] + sum(self._enter_ms[t][g] for g in entered)
+        for label, has in self._layouts:
+            if home in has:
+                ms += 0.0 if entered <= has else self._leave_ms[t][label]
+            else:
+                ms += 0.0 if entered.isdisjoint(has) else self._enter_ms[t][label]
+        return float(ms)

@@ -31,7 +31,7 @@ class Belief:
         mean: (columns,) of the unknowns.
         spread: (columns,) prior standard deviation of each.
         noise: Relative error of a measured segment that the terms do not explain.
-        rate_spread: (2, domains, 2) standard deviation of the rates before any was held at zero:
+        rate_spread: (2, labels, 2) standard deviation of the rates before any was held at zero:
             what is held is not known to be zero.
         explained: (observations, columns) W such that the covariance of the unknowns is
             S (I − WᵀW) S, with S the diagonal of `spread`.

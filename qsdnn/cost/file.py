@@ -75,5 +75,6 @@ def read_cost(path: str | Path) -> CostModel:
     return CostModel(space=space, **tables)
 
 
-def _primitive(entry: dict[str, str]) -> Primitive:
-    return Primitive(**entry | {"precision": Precision(entry["precision"])})  # type: ignore[arg-type]
+def _primitive(entry: dict[str, Any]) -> Primitive:
+    layouts = tuple(entry.get("layouts", ()))
+    return Primitive(**entry | {"precision": Precision(entry["precision"]), "layouts": layouts})

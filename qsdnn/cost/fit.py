@@ -57,8 +57,8 @@ class Prior:
     Attributes:
         layer_ms: (layers, primitives) times; NaN where nothing is known.
         layer_spread: (layers, primitives) their relative standard deviation.
-        rates: (2, domains, 2) rates of a crossing, by direction.
-        rate_spread: (2, domains, 2) their standard deviation.
+        rates: (2, labels, 2) rates of a crossing, by direction.
+        rate_spread: (2, labels, 2) their standard deviation.
     """
 
     layer_ms: NDArray[np.float64] = field(repr=False)
@@ -69,7 +69,7 @@ class Prior:
 
 def no_prior(space: Space) -> Prior:
     """The prior when nothing is known."""
-    shape = (2, len(space.domains), len(RATES))
+    shape = (2, len(space.labels), len(RATES))
     return Prior(
         layer_ms=np.full(space.mask.shape, np.nan),
         layer_spread=np.full(space.mask.shape, np.nan),
@@ -167,7 +167,7 @@ def _combine(
 
 
 def _crossing_scale(terms: Terms, system: _System, layers: float) -> NDArray[np.float64]:
-    """(2, edges, domains) what crossings cost by a first fit of the rates alone."""
+    """(2, edges, labels) what crossings cost by a first fit of the rates alone."""
     rates, factors = terms.rate.ravel(), np.arange(terms.factors)
     covariance = system.covariance(rates) + layers**2 * system.covariance(factors)
     covariance += np.diag(system.errors_ms(TRIED["noise"][0]) ** 2)

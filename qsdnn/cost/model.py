@@ -16,19 +16,23 @@ from qsdnn.space import Space
 class CostModel:
     """Latency as a sum over layers and over tensors that cross between domains.
 
-    For a plan p with domains f(l) of its layers:
+    For a plan p with labels F(l) of its layers, which are their domain and the layout that it has
+    in common with other domains, if any (`Space.labels`):
 
         Σ_l layer_ms[l, p(l)]
-      + Σ_{t : some consumer has another domain} leave_ms[t, f(producer(t))]
-      + Σ_{t, g : some consumer has domain g ≠ f(producer(t))} enter_ms[t, g]
+      + Σ_{t, f ∈ F(producer(t)) : some consumer lacks f} leave_ms[t, f]
+      + Σ_{t, g ∉ F(producer(t)) : some consumer has g} enter_ms[t, g]
 
-    A tensor leaves its domain once, however many read it, and enters each other domain once.
+    A tensor leaves its domain once, however many read it, and enters each other domain once. Where
+    both have a layout in common it is not converted, for it neither leaves nor enters that.
 
     Attributes:
         space: The space it is for.
         layer_ms: (layers, primitives); infinite where the mask forbids.
-        leave_ms: (edges, domains): cost of handing edge t out of a segment of that domain.
-        enter_ms: (edges, domains): cost of taking edge t into a segment of that domain.
+        leave_ms: (edges, labels): cost of handing edge t out of a segment of that domain, or of
+            converting it from that layout.
+        enter_ms: (edges, labels): cost of taking edge t into a segment of that domain, or of
+            converting it to that layout.
     """
 
     space: Space
@@ -43,11 +47,17 @@ class CostModel:
             choice: (layers,) primitive index of each layer.
         """
         picked = np.asarray(choice)
-        domains = self.space.domain_of[picked]
+        domains = self.space.domain_of[picked].tolist()
         total = float(self.layer_ms[np.arange(len(picked)), picked].sum())
         for t, edge in enumerate(self.space.edges):
-            entered = {int(domains[c]) for c in edge.consumers} - {int(domains[edge.producer])}
+            home = domains[edge.producer]
+            entered = {domains[c] for c in edge.consumers} - {home}
             if entered:
-                total += float(self.leave_ms[t, domains[edge.producer]])
-                total += float(sum(self.enter_ms[t, g] for g in entered))
+                left, met = [home], [*entered]
+                for label, has in self.space.shared_layouts:
+                    if home in has:
+                        left += [] if entered <= has else [label]
+                    else:
+                        met += [] if entered.isdisjoint(has) else [label]
+                total += float(self.leave_ms[t, left].sum() + self.enter_ms[t, met].sum())
         return total

@@ -5,8 +5,9 @@ in and to hand tensors out. The unknowns:
 
 - for each layer and primitive, a factor on its profiled time;
 - for each domain and direction, the rates of a crossing: a constant (a call, a wait) and a rate per
-  KiB (a copy, a change of layout);
-- for each single crossing (edge, domain, direction), how far it is from what the rates say, since
+  KiB (a copy, a change of layout); likewise for a layout that several domains have
+  (`Space.labels`), for what it adds to convert to it, or from it;
+- for each single crossing (edge, label, direction), how far it is from what the rates say, since
   no two boundaries are quite alike.
 
 `experiments/cost_terms.py` tries further rates on plans that were not fitted: at layers that
@@ -40,8 +41,8 @@ class Observation:
     Attributes:
         layers: Layer indices.
         primitives: Primitive index of each.
-        crossings: (direction, edge index, domain index) of every tensor that enters or leaves a
-            domain in it: at its borders, and inside it where two formats meet.
+        crossings: (direction, edge index, label index) of every tensor that enters or leaves a
+            domain or a layout in it: at its borders, and inside it where two formats meet.
         ms: Its time; NaN when it was not measured.
         doubt: How many times less exact it is than a measurement that can be trusted.
     """
@@ -67,8 +68,8 @@ class Terms:
         space: What can be chosen.
         profile_ms: (layers, primitives) profiled times; not finite where nothing was profiled.
         layer: (layers, primitives) column of each factor; −1 where there is none.
-        rate: (2, domains, 2) column of each rate, by direction.
-        crossing: (2, edges, domains) column of each single crossing, by direction.
+        rate: (2, labels, 2) column of each rate, by direction.
+        crossing: (2, edges, labels) column of each single crossing, by direction.
         size: (2, edges, 2) what the rates of an edge are multiplied with, by direction.
         count: Columns in all.
     """
@@ -83,16 +84,16 @@ class Terms:
 
     def __post_init__(self) -> None:
         known = self.space.mask & np.isfinite(self.profile_ms)
-        edges, domains = len(self.space.edges), len(self.space.domains)
+        edges, labels = len(self.space.edges), len(self.space.labels)
         factors = int(known.sum())
         layer = np.full(known.shape, -1, dtype=np.intp)
         layer[known] = np.arange(factors)
-        rates = 2 * domains * len(RATES)
-        crossings = 2 * edges * domains
+        rates = 2 * labels * len(RATES)
+        crossings = 2 * edges * labels
         values = {
             "layer": layer,
-            "rate": factors + np.arange(rates).reshape(2, domains, len(RATES)),
-            "crossing": factors + rates + np.arange(crossings).reshape(2, edges, domains),
+            "rate": factors + np.arange(rates).reshape(2, labels, len(RATES)),
+            "crossing": factors + rates + np.arange(crossings).reshape(2, edges, labels),
             "size": crossing_sizes(self.space),
             "count": factors + rates + crossings,
         }
@@ -110,17 +111,17 @@ class Terms:
         for row, o in zip(rows, observations, strict=True):
             layers, primitives = np.array(o.layers), np.array(o.primitives)
             row[self.layer[layers, primitives]] = self.profile_ms[layers, primitives]
-            for way, t, domain in o.crossings:
-                self.add_crossing(row, way, t, domain)
+            for way, t, label in o.crossings:
+                self.add_crossing(row, way, t, label)
         return rows
 
-    def add_crossing(self, row: NDArray[np.float64], way: int, t: int, domain: int) -> None:
-        """Adds to a row that edge t crosses in a direction and domain."""
-        row[self.rate[way, domain]] += self.size[way, t]
-        row[self.crossing[way, t, domain]] += 1.0
+    def add_crossing(self, row: NDArray[np.float64], way: int, t: int, label: int) -> None:
+        """Adds to a row that edge t crosses in a direction and label."""
+        row[self.rate[way, label]] += self.size[way, t]
+        row[self.crossing[way, t, label]] += 1.0
 
     def crossings_ms(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(2, edges, domains) what each crossing costs.
+        """(2, edges, labels) what each crossing costs.
 
         Args:
             values: (columns,) of the unknowns.

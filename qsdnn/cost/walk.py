@@ -6,6 +6,7 @@ once, all at the same layer.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
@@ -29,8 +30,8 @@ class Stop:
 
     Attributes:
         reads: (k,) slots of the tensors it reads.
-        enter_ms: (k, domains) of those tensors.
-        leave_ms: (k, domains) of those tensors.
+        enter_ms: (k, labels) of those tensors.
+        leave_ms: (k, labels) of those tensors.
         closes: Slots whose last reader it is.
         opens: Slots of the tensors it makes.
         producers: One slot for each distinct producer among `reads`.
@@ -99,6 +100,13 @@ class Walk:
         return self.cost.space
 
     @cached_property
+    def layouts(self) -> tuple[tuple[int, int], ...]:
+        """The labels that are layouts, each with the bit set of the domains that have it."""
+        return tuple(
+            (at, sum(1 << domain for domain in has)) for at, has in self.space.shared_layouts
+        )
+
+    @cached_property
     def least_ms(self) -> NDArray[np.float64]:
         """(layers,) cost of each layer's fastest primitive alone."""
         return np.asarray(self.cost.layer_ms.min(axis=1, initial=np.inf, where=self.space.mask))
@@ -146,7 +154,7 @@ class Walk:
         chosen = self.space.domain_of[actions]
         added_ms = self.cost.layer_ms[layer, actions]
         if len(stop.reads):
-            added_ms = added_ms + _cross(frontier, stop, chosen)
+            added_ms = added_ms + _cross(frontier, stop, chosen, self.layouts)
         if len(stop.closes):
             frontier.domain[:, stop.closes] = -1
             frontier.entered[:, stop.closes] = 0
@@ -172,7 +180,12 @@ class Walk:
         return allowed[np.searchsorted(allowed, actions) % len(allowed)]
 
 
-def _cross(frontier: Frontier, stop: Stop, chosen: NDArray[np.int64]) -> NDArray[Any]:
+def _cross(
+    frontier: Frontier,
+    stop: Stop,
+    chosen: NDArray[np.int64],
+    layouts: Sequence[tuple[int, int]],
+) -> NDArray[Any]:
     """(n,) cost of reading a stop's tensors in the chosen domain; marks them as entered."""
     made_by = frontier.domain[:, stop.reads]
     entered = frontier.entered[:, stop.reads]
@@ -184,6 +197,12 @@ def _cross(frontier: Frontier, stop: Stop, chosen: NDArray[np.int64]) -> NDArray
     each = np.arange(len(stop.reads))
     enter_ms = np.where(enters, stop.enter_ms[:, chosen].T, 0.0)
     leave_ms = np.where(leaves, stop.leave_ms[each, made_by], 0.0)
+    for label, has in layouts:
+        had, wanted = has >> made_by & 1, (has >> chosen & 1)[:, None]
+        converts = (had < wanted) & (entered & has == 0)
+        enter_ms = enter_ms + np.where(converts, stop.enter_ms[:, label], 0.0)
+        converts = (had > wanted) & (entered & ~has == 0)
+        leave_ms = leave_ms + np.where(converts, stop.leave_ms[:, label], 0.0)
     return np.asarray((enter_ms + leave_ms).sum(axis=1))
 
 

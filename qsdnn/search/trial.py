@@ -91,8 +91,12 @@ def _parts(
 def _crossings(
     space: Space, choice: NDArray[np.int64], segments: Sequence[Segment]
 ) -> list[list[tuple[int, int, int]]]:
-    """What enters and leaves a domain in each segment: each tensor once a domain and direction."""
+    """What enters and leaves a domain in each segment: each tensor once a domain and direction.
+
+    Likewise the layouts that domains have in common, where a tensor is not handed over in one.
+    """
     domains = space.domain_of[np.asarray(choice)].tolist()
+    kept = {name for segment in segments for name in segment.layouts}
     place = {layer.index: n for n, segment in enumerate(segments) for layer in segment.layers}
     handed = {name for segment in segments for name in segment.outputs}
     found: list[list[tuple[int, int, int]]] = [[] for _ in segments]
@@ -106,6 +110,14 @@ def _crossings(
             found[here].append((LEAVE, t, home))
         for number, entered in readers.items():
             found[number] += [(ENTER, t, domain) for domain in sorted(entered)]
+        for label, has in space.shared_layouts:
+            outside = edge.tensor in handed and edge.tensor not in kept
+            if home in has and (outside or not readers[here] <= has):
+                found[here].append((LEAVE, t, label))
+            for number, entered in readers.items():
+                converted = home not in has if number == here else edge.tensor not in kept
+                if converted and not entered.isdisjoint(has):
+                    found[number].append((ENTER, t, label))
     return found
 
 
@@ -154,7 +166,7 @@ class Bench:
             BoardError: The board was lost for good; what was measured is stored.
         """
         segments, packages = self._build(choices)
-        if self.config.max_memory_mb is not None:
+        if self.config.weighs:
             purpose, options = f"{purpose}, memory", replace(options, memory=True)
         with self._building(ahead):
             records = self.measurer.measure(
@@ -195,13 +207,19 @@ class Bench:
         return replace(record, state=State.UNSUPPORTED, error=error)
 
     def in_groups(
-        self, choices: Sequence[NDArray[np.int64]], anchors: Sequence[Trial], purpose: str = "plan"
+        self,
+        choices: Sequence[NDArray[np.int64]],
+        anchors: Sequence[Trial],
+        purpose: str = "plan",
+        *,
+        weigh: bool = False,
     ) -> list[Trial]:
-        """Measures any number of plans, a few at a time."""
+        """Measures any number of plans, a few at a time; `weigh` their memory too."""
         trials: list[Trial] = []
         for start in range(0, len(choices), GROUP):
             group, ahead = choices[start : start + GROUP], choices[start + GROUP :][:GROUP]
-            trials += self.measure(group, purpose, self.options(), anchors=anchors, ahead=ahead)
+            options = replace(self.options(), memory=weigh)
+            trials += self.measure(group, purpose, options, anchors=anchors, ahead=ahead)
             for trial in trials[-len(group) :]:
                 self._tell(trial)
                 self.listener.step()

@@ -6,7 +6,9 @@
      "model": {"name", "sha256"},
      "threads": 1,
      "tensors": {NAME: {"dtype": "float32", "shape": [1, 3, 224, 224]}},
-         # dtype "" or shape null: no static buffer can hold it, it is passed by value
+         # dtype "" or shape null: no static buffer can hold it, it is passed by value.
+         # With "layout": "nchw16c" its elements lie in that order, of as many bytes: channels in
+         # blocks of 16, innermost. Never of what enters or leaves the package.
      "inputs": [NAME], "outputs": [NAME],
      "segments": [                                  # in execution order
        {"engine": "openvino", "family": "openvino", "artifact": FILE,
@@ -43,11 +45,13 @@ class TensorSpec:
         name: Unique in the package.
         dtype: A numpy dtype name; ``""`` where numpy has none.
         shape: Dimensions; None where they depend on data.
+        layout: The order of its elements, e.g. ``"nchw16c"``; ``""`` where it is that of `shape`.
     """
 
     name: str
     dtype: str
     shape: Optional[Tuple[int, ...]]
+    layout: str = ""
 
     @property
     def static(self) -> bool:
@@ -200,7 +204,10 @@ def _tensor(name: str, entry: _Entry) -> TensorSpec:
         raise entry["dtype"].fail("'%s' is no numeric numpy dtype" % dtype)
     shape = entry["shape"]
     dimensions = None if shape.value is None else shape.each(_Entry.natural)
-    return TensorSpec(name=name, dtype=dtype, shape=dimensions)
+    layout = entry["layout"].text() if "layout" in entry.value else ""
+    if layout and (dimensions is None or len(dimensions) != 4):
+        raise entry["layout"].fail("only what has four dimensions has one")
+    return TensorSpec(name=name, dtype=dtype, shape=dimensions, layout=layout)
 
 
 def _is_numeric(dtype: str) -> bool:
@@ -244,8 +251,13 @@ def _check_names(root: _Entry, manifest: Manifest) -> None:
         if entry.value not in manifest.tensors:
             raise entry.fail("'%s' is not in tensors" % entry.value)
 
-    root["inputs"].each(known)
-    root["outputs"].each(known)
+    def plain(entry: _Entry) -> None:
+        known(entry)
+        if manifest.tensors[entry.value].layout:
+            raise entry.fail("the caller's '%s' may not have a layout" % entry.value)
+
+    root["inputs"].each(plain)
+    root["outputs"].each(plain)
     for entry in root["segments"].each(lambda entry: entry):
         entry["inputs"].each(known)
         entry["outputs"].each(known)

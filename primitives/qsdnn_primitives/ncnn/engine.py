@@ -10,9 +10,10 @@ from qsdnn.calibration import Calibration
 from qsdnn.engine import EngineInfo
 from qsdnn.errors import BuildError
 from qsdnn.graph.layer import Layer
+from qsdnn.layout import told_layouts
 from qsdnn.primitive import Precision, Primitive
 from qsdnn.segment import Artifact, Segment
-from qsdnn_primitives.blas.node import UnsupportedError
+from qsdnn_primitives.plain.node import UnsupportedError
 
 from .algorithm import AUTO, algorithms
 from .integer import has_integers, in_integers
@@ -50,8 +51,15 @@ class NcnnEngine:
         names = [(name, Precision.FP32) for name in algorithms(operators)]
         if INTEGERS in info.capabilities and has_integers(operators):
             names.append((AUTO, Precision.INT8))
+        layouts = told_layouts(info.capabilities)
         return tuple(
-            Primitive(engine=self.name, algorithm=name, precision=precision, family=self.name)
+            Primitive(
+                engine=self.name,
+                algorithm=name,
+                precision=precision,
+                family=self.name,
+                layouts=layouts,
+            )
             for name, precision in names
         )
 

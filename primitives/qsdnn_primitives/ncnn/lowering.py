@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
-from qsdnn_primitives.blas.node import Op, Shape, UnsupportedError, is_constant, static_shape
+from qsdnn_primitives.plain.node import Op, Shape, UnsupportedError, is_constant, static_shape
 
 from .operator import Operator, Param, Weight, blob_shape, shape_params, without_batch
 

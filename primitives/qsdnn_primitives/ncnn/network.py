@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from qsdnn.layout import block_of
 from qsdnn.segment import Segment
-from qsdnn_primitives.blas.node import Shape
+from qsdnn_primitives.plain.node import Shape
 
 from .algorithm import MASK_PARAM, MASKS
 from .operator import Operator, Param, resolve, shape_params
@@ -44,9 +45,9 @@ def write_network(segment: Segment, fragments: Sequence[Fragment], folder: Path)
     document = {
         "schema": SCHEMA,
         "param": _text(operators, numbers),
-        "inputs": [_side(name, numbers[name], shapes[name]) for name in segment.inputs],
+        "inputs": [_side(segment, name, numbers[name], shapes[name]) for name in segment.inputs],
         "outputs": [
-            _side(name, numbers[blob], shapes[name])
+            _side(segment, name, numbers[blob], shapes[name])
             for name, blob in zip(segment.outputs, blobs, strict=True)
         ],
         "weights": weights.pieces,
@@ -56,8 +57,10 @@ def write_network(segment: Segment, fragments: Sequence[Fragment], folder: Path)
     return [store(content, ".json", folder), *weights.files]
 
 
-def _side(name: str, blob: int, shape: Shape) -> dict[str, object]:
-    return {"name": name, "blob": blob, "shape": list(shape)}
+def _side(segment: Segment, name: str, blob: int, shape: Shape) -> dict[str, object]:
+    layout = segment.layouts.get(name)
+    packed = {} if layout is None else {"pack": block_of(layout)}
+    return {"name": name, "blob": blob, "shape": list(shape), **packed}
 
 
 def _shape(segment: Segment, name: str) -> Shape:

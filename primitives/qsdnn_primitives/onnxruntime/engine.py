@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,10 +11,13 @@ import onnx
 from qsdnn.engine import EngineInfo
 from qsdnn.graph.extract import write_segment
 from qsdnn.graph.layer import Layer
+from qsdnn.layout import told_layouts
 from qsdnn.primitive import Precision, Primitive
 from qsdnn.segment import Artifact, Segment
+from qsdnn_primitives.onnxruntime.blocked import blocked_nodes
 from qsdnn_primitives.onnxruntime.integer import integer_nodes
 from qsdnn_primitives.onnxruntime.lowering import lower
+from qsdnn_primitives.onnxruntime.nchwc import write_blocked
 from qsdnn_primitives.quantization.qdq import insert
 
 NAME = "onnxruntime"
@@ -59,11 +63,20 @@ class OnnxruntimeEngine:
         too: its choice says which conversions are expected, and none when it follows them.
         """
         told = info.capabilities or (BLOCKED, _INTEGERS)
-        offers = [NCHWC, GEMM] if BLOCKED in told else [GEMM]
+        blocked = dataclasses.replace(NCHWC, layouts=told_layouts(info.capabilities))
+        offers = [blocked, GEMM] if BLOCKED in told else [GEMM]
         if _INTEGERS in told and integer_nodes(layer):
             offers.append(INTEGER)
         words = [word[len(_PROVIDER) :] for word in info.capabilities if word.startswith(_PROVIDER)]
         return offers if layer.pinned else [*offers, *map(_provided, words)]
+
+    def layouts(self, layer: Layer, primitive: Primitive) -> Sequence[str]:
+        """Blocked where all of a layer runs so."""
+        return [
+            layout
+            for layout in primitive.layouts
+            if len(blocked_nodes(layer, layout)) == len(layer.nodes)
+        ]
 
     def build(self, segment: Segment, folder: Path) -> Artifact:
         """Writes an ONNX file in which each layer will run as chosen.
@@ -77,8 +90,13 @@ class OnnxruntimeEngine:
                 insert(model, _nodes(segment, INTEGER), segment.calibration, folder)
             if NCHWC in segment.choices:  # or else the board turns that pass off
                 lower(model, _nodes(segment, GEMM))
+            for layout in {*segment.layouts.values()}:  # one, as the board has no other
+                ports = {name: _channels(segment, name) for name in segment.layouts}
+                write_blocked(model, _blocked(segment, layout), ports, layout, folder)
 
         files, options = write_segment(segment, folder, edit)
+        for layout in segment.layouts.values():  # which only machines with such blocks can run
+            options["layout"] = layout
         return Artifact(file=files[0], files=files, options=options)
 
 
@@ -90,6 +108,22 @@ def _nodes(segment: Segment, primitive: Primitive) -> set[str]:
         if choice == primitive
         for position in (integer_nodes(layer) if primitive == INTEGER else range(len(layer.nodes)))
     }
+
+
+def _blocked(segment: Segment, layout: str) -> set[str]:
+    """The names of the nodes that chose to run blocked, and can."""
+    return {
+        f"{layer.index}:{position}"
+        for layer, choice in zip(segment.layers, segment.choices, strict=True)
+        if choice == NCHWC
+        for position in blocked_nodes(layer, layout)
+    }
+
+
+def _channels(segment: Segment, name: str) -> int:
+    shape = segment.graph.tensors[name].shape
+    assert shape is not None
+    return shape[1]
 
 
 ENGINE = OnnxruntimeEngine()

@@ -37,7 +37,10 @@ def irregular(layers: int, rng: np.random.Generator) -> list[tuple[int, int]]:
 def drawn(
     seed: int, graph: Callable[[int, np.random.Generator], list[tuple[int, int]]]
 ) -> CostModel:
-    """A small cost model: tensors with many readers, forbidden primitives, free crossings, ties."""
+    """A small cost model: tensors with many readers, forbidden primitives, free crossings, ties.
+
+    In half of them some domains have a layout in common, or one of two.
+    """
     rng = np.random.default_rng(seed)
     layers, primitives = int(rng.integers(2, 7)), int(rng.integers(1, 5))
     domains = rng.integers(rng.integers(1, primitives + 1), size=primitives)
@@ -50,18 +53,24 @@ def drawn(
             edges.append(Edge(producer=producer, consumers=by[-1:], size_bytes=4))
     mask = rng.random((layers, primitives)) < rng.uniform(0.4, 1.0)
     mask[np.arange(layers), rng.integers(primitives, size=layers)] = True
+    kinds = [("nchw16c",), ("nchw16c",), (), ("nchw8c",)] if seed % 2 else [()]
+    layouts = np.random.default_rng([seed, 1]).integers(len(kinds), size=primitives)
     space = Space(
         layers=tuple(f"layer{i}" for i in range(layers)),
         primitives=tuple(
             Primitive(
-                engine=f"engine{f}", algorithm=f"a{i}", precision=Precision.FP32, family=f"f{f}"
+                engine=f"engine{f}",
+                algorithm=f"a{i}",
+                precision=Precision.FP32,
+                family=f"f{f}",
+                layouts=kinds[layouts[f]],
             )
             for i, f in enumerate(domains)
         ),
         mask=mask,
         edges=tuple(edges),
     )
-    shape = (len(edges), len(space.domains))
+    shape = (len(edges), len(space.labels))
     tables = [rng.exponential(size=(layers, primitives)), *rng.exponential(size=(2, *shape))]
     if rng.random() < 0.3:
         tables = [np.round(2 * table) / 2 for table in tables]  # ties, and crossings for nothing

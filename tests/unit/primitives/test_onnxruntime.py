@@ -13,10 +13,12 @@ from qsdnn.examples.catalog import EXAMPLES
 from qsdnn.examples.export import to_model
 from qsdnn.graph.layer import Layer
 from qsdnn.graph.load import load_graph
+from qsdnn.layout import block_of
 from qsdnn.primitive import Precision
+from qsdnn.segment import Segment
 from qsdnn_primitives.onnxruntime import ENGINE
 from qsdnn_runtime import Session
-from qsdnn_runtime.engine import find_loader
+from qsdnn_runtime.engine import EngineError, SegmentSpec, find_loader
 
 INFO = EngineInfo(name="onnxruntime", version="1")
 
@@ -224,3 +226,116 @@ def test_older_operators_have_no_integers(tmp_path):
         graph = _graph(tmp_path, node, **shapes, opset=opset)
         names = [str(p) for p in ENGINE.primitives(graph.layers[0], INFO)]
         assert ("onnxruntime/int8/int8" in names) == offered
+
+
+BLOCKS = [
+    layout
+    for layout in ("nchw4c", "nchw8c", "nchw16c")
+    if f"layout:{layout}" in find_loader("onnxruntime").probe().capabilities
+]
+
+
+def _blocked(values, block):
+    n, c, h, w = values.shape
+    split = values.reshape(n, c // block, block, h, w).transpose(0, 1, 3, 4, 2)
+    return np.ascontiguousarray(split).reshape(values.shape)
+
+
+def _inside(kinds, c):
+    """A layer or more from x to y, of c channels; the weights; and what is left of the nodes."""
+    node = helper.make_node
+    square = _random(c, c, 3, 3) / np.float32(3 * np.sqrt(c))
+    weights = {"w": square, "v": _random(c, c, 1, 1, seed=1) / np.float32(np.sqrt(c))}
+    weights |= {"d": _random(c, 1, 3, 3), "low": np.float32(-0.5), "high": np.float32(1)}
+    conv = node("Conv", ["x", "w"], ["t"], pads=[1] * 4)
+    made = {
+        "activation": [conv, node("HardSigmoid", ["t"], ["y"], alpha=0.3, beta=0.4)],
+        "clip": [conv, node("Clip", ["t", "low", "high"], ["y"])],
+        "elementwise": [conv, node("HardSwish", ["t"], ["y"])],
+        "sum": [conv, node("Add", ["t", "x"], ["u"]), node("Relu", ["u"], ["y"])],
+        "two sums": [
+            conv,
+            node("Conv", ["x", "v"], ["r"]),
+            node("Add", ["r", "t"], ["s"]),
+            node("Add", ["x", "s"], ["y"]),
+        ],
+        "depthwise": [node("Conv", ["x", "d"], ["y"], group=c, strides=[2, 2], pads=[1] * 4)],
+        "pools": [
+            node("MaxPool", ["x"], ["t"], kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1),
+            node("AveragePool", ["t"], ["y"], kernel_shape=[2, 2], pads=[1, 0, 0, 1]),
+        ],
+        "concat": [conv, node("Concat", ["x", "t"], ["u"], axis=1), node("Relu", ["u"], ["y"])],
+        "global": [conv, node("GlobalAveragePool", ["t"], ["y"])],
+        "what cannot": [conv, node("Softplus", ["t"], ["u"]), node("Relu", ["u"], ["y"])],
+    }
+    kept = {
+        **dict.fromkeys(("activation", "clip", "sum", "depthwise"), "Conv"),
+        "elementwise": "Conv HardSwish",
+        "two sums": "Conv Conv Add",
+        "pools": "MaxPool AveragePool",
+        "concat": "Conv Concat Relu",
+        "global": "Conv GlobalAveragePool",
+        "what cannot": "Conv ReorderOutput Softplus Relu ReorderInput",
+    }
+    return made[kinds], {n: np.asarray(w) for n, w in weights.items()}, kept[kinds].split()
+
+
+INSIDE = [
+    *("activation", "clip", "elementwise", "sum", "two sums", "depthwise", "pools", "concat"),
+    *("global", "what cannot"),
+]
+
+
+@pytest.mark.skipif(not BLOCKS, reason="no blocked layout here")
+@pytest.mark.parametrize("kinds", INSIDE)
+@pytest.mark.parametrize("batch", [1, 2])
+def test_what_crosses_blocked_is_not_converted(kinds, batch, tmp_path):
+    (layout,) = BLOCKS
+    block = block_of(layout)
+    nodes, weights, kept = _inside(kinds, 2 * block)
+    read = {name for node in nodes for name in node.input}
+    weights = {name: values for name, values in weights.items() if name in read}
+    shape = (batch, 2 * block, 7, 9)
+    graph = _graph(tmp_path, *nodes, shape=shape, weights=weights)
+    info = EngineInfo(name="onnxruntime", version="", capabilities=("NCHWC", f"layout:{layout}"))
+    choice = [ENGINE.primitives(layer, info)[0] for layer in graph.layers]
+    assert choice[0].layouts == (layout,)
+    whole = [bool(ENGINE.layouts(la, p)) for la, p in zip(graph.layers, choice, strict=True)]
+    assert all(whole) == (kinds != "what cannot")
+    segment = Segment(
+        family=choice[0].family,
+        layers=graph.layers,
+        choices=tuple(choice),
+        inputs=("x",),
+        outputs=("y",),
+        graph=graph,
+        layouts={"x": layout, "y": layout},
+    )
+    artifact = ENGINE.build(segment, tmp_path)
+    written = onnx.load(tmp_path / artifact.file, load_external_data=False).graph.node
+    assert [node.op_type for node in written] == kept
+    spec = SegmentSpec(
+        tmp_path / artifact.file, "onnxruntime", ("x",), ("y",), artifact.options,
+        {la.index: str(p) for la, p in zip(graph.layers, choice, strict=True)},
+    )  # fmt: skip
+    x = _random(*shape, seed=3)
+    got = find_loader("onnxruntime").load(spec, 1).call({"x": _blocked(x, block)})["y"]
+    with Session(
+        Builder(graph, {"onnxruntime": ENGINE}, tmp_path).reference().manifest, artifacts=tmp_path
+    ) as session:
+        (want,) = session.run(None, {"x": x})
+    assert got.shape == want.shape
+    np.testing.assert_allclose(got, _blocked(want, block), rtol=0, atol=2e-5 * np.abs(want).max())
+
+
+def test_an_artifact_of_other_blocks_is_refused(tmp_path):
+    spec = SegmentSpec(
+        tmp_path / "a.onnx",
+        "onnxruntime",
+        (),
+        (),
+        {"layout": "nchw2c"},
+        {0: "onnxruntime/nchwc/fp32"},
+    )
+    with pytest.raises(EngineError, match="layout nchw2c; build it again"):
+        find_loader("onnxruntime").load(spec, 1)

@@ -61,6 +61,23 @@ def test_a_manifest_is_read():
     assert manifest.segments[1].layers[0].index == 1
 
 
+def test_a_tensor_between_segments_may_have_a_layout():
+    document = copy.deepcopy(MANIFEST)
+    between = {"dtype": "float32", "shape": [1, 32, 2, 2], "layout": "nchw16c"}
+    document["tensors"]["h"] = between
+    tensor = load_manifest(json.loads(json.dumps(document))).tensors["h"]
+    assert (tensor.layout, tensor.shape, tensor.size_bytes) == ("nchw16c", (1, 32, 2, 2), 512)
+    assert not load_manifest(MANIFEST).tensors["h"].layout
+    wrong = {"expected a text": {"layout": 16}, "four dimensions": {"shape": [1, 128]}}
+    for problem, change in wrong.items():
+        document["tensors"]["h"] = {**between, **change}
+        with pytest.raises(PackageError, match=rf"tensors\.h\.layout: .*{problem}"):
+            load_manifest(document)
+    document["tensors"] |= {"h": between, "x": between}
+    with pytest.raises(PackageError, match=r"inputs\[0\]: the caller's 'x' may not have a layout"):
+        load_manifest(document)
+
+
 @pytest.mark.parametrize("path", list(_places(MANIFEST)), ids=str)
 def test_what_is_missing_or_of_another_kind_is_named(path):
     if not isinstance(path[-1], int) and path != ("tensors", "y", "shape"):

@@ -19,7 +19,15 @@ from qsdnn_runtime.difference import max_error
 from qsdnn_runtime.engine import SegmentSpec, find_loader
 from tests.unit.runtime.onnx_package import model
 
-pytest.importorskip("ncnn")
+ncnn = pytest.importorskip("ncnn")
+
+from qsdnn_runtime.engines.ncnn.net import make_options  # noqa: E402
+from qsdnn_runtime.engines.ncnn.packing import (  # noqa: E402
+    as_rows,
+    block_channels,
+    packed,
+    unpacked,
+)
 
 LOADER = find_loader("ncnn")
 INFO = EngineInfo(name="ncnn", version="")
@@ -219,6 +227,61 @@ def test_buffers_of_any_alignment_and_size(size, offset, tmp_path):
     np.testing.assert_allclose(y, want, rtol=0, atol=3e-5)
 
 
+def test_packed_blobs_lie_in_memory_as_the_probe_says():
+    pack = block_channels()
+    words = LOADER.probe().capabilities
+    assert [word for word in words if word.startswith("layout:")] == (
+        [f"layout:nchw{pack}c"] if pack > 1 else []
+    )
+    image = GENERATOR.standard_normal((3 * max(pack, 4), 5, 7)).astype(np.float32)
+    for width in {4, max(pack, 4)}:
+        blocked = np.ascontiguousarray(image.reshape(-1, width, 5, 7).transpose(0, 2, 3, 1))
+        rows = as_rows(blocked.reshape(image.shape), width)
+        blob = packed(ncnn.Mat(rows), width)
+        assert (blob.w, blob.h, blob.c, blob.elempack) == (7, 5, len(image) // width, width)
+        assert unpacked(blob).tobytes() == blocked.tobytes()
+        flat = ncnn.convert_packing(blob, 1, make_options(1))
+        np.testing.assert_array_equal(np.asarray(flat), image)
+        back = ncnn.convert_packing(ncnn.Mat(image), width, make_options(1))
+        assert unpacked(back).tobytes() == blocked.tobytes()
+
+
+@pytest.mark.parametrize("kind", ["Convolution", "Relu"])
+@pytest.mark.parametrize("offset", [0, 4])
+def test_packed_ports_read_and_write_the_callers_memory(kind, offset, tmp_path):
+    """Relu works in place, so that its input is copied; an offset makes buffers unaligned."""
+    proto = chain(2, channels=32, size=7)
+    if kind == "Relu":
+        node = helper.make_node("Relu", ["x"], ["y"])
+        image = (1, 32, 7, 7)
+        proto = model([node], [("x", "float32", image)], [("y", "float32", image)])
+    network = Network(proto, tmp_path)
+    document = json.loads(network.artifact().read_bytes())
+    for side in ("inputs", "outputs"):
+        document[side][0]["pack"] = 4
+    executable = LOADER.load(_spec(document, network), 1)
+
+    def buffer(values):
+        block = np.zeros(values.size + 64, np.float32)
+        start = -block.ctypes.data % 64 // 4 + offset
+        block[start : start + values.size] = values.ravel()
+        return block[start : start + values.size].reshape(1, 32, 7, 7)
+
+    def blocked(values):
+        return np.ascontiguousarray(values.reshape(8, 4, 7, 7).transpose(0, 2, 3, 1))
+
+    x, y = buffer(blocked(network.feeds["x"])), buffer(np.zeros((1, 32, 7, 7), np.float32))
+    kept = x.copy()
+    executable.bind({"x": x}, {"y": y})
+    for _ in range(3):
+        executable.run()
+    want = blocked(network.reference()[0])
+    np.testing.assert_allclose(y.reshape(want.shape), want, rtol=0, atol=3e-5)
+    assert executable.call({"x": x})["y"].tobytes() == y.tobytes()
+    np.testing.assert_array_equal(x, kept)
+    executable.close()
+
+
 def test_close_gives_the_memory_back(kws):
     def cycle(times):
         for _ in range(times):
@@ -261,6 +324,8 @@ CORRUPTIONS = {
     "a blob nobody makes": lambda d: d["outputs"][0].update(blob=10**6),
     "an output of another shape": lambda d: d["outputs"][0].update(shape=[7]),
     "an input of no size": lambda d: d["inputs"][0].update(shape=[]),
+    "a pack that does not divide": lambda d: d["inputs"][0].update(pack=7),
+    "a pack below one": lambda d: d["outputs"][0].update(pack=0),
 }
 
 
@@ -268,9 +333,7 @@ CORRUPTIONS = {
 def test_a_corrupt_artifact_is_an_error(corrupt, kws):
     document = json.loads(kws.artifact().read_bytes())
     corrupt(document)
-    content = json.dumps(document).encode()
-    path = kws.folder / f"{hashlib.sha256(content).hexdigest()[:16]}.json"
-    path.write_bytes(content)
+    path = _spec(document, kws).artifact
     with pytest.raises(EngineError):
         _run(path, kws)
 
@@ -298,6 +361,14 @@ def test_misuse_is_an_error(kws, tmp_path):
     with pytest.raises(EngineError, match="profile"):
         executable.applied()
     executable.close()
+
+
+def _spec(document, network):
+    """A segment of an artifact that was changed, under the name of its content."""
+    content = json.dumps(document).encode()
+    path = network.folder / f"{hashlib.sha256(content).hexdigest()[:16]}.json"
+    path.write_bytes(content)
+    return SegmentSpec(path, "ncnn", network.graph.inputs, network.graph.outputs, {}, {})
 
 
 def _run(path, network):

@@ -5,7 +5,8 @@
     {"schema": "qsdnn.ncnn/1",
      "param": TEXT,                        # ncnn's own text format; blobs are named by their index
      "inputs": [{"name", "blob": 0, "shape": [3, 224, 224]}],      # without the batch
-     "outputs": [{"name", "blob", "shape"}],
+     "outputs": [{"name", "blob", "shape"}],    # both may have "pack": the caller's memory is that
+                                                # of a blob with so many channels packed together
      "weights": [{"file", "offset", "size_bytes"} or {"data": BASE64}],
      "spans": {OPERATOR: [BEGIN, END]}}    # bytes of its weights in ncnn's file
 
@@ -36,11 +37,19 @@ CHUNK_BYTES = 1 << 22
 
 @dataclass(frozen=True)
 class Port:
-    """Where a tensor enters or leaves the network: the index of its blob, and the blob's shape."""
+    """Where a tensor enters or leaves the network.
+
+    Attributes:
+        name: The tensor's.
+        blob: Index of its blob.
+        shape: The blob's.
+        pack: How many channels lie packed together in the caller's memory.
+    """
 
     name: str
     blob: int
     shape: Tuple[int, ...]
+    pack: int = 1
 
 
 @dataclass(frozen=True)
@@ -178,12 +187,19 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Network:
 
 def _ports(specs: List[Mapping[str, Any]]) -> Tuple[Port, ...]:
     ports = tuple(
-        Port(str(spec["name"]), int(spec["blob"]), tuple(int(n) for n in spec["shape"]))
+        Port(
+            name=str(spec["name"]),
+            blob=int(spec["blob"]),
+            shape=tuple(int(n) for n in spec["shape"]),
+            pack=int(spec.get("pack", 1)),
+        )
         for spec in specs
     )
     for port in ports:
         if not 0 < len(port.shape) <= MAX_DIMS or min(port.shape) < 1 or port.blob < 0:
             raise ValueError("%s cannot be a blob" % (port,))
+        if port.pack < 1 or (port.pack > 1 and (len(port.shape) != 3 or port.shape[0] % port.pack)):
+            raise ValueError("%s cannot be packed" % (port,))
     return ports
 
 

@@ -10,6 +10,7 @@ from qsdnn_runtime.engine import Applied, EngineError, SegmentSpec, Unprofiled
 
 from .artifact import Network, Port
 from .net import extract, import_library, load_network, make_options
+from .packing import as_rows, packed, unpacked
 from .profile import Stopwatch, applied, blob_shape
 
 CHANNEL_BYTES = 16
@@ -35,9 +36,9 @@ class NcnnExecutable(Unprofiled):
     """A network with blobs and scratch memory in pools of its own.
 
     Inputs are read where the caller has them where that is safe (see `_OWN_OUTPUT` and
-    `_lies_as_blob`). Outputs are unpacked or copied once, into the caller's buffer: ncnn allocates
-    what it makes. With a pool that is not the network's own, ncnn does not copy a blob when it
-    hands it out.
+    `_lies_as_blob`), packed ones too. Outputs are unpacked or copied once, into the caller's
+    buffer: ncnn allocates what it makes. With a pool that is not the network's own, ncnn does not
+    copy a blob when it hands it out.
     """
 
     def __init__(self, network: Network, segment: SegmentSpec, threads: int) -> None:
@@ -64,14 +65,15 @@ class NcnnExecutable(Unprofiled):
         for port in self._network.inputs:
             view = _view(port, inputs)
             if port.blob in self._copied or not _lies_as_blob(view):
-                mat = library.Mat(port.shape[::-1])
+                mat = library.Mat(view.shape[::-1])
                 self._copies.append((np.asarray(mat), view))
             else:
                 mat = library.Mat(view)
-            self._inputs.append((port.blob, mat))
+            self._inputs.append((port.blob, mat if port.pack == 1 else packed(mat, port.pack)))
         for port in self._network.outputs:
             view = _view(port, outputs)
-            self._outputs.append((port, view, library.Mat(view) if _lies_as_blob(view) else None))
+            direct = port.pack == 1 and _lies_as_blob(view)
+            self._outputs.append((port, view, library.Mat(view) if direct else None))
         self._checked = False
 
     def run(self) -> None:
@@ -130,11 +132,15 @@ class NcnnExecutable(Unprofiled):
         """Writes a blob into the caller's buffer, through a blob that is that buffer."""
         if not self._checked:
             _check_shape(blob, port)
-        if blob.elempack == 1:
+        if port.pack > 1:
+            if blob.elempack != port.pack:
+                blob = import_library().convert_packing(blob, port.pack, self._options)
+            np.copyto(view, unpacked(blob))
+        elif blob.elempack == 1:
             np.copyto(view, np.asarray(blob))
         elif target is None:
-            unpacked = import_library().convert_packing(blob, 1, self._options)
-            np.copyto(view, np.asarray(unpacked))
+            flat = import_library().convert_packing(blob, 1, self._options)
+            np.copyto(view, np.asarray(flat))
         else:
             import_library().convert_packing(blob, target, 1, self._options)
             if target.refcount is not None:
@@ -183,7 +189,7 @@ def _copied_inputs(net: Any) -> Set[int]:
 
 
 def _view(port: Port, buffers: Dict[str, np.ndarray]) -> np.ndarray:
-    """A caller's buffer without its batch."""
+    """A caller's buffer without its batch; of one that lies packed, its rows: see `as_rows`."""
     buffer = buffers.get(port.name)
     if buffer is None:
         raise EngineError("no buffer for '%s'" % port.name)
@@ -193,7 +199,8 @@ def _view(port: Port, buffers: Dict[str, np.ndarray]) -> np.ndarray:
         raise EngineError(
             "buffer '%s' is %s, not %s (type, shape, contiguous)" % (port.name, found, wanted)
         )
-    return buffer.reshape(port.shape)
+    view = buffer.reshape(port.shape)
+    return view if port.pack == 1 else as_rows(view, port.pack)
 
 
 def _lies_as_blob(view: np.ndarray) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Optional, Tuple
 
 from qsdnn_runtime.engine import EngineError, EngineInfo, SegmentSpec
 
@@ -10,6 +10,7 @@ from .artifact import read_network
 from .executable import NcnnExecutable, ProfiledExecutable
 from .integer import has_integers
 from .net import import_library
+from .packing import block_channels
 
 FAMILY = "ncnn"
 
@@ -20,13 +21,19 @@ class NcnnLoader:
     name = "ncnn"
 
     def probe(self) -> Optional[EngineInfo]:
-        """The version, and whether it computes in integers."""
+        """The version, whether it computes in integers, and which packed blobs can be handed over.
+
+        The latter as ``layout:nchw16c``, with the channels that this machine packs together.
+        """
         try:
             library = import_library()
         except EngineError:
             return None
-        precisions = ("FP32", "INT8") if has_integers() else ("FP32",)
-        return EngineInfo(self.name, str(library.__version__), ("CPU",), precisions)
+        words: Tuple[str, ...] = ("FP32", "INT8") if has_integers() else ("FP32",)
+        block = block_channels()
+        if block > 1:
+            words += ("layout:nchw%dc" % block,)
+        return EngineInfo(self.name, str(library.__version__), ("CPU",), words)
 
     def load(self, segment: SegmentSpec, threads: int, profile: bool = False) -> "NcnnExecutable":
         """Loads a network.

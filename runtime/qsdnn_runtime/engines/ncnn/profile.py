@@ -57,6 +57,8 @@ class Stopwatch:
             layer = layer_of(operator.name)
             if layer in self._times_ns:
                 self._steps += [(blob, layer) for blob in operator.tops]
+            elif operator.type == "Split":  # an input that several read
+                self.shapes.update(dict.fromkeys(operator.tops, self.shapes[operator.bottoms[0]]))
 
     def run(self, get: Callable[[int], Any], on_blob: Callable[[int, Any], None]) -> None:
         """One inference.

@@ -14,7 +14,7 @@ import numpy as np
 from qsdnn_runtime.engine import Applied, EngineError, EngineInfo, SegmentSpec
 
 from .executable import OnnxruntimeExecutable, ProfiledExecutable, first_line
-from .providers import capabilities, name_of, providers_of
+from .providers import CPU, capabilities, name_of, providers_of
 
 NAME = "onnxruntime"
 BLOCKED = "onnxruntime/nchwc/"
@@ -34,6 +34,13 @@ _CONVOLUTION = base64.b64decode(
     "ARIQCgIIAQoCCEAKAggBCgIIAUIECgAQCw=="
 )
 
+# One conversion of an image of 64 channels, 1 high and 2 wide: y = ReorderInput(x).
+_REORDER = base64.b64decode(
+    "CAQSADpoCikKAXgSAXkiDFJlb3JkZXJJbnB1dDoTY29tLm1pY3Jvc29mdC5uY2h3YxIBZ1obCgF4EhYKFAgBEhAKAggB"
+    "CgIIQAoCCAEKAggCYhsKAXkSFgoUCAESEAoCCAEKAghACgIIAQoCCAJCBAoAEAtCFwoTY29tLm1pY3Jvc29mdC5uY2h3"
+    "YxAB"
+)
+
 
 class OnnxruntimeLoader:
     """Loads ONNX files in which the host half has written down what each layer does."""
@@ -43,6 +50,7 @@ class OnnxruntimeLoader:
     def probe(self) -> Optional[EngineInfo]:
         """The version; capability ``NCHWC`` where convolutions do run blocked, seen by trying.
 
+        With it ``layout:nchw16c``, the layout they run in, by the size of its blocks.
         ``INT8`` where it can be read back which layers ran in integers. Besides, which other
         execution providers it was built with.
         """
@@ -50,7 +58,9 @@ class OnnxruntimeLoader:
             library = _library()
         except EngineError:
             return None
-        words: Tuple[str, ...] = ("FP32", "NCHWC") if self._runs_blocked() else ("FP32",)
+        words: Tuple[str, ...] = ("FP32",)
+        if self._runs_blocked():
+            words += ("NCHWC", *_layouts(library))
         if tuple(map(int, library.__version__.split(".")[:2])) >= _NAMES_INTEGERS:
             words += ("INT8",)
         words += capabilities(library.get_available_providers())
@@ -62,9 +72,13 @@ class OnnxruntimeLoader:
         """Loads an ONNX file.
 
         Raises:
-            EngineError: onnxruntime is not installed, or refuses the file or the provider.
+            EngineError: onnxruntime is not installed, or refuses the file or the provider; or the
+                file was written for a processor with other blocks.
         """
         library = _library()
+        layout = segment.options.get("layout")
+        if layout is not None and "layout:%s" % layout not in _layouts(library):
+            raise EngineError("made for a processor with the layout %s; build it again" % layout)
         providers = providers_of(segment.family, threads)
         folder = tempfile.mkdtemp(prefix="qsdnn-profile-") if profile else None
         disabled = _disabled(segment.layers.values())
@@ -108,6 +122,20 @@ def _library() -> Any:
     except ImportError as error:
         raise EngineError("onnxruntime is not installed here: %s" % error) from error
     return onnxruntime
+
+
+def _layouts(library: Any) -> Tuple[str, ...]:
+    """The blocked layout, seen by converting an image to it; none where that is not possible."""
+    options = _options(library, 1, None)
+    image = np.arange(128, dtype=np.float32).reshape(1, 64, 1, 2)
+    try:
+        session = library.InferenceSession(_REORDER, options, providers=[CPU])
+        (blocked,) = session.run(None, {"x": image})
+    except Exception:
+        return ()
+    (block,) = np.flatnonzero(blocked.ravel() == image[0, 0, 0, 1])
+    wanted = image.reshape(64 // block, block, 2).transpose(0, 2, 1)
+    return ("layout:nchw%dc" % block,) if np.array_equal(blocked.ravel(), wanted.ravel()) else ()
 
 
 def _disabled(asked: Collection[str]) -> List[str]:
