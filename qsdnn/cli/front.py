@@ -1,8 +1,9 @@
-"""Writes the front of latency and accuracy: a plan for each point, a table, and a picture."""
+"""Writes the front of latency, accuracy and memory: a plan a point, a table, and a picture."""
 
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,10 @@ from qsdnn.plan import Plan, write_plan
 if TYPE_CHECKING:
     from qsdnn.search.pareto import Point
 
-COLUMNS = ("latency_ms", "speedup", "sqnr_db", "score", "drop", "int8", "bf16", "fp16", "plan")
+COLUMNS = (
+    *("latency_ms", "speedup", "sqnr_db", "score", "drop", "memory_mb"),
+    *("int8", "bf16", "fp16", "plan"),
+)
 
 
 def write_front(points: Sequence[tuple[Point, Plan]], output: Path) -> dict[str, Any]:
@@ -60,6 +64,7 @@ def _row(point: Point, plan: Plan, path: Path) -> dict[str, Any]:
         "sqnr_db": point.accuracy.sqnr_db,
         "score": point.accuracy.plan,
         "drop": point.accuracy.drop,
+        "memory_mb": plan.peak_memory_mb,
         **{name: chosen.count(name) for name in ("int8", "bf16", "fp16")},
         "plan": str(path),
     }
@@ -75,13 +80,15 @@ def _draw(rows: Sequence[dict[str, Any]], metric: str, path: Path) -> bool:
     from matplotlib import pyplot
 
     figure, left = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
-    speedup = [row["speedup"] for row in rows]
-    left.step(speedup, [row["sqnr_db"] for row in rows], "o-", where="pre", color="tab:blue")
+    speedup, sqnr_db = ([row[name] for row in rows] for name in ("speedup", "sqnr_db"))
+    memory_mb = [row["memory_mb"] or math.nan for row in rows]
+    points = left.scatter(speedup, sqnr_db, c=memory_mb, cmap="viridis_r", s=40)
+    figure.colorbar(points, label="peak memory, MB", location="top", shrink=0.5)
     left.set_xlabel("times faster than the best uniform plan within the budget")
-    left.set_ylabel("SQNR, dB", color="tab:blue")
+    left.set_ylabel("SQNR, dB (circles)")
     right = left.twinx()
     right.plot(speedup, [row["score"] for row in rows], "s", color="tab:orange", markersize=4)
-    right.set_ylabel(metric, color="tab:orange")
+    right.set_ylabel(f"{metric} (squares)", color="tab:orange")
     figure.savefig(path, dpi=150)
     pyplot.close(figure)
     return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -116,6 +117,27 @@ def parse_size_mb(option: str, text: str | None) -> float | None:
     if match is None or float(match[1]) <= 0:
         raise InputError(f"{option} {text}: not a size", hint="for example: 300M, 2G")
     return float(match[1]) * (1000 if match[2].upper() == "G" else 1)
+
+
+def parse_limit(option: str, text: str | None) -> float | None:
+    """A positive number; None stays None.
+
+    Args:
+        option: Whose value it is, for messages.
+        text: The value.
+
+    Raises:
+        InputError: It is none.
+    """
+    if text is None:
+        return None
+    try:
+        limit = float(text)
+    except ValueError:
+        limit = math.nan
+    if not 0 < limit < math.inf:
+        raise InputError(f"{option} {text}: not a positive number", hint=f"e.g. {option} 20")
+    return limit
 
 
 def wait_option(command: F) -> F:

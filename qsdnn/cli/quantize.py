@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import dataclasses
 import json
 import os
 import shlex
@@ -24,25 +22,40 @@ from qsdnn.cli.options import (
     store_option,
     threads_option,
 )
+from qsdnn.cli.output import check_writable
 from qsdnn.errors import InputError
 
 if TYPE_CHECKING:
     from qsdnn.accuracy.config import AccuracyConfig
     from qsdnn.board import Care
     from qsdnn.search.analysis import Analysis
+    from qsdnn.search.study import Study
+
+WIDTHS, ALLOWED = (8, 6, 4), range(1, 17)
+"""Bits of a value in a study: when nobody says, and at all."""
 
 EPILOG = """\b
 Examples:
   qsdnn quantize model.onnx --analyze --calibration images.npz
   qsdnn quantize model.onnx --analyze --calibration images/ --labels labels.npy -o layers.csv
+  qsdnn quantize model.onnx --study fixed-point --bits 16,8,6,4 --calibration images.npz
+  qsdnn quantize model.onnx --study codebook --bits 4,2 --calibration images.npz
   qsdnn search model.onnx --calibration images.npz --max-drop 1%     (then: the fastest plan)
 """
 
 
 @click.command(epilog=EPILOG, short_help="Tell which layers lose accuracy in less than fp32.")
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--analyze", is_flag=True, required=True,
-              help="Evaluate each layer alone, then groups of layers.")  # fmt: skip
+@click.option("--analyze", is_flag=True,
+              help="Evaluate each layer alone, then groups of layers, in the precisions that the "
+              "board's engines execute.")  # fmt: skip
+@click.option("--study", type=click.Choice(["fixed-point", "codebook"]),
+              help="Evaluate them in an arithmetic that no engine has, simulated: weights and "
+              "activations in fixed point, or weights from a codebook of 2^bits values."
+              )  # fmt: skip
+@click.option("--bits", "widths", default=None, metavar="N,N",
+              callback=lambda _context, _option, text: parse_widths(text),
+              help="Bits of a value in a study.  [default: 8,6,4]")  # fmt: skip
 @samples_options
 @board_option
 @care_options
@@ -53,10 +66,12 @@ Examples:
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of all chance.")
 @store_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE.csv",
-              help="Also write the table.")  # fmt: skip
+              help="Also write the table, and a picture beside it.")  # fmt: skip
 @json_option
 def command(
     analyze: bool,
+    study: str | None,
+    widths: tuple[int, ...] | None,
     board: str,
     care: Care,
     store: str | None,
@@ -68,80 +83,102 @@ def command(
     """Tell what each layer of MODEL loses and saves in less than fp32, on a board.
 
     Each layer alone in each precision that the board's engines really execute, the others in fp32:
-    the signal-to-quantization-noise ratio (SQNR) of the outputs, and the time that the layer saves.
+    the signal-to-quantization-noise ratio (SQNR) of the outputs, what the metric loses, and the
+    time that the layer saves; in int8 also what its weights alone and its activations alone lose.
     Then the best tenth of the layers together, the best quarter, and so on. Everything is stored:
     interrupted, the same command goes on from there.
+
+    A study (--study) tells likewise what fixed point or a codebook would lose, and the storage it
+    would save: layers are rounded and computed in fp32.
     """
+    _check(analyze, study, widths, asked["engines"])
     if accuracy is None:
         raise InputError(
             "what a layer loses is seen on data only",
             hint="give typical inputs: --calibration DIR or --calibration FILE.npz",
         )
+    if output is not None:
+        check_writable(output)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from qsdnn.board import open_board
+    from qsdnn.cli.console import stdout_console
+    from qsdnn.cli.losses import document, tables_of, write_tables
     from qsdnn.cli.progress import Terminal
     from qsdnn.primitive import Precision
-    from qsdnn.search.analysis import analyze as analyzed
+    from qsdnn.search import analysis
+    from qsdnn.search import study as studies
     from qsdnn.search.config import SearchConfig
+    from qsdnn.simulator import ENGINE
     from qsdnn.store import Store
 
+    if study is not None:
+        asked["engines"] = (ENGINE,)
     config = SearchConfig(
         **asked,
         accuracy=accuracy,
-        precisions=tuple(Precision),
+        precisions=tuple(Precision) if study is None else (Precision.FP32, Precision.INT8),
         command=shlex.join(["qsdnn", *sys.argv[1:]]),
     )
     with ExitStack() as stack:
         machine = open_board(board, care)
         opened = stack.enter_context(Store(store))
         listener = stack.enter_context(Terminal(quiet=as_json))
-        found = analyzed(config, stack.enter_context(machine), opened, listener)
+        started = stack.enter_context(machine)
+        found: Analysis | Study
+        if study is None:
+            found = analysis.analyze(config, started, opened, listener)
+        else:
+            found = studies.study(config, study, widths or WIDTHS, started, opened, listener)
+    content = document(found)
     if output is not None:
-        _write(found, output)
+        content["files"] = [str(path) for path in write_tables(content, output)]
     if as_json:
-        click.echo(json.dumps({"schema": "qsdnn.quantize/1", **dataclasses.asdict(found)}))
-    else:
-        _print(found)
-
-
-def _write(found: Analysis, output: Path) -> None:
-    rows = [dataclasses.asdict(row) for row in found.layers]
-    try:
-        with output.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-    except OSError as error:
-        raise InputError(
-            f"cannot write {output}: {error.strerror}", hint="choose another -o"
-        ) from error
-
-
-def _print(found: Analysis) -> None:
-    from rich.table import Table
-
-    from qsdnn.cli.console import stdout_console
-
-    layers = Table(title="each layer alone, the others in fp32")
-    for title in ("layer", "kind", "primitive", "SQNR dB", "saves ms"):
-        layers.add_column(title, justify="left" if title[0] in "lkp" else "right")
-    for row in sorted(found.layers, key=lambda row: row.sqnr_db):
-        saved = f"{row.saved_ms:.3f}"
-        layers.add_row(row.layer, row.kind, row.primitive, f"{row.sqnr_db:.1f}", saved)
-    groups = Table(title="layers together, those first that save most for their noise")
-    for title in ("engine", "precision", "layers", "SQNR dB", "by their sum", "metric", "drop"):
-        groups.add_column(title, justify="left" if title in ("engine", "precision") else "right")
-    for group in found.groups:
-        accuracy = group.accuracy
-        groups.add_row(
-            group.engine,
-            group.precision,
-            str(group.layers),
-            f"{accuracy.sqnr_db:.1f}",
-            f"{group.predicted_db:.1f}",
-            f"{accuracy.metric} {accuracy.plan:.4g}",
-            f"{accuracy.drop:.4g}",
-        )
+        click.echo(json.dumps(content))
+        return
     console = stdout_console()
-    console.print(layers)
-    console.print(groups)
+    for table in tables_of(content):
+        console.print(table)
+    if output is not None:
+        console.print(f"written: {', '.join(content['files'])}")
+
+
+def parse_widths(text: str | None) -> tuple[int, ...] | None:
+    """Bits from ``8,6,4``; None stays None.
+
+    Raises:
+        InputError: One is no number from 1 to 16.
+    """
+    if text is None:
+        return None
+    try:
+        widths = tuple(dict.fromkeys(int(width) for width in text.split(",")))
+    except ValueError:
+        widths = (0,)
+    if not all(width in ALLOWED for width in widths):
+        raise InputError(
+            f"--bits {text}: not whole numbers from {ALLOWED[0]} to {ALLOWED[-1]}",
+            hint="for example: --bits 8,6,4",
+        )
+    return widths
+
+
+def _check(
+    analyze: bool,
+    study: str | None,
+    widths: tuple[int, ...] | None,
+    engines: tuple[str, ...] | None,
+) -> None:
+    """Raises InputError where options do not go together."""
+    if not analyze and study is None:
+        raise InputError(
+            "what is to be done?", hint="add --analyze, or --study fixed-point or codebook"
+        )
+    if study is None and widths is not None:
+        raise InputError(
+            "--bits: engines have precisions of their own",
+            hint="add --study fixed-point or --study codebook",
+        )
+    if study is not None and engines is not None:
+        raise InputError(
+            f"--engines: no engine computes in {study}, it is simulated", hint="leave it out"
+        )

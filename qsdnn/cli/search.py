@@ -20,12 +20,14 @@ from qsdnn.cli.options import (
     care_options,
     json_option,
     parse_duration,
+    parse_limit,
     parse_size_mb,
     shape_option,
     split_names,
     store_option,
     threads_option,
 )
+from qsdnn.cli.output import check_writable
 from qsdnn.errors import InputError, VerificationError
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ Examples:
   qsdnn search model.onnx --calibration images.npz --labels labels.npy --max-drop 1%
   qsdnn search model.onnx --calibration images/ --min-sqnr 30 --precision bf16
   qsdnn search model.onnx --calibration images/ --max-drop 0.01 --pareto
+  qsdnn search model.onnx --objective memory --max-latency 20
   qsdnn search model.onnx --json | jq .speedup_vs_best_uniform
 """
 
@@ -58,8 +61,8 @@ Examples:
               "accuracy all]")  # fmt: skip
 @accuracy_options
 @click.option("--pareto", is_flag=True,
-              help="Also measure the front of latency and accuracy: a plan each point, a table and "
-              "a picture, beside the plan.")  # fmt: skip
+              help="Also measure the front of latency, accuracy and memory: a plan each point, a "
+              "table and a picture, beside the plan.")  # fmt: skip
 @threads_option
 @shape_option
 @click.option("--agent", default="q-learning", show_default=True,
@@ -73,6 +76,16 @@ Examples:
               help="After this time no new round starts: 90s, 5m, 1h.")  # fmt: skip
 @click.option("--measurements", default=None, type=click.IntRange(1), metavar="N",
               help="Plans to measure at the most, the final left out.  [default: any]")  # fmt: skip
+@click.option("--objective", default="latency", show_default=True,
+              type=click.Choice(["latency", "memory", "energy"]),
+              help="What the plan is to have least of, within the limits below.")  # fmt: skip
+@click.option("--max-latency", "max_latency_ms", default=None, metavar="MS",
+              callback=lambda _context, _option, text: parse_limit("--max-latency", text),
+              help="Most milliseconds that one inference may take.")  # fmt: skip
+@click.option("--max-energy", "max_energy_mj", default=None, metavar="MJ",
+              callback=lambda _context, _option, text: parse_limit("--max-energy", text),
+              help="Most millijoules that one inference may take, by the board's own sensors."
+              )  # fmt: skip
 @click.option("--max-memory", "max_memory_mb", default=None, metavar="SIZE",
               callback=lambda _context, _option, text: parse_size_mb("--max-memory", text),
               help="Most memory a process may take that runs the plan: 300M, 2G.")  # fmt: skip
@@ -114,7 +127,7 @@ def command(
 
     config = _config(asked)
     for path in filter(None, (output, cost_model)):
-        _check_writable(path)
+        check_writable(path)
     found = _search(config, board, care, store, quiet=as_json, output=output)
     write_plan(found.plan, output)
     if cost_model is not None:
@@ -139,7 +152,14 @@ def command(
 def _config(asked: dict[str, Any]) -> SearchConfig:
     from qsdnn.primitive import Precision
     from qsdnn.search.config import SearchConfig
+    from qsdnn.search.objective import Objective
 
+    asked["objective"] = Objective(asked["objective"])
+    if asked["pareto"] and asked["objective"] is not Objective.LATENCY:
+        raise InputError(
+            f"--pareto is the front of latency and accuracy, --objective is {asked['objective']}",
+            hint="leave one of them out",
+        )
     names = asked.pop("precisions")
     if asked["pareto"] and asked["accuracy"] is None:
         raise InputError(
@@ -188,19 +208,3 @@ def _keeper(output: Path) -> Callable[[Plan], None]:
             write_plan(plan, output)
 
     return keep
-
-
-def _check_writable(output: Path) -> None:
-    """Raises InputError before hours of measuring rather than after."""
-    folder = output.resolve().parent
-    if not folder.is_dir() or output.is_dir():
-        raise InputError(f"cannot write {output}: no such folder", hint=f"mkdir -p {folder}")
-    try:
-        with output.open("a", encoding="utf-8"):
-            pass
-        if not output.stat().st_size:
-            output.unlink()
-    except OSError as error:
-        raise InputError(
-            f"cannot write {output}: {error.strerror}", hint="choose another -o"
-        ) from error

@@ -19,11 +19,18 @@ def print_summary(content: dict[str, Any]) -> None:
     console.print(_latencies(content))
     model, measurements = content["cost_model"], content["measurements"]
     low, high = content["speedup_ci95"]
-    if content["speedup_vs_best_uniform"] > 1:
+    if content["objective"]["name"] != "latency":
+        console.print(_objective(content))
+    elif content["speedup_vs_best_uniform"] > 1:
         console.print(
             f"[bold green]{content['speedup_vs_best_uniform']:.3f}× faster[/] than "
             f"{content['best_uniform']['name']}, the best single engine "
             f"(95 %: {low:.3f}–{high:.3f}, interleaved runs)"
+        )
+    elif content["speedup_vs_best_uniform"] < 1:
+        console.print(
+            f"{content['speedup_vs_best_uniform']:.3f}× as fast as "
+            f"{content['best_uniform']['name']}, which does not keep the limits"
         )
     else:
         console.print(
@@ -52,6 +59,15 @@ def print_summary(content: dict[str, Any]) -> None:
     console.print(f"plan: {content['plan']}   next: qsdnn package {content['plan']} -o DIR")
 
 
+def _objective(content: dict[str, Any]) -> str:
+    """What was asked for, of the plan and of the uniform plan that has least of it."""
+    name, plan = content["objective"]["name"], content["objective"]["plan"]
+    key, unit = {"memory": ("memory_mb", "MB"), "energy": ("energy_mj", "mJ")}[name]
+    uniform = content["objective"]["uniform"][key]
+    beside = "" if uniform is None else f"; {content['best_uniform']['name']} takes {uniform:.4g}"
+    return f"[bold green]least {name}: {plan[key]:.4g} {unit}[/]{beside}"
+
+
 def _memory(content: dict[str, Any]) -> str:
     peak_mb = content["peak_memory_mb"]
     return f"{peak_mb:.0f} MB of memory at the most; " if peak_mb else ""
@@ -65,8 +81,8 @@ def _baseline(baseline: dict[str, Any], budget: bool) -> str:
 
 
 def _front(content: dict[str, Any]) -> Table:
-    table = Table(title="latency and accuracy: no plan beats another in both")
-    for title in ("ms", "speed-up", "SQNR dB", content["metric"], "plan"):
+    table = Table(title="latency, accuracy and memory: no plan beats another in all")
+    for title in ("ms", "speed-up", "SQNR dB", content["metric"], "MB", "plan"):
         table.add_column(title, justify="left" if title == "plan" else "right")
     for point in content["points"]:
         table.add_row(
@@ -74,6 +90,7 @@ def _front(content: dict[str, Any]) -> Table:
             f"{point['speedup']:.2f}",
             f"{point['sqnr_db']:.1f}",
             f"{point['score']:.4g}",
+            "–" if point["memory_mb"] is None else f"{point['memory_mb']:.0f}",
             point["plan"],
         )
     return table

@@ -22,19 +22,21 @@ from qsdnn.accuracy.inputs import Inputs, halves
 from qsdnn.accuracy.metric import DB_LIMIT
 from qsdnn.accuracy.noise import noise_of
 from qsdnn.accuracy.sensitivity import Question, questions
-from qsdnn.board import Board
+from qsdnn.board import Board, Package
 from qsdnn.build import Builder
 from qsdnn.calibration import Calibration
 from qsdnn.calibrator import load_calibrator
 from qsdnn.graph.layer import Graph
+from qsdnn.primitive import Primitive
 from qsdnn.search.constraint import AccuracyLimit
 from qsdnn.search.listener import Listener
 from qsdnn.search.profile import Profile
 from qsdnn.space import Space
 from qsdnn.store import Store
 
-MOST_CALIBRATING, SKETCH = 256, 16
-"""Samples that calibrate at the most, and samples that tell the noise of a layer alone."""
+MOST_CALIBRATING, SKETCH, MOST_ANALYZING = 256, 16, 256
+"""Samples that calibrate at the most; that tell a search the noise of a layer alone; and that an
+analysis asks about layers at the most: for a metric 16 are too few."""
 
 AT_ONCE = 8
 """Plans evaluated in one round trip."""
@@ -102,9 +104,10 @@ class Assessor:
         self._builder = builder
         self._listener = listener
         judge = config.judge()
-        self._choosing, self._deciding, self._sketch = (
+        few = [_first(samples.choosing, count) for count in (SKETCH, MOST_ANALYZING)]
+        self._choosing, self._deciding, self._sketch, self._analyzing = (
             Evaluator(board, store, builder.reference, inputs, judge, builder.threads)
-            for inputs in (samples.choosing, samples.deciding, _first(samples.choosing, SKETCH))
+            for inputs in (samples.choosing, samples.deciding, *few)
         )
 
     def check(self) -> None:
@@ -165,6 +168,25 @@ class Assessor:
                 self._listener.step()
         return alone
 
+    def analyze(
+        self, what: str, builder: Builder, plans: Sequence[Sequence[Primitive]]
+    ) -> list[Accuracy]:
+        """What plans lose on the samples of an analysis, a few plans at a time.
+
+        Args:
+            what: For people.
+            builder: Of the network; not always that of a search.
+            plans: The primitive of each layer.
+        """
+        self._listener.phase(what, len(plans))
+        found: list[Accuracy] = []
+        for start in range(0, len(plans), AT_ONCE):
+            packages = [builder.build(plan) for plan in plans[start : start + AT_ONCE]]
+            found += self._losses(self._analyzing, packages)
+            for _ in packages:
+                self._listener.step()
+        return found
+
     def choosing(self, space: Space, plans: Sequence[NDArray[np.int64]]) -> list[Accuracy]:
         """What plans lose on the choosing half."""
         return self._evaluate(self._choosing, space, plans)
@@ -176,8 +198,11 @@ class Assessor:
     def _evaluate(
         self, evaluator: Evaluator, space: Space, plans: Sequence[NDArray[np.int64]]
     ) -> list[Accuracy]:
-        """What plans lose; one that does not run loses all."""
         packages = [self._builder.build([space.primitives[p] for p in plan]) for plan in plans]
+        return self._losses(evaluator, packages)
+
+    def _losses(self, evaluator: Evaluator, packages: Sequence[Package]) -> list[Accuracy]:
+        """What packages lose; one that does not run loses all."""
         found = []
         for verdict in evaluator.evaluate(packages, self._listener.status):
             if verdict.accuracy is None:

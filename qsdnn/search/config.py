@@ -8,6 +8,7 @@ from pathlib import Path
 
 from qsdnn.accuracy.config import AccuracyConfig
 from qsdnn.primitive import Precision
+from qsdnn.search.objective import Goal, Objective
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +33,11 @@ class SearchConfig:
         log_dir: Where TensorBoard event files go; none when None.
         remeasure: Ignore what the store knows.
         accuracy: What may be lost, and on which data; None: outputs must equal those of fp32.
+        objective: What the plan is to have least of.
         max_memory_mb: Most memory that a plan may take; any when None.
-        pareto: Also measure the front of latency and accuracy.
+        max_latency_ms: Likewise of latency.
+        max_energy_mj: Likewise of energy.
+        pareto: Also measure the front of latency, accuracy and memory.
         command: The command line, for the plan.
     """
 
@@ -53,6 +57,27 @@ class SearchConfig:
     log_dir: Path | None = None
     remeasure: bool = False
     accuracy: AccuracyConfig | None = None
+    objective: Objective = Objective.LATENCY
     max_memory_mb: float | None = None
+    max_latency_ms: float | None = None
+    max_energy_mj: float | None = None
     pareto: bool = False
     command: str = ""
+
+    @property
+    def goal(self) -> Goal:
+        """The objective, and the limits that are kept at the end.
+
+        Memory is not among them: what takes too much counts as failed as soon as it is measured.
+        """
+        limits = {
+            Objective.LATENCY: self.max_latency_ms,
+            Objective.ENERGY: self.max_energy_mj,
+        }
+        set_ = {objective: most for objective, most in limits.items() if most is not None}
+        return Goal(objective=self.objective, limits=set_)
+
+    @property
+    def weighs(self) -> bool:
+        """Whether the memory of every plan is measured."""
+        return self.max_memory_mb is not None or self.objective is Objective.MEMORY

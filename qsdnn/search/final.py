@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from qsdnn.board import Applied, MeasureOptions
+from qsdnn.board import SITTINGS, Applied, MeasureOptions
 from qsdnn.errors import InfeasibleError, VerificationError
 from qsdnn.search.constraint import Constraint
 from qsdnn.search.measurer import paired_ratio
+from qsdnn.search.objective import Cost
 from qsdnn.search.profile import Profile
 from qsdnn.search.trial import Bench, Trial
 
@@ -29,6 +30,7 @@ class Final:
         ratio: The winner's latency over the best uniform plan's: median of the interleaved runs.
         ratio_ci95: Its 95 % interval.
         mixed: Whether the winner is no uniform plan.
+        costs: All that the winner and that uniform plan take, where more than latency was asked.
     """
 
     trial: Trial
@@ -36,6 +38,7 @@ class Final:
     ratio: float
     ratio_ci95: tuple[float, float]
     mixed: bool
+    costs: tuple[Cost, Cost] | None = None
 
 
 def best_admitted(profile: Profile, constraint: Constraint) -> Trial:
@@ -79,13 +82,13 @@ def finish(
     names = {trial.choice.tobytes(): name for name, trial in profile.trials.items()}
     bench.listener.phase("Verifying", 1)
     uniform_plans = (trial for trial in ranked if trial.choice.tobytes() in names)
-    rivals = _kept(bench, constraint, uniform_plans, RIVALS)
+    rivals = keeping(bench, constraint, uniform_plans, RIVALS)
     if not rivals:
         raise InfeasibleError("no uniform plan keeps the limit on data it was not calibrated with")
     mixed_plans = (trial for trial in ranked if trial.choice.tobytes() not in names)
-    for challenger in [*_kept(bench, constraint, mixed_plans, TRIES), None]:
+    for challenger in [*keeping(bench, constraint, mixed_plans, TRIES), None]:
         group = [*([challenger] if challenger else []), *rivals]
-        trials = _measure(bench, group)
+        trials = measure_final(bench, group)
         uniform = min(trials[-len(rivals) :], key=lambda t: (not t.ok, t.throttled, t.latency_ms))
         if not uniform.ok:
             raise VerificationError(f"{names[uniform.choice.tobytes()]}: {uniform.record.error}")
@@ -93,9 +96,9 @@ def finish(
         if challenger is None:
             break
         first = trials[0]
-        complaint = _complaint(first, profile.applied)
-        if complaint:
-            bench.listener.note(f"a plan is rejected: {complaint}")
+        wrong = complaint(first, profile.applied)
+        if wrong:
+            bench.listener.note(f"a plan is rejected: {wrong}")
             continue
         ratio, low, high = paired_ratio(first.record, uniform.record)
         if high < 1.0 and first.throttled != uniform.throttled:
@@ -108,7 +111,9 @@ def finish(
     return Final(trial=uniform, uniform=named, ratio=1.0, ratio_ci95=(1.0, 1.0), mixed=False)
 
 
-def _kept(bench: Bench, constraint: Constraint, trials: Iterable[Trial], count: int) -> list[Trial]:
+def keeping(
+    bench: Bench, constraint: Constraint, trials: Iterable[Trial], count: int
+) -> list[Trial]:
     """The first trials whose plans keep the constraint, also on data nothing was chosen with."""
     kept: list[Trial] = []
     for trial in trials:
@@ -116,15 +121,16 @@ def _kept(bench: Bench, constraint: Constraint, trials: Iterable[Trial], count: 
             break
         if not constraint.admits([trial.choice])[0]:
             continue
-        complaint = constraint.refusal(trial.choice, final=True)
-        if complaint:
-            bench.listener.note(f"a plan is rejected on the data kept apart: {complaint}")
+        refusal = constraint.refusal(trial.choice, final=True)
+        if refusal:
+            bench.listener.note(f"a plan is rejected on the data kept apart: {refusal}")
         else:
             kept.append(trial)
     return kept
 
 
-def _measure(bench: Bench, group: Sequence[Trial]) -> list[Trial]:
+def measure_final(bench: Bench, group: Sequence[Trial]) -> list[Trial]:
+    """Measures plans for good, in pairs, with what they executed and how much memory they take."""
     options = MeasureOptions(
         threads=bench.config.threads,
         min_runs=15,
@@ -133,13 +139,14 @@ def _measure(bench: Bench, group: Sequence[Trial]) -> list[Trial]:
         budget_s=15.0,
         profile=True,
         again=2,
+        sittings=SITTINGS,
         memory=True,
     )
     purpose = "final " + " ".join(trial.package.digest[:12] for trial in group)
     return bench.measure([trial.choice for trial in group], purpose, options, paired=True)
 
 
-def _complaint(trial: Trial, expected: Mapping[tuple[int, int], Applied]) -> str:
+def complaint(trial: Trial, expected: Mapping[tuple[int, int], Applied]) -> str:
     """Why a plan must not win; empty when it may."""
     if not trial.ok:
         return f"{trial.record.state}: {trial.record.error}"

@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from qsdnn.agents import agent
@@ -26,6 +27,7 @@ from qsdnn.search.assessment import Assessor, Samples, calibrate, read_samples
 from qsdnn.search.budget import Budget
 from qsdnn.search.config import SearchConfig
 from qsdnn.search.constraint import AccuracyLimit, Constraint, Unlimited
+from qsdnn.search.decision import check_sensors, decide, measure_frugal
 from qsdnn.search.draft import Draft
 from qsdnn.search.explore import explore
 from qsdnn.search.final import Final, best_admitted, finish
@@ -33,6 +35,7 @@ from qsdnn.search.knowledge import learned, prior_of
 from qsdnn.search.listener import Listener
 from qsdnn.search.logbook import Logbook
 from qsdnn.search.measurer import Measurer
+from qsdnn.search.objective import Objective
 from qsdnn.search.pareto import Point, front
 from qsdnn.search.profile import Profile, profile, usable
 from qsdnn.search.rounds import Learning, Rounds
@@ -102,6 +105,7 @@ def search(
         budget = Budget(
             seconds=config.budget_s, measurements=config.measurements, counts=counts, start_s=start
         )
+        check_sensors(bench, config.goal)
         assessor = _assessor(prepared, board, store)
         listener.phase("Profiling", 0)
         measured = profile(bench)
@@ -129,7 +133,11 @@ def search(
         rounds = Rounds(bench, logbook, uniform, learner, constraint, keep)
         cost = rounds.run(budget)
         store.put_terms(learned(logbook.belief(), info, graph.sha256, signatures, config.threads))
-        final = finish(bench, measured, rounds.ranked(), constraint)
+        ranked = rounds.ranked()
+        if config.objective is Objective.MEMORY:
+            ranked += measure_frugal(bench, graph, cost, ranked, constraint)
+        settle = finish if config.goal.is_latency_alone else partial(decide, config.goal)
+        final = settle(bench, measured, ranked, constraint)
         predicted_ms = logbook.predict(final.trial)
         points: list[Point] = []
         if config.pareto and isinstance(constraint, AccuracyLimit):

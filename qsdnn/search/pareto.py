@@ -1,4 +1,4 @@
-"""The front of latency against accuracy: no plan is both faster and more exact than one of it."""
+"""The front of latency, accuracy and memory: none of its plans is beaten by another in all."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from qsdnn.cost.model import CostModel
 from qsdnn.search.constraint import AccuracyLimit
 from qsdnn.search.contest import turn_ratios
 from qsdnn.search.measurer import ANCHOR_RUNS
+from qsdnn.search.objective import TIE
 from qsdnn.search.pricing import price_of, priced, within
 from qsdnn.search.trial import Bench, Trial
+from qsdnn.space import Space
 
 POINTS = 12
 """Limits that are tried, evenly spaced in decibels."""
@@ -49,26 +51,40 @@ def front(
         limit: Evaluates them; its budget does not matter.
         cost: Of the last round.
         uniform: What they are measured beside.
-        known: Further plans that may be on it.
+        known: Further plans that may be on it, the best first.
 
     Returns:
-        Those that no other beats in both, fastest first.
+        Those that no other beats in all three, fastest first.
     """
     plans = predicted_front(cost, limit.noise)
-    bench.listener.phase("Measuring the front of latency and accuracy", len(plans))
-    trials = [t for t in bench.in_groups(plans, [uniform], "front") if t.ok]
-    seen = {trial.choice.tobytes() for trial in trials}
-    trials += [trial for trial in known if trial.choice.tobytes() not in seen]
+    plans += _of_their_kind(bench.space, [trial.choice for trial in known], plans)
+    bench.listener.phase("Measuring the front of latency, accuracy and memory", len(plans))
+    trials = [t for t in bench.in_groups(plans, [uniform], "front, memory", weigh=True) if t.ok]
     losses = limit.deciding([trial.choice for trial in trials])
     points = [
         Point(trial=trial, ratio=_ratio(trial, uniform), accuracy=accuracy)
         for trial, accuracy in zip(trials, losses, strict=True)
     ]
-    kept = undominated(
-        [point.ratio for point in points],
-        [noise_of(point.accuracy.sqnr_db) for point in points],
-    )
-    return [points[i] for i in kept]
+    return [points[i] for i in undominated([_costs(point) for point in points])]
+
+
+def _of_their_kind(
+    space: Space, known: Sequence[NDArray[np.int64]], plans: Sequence[NDArray[np.int64]]
+) -> list[NDArray[np.int64]]:
+    """The first plan of each set of engines and precisions: others of it take as much memory."""
+    seen = {plan.tobytes() for plan in plans}
+    first: dict[frozenset[tuple[str, str]], NDArray[np.int64]] = {}
+    for plan in known:
+        chosen = [space.primitives[p] for p in plan]
+        first.setdefault(frozenset((p.engine, str(p.precision)) for p in chosen), plan)
+    return [plan for plan in first.values() if plan.tobytes() not in seen]
+
+
+def _costs(point: Point) -> tuple[float, ...]:
+    """What there is to be little of; nearly as much memory counts as the same."""
+    memory_mb = point.trial.record.peak_memory_mb
+    steps = math.inf if memory_mb is None else round(math.log(memory_mb) / math.log(TIE))
+    return point.ratio, noise_of(point.accuracy.sqnr_db), steps
 
 
 def _ratio(trial: Trial, uniform: Trial) -> float:
@@ -100,15 +116,15 @@ def predicted_front(
         plans.append(within(cost, noise, limit, best))
     every = np.unique(np.array(plans), axis=0)
     latency_ms = np.array([cost.predict(plan) for plan in every])
-    kept = undominated(latency_ms.tolist(), noise.predict(every).tolist())
+    kept = undominated(list(zip(latency_ms.tolist(), noise.predict(every).tolist(), strict=True)))
     return [every[i] for i in kept]
 
 
-def undominated(latency: Sequence[float], loss: Sequence[float]) -> list[int]:
-    """Indices of those that no other beats in both, by ascending latency."""
-    best, kept = math.inf, []
-    for i in sorted(range(len(latency)), key=lambda i: (latency[i], loss[i])):
-        if loss[i] < best:
-            best = loss[i]
+def undominated(costs: Sequence[tuple[float, ...]]) -> list[int]:
+    """Indices of those that no other beats or equals in all, ascending; of equals the first."""
+    kept: list[int] = []
+    for i in sorted(range(len(costs)), key=lambda i: costs[i]):
+        pairs = (zip(costs[k], costs[i], strict=True) for k in kept)
+        if not any(all(mine <= other for mine, other in pair) for pair in pairs):
             kept.append(i)
     return kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from qsdnn.plan import Plan
@@ -41,6 +42,7 @@ def document(found: Found, plan_path: str) -> dict[str, Any]:
         "speedup_vs_best_uniform": 1 / found.final.ratio,
         "speedup_ci95": [1 / bound for bound in reversed(found.final.ratio_ci95)],
         "peak_memory_mb": plan.peak_memory_mb,
+        "objective": _objective(found),
         "gap_to_optimum": learning.gap,
         "optimum_proven": learning.proven,
         "optimum_bound_ms": learning.bound_ms,
@@ -79,6 +81,18 @@ def document(found: Found, plan_path: str) -> dict[str, Any]:
         "doubt": _doubt(found),
         "wall_s": found.wall_s,
     }
+
+
+def _objective(found: Found) -> dict[str, Any]:
+    """What was to be least, and what the plan and the best uniform plan for it take."""
+    goal, costs = found.config.goal, found.final.costs
+    content: dict[str, Any] = {
+        "name": goal.objective.value,
+        "limits": {objective.value: most for objective, most in goal.limits.items()},
+    }
+    if costs is not None:
+        content |= {"plan": asdict(costs[0]), "uniform": asdict(costs[1])}
+    return content
 
 
 def _of_samples(plan: Plan) -> dict[str, Any]:

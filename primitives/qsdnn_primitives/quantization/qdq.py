@@ -41,6 +41,8 @@ def insert(
     nodes: Collection[str],
     calibration: Calibration | None,
     folder: Path,
+    *,
+    weights: bool = True,
 ) -> None:
     """Quantizes nodes: activations to uint8, weights to int8 a channel, biases to int32.
 
@@ -54,6 +56,8 @@ def insert(
         nodes: Names. Of their inputs, those beyond the data are constants: weights, shapes.
         calibration: With the range of each of their activations.
         folder: Gets the larger integer weights, in files named by their content.
+        weights: Whether constants are quantized too. Without, nothing computes in integers: what
+            rounding the activations alone loses is seen.
 
     Raises:
         BuildError: There is no calibration, it lacks a range, or the model's operators are older
@@ -64,7 +68,7 @@ def insert(
     version = next(stamp.version for stamp in model.opset_import if stamp.domain in ("", "ai.onnx"))
     if version < OPSET:
         raise BuildError(f"int8 needs operators of version {OPSET}, the model has {version}")
-    _Insertion(model.graph, nodes, calibration, folder).apply()
+    _Insertion(model.graph, nodes, calibration, folder, weights).apply()
 
 
 class _Insertion:
@@ -74,11 +78,13 @@ class _Insertion:
         names: Collection[str],
         calibration: Calibration,
         folder: Path,
+        weights: bool,
     ) -> None:
         chosen = [node for node in graph.node if node.name in names]
         self._graph = graph
         self._calibration = calibration
         self._constants = Constants(graph, folder)
+        self._weights = weights
         self._written: list[onnx.NodeProto] = []
         self._writer: dict[str, onnx.NodeProto] = {}
         self._chosen = {node.name for node in chosen}
@@ -132,7 +138,7 @@ class _Insertion:
         for position, name in enumerate(node.input[:data]):
             if name:
                 node.input[position] = self._read(node, name)
-        if node.op_type in PRODUCTS:
+        if node.op_type in PRODUCTS and self._weights:
             self._parameters(node, self._scale(source))
         rounded = [n for n in node.output if n and not self._stays_exact(node, n, read)]
         node.output[:] = [f"{name}/exact" if name in rounded else name for name in node.output]
@@ -157,8 +163,10 @@ class _Insertion:
             return name
         target = f"{name}/dequantized"
         if name in self._constants:
+            if not self._weights:
+                return name
             values = self._constants[name]
-            scale = Scale.of_range(min(values.min(), 0), max(values.max(), 0))
+            scale = Scale.of_values(values)
             return self._constant(node, f"{node.name}/{name}", scale.quantize(values), scale)
         if target not in self._writer:
             self._pair(node, self._guarded(name), target, self._scale(name))
@@ -177,7 +185,7 @@ class _Insertion:
 
     def _parameters(self, node: onnx.NodeProto, data: Scale) -> None:
         """Weights and bias; the scale of a bias is that of what it is added to."""
-        values, axis = self._constants[node.input[1]], _channel_axis(node)
+        values, axis = self._constants[node.input[1]], channel_axis(node)
         biased = len(node.input) > 2 and node.input[2] != ""
         bias = self._constants[node.input[2]] if biased else None
         weight, scales = quantize_weight(values, axis, data.scale, bias)
@@ -225,7 +233,7 @@ class _Insertion:
         return self._scales[name]
 
 
-def _channel_axis(node: onnx.NodeProto) -> int:
+def channel_axis(node: onnx.NodeProto) -> int:
     """The axis of its weights that its output channels are on."""
     if node.op_type == "Conv":
         return 0

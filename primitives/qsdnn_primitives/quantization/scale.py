@@ -35,6 +35,11 @@ class Scale:
             return cls(np.float32(1), 0)
         return cls(np.float32(span), int(np.clip(round(-low / span), 0, _UINT8_MAX)))
 
+    @classmethod
+    def of_values(cls, values: NDArray[np.float32]) -> Scale:
+        """That of the range of some values, and 0."""
+        return cls.of_range(min(values.min(), 0), max(values.max(), 0))
+
     def quantize(self, values: NDArray[np.float32]) -> NDArray[np.uint8]:
         """The uint8 of some values, those out of range at its ends."""
         integers: NDArray[np.float32] = np.rint(values / self.scale) + self.zero_point

@@ -63,7 +63,7 @@ def make_bench(*, elsewhere: bool, broken: int | None = None) -> tuple[Bench, Me
     measurer = Measurer(builder, elsewhere=elsewhere)
     space, config = (
         SimpleNamespace(primitives=range(COUNT)),
-        SimpleNamespace(threads=1, max_memory_mb=None),
+        SimpleNamespace(threads=1, max_memory_mb=None, weighs=False),
     )
     return Bench(space, builder, measurer, config, Silent()), measurer
 

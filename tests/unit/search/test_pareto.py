@@ -10,7 +10,11 @@ from qsdnn_envs.synthetic import instance
 
 
 def test_undominated():
-    assert undominated([3, 1, 2, 4], [1, 5, 5, 0.5]) == [1, 0, 3]
+    pairs = [(3, 1), (1, 5), (2, 5), (4, 0.5)]
+    assert undominated(pairs) == [1, 0, 3]
+    lean = [(*pair, memory) for pair, memory in zip(pairs, (9, 9, 2, 9), strict=True)]
+    assert undominated(lean) == [1, 2, 0, 3]  # slower and no more exact, but smaller
+    assert undominated([(1, 1, 1), (1, 1, 1)]) == [0]
 
 
 def test_the_predicted_front_is_close_to_the_true_one():

@@ -6,12 +6,12 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from tests.unit.search.test_trust import INFO, FakeBoard, package, record
 
 from qsdnn.board import MeasureOptions, Package, Reference, State
 from qsdnn.search.measurer import ANCHORS, Measurer, drift
 from qsdnn.search.room import parts, room_bytes
 from qsdnn.store import Store
+from tests.unit.search.test_trust import INFO, FakeBoard, package, record
 
 BOARD_MB = 100  # room for 25 MB of packages
 SMALL = dataclasses.replace(INFO, facts={"memory_mb": BOARD_MB})

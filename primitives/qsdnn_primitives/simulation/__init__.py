@@ -1,0 +1,1 @@
+"""Simulators of arithmetics: see `qsdnn.simulator`."""

@@ -1,0 +1,97 @@
+"""What simulators share: the primitives of rounded layers, and rounded weights in an ONNX model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from qsdnn.graph.dataflow import is_weight
+from qsdnn.graph.layer import Layer
+from qsdnn.primitive import Precision, Primitive
+from qsdnn.segment import Segment
+from qsdnn.simulator import ENGINE, EXACT, Part
+from qsdnn_primitives.quantization.constants import Constants
+from qsdnn_primitives.quantization.qdq import PRODUCTS, channel_axis
+
+Array = NDArray[np.float32]
+
+FP32_BITS = 32
+
+
+def primitive(name: str, part: Part, bits: int, precision: Precision = Precision.FP32) -> Primitive:
+    """What stands for a rounded layer in the choices of a segment.
+
+    Args:
+        name: Of the simulator.
+        part: What is rounded.
+        bits: To so many.
+        precision: As which the board is to treat it: it leaves what is between integers.
+    """
+    algorithm = f"{name}:{part}:{bits}"
+    return Primitive(engine=ENGINE, algorithm=algorithm, precision=precision, family=EXACT.family)
+
+
+def chosen(segment: Segment, *parts: Part) -> Iterator[tuple[Layer, int]]:
+    """The layers of a segment of which one of these parts is rounded, and to how many bits."""
+    for layer, choice in zip(segment.layers, segment.choices, strict=True):
+        if choice != EXACT:
+            _, part, bits = choice.algorithm.split(":")
+            if part in parts:
+                yield layer, int(bits)
+
+
+def products(layer: Layer) -> dict[str, ir.Node]:
+    """The nodes of a layer that multiply with constants, by their names in `write_segment`."""
+    return {
+        f"{layer.index}:{position}": node
+        for position, node in enumerate(layer.nodes)
+        if node.op_type in PRODUCTS and node.domain in ("", "ai.onnx") and _has_weights(node)
+    }
+
+
+def weights_of(node: ir.Node) -> Array:
+    """What a product multiplies with."""
+    value = node.inputs[1]
+    assert value is not None and value.const_value is not None
+    return np.asarray(value.const_value.numpy())
+
+
+def packed_bytes(count: int, bits: int) -> int:
+    """What so many numbers take with nothing between them."""
+    return ceil(count * bits / 8)
+
+
+def fp32_bytes(layer: Layer) -> int:
+    """What the constants of a layer's products take."""
+    return sum(packed_bytes(weights_of(n).size, FP32_BITS) for n in products(layer).values())
+
+
+def round_weights(
+    model: onnx.ModelProto,
+    rounds: Mapping[str, Callable[[Array, int], Array]],
+    folder: Path,
+) -> None:
+    """Replaces the weights of products.
+
+    Args:
+        model: Changed in place. Weights may be external, in `folder`.
+        rounds: By name of the node; given the weights and the axis of their output channels.
+        folder: Gets the larger ones.
+    """
+    constants = Constants(model.graph, folder)
+    for node in model.graph.node:
+        if node.name in rounds:
+            values = rounds[node.name](constants[node.input[1]], channel_axis(node))
+            node.input[1] = constants.add(f"{node.name}/rounded", values)
+    constants.prune()
+
+
+def _has_weights(node: ir.Node) -> bool:
+    weights = node.inputs[1]
+    return weights is not None and is_weight(weights) and weights.dtype == ir.DataType.FLOAT
