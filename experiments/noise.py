@@ -106,7 +106,7 @@ def study(network, asked):
 
 def example(network, folder):
     """The network, and data for it: its own, or random inputs."""
-    data = folder / "data.npz"
+    data = folder / f"{network}.npz"
     if network not in TRAINED:
         model = held_out.example(network, folder)
         import onnx
