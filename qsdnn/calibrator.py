@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from qsdnn.errors import unknown
+from qsdnn.plugin import load_plugins
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,8 +47,5 @@ def load_calibrator(name: str) -> Calibrator:
     Raises:
         InputError: The name is not registered.
     """
-    points = {point.name: point for point in entry_points(group=GROUP)}
-    if name not in points:
-        raise unknown("calibrator", name, points)
-    calibrator: Calibrator = points[name].load()
+    calibrator: Calibrator = load_plugins(GROUP, "calibrator", [name])[name]
     return calibrator

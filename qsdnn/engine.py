@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from qsdnn.errors import unknown
 from qsdnn.graph.layer import Layer
+from qsdnn.plugin import load_plugins
 from qsdnn.primitive import Primitive
 from qsdnn.segment import Artifact, Segment
 
@@ -71,8 +70,4 @@ def load_engines(names: Sequence[str] | None = None) -> Mapping[str, Engine]:
     Raises:
         InputError: A name is not registered.
     """
-    points = {point.name: point for point in entry_points(group=GROUP)}
-    for name in names or ():
-        if name not in points:
-            raise unknown("engine", name, points)
-    return {name: points[name].load() for name in names or sorted(points)}
+    return load_plugins(GROUP, "engine", names)

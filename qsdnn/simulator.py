@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol
 
 from qsdnn.calibration import Calibration
-from qsdnn.errors import unknown
 from qsdnn.graph.layer import Layer
+from qsdnn.plugin import load_plugins
 from qsdnn.primitive import Precision, Primitive
 from qsdnn.segment import Artifact, Segment
 
@@ -90,8 +89,5 @@ def load_simulator(name: str) -> Simulator:
     Raises:
         InputError: The name is not registered.
     """
-    points = {point.name: point for point in entry_points(group=GROUP)}
-    if name not in points:
-        raise unknown("simulator", name, points)
-    simulator: Simulator = points[name].load()
+    simulator: Simulator = load_plugins(GROUP, "simulator", [name])[name]
     return simulator

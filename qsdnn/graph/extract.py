@@ -15,6 +15,7 @@ import onnx_ir as ir
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from qsdnn.errors import ModelError
+from qsdnn.graph.content import write_content
 from qsdnn.graph.dataflow import is_weight, reads
 from qsdnn.graph.layer import Graph
 from qsdnn.graph.opset import restamp
@@ -143,16 +144,6 @@ def _fill(graph: onnx.GraphProto, segment: Segment) -> None:
             graph.initializer.append(tensor)
     graph.input.extend(ir.to_proto(values[name]) for name in segment.inputs)
     graph.output.extend(ir.to_proto(values[name]) for name in segment.outputs)
-
-
-def write_content(content: bytes, suffix: str, folder: Path) -> str:
-    """Writes bytes under the name of their hash, complete or not at all."""
-    name = hashlib.sha256(content).hexdigest()[:16] + suffix
-    if not (folder / name).exists():
-        with tempfile.NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as file:
-            file.write(content)
-        os.replace(file.name, folder / name)
-    return name
 
 
 def _place(source: Path, target: Path) -> None:

@@ -41,7 +41,8 @@ def _run_over(subject: Subject, inputs: Mapping[str, np.ndarray], emit: Emit) ->
     """Ends early when the subject does."""
     rows: List[Dict[str, Any]] = []
     count = min(len(values) for values in inputs.values())
-    subject.load({name: values[0] for name, values in inputs.items()})
+    feeds = {name: values[0] for name, values in inputs.items()}
+    subject.load(feeds, huge_pages=False)
     for number in range(count if subject.alive else 0):
         row = subject.outputs_of({name: values[number] for name, values in inputs.items()})
         if row is None:

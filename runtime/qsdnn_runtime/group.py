@@ -58,7 +58,6 @@ class Group:
         self._options: Mapping[str, Any] = request.header["options"]
         self._good: Dict[int, Dict[str, Any]] = {}  # that ended well, in the best pass so far
         self._pending: Set[int] = set()
-        self._sitting = 0
 
     def run(self) -> None:
         """Measures all, then weighs and profiles those that ended well if the options say so."""
@@ -129,11 +128,10 @@ class Group:
                 found.setdefault(index, []).append(record)
 
         count = self._options["sittings"]
-        for self._sitting in range(first, count):
-            if self._sitting:
-                self._on_progress("sitting %d of %d" % (self._sitting + 1, count))
-            self._pass_over("measure", set(self._good), on_record)
-        self._sitting = 0
+        for sitting in range(first, count):
+            if sitting:
+                self._on_progress("sitting %d of %d" % (sitting + 1, count))
+            self._pass_over("measure", set(self._good), on_record, sitting)
         for index, parts in found.items():
             if len(parts) == count:
                 records[index] = pool(parts, self._options["precision"])
@@ -154,16 +152,18 @@ class Group:
                 for index in sorted(self._pending):
                     self._blame(index, failure)
 
-    def _pass_over(self, job: str, indices: Set[int], on_record: OnRecord) -> Optional[Failure]:
+    def _pass_over(
+        self, job: str, indices: Set[int], on_record: OnRecord, sitting: int = 0
+    ) -> Optional[Failure]:
         """Has one child work on these packages."""
-        with self._conditions.sampler() as sampler, self._child(job, indices) as child:
+        with self._conditions.sampler() as sampler, self._child(job, indices, sitting) as child:
 
             def on_event(frame: Frame) -> None:
                 self._on_event(frame, sampler, on_record)
 
             return child.attend(on_event, self._options["timeout_s"])
 
-    def _child(self, job: str, indices: Set[int]) -> Child:
+    def _child(self, job: str, indices: Set[int], sitting: int = 0) -> Child:
         packages: List[Dict[str, Any]] = self._request.header["packages"]
         task = {
             **self._request.header,
@@ -172,7 +172,7 @@ class Group:
             "threads": self._options["threads"],
             "packages": [
                 {"index": i, "manifest": packages[i]["manifest"], "folder": str(self._folders[i])}
-                for i in order(list(indices), self._sitting)
+                for i in order(list(indices), sitting)
             ],
         }
         payload = [self._request.payload]

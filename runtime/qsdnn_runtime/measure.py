@@ -88,7 +88,7 @@ def run(frame: Frame, beacon: Beacon, emit: Emit) -> None:
     """Runs one package once: an ``outputs`` event, or ``failed``."""
     feeds, _ = _values(frame)
     subject = Subject(frame.header["packages"][0], frame.header["threads"], beacon)
-    subject.load(feeds)
+    subject.load(feeds, huge_pages=False)
     outputs = subject.run_first()
     if outputs is None:
         emit({"event": "failed", "error": subject.failure["error"]})

@@ -62,10 +62,18 @@ class Subject:
         self._beacon = beacon
         self._session: Optional[Union[Session, Bare]] = None
 
-    def load(self, feeds: Mapping[str, Any], profile: bool = False) -> None:
-        """Loads it and binds it to these inputs."""
+    def load(
+        self, feeds: Mapping[str, Any], *, profile: bool = False, huge_pages: bool = True
+    ) -> None:
+        """Loads it and binds it to these inputs.
+
+        Args:
+            feeds: Values of its inputs.
+            profile: See `qsdnn_runtime.session.Session`.
+            huge_pages: Likewise; not worth its while where nothing is timed.
+        """
         start = time.perf_counter()
-        self._guard("load", lambda: self._load(feeds, profile))
+        self._guard("load", lambda: self._load(feeds, profile, huge_pages))
         self._load_ms = (time.perf_counter() - start) * 1e3
 
     def run_first(self) -> Optional[Dict[str, Any]]:
@@ -147,7 +155,7 @@ class Subject:
             self._session.close()
             self._session = None
 
-    def _load(self, feeds: Mapping[str, Any], profile: bool) -> None:
+    def _load(self, feeds: Mapping[str, Any], profile: bool, huge_pages: bool) -> None:
         for name in self._manifest["inputs"]:
             if name not in feeds:  # a binding would leave it zero
                 raise FeedError("input '%s' is missing" % name)
@@ -156,7 +164,11 @@ class Subject:
             self._session = Bare(self._manifest, threads=threads, artifacts=folder)
         else:
             self._session = Session(
-                self._manifest, threads=threads, profile=profile, artifacts=folder
+                self._manifest,
+                threads=threads,
+                profile=profile,
+                artifacts=folder,
+                huge_pages=huge_pages,
             )
         self._binding = self._session.bind(feeds)
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from qsdnn.graph.content import write_content
 from qsdnn.layout import block_of
 from qsdnn.segment import Segment
 from qsdnn_primitives.plain.node import Shape
@@ -15,7 +16,7 @@ from qsdnn_primitives.plain.node import Shape
 from .algorithm import MASK_PARAM, MASKS
 from .operator import Operator, Param, resolve, shape_params
 from .translation import Fragment
-from .weights import WeightsFile, store
+from .weights import WeightsFile
 
 SCHEMA = "qsdnn.ncnn/1"
 
@@ -54,7 +55,7 @@ def write_network(segment: Segment, fragments: Sequence[Fragment], folder: Path)
         "spans": {name: span for name, span in spans.items() if span[0] < span[1]},
     }
     content = json.dumps(document, separators=(",", ":")).encode()
-    return [store(content, ".json", folder), *weights.files]
+    return [write_content(content, ".json", folder), *weights.files]
 
 
 def _side(segment: Segment, name: str, blob: int, shape: Shape) -> dict[str, object]:

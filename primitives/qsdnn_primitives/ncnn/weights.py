@@ -9,10 +9,6 @@ it loads the network.
 from __future__ import annotations
 
 import base64
-import hashlib
-import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
@@ -20,6 +16,7 @@ from typing import Any
 
 import onnx_ir as ir
 
+from qsdnn.graph.content import link_file, write_content
 from qsdnn_primitives.plain.node import static_shape
 
 from .operator import Weight
@@ -68,15 +65,15 @@ class WeightsFile:
         own = isinstance(tensor, ir.ExternalTensor) and Path(tensor.location).name
         if weight.convert is None and own == self._weights.name:
             assert isinstance(tensor, ir.ExternalTensor)
-            _place(self._weights, self._folder / self._weights.name)
+            file = link_file(self._weights, self._folder)
             size_bytes = prod(static_shape(weight.value)) * _ITEM_BYTES
-            self._slice(self._weights.name, tensor.offset or 0, size_bytes)
+            self._slice(file, tensor.offset or 0, size_bytes)
             return
         content = weight.array().tobytes()
         if len(content) <= INLINE_BYTES:
             self._inline(content)
         else:
-            self._slice(store(content, ".bin", self._folder), 0, len(content))
+            self._slice(write_content(content, ".bin", self._folder), 0, len(content))
 
     def _slice(self, file: str, offset: int, size_bytes: int) -> None:
         self.pieces.append({"file": file, "offset": offset, "size_bytes": size_bytes})
@@ -87,23 +84,3 @@ class WeightsFile:
     def _inline(self, content: bytes) -> None:
         self.pieces.append({"data": base64.b64encode(content).decode("ascii")})
         self._size_bytes += len(content)
-
-
-def store(content: bytes, suffix: str, folder: Path) -> str:
-    """Writes bytes under the name of their hash, complete or not at all."""
-    name = hashlib.sha256(content).hexdigest()[:16] + suffix
-    if not (folder / name).exists():
-        with tempfile.NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as file:
-            file.write(content)
-        os.replace(file.name, folder / name)
-    return name
-
-
-def _place(source: Path, target: Path) -> None:
-    """Links a file, or copies it to another file system."""
-    if target.exists():
-        return
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
 
+from qsdnn.graph.content import link_file, write_content
 from qsdnn.segment import Segment
 
 from .node import Op, is_constant, static_shape
@@ -56,26 +54,9 @@ def write_program(segment: Segment, layers: Sequence[tuple[Op, ...]], folder: Pa
             for layer, ops in zip(segment.layers, layers, strict=True)
         ],
     }
-    if shared:
-        _place(weights, folder / weights.name)
-    return [_write(document, folder), *([weights.name] if shared else [])]
-
-
-def _write(document: Mapping[str, Any], folder: Path) -> str:
     content = json.dumps(document, separators=(",", ":")).encode()
-    name = f"{hashlib.sha256(content).hexdigest()[:16]}.json"
-    (folder / name).write_bytes(content)
-    return name
-
-
-def _place(source: Path, target: Path) -> None:
-    """Links a file, or copies it to another file system."""
-    if target.exists():
-        return
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
+    program = write_content(content, ".json", folder)
+    return [program, link_file(weights, folder)] if shared else [program]
 
 
 def _tensor(value: ir.Value) -> dict[str, Any]:

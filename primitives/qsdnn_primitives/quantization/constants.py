@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from qsdnn.graph.extract import write_content
+from qsdnn.graph.content import write_content
 from qsdnn.graph.read import bodies_of
 
 # Larger ones go to a file of their own, which plans that have them alike share.

@@ -6,6 +6,7 @@ import base64
 import os
 import shutil
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Collection, List, Optional, Tuple
 
@@ -124,6 +125,7 @@ def _library() -> Any:
     return onnxruntime
 
 
+@lru_cache(maxsize=None)
 def _layouts(library: Any) -> Tuple[str, ...]:
     """The blocked layout, seen by converting an image to it; none where that is not possible."""
     options = _options(library, 1, None)

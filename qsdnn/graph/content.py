@@ -1,0 +1,33 @@
+"""Files of artifacts: named by their content, so that what is there need not be written again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+
+def write_content(content: bytes, suffix: str, folder: Path) -> str:
+    """Writes bytes under the name of their hash, complete or not at all."""
+    name = hashlib.sha256(content).hexdigest()[:16] + suffix
+    if not (folder / name).exists():
+        with tempfile.NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as file:
+            file.write(content)
+        os.replace(file.name, folder / name)
+    return name
+
+
+def link_file(source: Path, folder: Path) -> str:
+    """Puts a file into a folder unless it is there: a link, or a copy on another file system.
+
+    Not for ONNX's external data, which must not have several links.
+    """
+    target = folder / source.name
+    if not target.exists():
+        try:
+            os.link(source, target)
+        except OSError:
+            shutil.copyfile(source, target)
+    return source.name
