@@ -72,14 +72,14 @@ def decide(
     Raises:
         InfeasibleError: No plan meets the goal; the nearest is named.
     """
-    names = {_key(trial): name for name, trial in profile.trials.items()}
+    names = profile.names
     if goal.asks(Objective.ENERGY):
         ranked = _fast(ranked, names)
-    costs = dict(zip(map(_key, ranked), _costs(goal, bench, ranked), strict=True))
+    costs = dict(zip([t.key for t in ranked], _costs(goal, bench, ranked), strict=True))
     best = [ranked[i] for i in goal.order(list(costs.values()))]
-    within = [trial for trial in best if not goal.refusal(costs[_key(trial)])]
+    within = [trial for trial in best if not goal.refusal(costs[trial.key])]
     bench.listener.phase("Verifying", 1)
-    uniform = [trial for trial in within if _key(trial) in names]
+    uniform = [trial for trial in within if trial.key in names]
     rivals = keeping(bench, constraint, uniform or profile.best, 1)
     for trial in keeping(bench, constraint, within, TRIES):
         final = _final(goal, bench, profile, costs, trial, rivals)
@@ -106,19 +106,15 @@ def measure_frugal(
     return [trial for trial in bench.in_groups(plans, ranked[:1], "frugal") if trial.ok]
 
 
-def _key(trial: Trial) -> bytes:
-    return trial.choice.tobytes()
-
-
 def _fast(ranked: Sequence[Trial], names: Mapping[bytes, str]) -> list[Trial]:
     """The fastest plans, and the fastest uniform plan of each engine."""
-    chosen = {_key(trial): trial for trial in ranked[:ENERGIES]}
+    chosen = {trial.key: trial for trial in ranked[:ENERGIES]}
     engines: set[str] = set()
     for trial in ranked:
-        engine = names.get(_key(trial), "").split("/")[0]
+        engine = names.get(trial.key, "").split("/")[0]
         if engine and engine not in engines:
             engines.add(engine)
-            chosen.setdefault(_key(trial), trial)
+            chosen.setdefault(trial.key, trial)
     return list(chosen.values())
 
 
@@ -160,9 +156,9 @@ def _final(
     rivals: Sequence[Trial],
 ) -> Final | None:
     """A plan measured for good, beside the best uniform one; None where it does not hold."""
-    names = {_key(one): name for name, one in profile.trials.items()}
-    beside = [rival for rival in rivals if _key(rival) != _key(trial)]
-    if not beside and _key(trial) not in names:
+    names = profile.names
+    beside = [rival for rival in rivals if rival.key != trial.key]
+    if not beside and trial.key not in names:
         raise InfeasibleError("no uniform plan keeps the limit on data it was not calibrated with")
     first, *others = measure_final(bench, [trial, *beside])
     taken = _as_measured(first, costs)
@@ -170,26 +166,26 @@ def _final(
     if wrong:
         bench.listener.note(f"a plan is rejected: {wrong}")
         return None
-    rival = first if _key(trial) in names else others[0]
+    rival = first if trial.key in names else others[0]
     if not rival.ok:
-        raise VerificationError(f"{names[_key(rival)]}: {rival.record.error}")
+        raise VerificationError(f"{names[rival.key]}: {rival.record.error}")
     ratio, *ci95 = paired_ratio(first.record, rival.record)
-    known = _key(rival) in costs and not goal.refusal(_as_measured(rival, costs))
+    known = rival.key in costs and not goal.refusal(_as_measured(rival, costs))
     if goal.objective is Objective.LATENCY and known and ci95[1] >= 1:
         first, taken, ratio, ci95 = rival, _as_measured(rival, costs), 1.0, [1.0, 1.0]
     return Final(
         trial=first,
-        uniform=(names[_key(rival)], rival),
+        uniform=(names[rival.key], rival),
         ratio=ratio,
         ratio_ci95=(ci95[0], ci95[1]),
-        mixed=_key(first) not in names,
+        mixed=first.key not in names,
         costs=(taken, _as_measured(rival, costs)),
     )
 
 
 def _as_measured(trial: Trial, costs: Mapping[bytes, Cost]) -> Cost:
     """What a plan took in the final; its energy was measured before."""
-    before = costs.get(_key(trial))
+    before = costs.get(trial.key)
     return Cost(
         latency_ms=trial.record.latency_ms if trial.ok else float("inf"),
         memory_mb=trial.record.peak_memory_mb,
@@ -201,9 +197,9 @@ def _nearest(
     goal: Goal, trials: Sequence[Trial], costs: Mapping[bytes, Cost], names: Mapping[bytes, str]
 ) -> str:
     """Why no plan meets the goal, by the one that misses it least."""
-    nearest = min(trials, key=lambda trial: goal.excess(costs[_key(trial)]))
-    refusal = goal.refusal(costs[_key(nearest)]) or "it does not hold when it is verified"
-    if costs[_key(nearest)].of(goal.objective) is None:
+    nearest = min(trials, key=lambda trial: goal.excess(costs[trial.key]))
+    refusal = goal.refusal(costs[nearest.key]) or "it does not hold when it is verified"
+    if costs[nearest.key].of(goal.objective) is None:
         refusal = f"its {goal.objective} is not known"
-    name = names.get(_key(nearest), "a mixed plan")
+    name = names.get(nearest.key, "a mixed plan")
     return f"no plan keeps all limits; nearest is {name}: {refusal}"

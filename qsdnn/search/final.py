@@ -51,10 +51,10 @@ def best_admitted(profile: Profile, constraint: Constraint) -> Trial:
     for trial, good in zip(profile.best, admitted, strict=True):
         if good:
             return trial
-    names = {trial.choice.tobytes(): name for name, trial in profile.trials.items()}
+    names = profile.names
     nearest = max(profile.best, key=lambda trial: constraint.sqnr_db(trial.choice))
     raise InfeasibleError(
-        f"no uniform plan keeps the limit; nearest is {names[nearest.choice.tobytes()]}: "
+        f"no uniform plan keeps the limit; nearest is {names[nearest.key]}: "
         f"{constraint.refusal(nearest.choice, final=False)}",
         hint="allow more: a larger --max-drop, a smaller --min-sqnr",
     )
@@ -79,20 +79,20 @@ def finish(
         InfeasibleError: Not even a uniform plan keeps the constraint.
         VerificationError: Not even a uniform plan gives the reference's outputs.
     """
-    names = {trial.choice.tobytes(): name for name, trial in profile.trials.items()}
+    names = profile.names
     bench.listener.phase("Verifying", 1)
-    uniform_plans = (trial for trial in ranked if trial.choice.tobytes() in names)
+    uniform_plans = (trial for trial in ranked if trial.key in names)
     rivals = keeping(bench, constraint, uniform_plans, RIVALS)
     if not rivals:
         raise InfeasibleError("no uniform plan keeps the limit on data it was not calibrated with")
-    mixed_plans = (trial for trial in ranked if trial.choice.tobytes() not in names)
+    mixed_plans = (trial for trial in ranked if trial.key not in names)
     for challenger in [*keeping(bench, constraint, mixed_plans, TRIES), None]:
         group = [*([challenger] if challenger else []), *rivals]
         trials = measure_final(bench, group)
         uniform = min(trials[-len(rivals) :], key=lambda t: (not t.ok, t.throttled, t.latency_ms))
         if not uniform.ok:
-            raise VerificationError(f"{names[uniform.choice.tobytes()]}: {uniform.record.error}")
-        named = (names[uniform.choice.tobytes()], uniform)
+            raise VerificationError(f"{names[uniform.key]}: {uniform.record.error}")
+        named = (names[uniform.key], uniform)
         if challenger is None:
             break
         first = trials[0]

@@ -49,7 +49,7 @@ def frugal_plans(
         known: Plans that were measured, with their memory.
     """
     space = cost.space
-    seen = {trial.choice.tobytes() for trial in known}
+    seen = {trial.key for trial in known}
     kept = np.array([KEPT[p.precision] for p in space.primitives])
     price = DEAR * float(np.nanmin(np.where(space.mask, cost.layer_ms, np.nan), axis=1).sum())
     heavy = price * np.outer(weights_mb / max(float(weights_mb.sum()), 1e-9), kept)

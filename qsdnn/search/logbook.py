@@ -106,7 +106,7 @@ class Logbook:
         """
         plans: dict[bytes, list[Trial]] = {}
         for trial in self.trials:
-            plans.setdefault(trial.choice.tobytes(), []).append(trial)
+            plans.setdefault(trial.key, []).append(trial)
         ranked = [
             (median(trial.latency_ms for trial in trials), trials[-1])
             for trials in plans.values()
@@ -119,8 +119,8 @@ class Logbook:
         tested = HeldOut()
         for start in range(0, len(self.random), FOLD):
             left_out = self.random[start : start + FOLD]
-            plans = {trial.choice.tobytes() for trial in left_out}
-            rest = [trial for trial in self.trials if trial.choice.tobytes() not in plans]
+            plans = {trial.key for trial in left_out}
+            rest = [trial for trial in self.trials if trial.key not in plans]
             tested += test(self._fit(rest, self.prior), left_out, self._space)
         return tested
 

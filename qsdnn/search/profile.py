@@ -36,6 +36,11 @@ class Profile:
         """The uniform plans that ran, fastest first."""
         return tuple(sorted((t for t in self.trials.values() if t.ok), key=lambda t: t.latency_ms))
 
+    @property
+    def names(self) -> dict[bytes, str]:
+        """The uniform plans' names by the keys of their trials."""
+        return {trial.key: name for name, trial in self.trials.items()}
+
 
 def profile(bench: Bench) -> Profile:
     """Measures the uniform plans, interleaved, and profiles each.

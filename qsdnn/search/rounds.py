@@ -140,8 +140,8 @@ class Rounds:
 
     def ranked(self) -> list[Trial]:
         """The incumbent, then the other plans, fastest first."""
-        key = self.incumbent.choice.tobytes()
-        others = [t for _, t in self._logbook.ranked() if t.choice.tobytes() != key]
+        key = self.incumbent.key
+        others = [t for _, t in self._logbook.ranked() if t.key != key]
         return [self.incumbent, *others]
 
     def _end(self, budget: Budget, held: int) -> str:
@@ -200,8 +200,8 @@ class Rounds:
 
     def _rematches(self) -> list[Trial]:
         """Plans that seem faster than the incumbent, fastest first."""
-        latency_ms = {t.choice.tobytes(): ms for ms, t in self._logbook.ranked()}
-        now_ms = latency_ms.get(self.incumbent.choice.tobytes(), self.incumbent.latency_ms)
+        latency_ms = {t.key: ms for ms, t in self._logbook.ranked()}
+        now_ms = latency_ms.get(self.incumbent.key, self.incumbent.latency_ms)
         return [
             trial
             for ms, trial in self._logbook.ranked()
@@ -239,14 +239,14 @@ class Rounds:
 
     def _contest(self, trial: Trial) -> Contest:
         """A plan's contest against the incumbent."""
-        key = trial.choice.tobytes()
+        key = trial.key
         if key not in self._contests:
             self._challengers += 1
             self._contests[key] = Contest(rank=self._challengers)
         return self._contests[key]
 
     def _verdict(self, trial: Trial) -> Verdict:
-        contest = self._contests.get(trial.choice.tobytes())
+        contest = self._contests.get(trial.key)
         return Verdict.OPEN if contest is None else contest.verdict
 
     def _report(self, policy: Policy) -> None:

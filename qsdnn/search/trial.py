@@ -45,6 +45,11 @@ class Trial:
     drift: float = 1.0
 
     @property
+    def key(self) -> bytes:
+        """The same for trials of the same plan."""
+        return self.choice.tobytes()
+
+    @property
     def ok(self) -> bool:
         """Whether it ran and gave the right outputs."""
         return self.record.state is State.OK
