@@ -18,6 +18,7 @@ from qsdnn.search.constraint import Unlimited
 from qsdnn.search.final import finish
 from qsdnn.search.listener import Silent
 from qsdnn.search.measurer import Measurer, paired_ratio
+from qsdnn.search.profile import Profile
 from qsdnn.search.trial import Trial
 from qsdnn.store import Store
 from qsdnn.trust import doubt
@@ -164,7 +165,7 @@ T, S, N = Trust.THROTTLED, Trust.STABLE, Trust.NOISY
 def test_what_wins_a_final(mixed, first, second, winner):
     records = {9: record(*mixed), 0: record(*first), 1: record(*second)}
     uniform = {f"fake/{i}/fp32": trial(i, record(1.0)) for i in (0, 1)}
-    profile = SimpleNamespace(trials=uniform, applied={})
+    profile = Profile(trials=uniform, layer_ms=np.ones((1, 1)), applied={})
     bench = FakeBench(records)
     final = finish(bench, profile, [trial(9, record(0.9)), *uniform.values()], Unlimited())  # type: ignore[arg-type]
     assert int(final.trial.choice[0]) == winner and final.mixed is (winner == 9)
