@@ -159,7 +159,8 @@ class Record:
             the interpreter and the engines' libraries in it.
         trust: How far the latency may be believed.
         context: Under what it was measured: sensors ``before``, ``during`` and ``after``, mean
-            ``power_mw``, ``performance`` mode, ``cooling``, ``passes`` it took, engine versions.
+            ``power_mw``, ``performance`` mode, ``cooling``, ``passes`` it took. Versions of engines
+            are in the store, beside it.
     """
 
     state: State

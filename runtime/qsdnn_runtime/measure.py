@@ -10,7 +10,7 @@ from .beacon import Beacon
 from .frames import Frame
 from .rounds import Options, interleave
 from .sensors import Sensors, steal_share
-from .subject import Subject, engine_versions
+from .subject import Subject
 from .values import pack_values, unpack_values
 
 PROGRESS_EVERY_S = 0.5
@@ -39,12 +39,13 @@ def measure(frame: Frame, beacon: Beacon, emit: Emit) -> None:
             subject.close()
         else:
             loaded.append(subject)
-    sensors = Sensors(sorted(os.sched_getaffinity(0)), frame.header["conditions"]["sensors"])
+    cores = sorted(os.sched_getaffinity(0))
+    sensors = Sensors(cores, frame.header["conditions"]["sensors"])
     around = _interleave(loaded, options, sensors, emit)
     beacon.mark("report")  # what goes wrong from here on is not the fault of who ran last
+    context = {"threads": options.threads, "cores": cores, **around}
     for subject in loaded:
         subject.check(want, tolerance)  # what the timed runs left, not only the first one
-        context = {**_context(subject, options), **around}
         emit(_record(subject, {**subject.record(), "context": context}))
 
 
@@ -119,14 +120,6 @@ def _interleave(
     found = {"before": before, "after": after, "span_s": [start_s, end_s]}
     stolen = steal_share(before, after)
     return found if stolen is None else {**found, "steal_share": stolen}
-
-
-def _context(subject: Subject, options: Options) -> Dict[str, Any]:
-    return {
-        "engines": engine_versions(subject.engines),
-        "threads": options.threads,
-        "cores": sorted(os.sched_getaffinity(0)),
-    }
 
 
 def _values(frame: Frame) -> Tuple[Dict[str, Any], Optional[Dict[str, Any]]]:

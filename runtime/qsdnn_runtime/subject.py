@@ -10,12 +10,10 @@ from typing import (
     Any,
     Callable,
     Dict,
-    Iterable,
     List,
     Mapping,
     Optional,
     Sequence,
-    Set,
     TypeVar,
     Union,
 )
@@ -25,7 +23,7 @@ import numpy as np
 from .bare import Bare
 from .beacon import Beacon
 from .difference import max_error
-from .engine import EngineError, find_loader
+from .engine import EngineError
 from .feeds import FeedError
 from .interval import median_interval
 from .session import Session
@@ -143,11 +141,6 @@ class Subject:
         assert self._session is not None, "not loaded"
         return self._session
 
-    @property
-    def engines(self) -> Set[str]:
-        """The engines it uses."""
-        return {segment["engine"] for segment in self._manifest["segments"]}
-
     def close(self) -> None:
         """Frees its engines."""
         if self._session is not None:
@@ -216,9 +209,3 @@ class Subject:
     def _fail(self, state: str, error: str) -> None:
         self.alive = False
         self.failure = {"state": state, "error": error}
-
-
-def engine_versions(names: Iterable[str]) -> Dict[str, str]:
-    """Versions of engines that are loaded already."""
-    infos = {name: find_loader(name).probe() for name in names}
-    return {name: info.version for name, info in infos.items() if info is not None}

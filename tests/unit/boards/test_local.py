@@ -74,7 +74,6 @@ def test_a_good_package_has_a_whole_record(board, make_package, reference):
     assert len(record.segment_ms) == 1
     assert record.layers_ms == {4: pytest.approx(0.5)}
     assert record.applied == {4: Applied(primitive="fake/auto/fp32", kernel="twice")}
-    assert record.context["engines"] == {"fake": "1.2"}
     assert record.context["threads"] == len(record.context["cores"]) == 1
     assert {"load", "all_ticks"} <= set(record.context["before"]) & set(record.context["after"])
     assert record.trust in Trust
