@@ -116,6 +116,7 @@ def keeping(
 ) -> list[Trial]:
     """The first trials whose plans keep the constraint, also on data nothing was chosen with."""
     kept: list[Trial] = []
+    refusals: list[str] = []
     for trial in trials:
         if len(kept) == count:
             break
@@ -123,9 +124,12 @@ def keeping(
             continue
         refusal = constraint.refusal(trial.choice, final=True)
         if refusal:
-            bench.listener.note(f"a plan is rejected on the data kept apart: {refusal}")
+            refusals.append(refusal)
         else:
             kept.append(trial)
+    if refusals:
+        many = f"{len(refusals)} plans are" if len(refusals) > 1 else "a plan is"
+        bench.listener.note(f"{many} rejected on the data kept apart: {refusals[-1]}")
     return kept
 
 
