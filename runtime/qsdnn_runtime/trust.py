@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import median
 from typing import Any, Mapping, Sequence, Tuple
 
 from .interval import relative_spread
@@ -12,6 +13,8 @@ STABLE, NOISY, THROTTLED = "stable", "noisy", "throttled"
 HOT_C = 80.0
 THROTTLED_SHARE = 0.9
 NOISY_SPREAD = 0.03
+# What takes so many times as long as the fastest of its group is not measured again for its noise.
+UNLIKELY_RATIO = 3.0
 # After so many repeats that did not help, noise is what this board has: one repeat less.
 VAIN = 2
 
@@ -56,10 +59,15 @@ Doubt = Tuple[int, int, float]
 
 
 def doubt(records: Sequence[Mapping[str, Any]]) -> Doubt:
-    """How little a group of records that ended well is to be believed."""
-    trusts = [record["trust"] for record in records]
-    spread = sum(relative_spread(record["runs_ms"]) for record in records)
-    return trusts.count(THROTTLED), trusts.count(NOISY), spread
+    """How little a group of records that ended well is to be believed.
+
+    Noise of the slow does not count: they get few runs, and nobody will choose them.
+    """
+    throttled = sum(record["trust"] == THROTTLED for record in records)
+    middles = [median(record["runs_ms"]) for record in records]
+    likely = [r for r, ms in zip(records, middles) if ms <= UNLIKELY_RATIO * min(middles)]
+    noisy = sum(record["trust"] == NOISY for record in likely)
+    return throttled, noisy, sum(relative_spread(record["runs_ms"]) for record in likely)
 
 
 class Repeats:

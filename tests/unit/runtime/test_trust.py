@@ -55,6 +55,14 @@ def test_a_group_with_fewer_throttled_then_fewer_noisy_then_tighter_is_better():
     assert sorted(groups, key=doubt) == groups
 
 
+def test_noise_of_what_nobody_will_choose_is_no_reason_to_measure_again():
+    slow = [10 * ms for ms in WILD]
+    assert doubt([record("stable"), record("noisy", slow)])[:2] == (0, 0)
+    assert doubt([record("stable"), record("throttled", slow)])[:2] == (1, 0)
+    assert doubt([record("noisy", slow)])[:2] == (0, 1)
+    assert doubt([]) == (0, 0, 0)
+
+
 def test_repeats_are_bounded_and_get_fewer_where_noise_stays():
     stable, noisy, throttled = (0, 0, 0.0), (0, 1, 0.1), (1, 0, 0.1)
     repeats = Repeats()
