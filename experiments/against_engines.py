@@ -11,6 +11,10 @@ all layers. All are measured interleaved, in six sittings: processes that load t
 order. A ratio is the engine's time over the plan's, median of the sittings, with its 95 % interval,
 their range: above 1 means that the plan is faster. Where the plan is ncnn's uniform plan it is 1.
 
+`free_ms` is what no plan can be below: the sum of each layer's fastest primitive, as profiled in
+the uniform plans, as if no boundary cost anything; `at_most`, the fastest uniform plan's time over
+it, bounds what any choice of these primitives could gain over the best of them.
+
 Beside the rows: the geometric mean of the ratios to the best engine of each network, and of those
 to onnxruntime, and the smallest. Two to four minutes a network on a quiet machine. Everything
 measured is stored in `--folder`: interrupted, the same command goes on.
@@ -73,7 +77,7 @@ def study(network, asked):
     words += ["--store", str(store), "-o", str(plan), "--json"]
     told = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout
     found = json.loads(told)
-    ratios, latency_ms = compare(model, plan, store, asked)
+    (ratios, latency_ms), bound = compare(model, plan, store, asked)
     engines = {engine: r for engine, r in ratios.items() if engine != "plan"}
     return {
         "speedup_over_best_uniform": found["speedup_vs_best_uniform"],
@@ -83,6 +87,7 @@ def study(network, asked):
         "wall_s": found["wall_s"],
         "segments": engines_of(plan),
         "latency_ms": latency_ms,
+        **bound,
         "ratios": engines,
         "best_engine": min(engines, key=lambda engine: engines[engine]["ratio"]),
     }
@@ -101,14 +106,20 @@ def compare(model, path, store, asked):
     with open_board("local") as board, Store(str(store)) as database:
         prepared = prepare(config, board, database, Silent(), folder)
         bench, graph = prepared.bench, prepared.graph
-        trials = profile(bench).trials
+        profiled = profile(bench)
+        trials = profiled.trials
         choice = choices(read_plan(path), graph, bench.space, str(path))
         packages = {"plan": bench.builder.build(choice)}
         packages |= {engine: bench.builder.bare(engine) for engine in BARE}
         ncnn = [t for name, t in trials.items() if t.ok and name.startswith("ncnn/")]
         if ncnn:
             packages["ncnn"] = min(ncnn, key=lambda trial: trial.latency_ms).package
-        return ratios_of(bench.measurer, packages, asked.threads)
+        return ratios_of(bench.measurer, packages, asked.threads), bound_of(profiled)
+
+
+def bound_of(profiled):
+    free_ms = float(np.nanmin(profiled.layer_ms, axis=1).sum())
+    return {"free_ms": free_ms, "at_most": profiled.best[0].latency_ms / free_ms}
 
 
 def ratios_of(measurer, packages, threads):
