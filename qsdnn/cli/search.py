@@ -76,6 +76,8 @@ Examples:
               help="After this time no new round starts: 90s, 5m, 1h.")  # fmt: skip
 @click.option("--measurements", default=None, type=click.IntRange(1), metavar="N",
               help="Plans to measure at the most, the final left out.  [default: any]")  # fmt: skip
+@click.option("--patience", default=2, show_default=True, type=click.IntRange(1), metavar="N",
+              help="Rounds without a better plan after which the search ends.")  # fmt: skip
 @click.option("--objective", default="latency", show_default=True,
               type=click.Choice(["latency", "memory", "energy"]),
               help="What the plan is to have least of, within the limits below.")  # fmt: skip

@@ -27,6 +27,7 @@ class SearchConfig:
         budget_s: Wall time after which no new round starts.
         measurements: Plans to measure at the most, uniform ones included and the final left out;
             any number when None.
+        patience: Rounds without a better plan after which the search ends.
         seed: Of all chance.
         inputs: ``.npz`` of inputs; random ones when None.
         tolerance: Largest relative error of an output.
@@ -51,6 +52,7 @@ class SearchConfig:
     episodes: int = 1000
     budget_s: float = 300.0
     measurements: int | None = None
+    patience: int = 2
     seed: int = 0
     inputs: Path | None = None
     tolerance: float = 1e-4

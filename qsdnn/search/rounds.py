@@ -21,12 +21,6 @@ from qsdnn.search.measurer import ANCHOR_RUNS
 from qsdnn.search.proposal import BATCH, Proposer
 from qsdnn.search.trial import Bench, Trial
 
-ROUNDS = 12
-"""Rounds at the most."""
-
-PATIENCE = 2
-"""Rounds that the incumbent holds, after which the search ends."""
-
 TRIES = 3
 """Times a round learns anew when all it found loses too much accuracy."""
 
@@ -145,10 +139,8 @@ class Rounds:
         return [self.incumbent, *others]
 
     def _end(self, budget: Budget, held: int) -> str:
-        if held >= PATIENCE:
+        if held >= self._bench.config.patience:
             return f"the best plan held for {held} rounds"
-        if self.learning.rounds >= ROUNDS:
-            return "more rounds are not made"
         return budget.over
 
     def _next(self, budget: Budget) -> tuple[Policy, list[NDArray[np.int64]], list[Trial]]:
