@@ -7,9 +7,9 @@
 For each network: `qsdnn search` in fp32 with all engines, as a user types it; then its plan,
 onnxruntime and OpenVINO bare (their own fastest loop on the user's file, their defaults, nothing of
 ours around it), and ncnn, which reads no ONNX: its fastest uniform plan, one segment where ncnn has
-all layers. All are measured interleaved, in six sittings: processes that load them in another
-order. A ratio is the engine's time over the plan's, median of the sittings, with its 95 % interval,
-their range: above 1 means that the plan is faster. Where the plan is ncnn's uniform plan it is 1.
+all layers. All are measured interleaved, in nine sittings: processes that load them in another
+order. A ratio is the engine's time over the plan's, median of the sittings, with its 95 % interval:
+above 1 means that the plan is faster. Where the plan is ncnn's uniform plan it is 1.
 
 `free_ms` is what no plan can be below: the sum of each layer's fastest primitive, as profiled in
 the uniform plans, as if no boundary cost anything; `at_most`, the fastest uniform plan's time over
