@@ -25,6 +25,7 @@ from qsdnn_runtime.feeds import (
 from qsdnn_runtime.manifest import Manifest, SegmentEntry
 from qsdnn_runtime.package import OpenPackage, Source, open_package, verify
 from qsdnn_runtime.pages import joined_pages
+from qsdnn_runtime.workers import settle_workers
 
 
 class Session:
@@ -65,12 +66,13 @@ class Session:
         self._values: Dict[str, Any] = {}
         self._borrowed = False
         self._steps: Tuple[Callable[[], None], ...] = ()
+        self._threads = self.manifest.threads if threads is None else threads
+        self._settled = False
         try:
             with joined_pages() if huge_pages else nullcontext():
                 for segment in self.manifest.segments:
                     spec = _spec(segment, opened.artifacts)
-                    count = self.manifest.threads if threads is None else threads
-                    self._executables.append(_load(segment, spec, count, profile))
+                    self._executables.append(_load(segment, spec, self._threads, profile))
                 self._steps = self._bind({})
         except BaseException:
             self.close()
@@ -243,7 +245,20 @@ class Session:
                 steps.append(executable.run)
             else:
                 steps.append(_ByValue(executable, segment, self._values, set(self._own)).run)
+        if not self._settled:
+            steps[-1] = self._settling(steps[-1])
         return tuple(steps)
+
+    def _settling(self, step: Callable[[], None]) -> Callable[[], None]:
+        """The last step of the first run: some engines start their threads only when they run."""
+
+        def settle() -> None:
+            step()
+            settle_workers(self._threads)
+            self._settled = True
+            self._steps = (*self._steps[:-1], step)
+
+        return settle
 
     def _feed(self, feeds: Mapping[str, Any]) -> None:
         for name, value in feeds.items():
