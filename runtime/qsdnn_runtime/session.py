@@ -117,6 +117,8 @@ class Session:
             self._feed(feeds)
             for step in self._steps:
                 step()
+            if not self._settled:
+                self._settle()
             values = self._values
             return [values[n].copy() if n in self._own else values[n] for n in names]
 
@@ -162,6 +164,8 @@ class Session:
         with self._lock:
             for step in self._steps:
                 step()
+            if not self._settled:
+                self._settle()
 
     def run_timed(self) -> Tuple[int, List[int]]:
         """As `run_bound`, with its time.
@@ -176,6 +180,8 @@ class Session:
                 step()
                 count += 1
                 stamps[count] = perf_counter_ns()
+            if not self._settled:
+                self._settle()
         return stamps[-1] - stamps[0], [stamps[i + 1] - stamps[i] for i in range(count)]
 
     def layer_times(self) -> Dict[int, float]:
@@ -245,20 +251,12 @@ class Session:
                 steps.append(executable.run)
             else:
                 steps.append(_ByValue(executable, segment, self._values, set(self._own)).run)
-        if not self._settled:
-            steps[-1] = self._settling(steps[-1])
         return tuple(steps)
 
-    def _settling(self, step: Callable[[], None]) -> Callable[[], None]:
-        """The last step of the first run: some engines start their threads only when they run."""
-
-        def settle() -> None:
-            step()
-            settle_workers(self._threads)
-            self._settled = True
-            self._steps = (*self._steps[:-1], step)
-
-        return settle
+    def _settle(self) -> None:
+        """After the first run: some engines start their threads only when they run."""
+        settle_workers(self._threads)
+        self._settled = True
 
     def _feed(self, feeds: Mapping[str, Any]) -> None:
         for name, value in feeds.items():
