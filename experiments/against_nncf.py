@@ -164,7 +164,9 @@ def score(folder, half, budget, run):
 
 
 def wanted(folder, half, budget):
-    return score(folder, half, budget, by_session(folder / "model.onnx")) - budget.allowed
+    """The least score that keeps the budget."""
+    with np.load(folder / f"{half}.npz") as arrays:
+        return budget.score(arrays["outputs"], arrays[budget.truth]) - budget.allowed
 
 
 def tell(folder, budget, run):
@@ -266,11 +268,11 @@ def by_onnxruntime(folder, budget, seconds):
     goal = wanted(folder, "choosing", budget)
     nodes = [node.name for node in onnx.load(folder / "model.onnx").graph.node
              if node.op_type in QUANTIZED]  # fmt: skip
-    excluded = []
-    if lost(excluded) > 0:
+    if lost([]) > 0:
         by_gain = sorted(nodes, key=lambda node: lost([node]))
-        while lost(excluded) > 0 and len(excluded) < len(nodes):
-            excluded.append(by_gain[len(excluded)])
+        for count in range(1, len(nodes) + 1):
+            if lost(by_gain[:count]) <= 0:
+                break
     return by_session(folder / "static.onnx")
 
 

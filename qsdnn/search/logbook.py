@@ -97,7 +97,7 @@ class Logbook:
 
     def times(self, trial: Trial) -> int:
         """How often the trial's plan was measured."""
-        return sum(bool((other.choice == trial.choice).all()) for other in self.trials)
+        return sum(other.key == trial.key for other in self.trials)
 
     def ranked(self) -> list[tuple[float, Trial]]:
         """Plans that ended well with their latency in ms, fastest first, each once.
