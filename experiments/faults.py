@@ -84,7 +84,7 @@ def main():
 def compare(folder, asked):
     """The search without faults and with them, and their plans beside one another."""
     prelude = f"from qsdnn.search import explore; explore.MOST = {asked.plans}"
-    prelude += "; explore.GOOD_ERROR = 0.0"
+    prelude += "; explore.SURE = 0.0"
     with Lab(folder, prelude) as lab:
         network = lab.example(asked.network)
         words = ["search", network, "--board", "lab", "--engines", asked.engines, "--json"]

@@ -16,7 +16,7 @@ SMALL = 16
 
 
 def signature(layer: Layer, graph: Graph) -> str:
-    """A hash of a layer's operators, their attributes, and all shapes and types.
+    """A layer's kind, and a hash of its operators, their attributes, and all shapes and types.
 
     Names and the values of weights do not count, so the same layer of another network, or of
     another place in this one, has the same signature.
@@ -26,7 +26,7 @@ def signature(layer: Layer, graph: Graph) -> str:
         graph: Says the types and shapes of its inputs and outputs.
 
     Returns:
-        32 hexadecimal digits.
+        The kind, a colon, and 32 hexadecimal digits.
     """
     import onnx_ir as ir
 
@@ -47,7 +47,12 @@ def signature(layer: Layer, graph: Graph) -> str:
     for name in (*layer.inputs, *layer.outputs):
         tensor = graph.tensors[name]
         add(tensor.dtype, tensor.shape)
-    return digest.hexdigest()[:32]
+    return f"{layer.kind}:{digest.hexdigest()[:32]}"
+
+
+def layer_kind(signature: str) -> str:
+    """The kind of the layers with that signature; empty in what older versions wrote."""
+    return signature.rpartition(":")[0]
 
 
 def _operand(value: ir.Value, seen: dict[int, int]) -> tuple[object, ...]:

@@ -1,6 +1,8 @@
-"""Exploring: random mixed plans are measured until the cost model predicts them."""
+"""Exploring: random mixed plans are measured until the cost model is sure of those left."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,18 +16,17 @@ from qsdnn.search.trial import GROUP, Bench
 MOST = 24
 """Random plans at the most."""
 
-LEAST, LEAST_WITH_PRIOR = 2 * GROUP, GROUP
-"""Random plans at the least, the second where other searches have left a prior."""
-
-WINDOW, GOOD_ERROR = 2 * GROUP, 0.03
-"""Exploring ends when of so many plans, each predicted before it was measured, the mean error is
-that or less: about what a model fitted to all `MOST` is left with."""
+SURE = 0.03
+"""Exploring ends when the latency of the plans left is known so well: the standard deviation of its
+prediction, relative, the mean of them. The errors that remain are of another kind: measuring all
+`MOST` took less than a hundredth of the latency off them (experiments/held_out.py)."""
 
 
 def explore(bench: Bench, profile: Profile, logbook: Logbook, budget: Budget) -> None:
     """Measures random mixed plans a few at a time, each predicted before.
 
-    A prior that predicts them worse than none at all is dropped.
+    The first few are measured in any case: they tell how well the cost model predicts. A prior that
+    predicts them worse than none at all is dropped.
 
     Args:
         bench: Builds and measures plans.
@@ -34,10 +35,9 @@ def explore(bench: Bench, profile: Profile, logbook: Logbook, budget: Budget) ->
         budget: Ends it early.
     """
     plans = _random_plans(bench, profile)
-    least = LEAST if logbook.prior is None else LEAST_WITH_PRIOR
     seen, without = HeldOut(), HeldOut()
     bench.listener.phase("Exploring", len(plans))
-    while plans and not budget.over and not (len(seen.errors) >= least and _is_good(seen)):
+    while plans and not budget.over and not (logbook.random and _is_sure(bench, logbook, plans)):
         count = int(min(GROUP, budget.plans))
         belief, plain = logbook.belief(), logbook.belief_without_prior()
         trials = bench.in_groups(plans[:count], profile.best[:1])
@@ -46,12 +46,12 @@ def explore(bench: Bench, profile: Profile, logbook: Logbook, budget: Budget) ->
         without += test(plain, trials, bench.space)
         logbook.add(trials, random=True)
         if (seen.mean or 0.0) > (without.mean or 0.0):
-            logbook.prior, seen, least = None, without, LEAST
+            logbook.prior, seen = None, without
 
 
-def _is_good(seen: HeldOut) -> bool:
-    error = seen.last(WINDOW).mean
-    return error is not None and error <= GOOD_ERROR
+def _is_sure(bench: Bench, logbook: Logbook, plans: Sequence[NDArray[np.int64]]) -> bool:
+    belief, cut = logbook.belief(), [bench.cut(plan) for plan in plans]
+    return float(np.mean(belief.spread_ms(cut) / belief.latency_ms(cut))) <= SURE
 
 
 def _random_plans(bench: Bench, profile: Profile) -> list[NDArray[np.int64]]:

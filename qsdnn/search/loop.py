@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from qsdnn.agents import agent
 from qsdnn.board import ANY, Board, Reference
 from qsdnn.build import Builder
 from qsdnn.calibration import Calibration
-from qsdnn.cost.fit import Prior
 from qsdnn.cost.model import CostModel
 from qsdnn.engine import load_engines
 from qsdnn.errors import InputError
@@ -36,12 +35,13 @@ from qsdnn.search.listener import Listener
 from qsdnn.search.logbook import Logbook
 from qsdnn.search.measurer import Measurer
 from qsdnn.search.objective import Objective
+from qsdnn.search.outclassed import outclassed
 from qsdnn.search.pareto import Point, front
 from qsdnn.search.profile import Profile, profile, usable
 from qsdnn.search.rounds import Learning, Rounds
 from qsdnn.search.trial import Bench, Trial
 from qsdnn.space import space_of
-from qsdnn.store import Store
+from qsdnn.store import Store, Term
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +58,7 @@ class Found:
         front: Plans that no other beats in both latency and accuracy, if they were asked for.
         learning: What the agent did.
         prior_networks: Networks whose searches told this one what to expect.
+        spared: Primitives that were not measured: those searches had shown them to be slow.
         final: The plan that won, verified.
         measurer: What was measured, and where.
         wall_s: How long it all took.
@@ -72,6 +73,7 @@ class Found:
     front: tuple[tuple[Point, Plan], ...] = field(repr=False)
     learning: Learning
     prior_networks: int
+    spared: tuple[str, ...]
     final: Final
     measurer: Measurer = field(repr=False)
     wall_s: float
@@ -107,6 +109,9 @@ def search(
         )
         check_sensors(bench, config.goal)
         assessor = _assessor(prepared, board, store)
+        signatures = [signature(layer, graph) for layer in graph.layers]
+        elsewhere = _learned_elsewhere(bench, store, graph)
+        spared = _spare(bench, elsewhere, signatures)
         listener.phase("Profiling", 0)
         measured = profile(bench)
         bench.space, measured = usable(bench.space, measured)
@@ -126,8 +131,7 @@ def search(
             on_plan(draft.plan(trial, predicted_ms, interim=True))
 
         keep(uniform, uniform.latency_ms)
-        signatures = [signature(layer, graph) for layer in graph.layers]
-        prior, networks = _prior(bench, measured, store, graph, signatures)
+        prior = prior_of(elsewhere, bench.space, measured.layer_ms, signatures, info)
         logbook = Logbook(bench.space, measured, prior)
         explore(bench, measured, logbook, budget)
         rounds = Rounds(bench, logbook, uniform, learner, constraint, keep)
@@ -152,27 +156,44 @@ def search(
             plan=draft.plan(final.trial, predicted_ms),
             front=tuple((p, draft.plan(p.trial, logbook.predict(p.trial))) for p in points),
             learning=rounds.learning,
-            prior_networks=networks if logbook.prior else 0,
+            prior_networks=len({term.network for term in elsewhere}) if logbook.prior else 0,
+            spared=spared,
             final=final,
             measurer=bench.measurer,
             wall_s=time.monotonic() - start,
         )
 
 
-def _prior(
-    bench: Bench, measured: Profile, store: Store, graph: Graph, signatures: Sequence[str]
-) -> tuple[Prior | None, int]:
-    """What other networks say of this one, and how many they are."""
+def _learned_elsewhere(bench: Bench, store: Store, graph: Graph) -> list[Term]:
+    """What searches of other networks, and on other boards of the kind, have learned."""
     if bench.config.remeasure:  # the store is not to be believed
-        return None, 0
+        return []
     info = bench.measurer.info
-    known = [
+    return [
         term
         for term in store.terms(str(info.facts.get("cpu", "")), bench.config.threads)
         if term.network != graph.sha256 or term.board != info.fingerprint
     ]
-    prior = prior_of(known, bench.space, measured.layer_ms, signatures, info)
-    return prior, len({term.network for term in known})
+
+
+def _spare(bench: Bench, known: Sequence[Term], signatures: Sequence[str]) -> tuple[str, ...]:
+    """Takes primitives out of the space that need not be measured, and names them.
+
+    Slow ones are of use where more than latency counts.
+    """
+    config = bench.config
+    columns = outclassed(known, bench.space, signatures, bench.measurer.info)
+    if not columns or config.weighs or not config.goal.is_latency_alone:
+        return ()
+    mask = bench.space.mask.copy()
+    mask[:, columns] = False
+    names = tuple(str(bench.space.primitives[column]) for column in columns)
+    bench.space = replace(bench.space, mask=mask)
+    bench.listener.note(
+        f"not measured, for others of the engine were faster on all such layers in earlier "
+        f"searches: {', '.join(names)}; --remeasure takes all"
+    )
+    return names
 
 
 def _assessor(prepared: Prepared, board: Board, store: Store) -> Assessor | None:

@@ -68,6 +68,7 @@ def document(found: Found, plan_path: str) -> dict[str, Any]:
             "cached": counts.cached,
             "failed": counts.failed,
             "board_seconds": counts.board_seconds,
+            "spared": list(found.spared),
         },
         "accuracy": {
             "metric": plan.accuracy.metric,

@@ -11,7 +11,7 @@ from qsdnn.space import Space
 
 
 def uniform_plans(space: Space) -> Mapping[str, NDArray[np.int64]]:
-    """One plan for each primitive, by its name; equal plans appear once.
+    """One plan for each primitive that a layer may take, by its name; equal plans appear once.
 
     A layer that cannot take the primitive takes one of the same domain, else family, else engine,
     else of onnxruntime, which runs everything, else what there is.
@@ -25,7 +25,7 @@ def uniform_plans(space: Space) -> Mapping[str, NDArray[np.int64]]:
     plans: dict[str, NDArray[np.int64]] = {}
     seen: set[bytes] = set()
     covered = space.mask.sum(axis=0)
-    for wanted in sorted(range(len(space.primitives)), key=lambda p: -int(covered[p])):
+    for wanted in sorted(np.flatnonzero(covered).tolist(), key=lambda p: -int(covered[p])):
         order = sorted(range(len(space.primitives)), key=lambda p: _distance(space, wanted, p))
         plan = np.array([next(p for p in order if row[p]) for row in space.mask], dtype=np.int64)
         if plan.tobytes() not in seen:

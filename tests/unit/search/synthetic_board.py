@@ -14,6 +14,8 @@ from qsdnn.engine import EngineInfo, load_engines
 from qsdnn.graph import load_graph
 
 ENGINES = ("onnxruntime", "openvino")
+SLOW = "openvino/jit_gemm/fp32"
+OFFERED = ("conv:jit_gemm/fp32", "pointwise:jit_gemm/fp32")
 RUNS = 40
 CALL_MS, MS_PER_KIB = 0.004, 0.0004
 
@@ -26,17 +28,22 @@ class SyntheticBoard:
         lost_after: Measuring so many packages is interrupted, as by Ctrl-C.
         cpu: Its processor.
         level: Factor on all costs.
+        slow: Whether OpenVINO has another algorithm, `SLOW`, that takes longer than any else.
     """
 
     name = "synthetic"
 
-    def __init__(self, noise=0.01, lost_after=None, cpu="abacus", level=1.0):
+    def __init__(self, noise=0.01, lost_after=None, cpu="abacus", level=1.0, slow=False):
         self.care = Care()
         self.measured: list[str] = []
         self._noise = noise
         self._lost_after = lost_after
         self._cpu = cpu
         self._level = level
+        self._infos = {
+            name: EngineInfo(name=name, version="1", capabilities=OFFERED if slow else ())
+            for name in ENGINES
+        }
         self._graphs, self._domains = {}, {}
 
     def __enter__(self):
@@ -46,10 +53,9 @@ class SyntheticBoard:
         pass
 
     def probe(self):
-        engines = {name: EngineInfo(name=name, version="1") for name in ENGINES}
         fingerprint = f"{self._cpu} × {self._level}"
         return BoardInfo(
-            name=self.name, fingerprint=fingerprint, engines=engines, facts={"cpu": self._cpu}
+            name=self.name, fingerprint=fingerprint, engines=self._infos, facts={"cpu": self._cpu}
         )
 
     def run(self, package, feeds, *, threads=1, on_progress=None):
@@ -115,12 +121,13 @@ class SyntheticBoard:
             graph = load_graph(model, workdir=Path(folder))
         self._graphs[graph.sha256] = graph
         for name, engine in load_engines(ENGINES).items():
-            info = EngineInfo(name=name, version="1")
+            info = self._infos[name]
             offered = [p for layer in graph.layers for p in engine.primitives(layer, info)]
             self._domains |= {str(primitive): primitive.domain for primitive in offered}
 
     def layer_ms(self, name, primitive):
-        return self._level * 0.05 * 10 ** uniform(name, primitive)
+        slower = 30.0 if primitive == SLOW else 1.0
+        return slower * self._level * 0.05 * 10 ** uniform(name, primitive)
 
     def crossing_ms(self, way, domain, size_bytes):
         rate = MS_PER_KIB * 4 ** uniform(way, domain)

@@ -13,7 +13,7 @@ from qsdnn.search.config import SearchConfig
 from qsdnn.search.listener import Silent
 from qsdnn.search.loop import search
 from qsdnn.store import Store
-from tests.unit.search.synthetic_board import ENGINES, SyntheticBoard
+from tests.unit.search.synthetic_board import ENGINES, SLOW, SyntheticBoard
 
 
 @pytest.fixture(scope="module")
@@ -95,13 +95,20 @@ def test_the_budget_of_measurements_holds(models, tmp_path, limit):
 
 
 def test_what_was_learned_elsewhere_saves_measurements(models, tmp_path):
-    alone = run(config_of(models), tmp_path / "alone.db")
-    run(config_of(models, "tiny-cnn"), tmp_path / "both.db")
-    after = run(config_of(models), tmp_path / "both.db")
+    def searched(name, store, **changes):
+        board = SyntheticBoard(slow=True)
+        return run(config_of(models, name, **changes), tmp_path / store, board)
+
+    alone = searched("kws1", "alone.db")
+    searched("squeezenet", "both.db")
+    after = searched("kws1", "both.db")
     assert alone.prior_networks == 0 and after.prior_networks == 1
+    assert alone.spared == () and after.spared == (SLOW,)
+    assert SLOW in alone.profile.trials and SLOW not in after.profile.trials
     assert after.measurer.counts.taken < alone.measurer.counts.taken
-    board = SyntheticBoard()
-    assert true_ms(after, board) <= 1.01 * true_ms(alone, board)
+    assert true_ms(after, SyntheticBoard()) <= 1.01 * true_ms(alone, SyntheticBoard())
+    again = searched("kws1", "both.db", remeasure=True)
+    assert again.spared == () and SLOW in again.profile.trials
 
 
 def test_another_board_of_the_kind_profits_too(models, tmp_path):

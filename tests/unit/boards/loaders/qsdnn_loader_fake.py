@@ -86,6 +86,7 @@ def misbehave(how: dict[str, Any]) -> None:
         while True:
             eaten.append(np.ones(1 << 20))
     elif kind == "kill_agent":
+        time.sleep(1)  # what was told before is to be passed on
         os.kill(os.getppid(), 9)
         time.sleep(3600)
 
