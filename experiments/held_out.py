@@ -9,7 +9,8 @@ and predicts the `--held-out` others. What was noisy is measured up to three tim
 the best uniform plan, and the median taken. Reported: mean, 90th percentile and largest of the
 relative errors, and how many plans are within the 95 % interval of their prediction. Errors are
 against the latency on an undisturbed machine (`Record.quiet_ms`, corrected for drift);
-`median_mean` is the mean error against the plain median of the runs.
+`median_mean` is the mean error against the plain median of the runs. `by_fitted` has the mean error
+of models fitted to fewer plans, and the spread of their predictions, which is what they say of it.
 
 About 3 minutes a row on two quiet cores. All measurements are stored: interrupted, the same command
 goes on, and results/held_out.json is written after each row.
@@ -39,6 +40,7 @@ NETWORKS = ("resnet50", "googlenet", "mobilenet-v2", "squeezenet", "kws1", "shuf
 ENGINES = ("onnxruntime", "openvino", "blas")
 HERE = Path(__file__).parent
 SESSIONS = 3
+FEWER = (0, 4, 8, 16)
 
 
 def main():
@@ -75,19 +77,33 @@ def study(network, threads, asked):
         plans = random_plans(bench.space, measured.layer_ms, asked)
         trials = [t for t in bench.in_groups(plans, measured.best[:1]) if t.ok]
         fitted, held_out = trials[: asked.fitted], trials[asked.fitted :]
-        observations = [
-            o
-            for trial in [*measured.trials.values(), *fitted]
-            if trial.ok
-            for o in trial.observations(bench.space)
-        ]
-        belief = fit(bench.space, measured.layer_ms, observations)
+        beliefs = {n: fitted_to(fitted[:n], bench, measured) for n in (*FEWER, asked.fitted)}
+        belief = beliefs[asked.fitted]
+        tested = [test(belief, bench, measured, trial) for trial in held_out]
+        latency_ms = np.array([plan["latency_ms"] for plan in tested])
         return {
             "layers": len(bench.space.layers),
             "domains": list(bench.space.domains),
             "noise": belief.noise,
-            "plans": [test(belief, bench, measured, trial) for trial in held_out],
+            "by_fitted": {
+                n: of_all(belief, [t.observations(bench.space) for t in held_out], latency_ms)
+                for n, belief in beliefs.items()
+            },
+            "plans": tested,
         }
+
+
+def fitted_to(trials, bench, measured):
+    seen = [trial for trial in [*measured.trials.values(), *trials] if trial.ok]
+    observations = [o for trial in seen for o in trial.observations(bench.space)]
+    return fit(bench.space, measured.layer_ms, observations)
+
+
+def of_all(belief, plans, latency_ms):
+    return {
+        "mean": float(np.abs(belief.latency_ms(plans) / latency_ms - 1).mean()),
+        "spread": float((belief.spread_ms(plans) / latency_ms).mean()),
+    }
 
 
 def example(network, folder):

@@ -5,6 +5,8 @@
     python experiments/masked_ppo.py resnet50.npz                 # 20000 steps
     python experiments/masked_ppo.py resnet50.npz --steps 100000  # more
 
+Its rows, and those of the other agents with as many episodes, go to results/masked_ppo.json.
+
 `MaskedPpo` keeps the contract of `qsdnn.agents._base.Agent`, so that other experiments can compare
 it with the rest: an episode is one plan walked, and learning stops after as many as it was given.
 The policy that PPO trains sees `NumericObservation`, masks come from the environment's own
@@ -13,7 +15,9 @@ The policy that PPO trains sees `NumericObservation`, masks come from the enviro
 
 import argparse
 import json
+import sys
 import time
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -29,6 +33,7 @@ from qsdnn.agents.experience import ENV_ID, Experience
 from qsdnn.cost.file import read_cost
 from qsdnn_envs.wrappers import NumericObservation
 
+RESULTS = Path(__file__).parent / "results" / "masked_ppo.json"
 ENVS = 8
 """Environments side by side; PPO learns after one episode in each."""
 
@@ -93,6 +98,7 @@ def main():
     parser.add_argument("cost", help="the .npz of qsdnn search --cost-model")
     parser.add_argument("--steps", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("-o", "--output", type=Path, default=RESULTS)
     asked = parser.parse_args()
 
     cost = read_cost(asked.cost)
@@ -100,6 +106,7 @@ def main():
     episodes = max(1, asked.steps // len(cost.space.layers))
     exact = agent("exact").learn(cost, episodes=1, seed=0)
     learners = {name: agent(name) for name in ("random", "annealing", "evolutionary", "q-learning")}
+    rows = []
     for name, learner in {"masked-ppo": MaskedPpo(), **learners}.items():
         policy = learner.learn(cost, episodes=episodes, seed=asked.seed)
         row = {
@@ -112,7 +119,10 @@ def main():
             "gap": policy.latency_ms / exact.latency_ms - 1,
             "seconds": policy.seconds,
         }
+        rows.append(row)
         print(json.dumps(row), flush=True)
+    content = {"command": " ".join(["python", *sys.argv]), "rows": rows}
+    asked.output.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

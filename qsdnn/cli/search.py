@@ -97,7 +97,7 @@ Examples:
 @click.option("--tolerance", default=1e-4, show_default=True, type=click.FloatRange(0, 1),
               help="Largest error of an output, relative to its largest magnitude.")  # fmt: skip
 @store_option
-@click.option("--remeasure", is_flag=True, help="Measure again what the store already knows.")
+@click.option("--remeasure", is_flag=True, help="Measure all anew, whatever the store knows.")
 @click.option("--logdir", "log_dir", type=click.Path(path_type=Path), default=None,
               help="Where to write TensorBoard event files.  [default: none]")  # fmt: skip
 @click.option("-o", "--output", default="plan.json", show_default=True,

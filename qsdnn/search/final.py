@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from qsdnn.board import SITTINGS, Applied, MeasureOptions
 from qsdnn.errors import InfeasibleError, VerificationError
@@ -16,8 +16,13 @@ from qsdnn.search.trial import Bench, Trial
 RIVALS = 2
 """Uniform plans in the final: the fastest may have been lucky."""
 
-TRIES = 3
-"""Mixed plans that may fail verification before a uniform plan is taken."""
+CHALLENGERS = 3
+"""Mixed plans in the semi-final: rounds tell plans a hundredth apart with luck only, for a process
+as a whole is as much faster or slower. The others are there too where the best fails to verify."""
+
+SEMI_FINAL = MeasureOptions(
+    min_runs=15, max_runs=200, precision=0.004, budget_s=10.0, again=0, sittings=5
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +70,8 @@ def finish(
 ) -> Final:
     """Measures the best mixed plan against the best uniform ones, and takes the winner.
 
-    A mixed plan must be faster with 95 % confidence, and must have run what it asked for. Where
+    Which of the mixed plans is the best a semi-final says, with runs of its own: what chooses must
+    not claim. It must be faster with 95 % confidence, and must have run what it asked for. Where
     one of the two was throttled in spite of pauses to cool, and the other was not, it does not win;
     where both were, their interleaved runs are compared all the same, and the result is marked.
 
@@ -86,7 +92,8 @@ def finish(
     if not rivals:
         raise InfeasibleError("no uniform plan keeps the limit on data it was not calibrated with")
     mixed_plans = (trial for trial in ranked if trial.key not in names)
-    for challenger in [*keeping(bench, constraint, mixed_plans, TRIES), None]:
+    challengers = keeping(bench, constraint, mixed_plans, CHALLENGERS)
+    for challenger in [*_semi_final(bench, challengers), None]:
         group = [*([challenger] if challenger else []), *rivals]
         trials = measure_final(bench, group)
         uniform = min(trials[-len(rivals) :], key=lambda t: (not t.ok, t.throttled, t.latency_ms))
@@ -133,6 +140,26 @@ def keeping(
     return kept
 
 
+def _semi_final(bench: Bench, challengers: Sequence[Trial]) -> list[Trial]:
+    """The challengers, fastest first by the medians of sittings; those that fail come last."""
+    if len(challengers) < 2:
+        return list(challengers)
+    options = replace(SEMI_FINAL, threads=bench.config.threads)
+    purpose = _purpose("semi-final", challengers)
+    measured = bench.measure([t.choice for t in challengers], purpose, options, paired=True)
+    first = next((trial.record for trial in measured if trial.ok), None)
+
+    def order(trial: Trial) -> float:
+        return paired_ratio(trial.record, first)[0] if first and trial.ok else float("inf")
+
+    return sorted(measured, key=order)
+
+
+def _purpose(what: str, group: Sequence[Trial]) -> str:
+    """A key of its own for each group: what is compared must have been measured together."""
+    return " ".join([what, *(trial.package.digest[:12] for trial in group)])
+
+
 def measure_final(bench: Bench, group: Sequence[Trial]) -> list[Trial]:
     """Measures plans for good, in pairs, with what they executed and how much memory they take."""
     options = MeasureOptions(
@@ -146,8 +173,8 @@ def measure_final(bench: Bench, group: Sequence[Trial]) -> list[Trial]:
         sittings=SITTINGS,
         memory=True,
     )
-    purpose = "final " + " ".join(trial.package.digest[:12] for trial in group)
-    return bench.measure([trial.choice for trial in group], purpose, options, paired=True)
+    choices = [trial.choice for trial in group]
+    return bench.measure(choices, _purpose("final", group), options, paired=True)
 
 
 def complaint(trial: Trial, expected: Mapping[tuple[int, int], Applied]) -> str:

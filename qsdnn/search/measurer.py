@@ -10,6 +10,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import comb
 from statistics import median
 from typing import Any
 
@@ -256,19 +257,26 @@ def paired_ratio(a: Record, b: Record) -> tuple[float, float, float]:
     """Latency of a over latency of b, from interleaved runs: median and its 95 % interval.
 
     The interval comes from order statistics, with no assumption about a distribution: of the ratios
-    of neighbouring runs in one sitting; of the medians of the sittings where there are several,
-    whose range is that interval for six of them.
+    of neighbouring runs in one sitting; of the medians of the sittings where there are several.
+    Fewer than six have none: their range is told.
     """
     parts = [part for part in _ratios(a, b) if len(part)]
-    if len(parts) > 1:
-        medians = [float(np.median(part)) for part in parts]
-        return float(np.median(medians)), min(medians), max(medians)
-    ratios = np.sort(parts[0])
-    count = len(ratios)
-    half = 0.98 * np.sqrt(count)  # 1.96 × √(n/4): normal approximation of the binomial ranks
-    low = max(0, int(np.floor(count / 2 - half)))
-    high = min(count - 1, int(np.ceil(count / 2 + half)))
-    return float(np.median(ratios)), float(ratios[low]), float(ratios[high])
+    values = np.sort([np.median(part) for part in parts] if len(parts) > 1 else parts[0])
+    rank = _rank(len(values))
+    return float(np.median(values)), float(values[rank]), float(values[-1 - rank])
+
+
+def _rank(count: int) -> int:
+    """From which of so many sorted values, and to which from their end, a 95 % interval goes.
+
+    The median lies below the k-th of n values with the probability that fewer than k of n fair
+    coins show heads.
+    """
+    below, rank = 0, -1
+    while 2 * (below + comb(count, rank + 1)) <= 0.05 * 2**count:
+        rank += 1
+        below += comb(count, rank)
+    return max(rank, 0)
 
 
 def _ratios(a: Record, b: Record) -> list[NDArray[np.float64]]:
