@@ -188,8 +188,21 @@ def ratios(runs, packages, mixed):
                 turn_ratios(run[name].runs_ms, run[f"{plan}, blocked"].runs_ms).tolist()
                 for run in runs
             ]
-            found[f"{name} / {plan}, blocked"] = measured.summary(parts)
+            found[f"{name} / {plan}, blocked"] = summary(parts)
     return found
+
+
+def summary(parts):
+    values = np.sort(np.concatenate(parts))
+    reach = 0.98 * np.sqrt(len(values))  # 1.96 × √(n/4): ranks of the median's 95 % interval
+    low = max(0, int(len(values) / 2 - reach))
+    high = min(len(values) - 1, int(np.ceil(len(values) / 2 + reach)))
+    return {
+        "ratio": float(np.median(values)),
+        "ci95": [float(values[low]), float(values[high])],
+        "pairs": len(values),
+        "of_sessions": [float(np.median(part)) for part in parts],
+    }
 
 
 def line(network, row):

@@ -1,7 +1,7 @@
 """Dyna-Q's plan against other ways to find one with as many measurements, all on the machine.
 
     python experiments/measured.py                       # 5 networks, 1 thread
-    python experiments/measured.py --networks kws1 --sessions 1
+    python experiments/measured.py --networks kws1
     python experiments/measured.py --plot                # only draw results/measured.json again
 
 For each network: a search by Q-learning, from an empty cost model to its last round. Its plan is
@@ -15,9 +15,10 @@ then held against
 of which random's and evolutionary's, as Dyna-Q's own, had to win a final against the best uniform
 plans, or else that is their plan;
 
-in `--sessions` sessions, each in a new process, with the runs of all five interleaved. The ratio is
-the other's time over Dyna-Q's, median of all pairs, with its 95 % interval (order statistics):
-above 1 means that Dyna-Q's plan is faster. Equal plans are measured once, and their ratio is 1.
+in nine sittings, processes that load them in another order, with the runs of all five interleaved.
+The ratio is the other's time over Dyna-Q's, median of the sittings, with its 95 % interval (order
+statistics): above 1 means that Dyna-Q's plan is faster. Equal plans are measured once, and their
+ratio is 1.
 
 About 6 minutes a network on two quiet cores. Everything measured is stored: interrupted, the same
 command goes on; results/measured.json is written after each network.
@@ -33,16 +34,16 @@ import held_out
 import numpy as np
 
 from qsdnn.agents import agent
-from qsdnn.board import MeasureOptions, open_board
+from qsdnn.board import SITTINGS, MeasureOptions, open_board
 from qsdnn.search.budget import Budget
 from qsdnn.search.config import SearchConfig
 from qsdnn.search.constraint import Unlimited
-from qsdnn.search.contest import turn_ratios
 from qsdnn.search.explore import explore
 from qsdnn.search.final import finish
 from qsdnn.search.listener import Silent
 from qsdnn.search.logbook import Logbook
 from qsdnn.search.loop import prepare
+from qsdnn.search.measurer import paired_ratio
 from qsdnn.search.profile import profile, usable
 from qsdnn.search.rounds import Rounds
 from qsdnn.store import Store
@@ -56,7 +57,6 @@ def main():
     parser.add_argument("--networks", nargs="+", default=NETWORKS)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--episodes", type=int, default=1000)
-    parser.add_argument("--sessions", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--board", default="local")
     parser.add_argument("--store", default="measured.db")
@@ -106,7 +106,7 @@ def study(network, asked):
             "optimum_predicted_ms": optimum.latency_ms,
             "best_uniform": next(n for n, t in measured.trials.items() if t is first),
             "plans": {name: choice.tolist() for name, choice in plans.items()},
-            "ratios": compare(bench, plans, asked.sessions),
+            "ratios": compare(bench, plans),
         }
 
 
@@ -137,34 +137,22 @@ def best_of_random(bench, measured, count, seed):
     return finish(bench, measured, ranked, Unlimited()).trial
 
 
-def compare(bench, plans, sessions):
-    """Ratio of each plan's time to Dyna-Q's, with its 95 % interval, all sessions together."""
+def compare(bench, plans):
+    """Ratio of each plan's time to Dyna-Q's, with its 95 % interval."""
     distinct = {choice.tobytes(): choice for choice in plans.values()}
     options = MeasureOptions(
-        threads=bench.config.threads, min_runs=25, max_runs=400, precision=0.004, budget_s=25.0
+        threads=bench.config.threads,
+        min_runs=90,
+        max_runs=900,
+        precision=0.0,
+        budget_s=60.0,
+        sittings=SITTINGS,
     )
-    ratios = {name: [] for name in plans}
-    for session in range(sessions):
-        loaded = list(distinct.values())[:: -1 if session % 2 else 1]
-        trials = bench.measure(loaded, f"compare {session + 1}", options, paired=True)
-        runs = {t.choice.tobytes(): t.record.runs_ms for t in trials}
-        mine = runs[plans["dyna-q"].tobytes()]
-        for name, choice in plans.items():
-            ratios[name].append(turn_ratios(runs[choice.tobytes()], mine).tolist())
-    return {name: summary(parts) for name, parts in ratios.items()}
-
-
-def summary(parts):
-    values = np.sort(np.concatenate(parts))
-    reach = 0.98 * np.sqrt(len(values))  # 1.96 × √(n/4): ranks of the median's 95 % interval
-    low = max(0, int(len(values) / 2 - reach))
-    high = min(len(values) - 1, int(np.ceil(len(values) / 2 + reach)))
-    return {
-        "ratio": float(np.median(values)),
-        "ci95": [float(values[low]), float(values[high])],
-        "pairs": len(values),
-        "of_sessions": [float(np.median(part)) for part in parts],
-    }
+    trials = bench.measure(list(distinct.values()), "compare", options, paired=True)
+    records = {trial.key: trial.record for trial in trials}
+    mine = records[plans["dyna-q"].tobytes()]
+    found = {name: paired_ratio(records[choice.tobytes()], mine) for name, choice in plans.items()}
+    return {name: {"ratio": ratio, "ci95": ci95} for name, (ratio, *ci95) in found.items()}
 
 
 def line(network, row):
