@@ -119,6 +119,9 @@ def variants():
         "without crossings": without_crossings,
         "without rate per KiB": lambda graph, space: rates(space, keep=1),
         "without single crossings": lambda graph, space: tried(crossings=(1e-6,)),
+        "without slowdown in parts": lambda graph, space: (
+            mock.patch.object(fitting, "PART", (0.0, 1e-9)),
+        ),
         "layers as profiled": lambda graph, space: tried(layers=(1e-6,)),
         "settings not fitted": lambda graph, space: tried(
             layers=(0.12,), crossings=(0.5,), noise=(0.02,)

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsdnn.cost.belief import Belief, posterior_spread
-from qsdnn.cost.terms import RATES, Observation, Terms
+from qsdnn.cost.terms import PART, RATES, Observation, Terms
 from qsdnn.space import Space
 
 PROFILE_SPREAD = 0.12
@@ -100,6 +100,7 @@ def fit(
     mean[: terms.factors] = 1.0
     spread[: terms.factors] = doubt[terms.layer >= 0]
     mean[terms.rate], spread[terms.rate] = prior.rates, prior.rate_spread
+    mean[terms.part], spread[terms.part] = PART
     system = _System(
         matrix=terms.rows(observations),
         target=np.array([o.ms for o in observations], dtype=float),
@@ -169,7 +170,7 @@ def _combine(
 def _crossing_scale(terms: Terms, system: _System, layers: float) -> NDArray[np.float64]:
     """(2, edges, labels) what crossings cost by a first fit of the rates alone."""
     rates, factors = terms.rate.ravel(), np.arange(terms.factors)
-    covariance = system.covariance(rates) + layers**2 * system.covariance(factors)
+    covariance = system.covariance(terms.general) + layers**2 * system.covariance(factors)
     covariance += np.diag(system.errors_ms(TRIED["noise"][0]) ** 2)
     gain = np.linalg.solve(covariance, system.residual)
     values = np.zeros(terms.count)
@@ -181,14 +182,14 @@ def _crossing_scale(terms: Terms, system: _System, layers: float) -> NDArray[np.
 
 def _most_likely(terms: Terms, system: _System, settings: dict[str, float]) -> dict[str, float]:
     """Of `TRIED` what makes the measurements most likely, one setting after another."""
-    rates = system.covariance(terms.rate.ravel())
+    general = system.covariance(terms.general)
     factors = system.covariance(np.arange(terms.factors))
     crossings = system.covariance(terms.crossing.ravel())
     residual = system.residual
 
     @cache
     def likelihood(**tried: float) -> float:
-        covariance = rates + tried["layers"] ** 2 * factors + tried["crossings"] ** 2 * crossings
+        covariance = general + tried["layers"] ** 2 * factors + tried["crossings"] ** 2 * crossings
         covariance += np.diag(system.errors_ms(tried["noise"]) ** 2)
         root = np.linalg.cholesky(covariance)
         scaled = _solve_lower(root, residual)

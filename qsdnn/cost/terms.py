@@ -8,7 +8,9 @@ in and to hand tensors out. The unknowns:
   KiB (a copy, a change of layout); likewise for a layout that several domains have
   (`Space.labels`), for what it adds to convert to it, or from it;
 - for each single crossing (edge, label, direction), how far it is from what the rates say, since
-  no two boundaries are quite alike.
+  no two boundaries are quite alike;
+- how much slower layers run in a part of the network than in a segment of the whole, as which they
+  are profiled: −1 to 6 % on six networks, of all layers alike.
 
 `experiments/cost_terms.py` tries further rates on plans that were not fitted: at layers that
 compute, at depthwise ones, at channel counts that do not fill a block, for tensors with several
@@ -28,6 +30,9 @@ from qsdnn.space import Space
 
 ENTER, LEAVE = 0, 1
 """Directions of a crossing, as indices."""
+
+PART = (0.0, 0.05)
+"""Prior mean and spread of that slowdown, relative."""
 
 RATES = ((0.005, 0.2), (0.0001, 0.002))
 """Prior mean and spread of a crossing's constant in ms, and of its rate in ms per KiB (a copy at
@@ -70,6 +75,7 @@ class Terms:
         layer: (layers, primitives) column of each factor; −1 where there is none.
         rate: (2, labels, 2) column of each rate, by direction.
         crossing: (2, edges, labels) column of each single crossing, by direction.
+        part: Column of the slowdown in parts of the network.
         size: (2, edges, 2) what the rates of an edge are multiplied with, by direction.
         count: Columns in all.
     """
@@ -79,6 +85,7 @@ class Terms:
     layer: NDArray[np.intp] = field(init=False, repr=False)
     rate: NDArray[np.intp] = field(init=False, repr=False)
     crossing: NDArray[np.intp] = field(init=False, repr=False)
+    part: int = field(init=False)
     size: NDArray[np.float64] = field(init=False, repr=False)
     count: int = field(init=False)
 
@@ -94,8 +101,9 @@ class Terms:
             "layer": layer,
             "rate": factors + np.arange(rates).reshape(2, labels, len(RATES)),
             "crossing": factors + rates + np.arange(crossings).reshape(2, edges, labels),
+            "part": factors + rates + crossings,
             "size": crossing_sizes(self.space),
-            "count": factors + rates + crossings,
+            "count": factors + rates + crossings + 1,
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -105,12 +113,19 @@ class Terms:
         """How many columns are factors; they come first."""
         return int(self.rate.min())
 
+    @property
+    def general(self) -> NDArray[np.intp]:
+        """Columns of what holds for all layers, or all crossings of a label."""
+        return np.append(self.rate.ravel(), self.part)
+
     def rows(self, observations: Sequence[Observation]) -> NDArray[np.float64]:
         """(observations, columns) what the unknowns are multiplied with in each segment's time."""
         rows = np.zeros((len(observations), self.count))
         for row, o in zip(rows, observations, strict=True):
             layers, primitives = np.array(o.layers), np.array(o.primitives)
-            row[self.layer[layers, primitives]] = self.profile_ms[layers, primitives]
+            profile_ms = self.profile_ms[layers, primitives]
+            row[self.layer[layers, primitives]] = profile_ms
+            row[self.part] = profile_ms.sum() if len(layers) < len(self.space.layers) else 0.0
             for way, t, label in o.crossings:
                 self.add_crossing(row, way, t, label)
         return rows
@@ -130,6 +145,9 @@ class Terms:
         return np.asarray(by_rates + values[self.crossing])
 
     def layers_ms(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(layers, primitives) what each layer costs; infinite where it cannot be chosen."""
-        factors = np.append(values, np.inf)[self.layer]  # column −1 is infinite
+        """(layers, primitives) what each layer costs in a part of the network.
+
+        Infinite where it cannot be chosen.
+        """
+        factors = np.append(values, np.inf)[self.layer] + values[self.part]  # −1 is infinite
         return np.asarray(np.where(self.layer >= 0, self.profile_ms, 1.0) * factors)
