@@ -28,10 +28,10 @@ the predicted difference below its mean."""
 class Proposer:
     """Chooses plans that are promising, new, and unlike one another.
 
-    Half of a batch are the best by their lower confidence bound, among those that the agent found
-    on the mean cost model. The other half are what an agent finds on cost models drawn from the
-    belief (posterior sampling: Strens 2000; Osband, Russo, Van Roy 2013), which tries plans where
-    the model is unsure as often as they may be the best.
+    Half of a batch are among those that the agent found on the mean cost model: the best, and the
+    best by its lower confidence bound. The other half are what an agent finds on cost models drawn
+    from the belief (posterior sampling: Strens 2000; Osband, Russo, Van Roy 2013), which tries
+    plans where the model is unsure as often as they may be the best.
 
     Attributes:
         dreamer: The agent that learns on the drawn models. Another one than learns on the mean: the
@@ -68,7 +68,8 @@ class Proposer:
         known = {plan.tobytes() for plan in measured}
         apart = max(1, len(incumbent) // 50)
         batch: list[NDArray[np.int64]] = []
-        found = self._promising(belief, learned, incumbent)
+        _take(batch, self._promising(belief, learned, incumbent, by=0.0), known, apart, 1)
+        found = self._promising(belief, learned, incumbent, by=HOPE)
         _take(batch, found, known, apart, BATCH - DRAWS)
         for draw in range(DRAWS):
             rng = np.random.default_rng([self.seed, round_number, draw])
@@ -79,7 +80,7 @@ class Proposer:
                 seed=self.seed + round_number * DRAWS + draw,
             )
             near = self.constraint.near(drawn, dream.candidates)
-            dreamt = self._promising(belief, near, incumbent, sort=False)
+            dreamt = self._promising(belief, near, incumbent)
             _take(batch, dreamt, known, apart, len(batch) + 1)
         _take(batch, found, known, apart, BATCH)
         return batch
@@ -90,16 +91,21 @@ class Proposer:
         candidates: NDArray[np.int64],
         incumbent: NDArray[np.int64],
         *,
-        sort: bool = True,
+        by: float | None = None,
     ) -> list[NDArray[np.int64]]:
-        """Those that may be faster than the incumbent, the most hopeful first."""
+        """Those that may be faster than the incumbent.
+
+        In their order, or `by` their predicted time less so many of its standard deviations.
+        """
         if not len(candidates):
             return []
         plans, best = [self.cut(choice) for choice in candidates], self.cut(incumbent)
         gain_ms = belief.latency_ms(plans) - belief.latency_ms([best])
-        bound_ms = gain_ms - HOPE * belief.spread_ms(plans, than=best)
-        order = np.argsort(bound_ms, kind="stable") if sort else np.arange(len(candidates))
-        return [candidates[row] for row in order if bound_ms[row] < 0]
+        spread_ms = belief.spread_ms(plans, than=best)
+        order = np.arange(len(plans))
+        if by is not None:
+            order = np.argsort(gain_ms - by * spread_ms, kind="stable")
+        return [candidates[row] for row in order if gain_ms[row] < HOPE * spread_ms[row]]
 
 
 def _take(
