@@ -22,7 +22,7 @@ from rich.progress import (
 from qsdnn.agents._base import Episode
 from qsdnn.search.listener import Silent
 
-SEARCH = {"Loading": 0.02, "Profiling": 0.25, "Exploring": 0.45, "Learning": 0.02, "Measuring": 0.1}
+SEARCH = {"Loading": 0.02, "Profiling": 0.3, "Exploring": 0.1, "Learning": 0.02, "Measuring": 0.1}
 """Share of a search's time that a phase takes, about; Learning and Measuring come twice or more,
 Verifying takes the rest."""
 
