@@ -10,7 +10,10 @@ all other networks, and the seconds that the board measured; the cost model's er
 plans; and the time of the plan found with what was known over that of the plan found without, from
 interleaved runs, with its 95 % interval (at 1 or below: nothing was lost).
 
-About 5 minutes a network on two quiet cores. Interrupted, the same command goes on: searches go on
+Then each is searched on another board of the same kind, of which the store knows nothing but what
+the first search of this network has learned: this machine again, held to one core (`--other`).
+
+About 6 minutes a network on two quiet cores. Interrupted, the same command goes on: searches go on
 from their stores in `--folder`; results/transfer.json is written after each network.
 """
 
@@ -25,6 +28,7 @@ from pathlib import Path
 import held_out
 
 NETWORKS = ("kws1", "kws3", "kws9", "squeezenet", "shufflenet-v2", "mobilenet-v2")
+WAYS = ("alone", "knowing", "other board")
 HERE = Path(__file__).parent
 
 
@@ -34,6 +38,9 @@ def main():
     parser.add_argument("--threads", default="1")
     parser.add_argument("--seed", default="0")
     parser.add_argument("--board", default="local")
+    parser.add_argument(
+        "--other", default="taskset -c 0", help="begins commands on the other board"
+    )
     parser.add_argument("--folder", type=Path, default=Path("transfer"))
     parser.add_argument("-o", "--output", type=Path, default=HERE / "results" / "transfer.json")
     asked = parser.parse_args()
@@ -46,30 +53,35 @@ def main():
         alone[network] = search(network, f"{network}.db", f"{network}.alone.json", asked)
     rows = {}
     for network in asked.networks:
-        knowing(network, asked)
+        others = [other for other in asked.networks if other != network]
+        knowing(network, f"{network}.knowing.db", others, asked)
         found = search(network, f"{network}.knowing.db", f"{network}.knowing.json", asked)
+        knowing(network, f"{network}.other.db", [network], asked)
+        there = search(network, f"{network}.other.db", f"{network}.other.json", asked, asked.other)
         rows[network] = row = {
             "alone": figures(alone[network]),
             "knowing": figures(found),
-            "knowing_over_alone": paired(network, asked),
+            "other board": figures(there),
+            "knowing_over_alone": paired(network, "knowing", asked),
+            "other_board_over_alone": paired(network, "other", asked),
         }
         print(line(network, row), flush=True)
         write(asked.output, rows)
 
 
-def search(network, store, plan, asked):
+def search(network, store, plan, asked, before=""):
     done = asked.folder / f"{plan}.found"
     if not done.exists():
         words = ["search", f"{network}.onnx", "--engines", ",".join(held_out.ENGINES)]
         words += ["--threads", asked.threads, "--seed", asked.seed, "--board", asked.board]
         words += ["--store", store, "-o", plan, "--json"]
-        done.write_text(run(asked.folder, *words), encoding="utf-8")
+        done.write_text(run(asked.folder, *words, before=before), encoding="utf-8")
     return json.loads(done.read_text(encoding="utf-8"))
 
 
-def knowing(network, asked):
-    """A store with what the searches of all other networks have learned, and nothing else."""
-    path = asked.folder / f"{network}.knowing.db"
+def knowing(network, name, learners, asked):
+    """A store with what the searches of some networks have learned, and nothing else."""
+    path = asked.folder / name
     if path.exists():
         return
     draft = path.with_suffix(".draft")
@@ -77,12 +89,11 @@ def knowing(network, asked):
     with sqlite3.connect(draft) as store:
         store.execute("DELETE FROM measurements")
         store.execute("DELETE FROM terms")
-        for other in asked.networks:
-            if other != network:
-                with sqlite3.connect(asked.folder / f"{other}.db") as source:
-                    terms = source.execute("SELECT * FROM terms").fetchall()
-                places = ", ".join("?" * len(terms[0]))
-                store.executemany(f"INSERT INTO terms VALUES ({places})", terms)
+        for learner in learners:
+            with sqlite3.connect(asked.folder / f"{learner}.db") as source:
+                terms = source.execute("SELECT * FROM terms").fetchall()
+            places = ", ".join("?" * len(terms[0]))
+            store.executemany(f"INSERT INTO terms VALUES ({places})", terms)
     store.close()
     draft.rename(path)
 
@@ -102,9 +113,9 @@ def figures(found):
     }
 
 
-def paired(network, asked):
+def paired(network, which, asked):
     """Time of the plan found knowing over that of the other; 1 when they are equal."""
-    plans = [f"{network}.alone.json", f"{network}.knowing.json"]
+    plans = [f"{network}.alone.json", f"{network}.{which}.json"]
     layers = [json.loads((asked.folder / plan).read_text())["layers"] for plan in plans]
     if [la["primitive"] for la in layers[0]] == [la["primitive"] for la in layers[1]]:
         return {"ratio": 1.0, "ci95": [1.0, 1.0]}
@@ -114,26 +125,28 @@ def paired(network, asked):
     return {"ratio": other["ratio"], "ci95": other["ratio_ci95"]}
 
 
-def run(folder, *words):
-    command = [sys.executable, "-m", "qsdnn", *words]
+def run(folder, *words, before=""):
+    command = [*before.split(), sys.executable, "-m", "qsdnn", *words]
     return subprocess.run(command, cwd=folder, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def line(network, row):
-    alone, knowing, ratio = row["alone"], row["knowing"], row["knowing_over_alone"]
-    return (
-        f"{network:14} alone {alone['measurements']} plans ({alone['random_plans']} random), "
-        f"{alone['board_seconds']:.0f} s; knowing the others {knowing['measurements']} "
-        f"({knowing['random_plans']} random, {len(knowing['spared'])} primitives spared), "
-        f"{knowing['board_seconds']:.0f} s  time knowing / alone {ratio['ratio']:.3f} "
-        f"[{ratio['ci95'][0]:.3f}, {ratio['ci95'][1]:.3f}]"
-    )
+    cells = []
+    for way in WAYS:
+        found, over = row[way], row.get(f"{way.replace(' ', '_')}_over_alone")
+        text = f"{way} {found['measurements']} plans ({found['random_plans']} random"
+        text += f", {len(found['spared'])} primitives spared), {found['board_seconds']:.0f} s"
+        if over:
+            low, high = over["ci95"]
+            text += f", time / alone {over['ratio']:.3f} [{low:.3f}, {high:.3f}]"
+        cells.append(text)
+    return f"{network:14} " + "; ".join(cells)
 
 
 def write(path, rows):
     path.parent.mkdir(exist_ok=True)
     total = {
-        what: {way: sum(row[way][what] for row in rows.values()) for way in ("alone", "knowing")}
+        what: {way: sum(row[way][what] for row in rows.values()) for way in WAYS}
         for what in ("measurements", "board_seconds")
     }
     content = {
