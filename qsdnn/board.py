@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qsdnn.engine import EngineInfo
 from qsdnn.errors import unknown
@@ -186,12 +187,30 @@ class Record:
     def quiet_ms(self) -> float:
         """Latency when nothing else disturbs: its `quiet_segment_ms`, and the loop around them."""
         around = np.array(self.runs_ms) - np.array(self.segments_ms).sum(axis=1)
-        return float(sum(self.quiet_segment_ms) + np.quantile(around, QUIET))
+        return float(sum(self.quiet_segment_ms) + self._quiet(around[:, None])[0])
 
     @property
     def quiet_segment_ms(self) -> tuple[float, ...]:
-        """Time of each segment when nothing else disturbs it: a low quantile of its runs."""
-        return tuple(np.quantile(np.array(self.segments_ms), QUIET, axis=0).tolist())
+        """Time of each segment when nothing else disturbs it: a low quantile of its runs.
+
+        Of several sittings the median: the least would be that of a lucky process.
+        """
+        return tuple(self._quiet(np.array(self.segments_ms)).tolist())
+
+    @property
+    def sittings_ms(self) -> tuple[tuple[float, ...], ...]:
+        """The counted runs of each process, in their order."""
+        return tuple(tuple(part.tolist()) for part in self._split(np.array(self.runs_ms)))
+
+    def _split(self, rows: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        """A row for each run, by the process that made it."""
+        counts = self.context.get("sittings", [len(rows)])
+        return np.split(rows, np.cumsum(counts)[:-1])
+
+    def _quiet(self, columns: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Of columns with a row for each run."""
+        parts = self._split(columns)
+        return np.asarray(np.median([np.quantile(part, QUIET, axis=0) for part in parts], axis=0))
 
     @property
     def notes(self) -> tuple[str, ...]:

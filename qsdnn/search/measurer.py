@@ -23,8 +23,8 @@ from qsdnn.search.room import parts, room_bytes
 from qsdnn.store import Key, Store
 from qsdnn.trust import notes
 
-ANCHORS, ANCHOR_RUNS = "anchors_quiet_ms", "anchors_runs_ms"
-"""Where a record's context keeps `Record.quiet_ms` and `Record.runs_ms` of the anchors it was
+ANCHORS, ANCHOR_SITTINGS = "anchors_quiet_ms", "anchors_sittings_ms"
+"""Where a record's context keeps `Record.quiet_ms` and `Record.sittings_ms` of the anchors it was
 interleaved with, by digest."""
 
 TAKEN_AT = "taken_at_s"
@@ -220,7 +220,7 @@ class Measurer:
         beside = {a.digest: by_digest[a.digest] for a in anchors if a.digest in by_digest}
         context = {
             ANCHORS: {digest: record.quiet_ms for digest, record in beside.items()},
-            ANCHOR_RUNS: {digest: list(record.runs_ms) for digest, record in beside.items()},
+            ANCHOR_SITTINGS: {digest: record.sittings_ms for digest, record in beside.items()},
             TAKEN_AT: taken_at_s,
         }
         return [
@@ -282,16 +282,7 @@ def _rank(count: int) -> int:
 def _ratios(a: Record, b: Record) -> list[NDArray[np.float64]]:
     """Ratios of neighbouring runs, by sitting; in each the longer one's end is left out."""
     found = []
-    start_a = start_b = 0
-    for count_a, count_b in zip(_sittings(a), _sittings(b), strict=False):
-        count = min(count_a, count_b)
-        part_a = np.asarray(a.runs_ms[start_a : start_a + count])
-        found.append(part_a / np.asarray(b.runs_ms[start_b : start_b + count]))
-        start_a, start_b = start_a + count_a, start_b + count_b
+    for part_a, part_b in zip(a.sittings_ms, b.sittings_ms, strict=False):
+        count = min(len(part_a), len(part_b))
+        found.append(np.array(part_a[:count]) / np.array(part_b[:count]))
     return found
-
-
-def _sittings(record: Record) -> Sequence[int]:
-    """How many runs were made in each."""
-    counts: Sequence[int] = record.context.get("sittings", [len(record.runs_ms)])
-    return counts

@@ -15,7 +15,7 @@ from qsdnn.agents.exact import Exact
 from qsdnn.cost.model import CostModel
 from qsdnn.search.constraint import AccuracyLimit
 from qsdnn.search.contest import turn_ratios
-from qsdnn.search.measurer import ANCHOR_RUNS
+from qsdnn.search.measurer import ANCHOR_SITTINGS
 from qsdnn.search.objective import TIE
 from qsdnn.search.pricing import price_of, priced, within
 from qsdnn.search.trial import Bench, Trial
@@ -88,10 +88,11 @@ def _costs(point: Point) -> tuple[float, ...]:
 
 
 def _ratio(trial: Trial, uniform: Trial) -> float:
-    beside = trial.record.context.get(ANCHOR_RUNS, {}).get(uniform.package.digest)
+    beside = trial.record.context.get(ANCHOR_SITTINGS, {}).get(uniform.package.digest)
     if not beside:
         return trial.latency_ms / uniform.latency_ms
-    return float(np.median(turn_ratios(trial.record.runs_ms, beside)))
+    pairs = zip(trial.record.sittings_ms, beside, strict=False)
+    return float(np.median(np.concatenate([turn_ratios(mine, its) for mine, its in pairs])))
 
 
 def predicted_front(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from qsdnn.board import Applied, MeasureOptions
+from qsdnn.board import Applied
 from qsdnn.errors import InfeasibleError
 from qsdnn.primitive import parse_name
 from qsdnn.search.trial import Bench, Trial
@@ -49,9 +49,7 @@ def profile(bench: Bench) -> Profile:
         InfeasibleError: None of them runs.
     """
     plans = uniform_plans(bench.space)
-    options = MeasureOptions(
-        threads=bench.config.threads, min_runs=7, max_runs=150, budget_s=20.0, profile=True
-    )
+    options = replace(bench.options(), budget_s=20.0, profile=True)
     measured = bench.measure(list(plans.values()), "profile", options)
     trials = dict(zip(plans, measured, strict=True))
     for name, trial in trials.items():

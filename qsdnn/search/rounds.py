@@ -17,14 +17,14 @@ from qsdnn.search.budget import Budget
 from qsdnn.search.constraint import Constraint
 from qsdnn.search.contest import Contest, Verdict
 from qsdnn.search.logbook import HeldOut, Logbook
-from qsdnn.search.measurer import ANCHOR_RUNS
+from qsdnn.search.measurer import ANCHOR_SITTINGS
 from qsdnn.search.proposal import BATCH, Proposer
 from qsdnn.search.trial import Bench, Trial
 
 TRIES = 3
 """Times a round learns anew when all it found loses too much accuracy."""
 
-REMATCHES, MEETINGS = 2, 3
+REMATCHES, MEETINGS = 2, 2
 """Plans measured again a round, because they seem faster than the incumbent and it is not sure; and
 how often a plan is measured at the most."""
 
@@ -225,9 +225,10 @@ class Rounds:
 
     def _meet(self, trial: Trial) -> None:
         """Takes the runs a plan made beside the incumbent as pairs of their contest."""
-        beside = trial.record.context.get(ANCHOR_RUNS, {}).get(self.incumbent.package.digest)
+        beside = trial.record.context.get(ANCHOR_SITTINGS, {}).get(self.incumbent.package.digest)
         if trial.ok and beside:
-            self._contest(trial).add(trial.record.runs_ms, beside)
+            for mine, others in zip(trial.record.sittings_ms, beside, strict=False):
+                self._contest(trial).add(mine, others)
 
     def _contest(self, trial: Trial) -> Contest:
         """A plan's contest against the incumbent."""
