@@ -16,10 +16,11 @@ from qsdnn.search.trial import GROUP, Bench
 MOST = 24
 """Random plans at the most."""
 
-SURE = 0.03
+SURE, WINDOW = 0.03, 2 * GROUP
 """Exploring ends when the latency of the plans left is known so well: the standard deviation of its
-prediction, relative, the mean of them. The errors that remain are of another kind: measuring all
-`MOST` took less than a hundredth of the latency off them (experiments/held_out.py)."""
+prediction, relative, the mean of them. Or when so many plans in turn were predicted so well. The
+errors that remain are of another kind: measuring all `MOST` took less than a hundredth of the
+latency off them (experiments/held_out.py)."""
 
 
 def explore(bench: Bench, profile: Profile, logbook: Logbook, budget: Budget) -> None:
@@ -37,7 +38,9 @@ def explore(bench: Bench, profile: Profile, logbook: Logbook, budget: Budget) ->
     plans = _random_plans(bench, profile)
     seen, without = HeldOut(), HeldOut()
     bench.listener.phase("Exploring", len(plans))
-    while plans and not budget.over and not (logbook.random and _is_sure(bench, logbook, plans)):
+    while plans and not budget.over:
+        if logbook.random and (_is_good(seen) or _is_sure(bench, logbook, plans)):
+            return
         count = int(min(GROUP, budget.plans))
         belief, plain = logbook.belief(), logbook.belief_without_prior()
         trials = bench.in_groups(plans[:count], profile.best[:1])
@@ -47,6 +50,11 @@ def explore(bench: Bench, profile: Profile, logbook: Logbook, budget: Budget) ->
         logbook.add(trials, random=True)
         if (seen.mean or 0.0) > (without.mean or 0.0):
             logbook.prior, seen = None, without
+
+
+def _is_good(seen: HeldOut) -> bool:
+    last = seen.last(WINDOW)
+    return len(last.errors) == WINDOW and (last.mean or 0.0) <= SURE
 
 
 def _is_sure(bench: Bench, logbook: Logbook, plans: Sequence[NDArray[np.int64]]) -> bool:

@@ -5,7 +5,8 @@ layer takes in each primitive, by the layer's signature, and the rates of a cros
 domain. A later search takes these as the prior of its cost model. They are never believed like
 measurements: rates differ between networks, and a layer's time depends on what is around it, so
 each prior is wider than what was learned, and wider still where it comes from another engine
-version or another board with the same processor. A search that predicts the first plans it measures
+version or another board with the same processor. What they show to be slow everywhere is not even
+measured (`qsdnn.search.outclassed`). A search that predicts the first plans it measures
 worse with the prior than without drops it (`qsdnn.search.explore`).
 """
 
