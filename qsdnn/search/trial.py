@@ -23,7 +23,7 @@ from qsdnn.space import Space
 GROUP = 4
 """Plans measured side by side, besides the anchor: few enough to fit a small board's memory."""
 
-SITTINGS, LIGHT_BYTES = 3, 200e6
+SITTINGS, LIGHT_BYTES = 3, 100e6
 """Processes that measure a group, where its packages are no larger in all: loading others so often
 takes too long. In one process a plan is up to a few hundredths faster or slower than in another, by
 where its memory lies. With three the mean error of plans that were not fitted was 3.3 % instead of
