@@ -24,7 +24,7 @@ from qsdnn.search.trial import Bench, Trial
 TRIES = 3
 """Times a round learns anew when all it found loses too much accuracy."""
 
-REMATCHES, MEETINGS = 2, 2
+REMATCHES, MEETINGS = 2, 3
 """Plans measured again a round, because they seem faster than the incumbent and it is not sure; and
 how often a plan is measured at the most."""
 

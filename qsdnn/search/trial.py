@@ -16,18 +16,11 @@ from qsdnn.cost.terms import ENTER, LEAVE, Observation
 from qsdnn.search.config import SearchConfig
 from qsdnn.search.listener import Listener
 from qsdnn.search.measurer import Measurer, drift
-from qsdnn.search.room import size_bytes
 from qsdnn.segment import Segment
 from qsdnn.space import Space
 
 GROUP = 4
 """Plans measured side by side, besides the anchor: few enough to fit a small board's memory."""
-
-SITTINGS, LIGHT_BYTES = 3, 100e6
-"""Processes that measure a group, where its packages are no larger in all: loading others so often
-takes too long. In one process a plan is up to a few hundredths faster or slower than in another, by
-where its memory lies. With three the mean error of plans that were not fitted was 3.3 % instead of
-5.4 (kws1) and 2.4 instead of 3.0 (squeezenet), the largest 18 instead of 20 and 8 instead of 18."""
 
 DOUBT = {Trust.STABLE: 1.0, Trust.NOISY: 2.0, Trust.THROTTLED: 4.0}
 """How many times less exact a measurement is by its trust."""
@@ -173,15 +166,11 @@ class Bench:
         """Measures plans side by side, interleaved with the anchors; see `Measurer.measure`.
 
         Those that come after them, `ahead`, are built meanwhile if that disturbs no measurement.
-        Packages that are large together are measured in one sitting, unless they are paired.
 
         Raises:
             BoardError: The board was lost for good; what was measured is stored.
         """
         segments, packages = self._build(choices)
-        loaded = [*packages, *(anchor.package for anchor in anchors)]
-        if not paired and sum(size_bytes(package) for package in loaded) > LIGHT_BYTES:
-            options = replace(options, sittings=1)
         if self.config.weighs:
             purpose, options = f"{purpose}, memory", replace(options, memory=True)
         with self._building(ahead):
@@ -253,12 +242,7 @@ class Bench:
     def options(self) -> MeasureOptions:
         """How a plan is measured while searching."""
         return MeasureOptions(
-            threads=self.config.threads,
-            min_runs=7,
-            max_runs=150,
-            precision=0.01,
-            budget_s=6.0,
-            sittings=SITTINGS,
+            threads=self.config.threads, min_runs=7, max_runs=150, precision=0.01, budget_s=6.0
         )
 
     def _build(
