@@ -14,8 +14,8 @@ from qsdnn.search.profile import Profile
 from qsdnn.search.trial import Trial
 from qsdnn.space import Space
 
-FOLD = 6
-"""Random plans left out of a fit at a time to test it."""
+FOLDS = 4
+"""Parts of the random plans that are left out of a fit, one at a time, to test it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +117,8 @@ class Logbook:
     def held_out(self) -> HeldOut:
         """Every random plan predicted by a cost model fitted to all but a few, it among them."""
         tested = HeldOut()
-        for start in range(0, len(self.random), FOLD):
-            left_out = self.random[start : start + FOLD]
+        for start in range(min(FOLDS, len(self.random))):
+            left_out = self.random[start::FOLDS]
             plans = {trial.key for trial in left_out}
             rest = [trial for trial in self.trials if trial.key not in plans]
             tested += test(self._fit(rest, self.prior), left_out, self._space)
