@@ -253,6 +253,12 @@ def drift(record: Record, known_ms: Mapping[str, float]) -> float:
     return median(ratios) if ratios else 1.0
 
 
+def runs_beside(record: Record, anchor: str) -> list[tuple[Sequence[float], Sequence[float]]]:
+    """Runs of a record and of an anchor it was interleaved with, by digest, for each sitting."""
+    beside = record.context.get(ANCHOR_SITTINGS, {}).get(anchor, [])
+    return list(zip(record.sittings_ms, beside, strict=False))
+
+
 def paired_ratio(a: Record, b: Record) -> tuple[float, float, float]:
     """Latency of a over latency of b, from interleaved runs: median and its 95 % interval.
 

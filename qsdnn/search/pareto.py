@@ -15,7 +15,7 @@ from qsdnn.agents.exact import Exact
 from qsdnn.cost.model import CostModel
 from qsdnn.search.constraint import AccuracyLimit
 from qsdnn.search.contest import turn_ratios
-from qsdnn.search.measurer import ANCHOR_SITTINGS
+from qsdnn.search.measurer import runs_beside
 from qsdnn.search.objective import TIE
 from qsdnn.search.pricing import price_of, priced, within
 from qsdnn.search.trial import Bench, Trial
@@ -88,10 +88,9 @@ def _costs(point: Point) -> tuple[float, ...]:
 
 
 def _ratio(trial: Trial, uniform: Trial) -> float:
-    beside = trial.record.context.get(ANCHOR_SITTINGS, {}).get(uniform.package.digest)
-    if not beside:
+    pairs = runs_beside(trial.record, uniform.package.digest)
+    if not pairs:
         return trial.latency_ms / uniform.latency_ms
-    pairs = zip(trial.record.sittings_ms, beside, strict=False)
     return float(np.median(np.concatenate([turn_ratios(mine, its) for mine, its in pairs])))
 
 

@@ -24,6 +24,15 @@ HOPE = 1.0
 the predicted difference below its mean."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Promising:
+    """A plan, its predicted time less the incumbent's in ms, and the lower bound of that."""
+
+    plan: NDArray[np.int64]
+    gain_ms: float
+    bound_ms: float
+
+
 @dataclass(slots=True, kw_only=True)
 class Proposer:
     """Chooses plans that are promising, new, and unlike one another.
@@ -68,9 +77,11 @@ class Proposer:
         known = {plan.tobytes() for plan in measured}
         apart = max(1, len(incumbent) // 50)
         batch: list[NDArray[np.int64]] = []
-        _take(batch, self._promising(belief, learned, incumbent, by=0.0), known, apart, 1)
-        found = self._promising(belief, learned, incumbent, by=HOPE)
-        _take(batch, found, known, apart, BATCH - DRAWS)
+        promising = self._promising(belief, learned, incumbent)
+        best = sorted(promising, key=lambda one: one.gain_ms)
+        hopeful = sorted(promising, key=lambda one: one.bound_ms)
+        _take(batch, best, known, apart, 1)
+        _take(batch, hopeful, known, apart, BATCH - DRAWS)
         for draw in range(DRAWS):
             rng = np.random.default_rng([self.seed, round_number, draw])
             drawn = belief.draw(rng)
@@ -82,7 +93,7 @@ class Proposer:
             near = self.constraint.near(drawn, dream.candidates)
             dreamt = self._promising(belief, near, incumbent)
             _take(batch, dreamt, known, apart, len(batch) + 1)
-        _take(batch, found, known, apart, BATCH)
+        _take(batch, hopeful, known, apart, BATCH)
         return batch
 
     def _promising(
@@ -90,33 +101,26 @@ class Proposer:
         belief: Belief,
         candidates: NDArray[np.int64],
         incumbent: NDArray[np.int64],
-        *,
-        by: float | None = None,
-    ) -> list[NDArray[np.int64]]:
-        """Those that may be faster than the incumbent.
-
-        In their order, or `by` their predicted time less so many of its standard deviations.
-        """
+    ) -> list[_Promising]:
+        """Those that may be faster than the incumbent, in their order."""
         if not len(candidates):
             return []
         plans, best = [self.cut(choice) for choice in candidates], self.cut(incumbent)
         gain_ms = belief.latency_ms(plans) - belief.latency_ms([best])
-        spread_ms = belief.spread_ms(plans, than=best)
-        order = np.arange(len(plans))
-        if by is not None:
-            order = np.argsort(gain_ms - by * spread_ms, kind="stable")
-        return [candidates[row] for row in order if gain_ms[row] < HOPE * spread_ms[row]]
+        bound_ms = gain_ms - HOPE * belief.spread_ms(plans, than=best)
+        found = zip(candidates, gain_ms.tolist(), bound_ms.tolist(), strict=True)
+        return [_Promising(plan, gain, bound) for plan, gain, bound in found if bound < 0]
 
 
 def _take(
     batch: list[NDArray[np.int64]],
-    plans: Sequence[NDArray[np.int64]],
+    plans: Sequence[_Promising],
     known: set[bytes],
     apart: int,
     until: int,
 ) -> None:
     """Adds plans that are not known, and that differ in so many layers from the others."""
-    for plan in plans:
+    for plan in (one.plan for one in plans):
         if len(batch) >= until:
             return
         if plan.tobytes() not in known and all((plan != o).sum() >= apart for o in batch):

@@ -17,7 +17,7 @@ from qsdnn.search.budget import Budget
 from qsdnn.search.constraint import Constraint
 from qsdnn.search.contest import Contest, Verdict
 from qsdnn.search.logbook import HeldOut, Logbook
-from qsdnn.search.measurer import ANCHOR_SITTINGS
+from qsdnn.search.measurer import runs_beside
 from qsdnn.search.proposal import BATCH, Proposer
 from qsdnn.search.trial import Bench, Trial
 
@@ -225,9 +225,8 @@ class Rounds:
 
     def _meet(self, trial: Trial) -> None:
         """Takes the runs a plan made beside the incumbent as pairs of their contest."""
-        beside = trial.record.context.get(ANCHOR_SITTINGS, {}).get(self.incumbent.package.digest)
-        if trial.ok and beside:
-            for mine, others in zip(trial.record.sittings_ms, beside, strict=False):
+        if trial.ok:
+            for mine, others in runs_beside(trial.record, self.incumbent.package.digest):
                 self._contest(trial).add(mine, others)
 
     def _contest(self, trial: Trial) -> Contest:
