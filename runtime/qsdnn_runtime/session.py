@@ -115,10 +115,7 @@ class Session:
             if self._borrowed:
                 self._steps = self._bind({})
             self._feed(feeds)
-            for step in self._steps:
-                step()
-            if not self._settled:
-                self._settle()
+            self._run_steps()
             values = self._values
             return [values[n].copy() if n in self._own else values[n] for n in names]
 
@@ -162,10 +159,7 @@ class Session:
             EngineError: An engine failed.
         """
         with self._lock:
-            for step in self._steps:
-                step()
-            if not self._settled:
-                self._settle()
+            self._run_steps()
 
     def run_timed(self) -> Tuple[int, List[int]]:
         """As `run_bound`, with its time.
@@ -252,6 +246,12 @@ class Session:
             else:
                 steps.append(_ByValue(executable, segment, self._values, set(self._own)).run)
         return tuple(steps)
+
+    def _run_steps(self) -> None:
+        for step in self._steps:
+            step()
+        if not self._settled:
+            self._settle()
 
     def _settle(self) -> None:
         """After the first run: some engines start their threads only when they run."""

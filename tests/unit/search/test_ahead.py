@@ -35,7 +35,7 @@ class Builder:
         self.built.add(number)
         if number == self._broken:
             raise BuildError("this one cannot be built")
-        return Package(manifest={"artifacts": {}}, folder=Path(), digest=str(number))
+        return Package(manifest={}, folder=Path(), digest=str(number))
 
 
 class Measurer:
