@@ -11,13 +11,13 @@ from typing import Any
 
 from qsdnn.board import Package
 from qsdnn.calibration import Calibration
-from qsdnn.engine import Choosy, Engine
-from qsdnn.errors import BuildError
+from qsdnn.engine import Choosy, Engine, EngineInfo, OnnxReader
+from qsdnn.errors import BuildError, UnsupportedLayerError, unknown
 from qsdnn.graph.extract import write_original
 from qsdnn.graph.layer import Graph, Layer, Tensor
 from qsdnn.layout import fits
 from qsdnn.partition import partition
-from qsdnn.primitive import Primitive
+from qsdnn.primitive import Precision, Primitive
 from qsdnn.segment import Artifact, Segment
 
 SCHEMA = "qsdnn.package/1"
@@ -32,6 +32,7 @@ class Builder:
         folder: Where artifacts go; it must exist.
         threads: Threads the packages are for.
         calibration: Of the network, where plans may choose int8.
+        infos: What the board says about its engines, by name: what `bare` goes by.
     """
 
     def __init__(
@@ -42,10 +43,12 @@ class Builder:
         *,
         threads: int = 1,
         calibration: Calibration | None = None,
+        infos: Mapping[str, EngineInfo] = MappingProxyType({}),
     ) -> None:
         self.graph = graph
         self.calibration = calibration
         self._engines = engines
+        self._infos = infos
         self._folder = folder
         self.threads = threads
         self._artifacts: dict[tuple[Any, ...], Artifact] = {}
@@ -78,12 +81,39 @@ class Builder:
         return self._original("onnxruntime", "onnxruntime", bare=False)
 
     def bare(self, engine: str) -> Package:
-        """The network as the user gave it, in an engine alone, without the session around it.
+        """The network in an engine alone, as that comes, without a session of ours around it.
+
+        An engine that reads ONNX runs it as the user gave it. Any other gets all of it as one
+        segment, each layer as that engine does it by default: the fp32 primitive it offers first.
 
         Args:
-            engine: One that reads ONNX.
+            engine: One of those the builder has.
+
+        Raises:
+            UnsupportedLayerError: It cannot run one of the layers.
+            InputError: The builder does not have it.
         """
-        return self._original(engine, engine, bare=True)
+        if engine not in self._engines:
+            raise unknown("engine", engine, self._engines)
+        if isinstance(self._engines[engine], OnnxReader):
+            return self._original(engine, engine, bare=True)
+        choice = [self._default(engine, layer) for layer in self.graph.layers]
+        segment = self._segment(self.graph.layers, choice, {})
+        try:
+            return self.package([segment], bare=True)
+        except BuildError as error:
+            raise UnsupportedLayerError(error.message, hint=error.hint) from error
+
+    def _default(self, engine: str, layer: Layer) -> Primitive:
+        info = self._infos.get(engine) or EngineInfo(name=engine, version="")
+        for primitive in self._engines[engine].primitives(layer, info):
+            if primitive.precision is Precision.FP32:
+                return primitive
+        reason = layer.pinned or f"{engine} has nothing that computes exactly what ONNX says"
+        raise UnsupportedLayerError(
+            f"{engine} cannot run layer '{layer.name}' ({', '.join(layer.op_types)}): {reason}",
+            hint=f"it cannot run this network alone: leave out @{engine}",
+        )
 
     def _original(self, engine: str, family: str, *, bare: bool) -> Package:
         files = write_original(self.graph, self._folder)
@@ -174,8 +204,12 @@ class Builder:
                 ) from error
         return self._artifacts[key]
 
-    def package(self, segments: Sequence[Segment]) -> Package:
+    def package(self, segments: Sequence[Segment], *, bare: bool = False) -> Package:
         """Builds the segments of a plan, see `segments`.
+
+        Args:
+            segments: The segments.
+            bare: Whether to run the one segment without a session around it.
 
         Raises:
             BuildError: An engine cannot express one of them.
@@ -199,7 +233,8 @@ class Builder:
         names = [n for s, _ in built for n in (*s.inputs, *s.outputs)]
         files = [file for _, artifact in built for file in artifact.files]
         layouts = {name: layout for s, _ in built for name, layout in s.layouts.items()}
-        return self._assemble(entries, [*self.graph.inputs, *names], files, layouts)
+        names = [*self.graph.inputs, *names]
+        return self._assemble(entries, names, files, layouts, bare=bare)
 
     def _assemble(
         self,

@@ -61,6 +61,16 @@ class Choosy(Protocol):
         ...
 
 
+@runtime_checkable
+class OnnxReader(Protocol):
+    """An engine that reads ONNX: alone it runs the user's own file, by `bare` of its loader.
+
+    Any other is given the network translated, as one segment.
+    """
+
+    reads_onnx: bool
+
+
 def load_engines(names: Sequence[str] | None = None) -> Mapping[str, Engine]:
     """The registered engines by name, in the order asked for.
 

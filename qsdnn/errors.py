@@ -35,6 +35,10 @@ class ModelError(InputError):
     """The network cannot be read, or needs something said about it first."""
 
 
+class UnsupportedLayerError(InputError):
+    """An engine that was to run the whole network alone cannot run one of its layers."""
+
+
 class PlanError(InputError):
     """A plan or a package is malformed, or does not fit the model."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from qsdnn.board import BoardInfo, Package
 from qsdnn.build import Builder
+from qsdnn.engine import load_engines
 from qsdnn.errors import InputError, unknown
 from qsdnn.graph import load_graph
 from qsdnn.graph.layer import Tensor
@@ -46,7 +47,7 @@ def open_subject(
 
     Args:
         path: ``plan.json``; a package's folder or zip; or ``model.onnx``, behind which ``@ENGINE``
-            names the engine that runs it bare (onnxruntime when left out).
+            names the engine that runs it bare (onnxruntime when left out): see `Builder.bare`.
         model: Where a plan's network is; where the plan says when None.
         info: The board it is to run on.
         folder: Where artifacts go; must outlive the subject.
@@ -86,7 +87,8 @@ def _bare(
     if engine not in info.engines:
         raise unknown(f"engine on the board {info.name}", engine, info.engines)
     graph = load_graph(model, shapes, workdir=folder)
-    return Builder(graph, {}, folder, threads=threads).bare(engine)
+    engines = load_engines([engine])
+    return Builder(graph, engines, folder, threads=threads, infos=info.engines).bare(engine)
 
 
 def _tensor(name: str, spec: Mapping[str, object]) -> Tensor:

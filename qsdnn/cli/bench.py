@@ -18,7 +18,7 @@ from qsdnn.cli.options import (
     shape_option,
     threads_option,
 )
-from qsdnn.errors import BoardError, InputError
+from qsdnn.errors import BoardLostError, InputError, QsdnnError
 
 if TYPE_CHECKING:
     from qsdnn.board import Care, Record
@@ -49,9 +49,10 @@ Examples:
 def command(subjects: tuple[Path, ...], as_json: bool, **asked: Any) -> None:
     """Measure any number of plans, packages and models side by side, interleaved run by run.
 
-    A model runs bare in one engine, through that engine's own fastest loop, without the session of
-    the runtime around it. Ratios are to the first subject, from neighbouring runs, with their 95 %
-    interval; the runs are divided among processes, for in one alone equal plans may differ.
+    A model runs bare in one engine, as that comes, through its own fastest loop, without the
+    session of the runtime around it. Ratios are to the first subject, from neighbouring runs, with
+    their 95 % interval; the runs are divided among processes, for in one alone equal plans may
+    differ.
     """
     rows = _bench(subjects, **asked)
     if as_json:
@@ -143,8 +144,12 @@ def _row(subject: Subject, record: Record, first: Record) -> dict[str, Any]:
     from qsdnn.search.measurer import paired_ratio
     from qsdnn.trust import doubt
 
+    if record.state is State.BOARD_LOST:
+        raise BoardLostError(f"the board was lost: {record.error}")
+    if record.state is State.UNSUPPORTED:
+        raise InputError(f"{subject.name} cannot be run: {record.error}", hint="leave it out")
     if record.state is not State.OK:
-        raise BoardError(f"{subject.name} ended as {record.state}: {record.error}")
+        raise QsdnnError(f"{subject.name} ended as {record.state}: {record.error}")
     ratio, low, high = paired_ratio(record, first)
     return {
         "name": subject.name,

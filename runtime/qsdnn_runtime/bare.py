@@ -1,19 +1,23 @@
-"""A model in one engine alone: what a session's overhead is measured against.
+"""A whole network in one engine alone, as it comes: what plans and sessions are held against.
 
-Written against each engine's own API, without this runtime's loaders, buffers or loops: the model
-as the user has it, the engine's defaults, inputs and outputs bound once.
+Nothing of a session is around it: no huge pages, no buffers between segments, no settled threads.
+A loader that has a method `bare` (`qsdnn_runtime.engine.OnnxLoader`) runs the user's own file in
+the engine's own loop. Any other loads the network as its host half translated it, as one segment,
+is bound once and run.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 from time import perf_counter_ns
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from qsdnn_runtime.engine import Applied, EngineError
-from qsdnn_runtime.engines.openvino import import_library
+from qsdnn_runtime.arena import allocate
+from qsdnn_runtime.engine import Applied, EngineError, Executable, find_loader
+from qsdnn_runtime.manifest import load_manifest
+from qsdnn_runtime.session import spec_of
 
 
 class Outputs(NamedTuple):
@@ -23,39 +27,43 @@ class Outputs(NamedTuple):
 
 
 class Bare:
-    """An engine that runs a whole model; the part of `qsdnn_runtime.Session` that measuring needs.
+    """An engine with a whole network; what measuring needs of `qsdnn_runtime.Session`.
 
     Args:
-        manifest: Of one segment, which names the engine and the model's file.
+        manifest: Of one segment, which names the engine and the file it loads.
         threads: Threads the engine may use.
         artifacts: The folder the file is in.
 
     Raises:
-        EngineError: The engine is not known here, or refuses the model.
+        EngineError: The engine is not installed.
     """
 
     def __init__(self, manifest: Mapping[str, Any], *, threads: int, artifacts: Path) -> None:
-        segment = manifest["segments"][0]
-        if segment["engine"] not in _ENGINES:
-            raise EngineError("no bare loop is known for engine '%s'" % segment["engine"])
-        self._prepare = _ENGINES[segment["engine"]]
-        self._model = str(artifacts / segment["artifact"])
+        self._manifest = load_manifest(manifest)
+        self._segment = self._manifest.segments[0]
+        self._loader: Any = find_loader(self._segment.engine)
+        self._artifacts = artifacts
         self._threads = threads
-        self._names = list(manifest["outputs"])
-        self._inputs: Dict[str, np.ndarray] = {}
+        self._executable: Optional[Executable] = None
+        self._inputs: Dict[str, Any] = {}
         self._outputs: Dict[str, Any] = {}
         self._run: Callable[[], None] = lambda: None
 
-    def bind(self, feeds: Mapping[str, np.ndarray]) -> Outputs:
-        """Loads the model for these inputs."""
-        # Neither engine keeps the arrays it is given a view of alive.
-        inputs = self._inputs = {n: np.ascontiguousarray(value) for n, value in feeds.items()}
+    def bind(self, feeds: Mapping[str, Any]) -> Outputs:
+        """Loads the network for these inputs.
+
+        Raises:
+            EngineError: The engine refuses it.
+        """
         try:
-            self._run, self._outputs = self._prepare(
-                self._model, self._threads, inputs, self._names
-            )
+            if hasattr(self._loader, "bare"):
+                self._bind_original(feeds)
+            else:
+                self._bind_translated(feeds)
+        except EngineError:
+            raise
         except Exception as error:  # each engine has its own tree of errors
-            raise EngineError(str(error)) from error
+            raise EngineError(str(error) or type(error).__name__) from error
         return Outputs(self._outputs)
 
     def run_bound(self) -> None:
@@ -80,52 +88,38 @@ class Bare:
     def close(self) -> None:
         """Lets the engine go, and then its buffers."""
         self._run = lambda: None
+        if self._executable is not None:
+            self._executable.close()
+            self._executable = None
         self._inputs, self._outputs = {}, {}
 
+    def _bind_original(self, feeds: Mapping[str, Any]) -> None:
+        # Engines do not keep the arrays alive that they are given a view of.
+        self._inputs = {name: _contiguous(feeds[name]) for name in self._manifest.inputs}
+        self._run, self._outputs = self._loader.bare(
+            self._artifacts / self._segment.artifact,
+            self._inputs,
+            self._manifest.outputs,
+            self._threads,
+        )
 
-Prepared = Tuple[Callable[[], None], Dict[str, Any]]
-
-
-def _onnxruntime(
-    model: str, threads: int, inputs: Dict[str, np.ndarray], names: List[str]
-) -> Prepared:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    # After a run its threads would spin on the cores of whoever is measured next.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    binding = session.io_binding()
-    for name, value in inputs.items():
-        binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(value))
-    outputs = dict(zip(names, session.run(names, inputs)))
-    for name, value in outputs.items():
-        held = onnxruntime.OrtValue.ortvalue_from_numpy(value)
-        binding.bind_ortvalue_output(name, held)
-    return (lambda: session.run_with_iobinding(binding)), outputs
-
-
-def _openvino(
-    model: str, threads: int, inputs: Dict[str, np.ndarray], names: List[str]
-) -> Prepared:
-    openvino = import_library()  # it imports the package without its telemetry
-    compiled = openvino.Core().compile_model(
-        model,
-        "CPU",
-        {
-            "INFERENCE_NUM_THREADS": threads,
-            "NUM_STREAMS": 1,
-            "INFERENCE_PRECISION_HINT": "f32",
-        },
-    )
-    request = compiled.create_infer_request()
-    for name, value in inputs.items():
-        request.set_tensor(name, openvino.Tensor(value, shared_memory=True))
-    return request.infer, {name: request.get_tensor(name).data for name in names}
+    def _bind_translated(self, feeds: Mapping[str, Any]) -> None:
+        spec = spec_of(self._segment, self._artifacts)
+        executable = self._executable = self._loader.load(spec, self._threads)
+        buffers = allocate(self._manifest)
+        values = {**feeds, **buffers}
+        for name in self._manifest.inputs:
+            if name in buffers:
+                np.copyto(buffers[name], feeds[name])
+        self._inputs = {name: values[name] for name in self._segment.inputs}
+        self._outputs = outputs = {name: buffers.get(name) for name in self._segment.outputs}
+        if all(name in buffers for name in (*self._segment.inputs, *self._segment.outputs)):
+            executable.bind(self._inputs, outputs)
+            self._run = executable.run
+        else:
+            self._run = lambda: outputs.update(executable.call(self._inputs))
 
 
-_ENGINES: Dict[str, Callable[..., Prepared]] = {
-    "onnxruntime": _onnxruntime,
-    "openvino": _openvino,
-}
+def _contiguous(value: Any) -> Any:
+    """An array whose elements lie in order; anything else as it is."""
+    return np.require(value, requirements="C") if isinstance(value, np.ndarray) else value

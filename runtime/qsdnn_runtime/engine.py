@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Protocol, Tuple
+from typing import Any, Callable, Dict, Mapping, Optional, Protocol, Sequence, Tuple
 
 import numpy as np
 
@@ -108,6 +108,37 @@ class Loader(Protocol):
 
         Raises:
             EngineError: The engine refuses it.
+        """
+
+
+class OnnxLoader(Loader, Protocol):
+    """The loader of an engine that reads ONNX, and so can run the user's own file.
+
+    Its host half says so: `qsdnn.engine.OnnxReader`. A network in any other engine alone is one
+    artifact of the host half, and needs `load` only.
+    """
+
+    def bare(
+        self,
+        model: Path,
+        inputs: Mapping[str, Any],
+        outputs: Sequence[str],
+        threads: int,
+    ) -> Tuple[Callable[[], None], Dict[str, Any]]:
+        """Prepares a model as a user of the engine alone would: its defaults, in fp32.
+
+        Args:
+            model: The user's file.
+            inputs: A value for each input, in the model's order; the loop reads arrays in place.
+            outputs: Names of the model's outputs, in order.
+            threads: Threads the engine may use.
+
+        Returns:
+            The loop's body, one inference in the engine's own fastest way; and the outputs by
+            name, overwritten by each inference.
+
+        Raises:
+            EngineError: The engine is not installed. A model that is refused may raise anything.
         """
 
 

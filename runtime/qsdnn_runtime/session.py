@@ -71,7 +71,7 @@ class Session:
         try:
             with joined_pages() if huge_pages else nullcontext():
                 for segment in self.manifest.segments:
-                    spec = _spec(segment, opened.artifacts)
+                    spec = spec_of(segment, opened.artifacts)
                     self._executables.append(_load(segment, spec, self._threads, profile))
                 self._steps = self._bind({})
         except BaseException:
@@ -314,7 +314,8 @@ class _ByValue:
                 raise EngineError("'%s' came out as %s" % (name, results[name].shape))
 
 
-def _spec(segment: SegmentEntry, artifacts: Path) -> SegmentSpec:
+def spec_of(segment: SegmentEntry, artifacts: Path) -> SegmentSpec:
+    """A segment as its engine's loader needs it; `artifacts` is the folder of the files."""
     return SegmentSpec(
         artifact=artifacts / segment.artifact,
         family=segment.family,

@@ -82,6 +82,7 @@ def test_a_network_it_takes_is_written_as_a_program(installed: Path, tmp_path: P
     (segment,) = package.manifest["segments"]
     program = read_program(tmp_path / segment["artifact"])
     assert sorted(program.layers) == [layer.index for layer in graph.layers]
+    assert builder.bare("mnn").manifest["segments"] == [segment]
 
 
 @pytest.mark.slow

@@ -53,6 +53,7 @@ class OnnxruntimeEngine:
     """Takes every layer there is, pinned ones included; all choices share one session."""
 
     name = NAME
+    reads_onnx = True
 
     def primitives(self, layer: Layer, info: EngineInfo) -> Sequence[Primitive]:
         """Both fp32 algorithms and int8, without what a board says it does not have.

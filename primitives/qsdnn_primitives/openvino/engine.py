@@ -33,6 +33,7 @@ class OpenvinoEngine:
     """Takes layers whose operators and types are known to come out as onnxruntime's."""
 
     name = NAME
+    reads_onnx = True
 
     def primitives(self, layer: Layer, info: EngineInfo) -> Sequence[Primitive]:
         """What the plugin does by itself in fp32; then what it was read back as on the board.

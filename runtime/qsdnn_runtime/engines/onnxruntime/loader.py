@@ -8,12 +8,13 @@ import shutil
 import tempfile
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Collection, List, Optional, Tuple
+from typing import Any, Callable, Collection, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
 from qsdnn_runtime.engine import Applied, EngineError, EngineInfo, SegmentSpec
 
+from .bare import prepare
 from .executable import OnnxruntimeExecutable, ProfiledExecutable, first_line
 from .providers import CPU, capabilities, name_of, providers_of
 
@@ -100,6 +101,20 @@ class OnnxruntimeLoader:
         except Exception as error:
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)
+            raise EngineError(first_line(error)) from error
+
+    def bare(
+        self, model: Path, inputs: Mapping[str, Any], outputs: Sequence[str], threads: int
+    ) -> Tuple[Callable[[], None], Dict[str, Any]]:
+        """The user's file in a plain session; see `qsdnn_runtime.engine.OnnxLoader`.
+
+        Raises:
+            EngineError: onnxruntime is not installed, or refuses the file.
+        """
+        library = _library()
+        try:
+            return prepare(library, model, inputs, outputs, threads)
+        except Exception as error:
             raise EngineError(first_line(error)) from error
 
     def _runs_blocked(self) -> bool:

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, Collection, Dict, Iterable, List, Optional, Set, Tuple
+from pathlib import Path
+from typing import (
+    Any,
+    Callable,
+    Collection,
+    Dict,
+    Iterable,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+)
 
 from qsdnn_runtime.engine import EngineError, EngineInfo, SegmentSpec
 
 from .algorithms import algorithms
+from .bare import prepare
 from .durable import make_durable
 from .executable import OpenvinoExecutable, ProfiledExecutable
 from .hints import CONVOLUTIONS, Hint, add_anchors, with_hints
@@ -61,6 +75,20 @@ class OpenvinoLoader:
             kind = ProfiledExecutable if profile else OpenvinoExecutable
             return kind(compiled, segment)
         except (RuntimeError, OSError) as error:
+            raise EngineError(reason(error)) from error
+
+    def bare(
+        self, model: Path, inputs: Mapping[str, Any], outputs: Sequence[str], threads: int
+    ) -> Tuple[Callable[[], None], Dict[str, Any]]:
+        """The user's file, compiled as it is; see `qsdnn_runtime.engine.OnnxLoader`.
+
+        Raises:
+            EngineError: OpenVINO is not installed, or refuses the file.
+        """
+        import_library()
+        try:
+            return prepare(model, inputs, outputs, threads)
+        except (RuntimeError, OSError, ValueError, TypeError) as error:
             raise EngineError(reason(error)) from error
 
 

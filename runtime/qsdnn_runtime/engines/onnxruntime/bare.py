@@ -1,0 +1,37 @@
+"""The user's own file in a session of onnxruntime as it comes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Callable, Dict, Mapping, Sequence, Tuple
+
+import numpy as np
+
+
+def prepare(
+    library: Any, model: Path, inputs: Mapping[str, Any], outputs: Sequence[str], threads: int
+) -> Tuple[Callable[[], None], Dict[str, Any]]:
+    """The loop's body and the outputs: see `qsdnn_runtime.engine.OnnxLoader.bare`.
+
+    Inputs and outputs are bound once, which spares copies, where they are arrays of numbers.
+    """
+    options = library.SessionOptions()
+    options.intra_op_num_threads = threads
+    # After a run its threads would spin on the cores of whoever is measured next.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    session = library.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    names = list(outputs)
+    values = dict(zip(names, session.run(names, dict(inputs))))
+    if not all(map(_is_numeric, (*inputs.values(), *values.values()))):
+        return (lambda: values.update(zip(names, session.run(names, dict(inputs))))), values
+    binding = session.io_binding()
+    for name, value in inputs.items():
+        binding.bind_ortvalue_input(name, library.OrtValue.ortvalue_from_numpy(value))
+    for name, value in values.items():
+        binding.bind_ortvalue_output(name, library.OrtValue.ortvalue_from_numpy(value))
+    return (lambda: session.run_with_iobinding(binding)), values
+
+
+def _is_numeric(value: Any) -> bool:
+    """Whether memory of the caller's can hold it: no sequence, and no text."""
+    return isinstance(value, np.ndarray) and value.dtype.kind in "biufc"
