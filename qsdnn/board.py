@@ -16,14 +16,9 @@ from numpy.typing import NDArray
 
 from qsdnn.engine import EngineInfo
 from qsdnn.errors import unknown
+from qsdnn.latency import quiet_ms, quiet_segment_ms
 
 GROUP = "qsdnn.boards"
-
-QUIET = 0.1
-"""The quantile of a segment's runs that is its time on a quiet machine. Other processes only ever
-add time, to many runs but rarely to all: on two cores with eight busy processes the medians of
-ShuffleNet's segments told nothing, and plans were predicted from this quantile to 3 %."""
-
 
 SITTINGS = 9
 """Sittings of what is claimed: the fewest whose range holds the median with 95 % confidence (six is
@@ -185,17 +180,15 @@ class Record:
 
     @property
     def quiet_ms(self) -> float:
-        """Latency when nothing else disturbs: its `quiet_segment_ms`, and the loop around them."""
-        around = np.array(self.runs_ms) - np.array(self.segments_ms).sum(axis=1)
-        return float(sum(self.quiet_segment_ms) + self._quiet(around[:, None])[0])
+        """Latency when nothing else disturbs, which plans are ranked by: see `qsdnn.latency`."""
+        return quiet_ms(self.sittings_ms)
 
     @property
     def quiet_segment_ms(self) -> tuple[float, ...]:
-        """Time of each segment when nothing else disturbs it: a low quantile of its runs.
-
-        Of several sittings the median: the least would be that of a lucky process.
-        """
-        return tuple(self._quiet(np.array(self.segments_ms)).tolist())
+        """Time of each segment then: with the loop around them they sum to `quiet_ms`."""
+        rows = np.array(self.segments_ms)
+        around = np.array(self.runs_ms) - rows.sum(axis=1)
+        return quiet_segment_ms(self._split(rows), self._split(around), self.quiet_ms)
 
     @property
     def sittings_ms(self) -> tuple[tuple[float, ...], ...]:
@@ -206,11 +199,6 @@ class Record:
         """A row for each run, by the process that made it."""
         counts = self.context.get("sittings", [len(rows)])
         return np.split(rows, np.cumsum(counts)[:-1])
-
-    def _quiet(self, columns: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Of columns with a row for each run."""
-        parts = self._split(columns)
-        return np.asarray(np.median([np.quantile(part, QUIET, axis=0) for part in parts], axis=0))
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -18,14 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsdnn.board import Board, BoardInfo, MeasureOptions, Package, Record, Reference, State, Trust
+from qsdnn.latency import quiet_ms
 from qsdnn.search.recovery import Recovery
 from qsdnn.search.room import parts, room_bytes
 from qsdnn.store import Key, Store
 from qsdnn.trust import notes
 
-ANCHORS, ANCHOR_SITTINGS = "anchors_quiet_ms", "anchors_sittings_ms"
-"""Where a record's context keeps `Record.quiet_ms` and `Record.sittings_ms` of the anchors it was
-interleaved with, by digest."""
+ANCHORS = "anchors_sittings_ms"
+"""Where a record's context keeps `Record.sittings_ms` of the anchors it was interleaved with, by
+digest."""
 
 TAKEN_AT = "taken_at_s"
 """Where it keeps when it was measured, in seconds since 1970."""
@@ -219,8 +220,7 @@ class Measurer:
         }
         beside = {a.digest: by_digest[a.digest] for a in anchors if a.digest in by_digest}
         context = {
-            ANCHORS: {digest: record.quiet_ms for digest, record in beside.items()},
-            ANCHOR_SITTINGS: {digest: record.sittings_ms for digest, record in beside.items()},
+            ANCHORS: {digest: record.sittings_ms for digest, record in beside.items()},
             TAKEN_AT: taken_at_s,
         }
         return [
@@ -248,14 +248,18 @@ def drift(record: Record, known_ms: Mapping[str, float]) -> float:
     Returns:
         A ratio to divide the record's times by; 1 when it had no anchor.
     """
-    beside: Mapping[str, float] = record.context.get(ANCHORS, {})
-    ratios = [ms / known_ms[digest] for digest, ms in beside.items() if digest in known_ms]
+    beside: Mapping[str, Sequence[Sequence[float]]] = record.context.get(ANCHORS, {})
+    ratios = [
+        quiet_ms(sittings) / known_ms[digest]
+        for digest, sittings in beside.items()
+        if digest in known_ms
+    ]
     return median(ratios) if ratios else 1.0
 
 
 def runs_beside(record: Record, anchor: str) -> list[tuple[Sequence[float], Sequence[float]]]:
     """Runs of a record and of an anchor it was interleaved with, by digest, for each sitting."""
-    beside = record.context.get(ANCHOR_SITTINGS, {}).get(anchor, [])
+    beside = record.context.get(ANCHORS, {}).get(anchor, [])
     return list(zip(record.sittings_ms, beside, strict=False))
 
 
