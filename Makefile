@@ -1,4 +1,4 @@
-# make demo | test | test-arm64 | lint | bench: each sets up what it needs first, in .venv.
+# make demo | test | test-readme | test-arm64 | lint | bench: each sets up what it needs first, in .venv.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ DEMO := demo
 NETWORK ?= shufflenet
 RELEASE ?= bookworm,bullseye
 
-.PHONY: demo test test-arm64 lint bench clean
+.PHONY: demo test test-readme test-arm64 lint bench clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/demo.done
@@ -21,6 +21,10 @@ demo: $(VENV)/demo.done
 test: $(VENV)/test.done
 	@PATH="$$PATH:/usr/sbin" command -v sshd >/dev/null || .ci/debian openssh-server || true
 	$(BIN)/python -m pytest -n 2 -q
+
+# The README's commands as printed: some minutes, for they search.
+test-readme: $(VENV)/test.done
+	QSDNN_README=1 $(BIN)/python -m pytest -v -rP tests/readme
 
 # On emulated boards with these releases of Debian, as root: a quarter of an hour each, and as long
 # again the first time, for their roots.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -12,6 +14,8 @@ from qsdnn.errors import InputError
 
 if TYPE_CHECKING:
     from qsdnn.graph.layer import Tensor
+
+_NPY, _ZIP = b"\x93NUMPY", b"PK"
 
 Feeds = Mapping[str, np.ndarray[Any, Any]]
 
@@ -40,31 +44,75 @@ def _random(tensor: Tensor, rng: np.random.Generator) -> np.ndarray[Any, Any]:
 
 
 def read_feeds(path: Path, inputs: Mapping[str, Tensor]) -> dict[str, np.ndarray[Any, Any]]:
-    """Inputs from an ``.npz`` file with one array for each input of the network.
+    """Inputs from a file of numpy's, of every input of the network.
 
     Args:
-        path: The file.
+        path: An ``.npz`` file with one array for each input; for a network with one input also an
+            ``.npy`` file.
         inputs: The network's inputs by name.
 
     Raises:
         InputError: The file is unreadable, or an array is missing, unknown or of another shape or
             dtype.
     """
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            feeds = {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, AttributeError) as error:
-        raise InputError(
-            f"cannot read inputs from {path}: {error}",
-            hint="write them with numpy.savez(FILE, **{input_name: array})",
-        ) from error
+    feeds = _read(path, inputs)
     if set(feeds) != set(inputs):
-        raise InputError(f"{path} holds {sorted(feeds)}, the network takes {sorted(inputs)}")
+        raise InputError(
+            f"{path} holds {_listed(feeds)}; the network takes {_listed(inputs)}",
+            hint=_how_to_write(inputs),
+        )
     for name, array in feeds.items():
         tensor = inputs[name]
-        if array.shape != tensor.shape or array.dtype != tensor.dtype:
+        if tensor.shape is not None and array.shape != tensor.shape:
             raise InputError(
-                f"{path}: '{name}' is {array.dtype}{list(array.shape)}, "
-                f"the network takes {tensor.dtype}{list(tensor.shape or ())}"
+                f"{path}: '{name}' has the shape {list(array.shape)}, the network takes "
+                f"{list(tensor.shape)}"
             )
-    return feeds
+        if array.dtype != tensor.dtype:
+            raise InputError(
+                f"{path}: '{name}' is {array.dtype}, the network takes {tensor.dtype}",
+                hint=f"convert it before it is saved: array.astype('{tensor.dtype}')",
+            )
+    return {name: feeds[name] for name in inputs}
+
+
+def _read(path: Path, inputs: Mapping[str, Tensor]) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays of a file by name, that of an ``.npy`` file by the name of the only input."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_NPY))
+            if not start.startswith((_NPY, _ZIP)):
+                raise InputError(f"{path} is no .npz or .npy file", hint=_how_to_write(inputs))
+            file.seek(0)
+            content = np.load(file, allow_pickle=False)
+            if isinstance(content, np.ndarray):
+                arrays = {name: content for name in inputs} if len(inputs) == 1 else {}
+            else:
+                arrays = {name: content[name] for name in content.files}
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"cannot read inputs from {path}: {reason}") from error
+    except (ValueError, EOFError, KeyError, RuntimeError, BadZipFile, zlib.error) as error:
+        raise InputError(
+            f"cannot read inputs from {path}: it is damaged, or holds more than numbers: {error}",
+            hint=_how_to_write(inputs),
+        ) from error
+    if not arrays and start.startswith(_NPY):
+        raise InputError(
+            f"{path} holds one array without a name; the network takes {_listed(inputs)}",
+            hint=_how_to_write(inputs),
+        )
+    other = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
+    if other:
+        raise InputError(f"{path}: {_listed(other)}: no array", hint=_how_to_write(inputs))
+    return arrays
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names) or "nothing"
+
+
+def _how_to_write(inputs: Iterable[str]) -> str:
+    """Python that writes a file for these inputs, whatever characters are in their names."""
+    pairs = ", ".join(f"{name!r}: …" for name in inputs)
+    return f"write it with numpy.savez('inputs.npz', **{{{pairs}}})"

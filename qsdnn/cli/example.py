@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +24,7 @@ EPILOG = """\b
 Examples:
   qsdnn example                        list the networks
   qsdnn example resnet50               write resnet50.onnx
+  qsdnn example shufflenet             write shufflenet.onnx: another name of shufflenet-v2
   qsdnn example kws1 -o a.onnx --seed 7
   qsdnn example digits --data digits.npz
 """
@@ -58,15 +60,15 @@ def command(
     listing: bool,
     as_json: bool,
 ) -> None:
-    """Writes the network NAME as an ONNX file; without NAME, lists all.
+    """Writes the network NAME as the file NAME.onnx; without NAME, lists all.
 
     Its weights are random, but those of digits and tones, which were trained.
     """
     if listing or name is None:
         _list_json() if as_json else _list()
         return
+    path = output or Path(f"{name}.onnx")  # as the user spells it
     name = examples.canonical(name)
-    path = output or Path(f"{name}.onnx")
     for file in filter(None, (path, data)):
         _check_free(file, force)
     if data and data.resolve() == path.resolve():
@@ -84,6 +86,13 @@ def command(
         click.echo(f"wrote {path}: {examples.describe(name)}")
         if data:
             click.echo(f"wrote {data}: inputs and labels that it was not trained on")
+        click.echo(f"next: qsdnn search {_next(path, data)}")
+
+
+def _next(path: Path, data: Path | None) -> str:
+    """What to search with."""
+    budget = ["--calibration", str(data), "--max-drop", "1%"] if data else []
+    return shlex.join([str(path), *budget])
 
 
 def _check_free(path: Path, force: bool) -> None:

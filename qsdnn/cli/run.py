@@ -28,7 +28,8 @@ Examples:
 @board_option
 @wait_option
 @click.option("--input", "inputs", type=click.Path(path_type=Path), metavar="FILE.npz",
-              help="One array for each input of the network.  [default: random ones]")  # fmt: skip
+              help="One array for each input of the network; FILE.npy where it has one.  [default: "
+              "random ones]")  # fmt: skip
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0),
               help="Of random inputs.")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE.npz",

@@ -25,15 +25,23 @@ def refusal(*args: str | Path) -> str:
     return str(result.exception)
 
 
-def test_writes_name_onnx_in_the_current_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["ds_kws9", "DS-KWS9", "ShuffleNet"])
+def test_the_file_has_the_name_that_was_asked_for(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    result = invoke("DS-KWS9")
+    result = invoke(name)
     assert result.exit_code == 0
-    assert "wrote ds_kws9.onnx" in result.stdout
-    assert [path.name for path in tmp_path.iterdir()] == ["ds_kws9.onnx"]
-    onnx.checker.check_model(tmp_path / "ds_kws9.onnx", full_check=True)
+    assert f"wrote {name}.onnx" in result.stdout
+    assert f"next: qsdnn search {name}.onnx\n" in result.stdout
+    assert [path.name for path in tmp_path.iterdir()] == [f"{name}.onnx"]
+    onnx.checker.check_model(tmp_path / f"{name}.onnx", full_check=True)
+
+
+def test_the_next_command_can_be_typed_as_it_is(tmp_path: Path) -> None:
+    network, data = tmp_path / "my net.onnx", tmp_path / "a.npz"
+    text = invoke("digits", "-o", network, "--data", data).stdout
+    assert f"next: qsdnn search '{network}' --calibration {data} --max-drop 1%\n" in text
 
 
 def test_json_says_what_was_written(tmp_path: Path) -> None:
