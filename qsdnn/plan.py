@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from qsdnn.calibration import Calibration
-from qsdnn.errors import InputError, PlanError, unknown
+from qsdnn.errors import PlanError, unknown
+from qsdnn.files import write_output
 
 if TYPE_CHECKING:
     from qsdnn.graph.layer import Graph
@@ -24,9 +23,6 @@ SCHEMA = "qsdnn.plan/1"
 
 ALWAYS = ("metric", "reference", "plan", "drop")
 """What a plan always says of its accuracy."""
-
-READABLE = 0o644
-"""Permissions of a new plan file; a temporary file's would be its owner's alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,21 +207,7 @@ def write_plan(plan: Plan, path: Path) -> None:
     Raises:
         InputError: It cannot be written.
     """
-    target = path.resolve()
-    try:
-        if target.exists() and not target.is_file():  # e.g. a pipe
-            target.write_text(to_json(plan), encoding="utf-8")
-            return
-        with NamedTemporaryFile(
-            "w", dir=target.parent, prefix=f".{target.name}.", delete=False, encoding="utf-8"
-        ) as file:
-            file.write(to_json(plan))
-        os.chmod(file.name, READABLE)
-        os.replace(file.name, target)
-    except OSError as error:
-        raise InputError(
-            f"cannot write {path}: {error.strerror}", hint="choose another -o"
-        ) from error
+    write_output(path, to_json(plan))
 
 
 def choices(

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("untimed", deadline=None)  # the machine may be as busy as it likes
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -20,13 +20,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 import tomlkit
 from platformdirs import user_config_path
 from tomlkit.exceptions import TOMLKitError
 
 from qsdnn.errors import InputError, unknown
+from qsdnn.files import replacing
 
 from .address import Address
 from .spec import GENERIC, specs
@@ -200,13 +200,5 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _replace(path: Path, text: str) -> None:
     """Writes all or nothing."""
-    with NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
-        part = Path(file.name)
-        try:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-            part.replace(path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+    with replacing(path, sync=True) as file:
+        file.write(text.encode())

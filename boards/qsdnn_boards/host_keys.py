@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -13,6 +11,8 @@ from pathlib import Path
 from paramiko import HostKeys, PKey
 from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
 from paramiko.ssh_exception import SSHException
+
+from qsdnn.files import replacing
 
 REVOKED = "@revoked"
 HASHED = "|1|"
@@ -87,14 +87,8 @@ def store(path: Path, host: str, key: PKey) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     lines = [rest for line in _lines(path) if (rest := _without(host, line))]
     lines.append(f"{host} {key.get_name()} {key.get_base64()}")
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write("\n".join(lines) + "\n")
-        os.replace(name, path)
-    except OSError:
-        os.unlink(name)
-        raise
+    with replacing(path, mode=0o600) as file:
+        file.write(("\n".join(lines) + "\n").encode(errors="surrogateescape"))
 
 
 def _lines(path: Path) -> list[str]:

@@ -6,12 +6,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from platformdirs import user_cache_path
 
 from qsdnn.archive import runtime_archive
 from qsdnn.errors import BoardError
+from qsdnn.files import replacing
 
 from .agent_board import AgentBoard
 from .bootstrap import prune
@@ -82,9 +82,8 @@ def _place_runtime(root: Path) -> Path:
     path = folder / f"{archive.digest}.zip"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as file:
+        with replacing(path) as file:
             file.write(archive.content)
-        os.replace(file.name, path)
     os.utime(path)
     prune(folder)
     return path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ import click
 
 from qsdnn.cli.console import stdout_console
 from qsdnn.cli.options import json_option, shape_option
-from qsdnn.errors import InputError
+from qsdnn.files import write_csv
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -131,15 +130,7 @@ def _write_csv(path: Path, rows: Sequence[LayerRow]) -> None:
         }
         for row in rows
     ]
-    try:
-        with path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, records[0] if records else ())
-            writer.writeheader()
-            writer.writerows(records)
-    except OSError as error:
-        raise InputError(
-            f"--csv {path}: cannot write: {error.strerror}", hint="choose another file with --csv"
-        ) from error
+    write_csv(path, list(records[0]) if records else (), records, "--csv")
 
 
 def _print(graph: Graph, analysis: Analysis, rows: Sequence[LayerRow], bits: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
@@ -17,6 +16,7 @@ from qsdnn import examples
 from qsdnn.cli.console import stdout_console
 from qsdnn.cli.options import json_option
 from qsdnn.errors import InputError
+from qsdnn.files import open_output
 
 SCHEMA = "qsdnn.example/1"
 
@@ -117,20 +117,9 @@ def _samples(name: str) -> bytes:
 
 def _write(path: Path, make: Callable[[], bytes]) -> bytes:
     """Writes all or nothing: an interrupted command leaves no half of a file."""
-    target = path.resolve()  # a link stays one
-    part = target.parent / f".{target.name}.part"
-    try:
-        with part.open("wb") as file:  # before the weights are drawn, which may take seconds
-            content = make()
-            file.write(content)
-        part.replace(target)
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot write: {error.strerror}", hint="choose another file with -o"
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
+    with open_output(path) as file:  # before the weights are drawn, which may take seconds
+        content = make()
+        file.write(content)
     return content
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qsdnn.errors import InputError
+from qsdnn.files import naming, open_output, write_csv
 from qsdnn.plan import Plan, write_plan
 
 if TYPE_CHECKING:
@@ -37,20 +36,15 @@ def write_front(points: Sequence[tuple[Point, Plan]], output: Path) -> dict[str,
     folder = base.with_name(base.name + ".pareto")
     table, picture = folder.with_suffix(".pareto.csv"), folder.with_suffix(".pareto.png")
     rows = []
-    try:
+    with naming(folder):
         folder.mkdir(exist_ok=True)
         for stale in folder.glob("[0-9][0-9].json"):
             stale.unlink()
-        for number, (point, plan) in enumerate(points, 1):
-            path = folder / f"{number:02}.json"
-            write_plan(plan, path)
-            rows.append(_row(point, plan, path))
-        with table.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(rows)
-    except OSError as error:
-        raise InputError(f"cannot write {error.filename}: {error.strerror}") from error
+    for number, (point, plan) in enumerate(points, 1):
+        path = folder / f"{number:02}.json"
+        write_plan(plan, path)
+        rows.append(_row(point, plan, path))
+    write_csv(table, COLUMNS, rows)
     drawn = _draw(rows, points[0][0].accuracy.metric, picture)
     files = [str(table), *([str(picture)] if drawn else [])]
     return {"metric": points[0][0].accuracy.metric, "points": rows, "files": files}
@@ -89,6 +83,7 @@ def _draw(rows: Sequence[dict[str, Any]], metric: str, path: Path) -> bool:
     right = left.twinx()
     right.plot(speedup, [row["score"] for row in rows], "s", color="tab:orange", markersize=4)
     right.set_ylabel(f"{metric} (squares)", color="tab:orange")
-    figure.savefig(path, dpi=150)
+    with open_output(path) as file:
+        figure.savefig(file, format="png", dpi=150)
     pyplot.close(figure)
     return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qsdnn.cli.picture import draw_losses
-from qsdnn.errors import InputError
+from qsdnn.files import write_csv
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -56,17 +55,9 @@ def write_tables(content: Mapping[str, Any], output: Path) -> list[Path]:
             {key: value for key, value in row.items() if key != "accuracy"} for row in rows
         ]
     picture = output.with_suffix(".png")
-    try:
-        for path, rows in tables.items():
-            with path.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, list(rows[0]))
-                writer.writeheader()
-                writer.writerows(rows)
-        drawn = draw_losses(content, picture)
-    except OSError as error:
-        raise InputError(
-            f"cannot write {error.filename or output}: {error.strerror}", hint="choose another -o"
-        ) from error
+    for path, rows in tables.items():
+        write_csv(path, list(rows[0]), rows)
+    drawn = draw_losses(content, picture)
     return [*tables, *([picture] if drawn else [])]
 
 

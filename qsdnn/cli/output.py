@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qsdnn.errors import InputError
+from qsdnn.files import check_place, naming
 
 
 def check_writable(output: Path) -> None:
@@ -13,15 +13,5 @@ def check_writable(output: Path) -> None:
     Raises:
         InputError: The file cannot be written.
     """
-    folder = output.resolve().parent
-    if not folder.is_dir() or output.is_dir():
-        raise InputError(f"cannot write {output}: no such folder", hint=f"mkdir -p {folder}")
-    try:
-        with output.open("a", encoding="utf-8"):
-            pass
-        if not output.stat().st_size:
-            output.unlink()
-    except OSError as error:
-        raise InputError(
-            f"cannot write {output}: {error.strerror}", hint="choose another -o"
-        ) from error
+    with naming(output):
+        check_place(output)

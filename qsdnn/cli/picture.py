@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qsdnn.files import open_output
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -26,7 +28,7 @@ def draw_losses(content: Mapping[str, Any], path: Path) -> bool:
         Whether matplotlib is installed.
 
     Raises:
-        OSError: The file cannot be written.
+        InputError: The file cannot be written.
     """
     try:
         import matplotlib
@@ -46,7 +48,8 @@ def draw_losses(content: Mapping[str, Any], path: Path) -> bool:
         axes.set_ylabel("SQNR, dB")
         axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
         axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=120)
+    with open_output(path) as file:
+        figure.savefig(file, format="png", dpi=120)
     pyplot.close(figure)
     return True
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from qsdnn.cli.options import board_option, json_option, model_option, wait_option
-from qsdnn.errors import InputError
+from qsdnn.files import open_output
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,11 +60,8 @@ def command(
         feeds = read_feeds(inputs, opened.tensors) if inputs else random_feeds(opened.tensors, seed)
         outputs = machine.run(opened.package, feeds, threads=opened.threads)
     if output is not None:
-        try:
-            with output.open("wb") as stream:
-                np.savez(stream, **outputs)
-        except OSError as error:
-            raise InputError(f"cannot write {output}: {error.strerror}") from error
+        with open_output(output) as file:
+            np.savez(file, **outputs)
     rows = [_describe(name, np.asarray(value)) for name, value in outputs.items()]
     if as_json:
         content = {

@@ -11,6 +11,7 @@ import numpy as np
 
 from qsdnn.cost.model import CostModel
 from qsdnn.errors import InputError
+from qsdnn.files import open_output
 from qsdnn.primitive import Precision, Primitive
 from qsdnn.space import Edge, Space
 
@@ -30,20 +31,17 @@ def write_cost(cost: CostModel, path: Path) -> None:
         "primitives": [dataclasses.asdict(primitive) for primitive in space.primitives],
         "edges": [dataclasses.asdict(edge) for edge in space.edges],
     }
-    try:
-        with path.open("wb") as stream:
-            np.savez_compressed(
-                stream,
-                header=np.array(json.dumps(header)),
-                mask=space.mask,
-                computes=space.computes,
-                features=space.features,
-                layer_ms=cost.layer_ms,
-                leave_ms=cost.leave_ms,
-                enter_ms=cost.enter_ms,
-            )
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from error
+    with open_output(path, "--cost-model") as file:
+        np.savez_compressed(
+            file,
+            header=np.array(json.dumps(header)),
+            mask=space.mask,
+            computes=space.computes,
+            features=space.features,
+            layer_ms=cost.layer_ms,
+            leave_ms=cost.leave_ms,
+            enter_ms=cost.enter_ms,
+        )
 
 
 def read_cost(path: str | Path) -> CostModel:

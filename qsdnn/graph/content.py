@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tempfile
 from pathlib import Path
+
+from qsdnn.files import part_file
 
 
 def write_content(content: bytes, suffix: str, folder: Path) -> str:
     """Writes bytes under the name of their hash, complete or not at all."""
     name = hashlib.sha256(content).hexdigest()[:16] + suffix
     if not (folder / name).exists():
-        with tempfile.NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as file:
+        with part_file(folder) as file:
             file.write(content)
-        os.replace(file.name, folder / name)
+            file.flush()
+            os.replace(file.name, folder / name)
     return name
 
 

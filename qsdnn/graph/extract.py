@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ import onnx_ir as ir
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from qsdnn.errors import ModelError
+from qsdnn.files import part_file
 from qsdnn.graph.content import write_content
 from qsdnn.graph.dataflow import is_weight, reads
 from qsdnn.graph.layer import Graph
@@ -150,7 +150,6 @@ def _place(source: Path, target: Path) -> None:
     """Copies a file unless it is there. Not a link: ONNX refuses data with several of them."""
     if target.exists():
         return
-    with tempfile.NamedTemporaryFile(dir=target.parent, suffix=".part", delete=False) as file:
-        pass
-    shutil.copyfile(source, file.name)
-    os.replace(file.name, target)
+    with part_file(target.parent) as file:
+        shutil.copyfile(source, file.name)
+        os.replace(file.name, target)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -12,6 +11,8 @@ from typing import IO
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
+
+from qsdnn.files import part_file
 
 # Smaller ones stay in the graph, where shape inference and constant folding look at them.
 _INLINE_BYTES = 1024
@@ -36,14 +37,11 @@ def externalize(model: ir.Model, folder: Path) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     values = list(_large(model))
-    with tempfile.NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as file:
-        try:
-            offsets, digest = _write(values, file)
-            path = folder / f"{digest[:16]}.bin"
-        except BaseException:
-            os.unlink(file.name)
-            raise
-    os.replace(file.name, path)
+    with part_file(folder) as file:
+        offsets, digest = _write(values, file)
+        file.flush()
+        path = folder / f"{digest[:16]}.bin"
+        os.replace(file.name, path)
     for value, offset in zip(values, offsets, strict=True):
         value.const_value = _external(value, path, offset)
     return path
