@@ -5,15 +5,18 @@ Plug-ins add subcommands by entry points of the group ``qsdnn.commands``: click 
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
 import json
 import sys
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 import qsdnn
+from qsdnn.cli.streams import drop_output, flush_output, is_of_output, prepare_streams
 from qsdnn.errors import QsdnnError, unknown
 
 COMMANDS = {
@@ -29,6 +32,11 @@ COMMANDS = {
 """Every subcommand of the core and its one line of help: known without importing it."""
 
 GROUP = "qsdnn.commands"
+
+OF_THE_MACHINE = {
+    errno.EACCES, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENOMEM, errno.ENOSPC, errno.EROFS
+}  # fmt: skip
+"""What a machine may lack without a defect of the program's."""
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
@@ -92,8 +100,10 @@ def main(arguments: list[str] | None = None) -> None:
     """
     words = sys.argv[1:] if arguments is None else arguments
     debug, as_json = "--debug" in words, "--json" in words
+    prepare_streams()
     try:
         group.main([word for word in words if word != "--debug"], "qsdnn", standalone_mode=False)
+        flush_output()
         sys.exit(0)
     except (KeyboardInterrupt, click.Abort):
         _fail("interrupted", "what was measured is stored: the same command goes on from there",
@@ -109,22 +119,33 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         _fail(error.message, error.hint, error.exit_code, as_json)
     except BrokenPipeError:
+        drop_output()
         sys.exit(1)
     except Exception as error:
         if debug:
             raise
-        hint = (
-            "this is a defect of qsdnn: run the command again with --debug and report what it says"
-        )
-        _fail(f"{type(error).__name__}: {error}", hint, 1, as_json)
+        _fail(*_complaint(error), 1, as_json)
 
 
-def _fail(message: str, hint: str, exit_code: int, as_json: bool) -> None:
+def _complaint(error: Exception) -> tuple[str, str]:
+    """What to say of an error that no command expects, and what to do about it."""
+    if isinstance(error, OSError) and is_of_output(error):
+        return f"cannot write the output: {error.strerror}", "print it elsewhere"
+    if isinstance(error, OSError) and error.errno in OF_THE_MACHINE:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}", "mend that, then run the command again"
+    hint = "this is a defect of qsdnn: run the command again with --debug and report what it says"
+    return f"{type(error).__name__}: {error}", hint
+
+
+def _fail(message: str, hint: str, exit_code: int, as_json: bool) -> NoReturn:
     """Says what went wrong and ends the process."""
     click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
     if hint:
         click.echo(hint, err=True)
     if as_json:
         content: dict[str, Any] = {"message": message, "hint": hint, "exit_code": exit_code}
-        click.echo(json.dumps({"schema": "qsdnn.error/1", "error": content}))
+        with contextlib.suppress(OSError):
+            click.echo(json.dumps({"schema": "qsdnn.error/1", "error": content}))
+    drop_output()
     sys.exit(exit_code)

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from qsdnn.cli.console import stdout_console
+from qsdnn.cli.console import Column, count, print_table, stdout_console
 from qsdnn.cli.options import json_option, shape_option
 from qsdnn.files import write_csv
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from qsdnn.analyze import Analysis, LayerRow, Shape, Totals
     from qsdnn.graph.layer import Graph
 
@@ -28,6 +26,19 @@ SORTS: dict[str, Callable[[LayerRow], float]] = {
     "activations": lambda row: -row.activation_bytes,
     "intensity": lambda row: -row.intensity,
 }
+
+COLUMNS = (
+    Column(heading="", right=True),
+    Column(heading="layer", folds=True),
+    Column(heading="kind", spare=1),
+    Column(heading="input", spare=7),
+    Column(heading="output", spare=4),
+    Column(heading="MMACs", right=True),
+    Column(heading="parameters", right=True, spare=2),
+    Column(heading="param. KB", right=True, spare=5),
+    Column(heading="activ. KB", right=True, spare=3),
+    Column(heading="FLOPs/byte", right=True, spare=6),
+)
 
 EPILOG = """\b
 Examples:
@@ -137,8 +148,14 @@ def _print(graph: Graph, analysis: Analysis, rows: Sequence[LayerRow], bits: int
     from rich.markup import escape
 
     totals = analysis.totals
+    print_table(
+        f"{graph.name}: {count(len(rows), 'layer')}",
+        COLUMNS,
+        [_cells(row) for row in rows],
+        total=("", "total", "", "", "", *_amounts(totals), ""),
+        all_of_it="--csv FILE",
+    )
     console = stdout_console()
-    console.print(_table(f"{graph.name}: {len(rows)} layers", rows, totals))
     console.print(
         f"{totals.flops / 1e6:,.1f} MFLOPs · {totals.parameters:,} parameters, "
         f"{totals.parameter_bytes / 1e6:,.2f} MB at {bits} bits · activations "
@@ -148,23 +165,6 @@ def _print(graph: Graph, analysis: Analysis, rows: Sequence[LayerRow], bits: int
     for row in rows:
         if row.pinned:
             console.print(f"[yellow]* {escape(row.name)}: onnxruntime only: {escape(row.pinned)}")
-
-
-def _table(title: str, rows: Sequence[LayerRow], totals: Totals) -> Table:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(title=escape(title), header_style="bold")
-    table.add_column("", justify="right")
-    for heading in ("layer", "kind", "input", "output"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("MMACs", "parameters", "param. KB", "activ. KB", "FLOPs/byte"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(*map(escape, _cells(row)))
-    table.add_section()
-    table.add_row("", "total", "", "", "", *_amounts(totals))
-    return table
 
 
 def _cells(row: LayerRow) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from qsdnn.cli.console import Column, print_table, stdout_console
 from qsdnn.cli.options import (
     board_option,
     care_options,
@@ -23,6 +24,19 @@ from qsdnn.errors import BoardLostError, InputError, QsdnnError
 if TYPE_CHECKING:
     from qsdnn.board import Care, Record
     from qsdnn.subject import Subject
+
+COLUMNS = (
+    Column(heading="subject", folds=True),
+    Column(heading="median ms", right=True),
+    Column(heading="ms 95 %", right=True, spare=3),
+    Column(heading="p90 ms", right=True, spare=4),
+    Column(heading="p99 ms", right=True, spare=5),
+    Column(heading="per second", right=True, spare=7),
+    Column(heading="ratio", right=True),
+    Column(heading="ratio 95 %", right=True, spare=1),
+    Column(heading="runs", right=True, spare=6),
+    Column(heading="trust", right=True, spare=2),
+)
 
 EPILOG = """\b
 Examples:
@@ -58,24 +72,7 @@ def command(subjects: tuple[Path, ...], as_json: bool, **asked: Any) -> None:
     if as_json:
         click.echo(json.dumps({"schema": "qsdnn.bench/1", "subjects": rows}))
         return
-    from rich.table import Table
-
-    from qsdnn.cli.console import stdout_console
-
-    table = Table()
-    for title in ("subject", "median ms", "95 %", "ratio", "95 %", "runs", "trust"):
-        table.add_column(title, justify="left" if title == "subject" else "right")
-    for row in rows:
-        table.add_row(
-            row["name"],
-            f"{row['measured_ms']:.3f}",
-            "{:.3f}–{:.3f}".format(*row["ci95_ms"]),
-            f"{row['ratio']:.3f}",
-            "{:.3f}–{:.3f}".format(*row["ratio_ci95"]),
-            str(row["runs"]),
-            row["trust"],
-        )
-    stdout_console().print(table)
+    print_table("", COLUMNS, [_cells(row) for row in rows])
     for row in rows:
         if row["doubt"]:
             stdout_console().print(f"[yellow]{row['name']} was {row['doubt']}[/]", highlight=False)
@@ -139,7 +136,24 @@ def _check_comparable(opened: list[Subject]) -> None:
             raise InputError(f"{other.name} takes other inputs than {first.name}")
 
 
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        row["name"],
+        f"{row['measured_ms']:.3f}",
+        "{:.3f}–{:.3f}".format(*row["ci95_ms"]),
+        f"{row['p90_ms']:.3f}",
+        f"{row['p99_ms']:.3f}",
+        f"{row['per_s']:.1f}",
+        f"{row['ratio']:.3f}",
+        "{:.3f}–{:.3f}".format(*row["ratio_ci95"]),
+        str(row["runs"]),
+        row["trust"],
+    )
+
+
 def _row(subject: Subject, record: Record, first: Record) -> dict[str, Any]:
+    import numpy as np
+
     from qsdnn.board import State
     from qsdnn.search.measurer import paired_ratio
     from qsdnn.trust import doubt
@@ -151,10 +165,14 @@ def _row(subject: Subject, record: Record, first: Record) -> dict[str, Any]:
     if record.state is not State.OK:
         raise QsdnnError(f"{subject.name} ended as {record.state}: {record.error}")
     ratio, low, high = paired_ratio(record, first)
+    p90_ms, p99_ms = np.percentile(record.runs_ms, (90, 99)).tolist()
     return {
         "name": subject.name,
         "measured_ms": record.latency_ms,
         "ci95_ms": list(record.ci95_ms),
+        "p90_ms": p90_ms,
+        "p99_ms": p99_ms,
+        "per_s": 1e3 / record.latency_ms,
         "ratio": ratio,
         "ratio_ci95": [low, high],
         "runs": len(record.runs_ms),

@@ -1,14 +1,45 @@
-"""Where results for people are printed."""
+"""Where results for people are printed, and tables that fit there."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
-# Wide enough for every table, where there is no terminal to fit.
-PIPE_WIDTH = 200
+PIPE_WIDTH = 10_000
+"""Where there is no terminal to fit, nothing is folded or left out."""
+
+FOLDED_WIDTH = 12
+"""Characters that a column which may be folded keeps at the least."""
+
+BORDER, PADDING = 1, 3
+"""Of a table and of each of its columns."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        heading: What is above it.
+        right: Whether it is of numbers.
+        folds: Whether its cells may go over several lines.
+        spare: How soon it is left out where not all fit: the largest first, 0 never.
+    """
+
+    heading: str
+    right: bool = False
+    folds: bool = False
+    spare: int = 0
+
+
+def count(number: int, noun: str) -> str:
+    """``1 layer``, ``2 layers``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def stdout_console() -> Console:
@@ -19,3 +50,78 @@ def stdout_console() -> Console:
     if not console.is_terminal:
         console.width = PIPE_WIDTH
     return console
+
+
+def print_table(
+    title: str,
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[str]],
+    *,
+    total: Sequence[str] = (),
+    all_of_it: str = "--json",
+) -> None:
+    """Prints a table, without the least important columns where the terminal is too narrow.
+
+    Args:
+        title: Above it; none when empty.
+        columns: Its columns.
+        rows: Texts, of as many cells.
+        total: A last row, under a line of its own.
+        all_of_it: Options that write what does not fit, for the line that says so.
+    """
+    console = stdout_console()
+    kept = fitting(columns, [*rows, *([total] if total else [])], console.width)
+    console.print(_table(title, columns, rows, total, kept))
+    missing = [column.heading for i, column in enumerate(columns) if i not in kept]
+    if missing:
+        console.print(
+            f"{count(len(missing), 'column')} {'does' if len(missing) == 1 else 'do'} not fit in "
+            f"{console.width} characters: {', '.join(missing)}. A wider terminal, a pipe and "
+            f"{all_of_it} show all.",
+            markup=False,
+        )
+
+
+def fitting(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> list[int]:
+    """The columns of a table, by index, that fit in so many characters."""
+    needs = [_need(column, [row[i] for row in rows]) for i, column in enumerate(columns)]
+    kept = list(range(len(columns)))
+    spare = sorted((i for i in kept if columns[i].spare), key=lambda i: -columns[i].spare)
+    while spare and BORDER + sum(needs[i] + PADDING for i in kept) > width:
+        kept.remove(spare.pop(0))
+    return kept
+
+
+def _need(column: Column, cells: Iterable[str]) -> int:
+    """The characters that a column takes at the least."""
+    from rich.cells import cell_len
+
+    lines = (line for cell in (column.heading, *cells) for line in cell.split("\n"))
+    natural = max(map(cell_len, lines), default=0)
+    return min(natural, FOLDED_WIDTH) if column.folds else natural
+
+
+def _table(
+    title: str,
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[str]],
+    total: Sequence[str],
+    kept: Sequence[int],
+) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=escape(title) or None, header_style="bold")
+    for column in (columns[i] for i in kept):
+        table.add_column(
+            column.heading,
+            justify="right" if column.right else "left",
+            overflow="fold",
+            no_wrap=not column.folds,
+        )
+    for row in rows:
+        table.add_row(*(escape(row[i]) for i in kept))
+    if total:
+        table.add_section()
+        table.add_row(*(escape(total[i]) for i in kept))
+    return table

@@ -13,12 +13,21 @@ from typing import Any, cast
 import click
 
 from qsdnn import examples
-from qsdnn.cli.console import stdout_console
+from qsdnn.cli.console import Column, print_table
 from qsdnn.cli.options import json_option
 from qsdnn.errors import InputError
 from qsdnn.files import open_output
 
 SCHEMA = "qsdnn.example/1"
+
+COLUMNS = (
+    Column(heading="name"),
+    Column(heading="network", folds=True, spare=1),
+    Column(heading="input", spare=2),
+    Column(heading="MMACs", right=True),
+    Column(heading="parameters", right=True),
+    Column(heading="from", folds=True, spare=3),
+)
 
 EPILOG = """\b
 Examples:
@@ -142,22 +151,17 @@ def _list_json() -> None:
 
 
 def _list() -> None:
-    from rich.table import Table
-
-    table = Table(header_style="bold")
-    for heading in ("name", "network", "input"):
-        table.add_column(heading)
-    for heading in ("MMACs", "parameters"):
-        table.add_column(heading, justify="right")
-    table.add_column("from")
+    rows = []
     for name, example in examples.EXAMPLES.items():
         summary = example.summary()
-        table.add_row(
-            name,
-            example.title,
-            summary.shapes,
-            f"{summary.macs / 1e6:,.1f}",
-            f"{summary.parameters:,}",
-            example.source,
+        rows.append(
+            (
+                name,
+                example.title,
+                summary.shapes,
+                f"{summary.macs / 1e6:,.1f}",
+                f"{summary.parameters:,}",
+                example.source,
+            )
         )
-    stdout_console().print(table)
+    print_table("", COLUMNS, rows)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,19 @@ def test_table_has_each_layer_and_the_totals(model: Path) -> None:
     text = invoke(model).stdout
     assert "37.7 MFLOPs" in text
     assert all(f"conv{number}" in text for number in range(1, 7))
+
+
+@pytest.mark.parametrize("width", [60, 40])
+def test_a_narrow_terminal_shows_names_and_costs(
+    width: int, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": str(width)}.items():
+        monkeypatch.setenv(name, value)
+    lines = re.sub(r"\x1b\[[\d;]*m", "", invoke(model).stdout).splitlines()
+    assert max(map(len, lines)) <= width
+    first = next(line for line in lines if "conv1" in line)
+    assert re.search(r"\d\.\d\d ", first), first
+    assert any("columns do not fit" in line for line in lines)
 
 
 def test_json_document(model: Path) -> None:

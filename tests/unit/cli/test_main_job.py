@@ -127,6 +127,8 @@ def test_bench_compares_interleaved(desk):
     assert [row["name"] for row in found] == ["plan.json", *bare]
     assert first["ratio"] == 1.0
     assert min(row["runs"] for row in found) >= 20
+    assert all(row["measured_ms"] <= row["p90_ms"] <= row["p99_ms"] for row in found)
+    assert first["per_s"] == pytest.approx(1e3 / first["measured_ms"])
     assert second["ratio_ci95"][0] <= second["ratio"] <= second["ratio_ci95"][1]
 
 
