@@ -1,12 +1,15 @@
-# make demo | test | test-readme | test-arm64 | lint | bench: each sets up what it needs first, in .venv.
+# make demo | test | test-readme | test-arm64 | lint | bench: each sets up what it needs first, in .venv, with the
+# versions in constraints.txt; `make test-newest` tests the newest there are, `make lock` takes them.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
+LOCK := constraints.txt
+HOLD := -c $(LOCK) --build-constraint $(LOCK)
 BIN := $(VENV)/bin
 DEMO := demo
 NETWORK ?= shufflenet
 RELEASE ?= bookworm,bullseye
 
-.PHONY: demo test test-readme test-arm64 lint bench clean
+.PHONY: demo test test-newest test-readme test-arm64 lint lock bench clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/demo.done
@@ -26,6 +29,11 @@ test: $(VENV)/test.done
 test-readme: $(VENV)/test.done
 	QSDNN_README=1 $(BIN)/python -m pytest -v -rP tests/readme
 
+# Before each `make lock`: tells whether what was released since still works.
+test-newest:
+	rm -rf .venv-newest
+	$(MAKE) test VENV=.venv-newest HOLD=
+
 # On emulated boards with these releases of Debian, as root: a quarter of an hour each, and as long
 # again the first time, for their roots.
 test-arm64: $(VENV)/test.done
@@ -36,11 +44,14 @@ lint: $(VENV)/lint.done
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+lock:
+	$(PYTHON) .ci/lock
+
 bench: $(VENV)/demo.done
 	$(BIN)/python experiments/main_job.py
 
 clean:
-	rm -rf $(VENV) $(DEMO) dist build
+	rm -rf $(VENV) .venv-newest $(DEMO) dist build
 
 # Debian packs venv apart from Python.
 $(BIN)/python:
@@ -48,16 +59,16 @@ $(BIN)/python:
 		|| { echo "qsdnn needs Python 3.11 or newer; say which: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 2; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || .ci/debian python3-venv
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --upgrade pip
+	$(BIN)/python -m pip install -q --upgrade $(if $(HOLD),-c $(LOCK)) pip
 
-$(VENV)/demo.done: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install -q -e '.[all]'
+$(VENV)/demo.done: pyproject.toml $(LOCK) | $(BIN)/python
+	$(BIN)/python -m pip install -q $(HOLD) -e '.[all]'
 	touch $@
 
 $(VENV)/test.done: pyproject.toml $(VENV)/demo.done
-	$(BIN)/python -m pip install -q --group test
+	$(BIN)/python -m pip install -q $(HOLD) --group test
 	touch $@
 
 $(VENV)/lint.done: pyproject.toml $(VENV)/test.done
-	$(BIN)/python -m pip install -q --group lint
+	$(BIN)/python -m pip install -q $(HOLD) --group lint
 	touch $@
