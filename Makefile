@@ -1,5 +1,5 @@
-# make demo | test | test-readme | test-arm64 | lint | bench: each sets up what it needs first, in .venv, with the
-# versions in constraints.txt; `make test-newest` tests the newest there are, `make lock` takes them.
+# make demo | test | test-newest | test-readme | test-arm64 | lint | lock | bench: each sets up what it
+# needs first, in .venv, with the versions in constraints.txt.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 LOCK := constraints.txt

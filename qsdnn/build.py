@@ -15,6 +15,7 @@ from qsdnn.engine import Choosy, Engine, EngineInfo, OnnxReader
 from qsdnn.errors import BuildError, UnsupportedLayerError, unknown
 from qsdnn.graph.extract import write_original
 from qsdnn.graph.layer import Graph, Layer, Tensor
+from qsdnn.graph.versions import versions_read
 from qsdnn.layout import fits
 from qsdnn.partition import partition
 from qsdnn.primitive import Precision, Primitive
@@ -32,7 +33,8 @@ class Builder:
         folder: Where artifacts go; it must exist.
         threads: Threads the packages are for.
         calibration: Of the network, where plans may choose int8.
-        infos: What the board says about its engines, by name: what `bare` goes by.
+        infos: What the board says about its engines, by name: what `bare` goes by, and which
+            versions of ONNX it is given.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Builder:
         self._engines = engines
         self._infos = infos
         self._folder = folder
+        self._reads = versions_read(w for info in infos.values() for w in info.capabilities)
         self.threads = threads
         self._artifacts: dict[tuple[Any, ...], Artifact] = {}
         self._stamps: dict[str, dict[str, Any]] = {}
@@ -116,7 +119,7 @@ class Builder:
         )
 
     def _original(self, engine: str, family: str, *, bare: bool) -> Package:
-        files = write_original(self.graph, self._folder)
+        files = write_original(self.graph, self._folder, self._reads)
         entry = {
             "engine": engine,
             "family": family,
@@ -186,6 +189,7 @@ class Builder:
             graph=self.graph,
             calibration=self.calibration,
             layouts={n: layouts[n] for n in (*inputs, *outputs) if n in layouts},
+            reads=self._reads,
         )
 
     def _artifact(self, segment: Segment) -> Artifact:

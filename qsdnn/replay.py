@@ -69,7 +69,14 @@ def rebuild(path: Path, model: Path | None, info: BoardInfo, folder: Path) -> Re
         )
     space = space_of(graph, engines, info.engines, tuple(Precision))
     choice = choices(plan, graph, space, str(path))
-    builder = Builder(graph, engines, folder, threads=plan.threads, calibration=plan.calibration)
+    builder = Builder(
+        graph,
+        engines,
+        folder,
+        threads=plan.threads,
+        calibration=plan.calibration,
+        infos=info.engines,
+    )
     return Replay(
         plan=plan,
         graph=graph,

@@ -8,6 +8,7 @@ from typing import Any
 
 from qsdnn.calibration import Calibration
 from qsdnn.graph.layer import Graph, Layer
+from qsdnn.graph.versions import USUAL, Versions
 from qsdnn.primitive import Primitive
 
 
@@ -25,6 +26,7 @@ class Segment:
         calibration: What values its tensors take, for primitives that compute in integers.
         layouts: Those of its inputs and outputs that are not in ONNX's own order, by name: see
             `qsdnn.layout`. Its engine said that it takes and gives them so.
+        reads: Versions of ONNX that it may be written in.
     """
 
     family: str
@@ -35,6 +37,7 @@ class Segment:
     graph: Graph = field(repr=False)
     calibration: Calibration | None = field(default=None, repr=False)
     layouts: Mapping[str, str] = field(default_factory=dict)
+    reads: Versions = USUAL
 
     @property
     def engine(self) -> str:

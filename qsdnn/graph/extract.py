@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from qsdnn.graph.layer import Graph
 from qsdnn.graph.opset import restamp
 from qsdnn.graph.read import read, tensors_of
 from qsdnn.graph.shapes import fix_shapes
+from qsdnn.graph.versions import USUAL, Versions
 
 if TYPE_CHECKING:
     from qsdnn.segment import Segment
@@ -66,8 +67,13 @@ def write_segment(
     return (name, *_locations(model)), options
 
 
-def write_original(graph: Graph, folder: Path) -> tuple[str, ...]:
+def write_original(graph: Graph, folder: Path, reads: Versions = USUAL) -> tuple[str, ...]:
     """Writes the model as it was before it was simplified, with the graph's input shapes.
+
+    Args:
+        graph: What was read from its file.
+        folder: Where to write.
+        reads: Versions of ONNX that it may be written in.
 
     Returns:
         File names, the model's first, then its external data.
@@ -79,7 +85,8 @@ def write_original(graph: Graph, folder: Path) -> tuple[str, ...]:
     if source.sha256 != graph.sha256:
         raise ModelError(f"{graph.path} has changed since it was read")
     fix_shapes(source.proto, graph.shapes, str(graph.path))
-    restamp(source.proto)
+    _rename_outputs(source.proto.graph, graph.outputs)
+    restamp(source.proto, reads)
     folder.mkdir(parents=True, exist_ok=True)
     names = {}
     for location, path in source.data.items():
@@ -95,6 +102,14 @@ def write_original(graph: Graph, folder: Path) -> tuple[str, ...]:
             next(e for e in tensor.external_data if e.key == "location").value = names[location]
     content = source.proto.SerializeToString(deterministic=True)
     return (write_content(content, ".onnx", folder), *dict.fromkeys(names.values()))
+
+
+def _rename_outputs(original: onnx.GraphProto, names: Sequence[str]) -> None:
+    """Gives outputs the graph's names, in place: those that are inputs, or there twice, differ."""
+    for value, name in zip(original.output, names, strict=True):
+        if value.name != name:
+            original.node.append(onnx.helper.make_node("Identity", [value.name], [name], name))
+            value.name = name
 
 
 def _locations(model: onnx.ModelProto) -> dict[str, None]:
@@ -120,7 +135,7 @@ def _model(segment: Segment) -> onnx.ModelProto:
     for function in whole.functions.values():
         model.functions.append(ir.to_proto(function))
     _fill(model.graph, segment)
-    restamp(model)
+    restamp(model, segment.reads)
     return model
 
 

@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
+from qsdnn.graph.acceptance import check_accepted
 from qsdnn.graph.cluster import cluster
 from qsdnn.graph.dataflow import Dataflow, tensor_of
 from qsdnn.graph.fold import fold_affine
@@ -20,7 +22,7 @@ from qsdnn.graph.initializers import attach, detach
 from qsdnn.graph.layer import Graph, Layer, Tensor
 from qsdnn.graph.macs import macs, parameter_bytes, parameters, weights_of
 from qsdnn.graph.order import topological_order
-from qsdnn.graph.read import Source, read
+from qsdnn.graph.read import read
 from qsdnn.graph.shapes import drop_default_inputs, fix_shapes
 from qsdnn.graph.simplify import simplify
 from qsdnn.graph.weights import externalize
@@ -42,11 +44,15 @@ def load_graph(
 
     Raises:
         InputError: `shapes` names an unknown input.
-        ModelError: The file cannot be read, or an input's shape is not known or contradicted.
+        ModelError: The file cannot be read, an input's shape is not known or contradicted, or
+            onnxruntime refuses the network.
     """
     source = read(Path(path))
     static = fix_shapes(source.proto, shapes or {}, str(path))
-    model = _simplified(source)
+    drop_default_inputs(source.proto)
+    large = detach(source.proto.graph, source.data)
+    check_accepted(source, reshaped=bool(shapes))
+    model = _simplified(source.proto, large)
     weights = externalize(model, workdir or _session_folder())
     flow = Dataflow(model.graph)
     layers = _layers(flow, cluster(flow, fuse(flow)))
@@ -72,11 +78,9 @@ def _session_folder() -> Path:
     return folder
 
 
-def _simplified(source: Source) -> ir.Model:
+def _simplified(proto: onnx.ModelProto, weights: Mapping[str, ir.TensorProtocol]) -> ir.Model:
     """The model with constants folded and shapes inferred, each output made by a node."""
-    drop_default_inputs(source.proto)
-    weights = detach(source.proto.graph, source.data)
-    model = ir.from_proto(simplify(source.proto))
+    model = ir.from_proto(simplify(proto))
     attach(model.graph, weights)
     for prepare in (
         passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
@@ -86,12 +90,22 @@ def _simplified(source: Source) -> ir.Model:
         prepare(model)
     fold_affine(model.graph)
     passes.RemoveUnusedNodesPass()(model)
-    _own_outputs(model.graph)
+    _own_outputs(model.graph, _names(proto.graph))
     return model
 
 
-def _own_outputs(graph: ir.Graph) -> None:
-    """Puts an Identity before each output that is an input, a constant, or an output twice."""
+def _names(graph: onnx.GraphProto) -> set[str]:
+    """The names of its values."""
+    return {value.name for value in graph.input} | {n for node in graph.node for n in node.output}
+
+
+def _own_outputs(graph: ir.Graph, taken: set[str]) -> None:
+    """Puts an Identity before each output that is an input, a constant, or an output twice.
+
+    Args:
+        graph: Changed in place.
+        taken: Names that no output may get.
+    """
     for position, value in enumerate(list(graph.outputs)):
         again = any(value is other for other in graph.outputs[:position])
         if value.producer() is not None and not again:
@@ -102,7 +116,7 @@ def _own_outputs(graph: ir.Graph) -> None:
         if value.is_initializer():
             output.name, value.name = value.name, f"{value.name}_constant"
         else:
-            output.name = f"{value.name}_{position}"
+            output.name = _unique(f"{value.name}_{position}", taken)
         graph.append(node)
         graph.outputs[position] = output
 

@@ -1,100 +1,181 @@
 """Stamps models with versions that the onnxruntime of older boards reads.
 
 Each release of ONNX defines many operators anew, mostly to allow them further types: what a node
-means is the same under both definitions. onnxruntime nevertheless refuses a model that is stamped
-newer than itself.
+means is then the same under both definitions. onnxruntime nevertheless refuses a model that is
+stamped newer than itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from itertools import pairwise
 
 import onnx
-from onnx import AttributeProto, TensorProto
+from onnx import TensorProto, TypeProto
 
-from qsdnn.graph.read import bodies_of, tensors_of
+from qsdnn.graph.read import bodies_of
+from qsdnn.graph.versions import Versions
 
-# Read by onnxruntime 1.19, the last there is for Python 3.8 and 3.9.
-IR_VERSION = 10
-OPSET = 21
-# Types that these versions have in all operators that later ones have them in.
-_TYPES = {
-    TensorProto.UNDEFINED,  # of a value whose type is not written down
-    TensorProto.FLOAT,
-    TensorProto.FLOAT16,
-    TensorProto.DOUBLE,
-    TensorProto.BOOL,
-    TensorProto.INT8,
-    TensorProto.INT16,
-    TensorProto.INT32,
-    TensorProto.INT64,
-    TensorProto.UINT8,
-    TensorProto.UINT16,
-    TensorProto.UINT32,
-    TensorProto.UINT64,
-    TensorProto.STRING,
-}
 _DOMAINS = ("", "ai.onnx")
-# Attributes that are types.
-_TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype", "stash_type")
+# Computes otherwise since a later definition, whose schema only has more in it.
+_CHANGED = frozenset({"Attention"})
 
 
-def restamp(model: onnx.ModelProto) -> None:
-    """Stamps a model with these versions, in place; with `OPSET` if it means the same under it.
+def restamp(model: onnx.ModelProto, reads: Versions) -> None:
+    """Stamps a model that is newer than these versions with them, in place, if it means the same.
 
-    Under an operator's older definition a node means the same if that one allows its attributes and
-    as many inputs and outputs, and if no value is of a type that is newer. Otherwise the operators
-    stay as they are, as those of a model with functions do: a board that cannot read it says so.
+    Where a node may mean something else under its operator's older definition the operators stay
+    as they are, as those of a model with functions do: a board that cannot read it says so.
     """
     # Says which fields there may be; a reader passes over those it does not know.
-    model.ir_version = min(model.ir_version, IR_VERSION)
-    if model.functions or not _types(model.graph) <= _TYPES:
-        return
-    nodes = [node for node in _nodes(model.graph) if node.domain in _DOMAINS]
+    model.ir_version = min(model.ir_version, reads.ir_version)
     for stamp in model.opset_import:
-        if stamp.domain in _DOMAINS and all(_is_old(node, stamp.version) for node in nodes):
-            stamp.version = min(stamp.version, OPSET)
+        newer = stamp.domain in _DOMAINS and stamp.version > reads.opset
+        if newer and not model.functions and _is_same(model, stamp.version, reads.opset):
+            stamp.version = reads.opset
 
 
-def _is_old(node: onnx.NodeProto, version: int) -> bool:
-    """Whether a node means the same under `OPSET`, or a version that is older anyway."""
-    if version <= OPSET:
+def _is_same(model: onnx.ModelProto, new: int, old: int) -> bool:
+    """Whether all nodes mean the same under both versions."""
+    nodes = [n for graph in _graphs(model.graph) for n in graph.node if n.domain in _DOMAINS]
+    redefined = [node for node in nodes if not _is_kept(node.op_type, new, old)]
+    if any(not _is_extended(node.op_type, new, old) for node in redefined):
+        return False
+    if not redefined:
         return True
+    types = _types(model)
+    return all(_allows(_schema(node.op_type, old), node, types) for node in redefined)
+
+
+@cache
+def _schema(op_type: str, version: int) -> onnx.defs.OpSchema:
+    return onnx.defs.get_schema(op_type, version, "")
+
+
+@cache
+def _is_kept(op_type: str, new: int, old: int) -> bool:
+    """Whether both versions have an operator by the same definition."""
     try:
-        new = onnx.defs.get_schema(node.op_type, version, "")
-        old = onnx.defs.get_schema(node.op_type, OPSET, "")
+        return bool(_schema(op_type, new).since_version == _schema(op_type, old).since_version)
     except onnx.defs.SchemaError:
         return False
-    if new.since_version == old.since_version:
-        return True
-    defaults = all(
-        old.attributes[name].default_value == new.attributes[name].default_value
-        for name in old.attributes.keys() & new.attributes.keys()
+
+
+@cache
+def _is_extended(op_type: str, new: int, old: int) -> bool:
+    """Whether a newer definition allows what the older one does not, and is the same besides.
+
+    What was defined anew with nothing changed that a schema tells means something else.
+    """
+    if op_type in _CHANGED:
+        return False
+    try:
+        first, last = _schema(op_type, old), _schema(op_type, new)
+    except onnx.defs.SchemaError:
+        return False
+    if first.deprecated:
+        return False
+    steps = [
+        _schema(op_type, version)
+        for version in range(first.since_version, last.since_version + 1)
+        if _schema(op_type, version).since_version == version
+    ]
+    return all(_extends(later, earlier) for earlier, later in pairwise(steps))
+
+
+def _extends(new: onnx.defs.OpSchema, old: onnx.defs.OpSchema) -> bool:
+    kept = old.attributes.keys() & new.attributes.keys()
+    return _told(new) != _told(old) and all(
+        old.attributes[name].type == new.attributes[name].type
+        and old.attributes[name].default_value == new.attributes[name].default_value
+        for name in kept
     )
+
+
+def _told(schema: onnx.defs.OpSchema) -> tuple[object, ...]:
+    """What a schema tells of the types, attributes, inputs and outputs there may be."""
     return (
-        defaults
-        and {attribute.name for attribute in node.attribute} <= old.attributes.keys()
-        and old.min_input <= len(node.input) <= old.max_input
-        and old.min_output <= len(node.output) <= old.max_output
+        sorted((c.type_param_str, *sorted(c.allowed_type_strs)) for c in schema.type_constraints),
+        sorted((name, attribute.required) for name, attribute in schema.attributes.items()),
+        [(value.name, value.type_str, value.option) for value in (*schema.inputs, *schema.outputs)],
     )
 
 
-def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """Every node of a graph and of its bodies."""
+def _allows(
+    schema: onnx.defs.OpSchema, node: onnx.NodeProto, types: Mapping[str, str | None]
+) -> bool:
+    """Whether an operator's definition knows all of a node: attributes, and values by type."""
+    named = {attribute.name for attribute in node.attribute}
+    needed = {name for name, attribute in schema.attributes.items() if attribute.required}
+    return (
+        needed <= named <= schema.attributes.keys()
+        and schema.min_input <= len(node.input) <= schema.max_input
+        and schema.min_output <= len(node.output) <= schema.max_output
+        and _allows_types(schema.inputs, node.input, types)
+        and _allows_types(schema.outputs, node.output, types)
+    )
+
+
+def _allows_types(
+    formal: Iterable[onnx.defs.OpSchema.FormalParameter],
+    names: Iterable[str],
+    types: Mapping[str, str | None],
+) -> bool:
+    parameters = list(formal)
+    last = len(parameters) - 1  # which may be variadic
+    return all(
+        types.get(name) in parameters[min(position, last)].types
+        for position, name in enumerate(names)
+        if name
+    )
+
+
+def _types(model: onnx.ModelProto) -> dict[str, str | None]:
+    """The types of its values as schemas write them; None where bodies have several of a name."""
+    lean = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    lean.graph.node.extend(model.graph.node)
+    lean.graph.input.extend(model.graph.input)
+    lean.graph.output.extend(model.graph.output)
+    lean.graph.value_info.extend(model.graph.value_info)
+    fed = {value.name for value in model.graph.input}
+    for tensor in model.graph.initializer:  # weights are many bytes, and their types few
+        if tensor.name not in fed:
+            lean.graph.input.append(
+                onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            )
+    inferred = onnx.shape_inference.infer_shapes(lean)
+    found: dict[str, str | None] = {}
+    for graph in _graphs(inferred.graph):
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            _add(found, value.name, _written(value.type))
+        for tensor in graph.initializer:
+            _add(found, tensor.name, _tensor(tensor.data_type))
+    return found
+
+
+def _add(types: dict[str, str | None], name: str, told: str) -> None:
+    types[name] = told if types.get(name, told) == told else None
+
+
+def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """A graph and its bodies."""
+    yield graph
     for node in graph.node:
-        yield node
         for attribute in node.attribute:
             for body in bodies_of(attribute):
-                yield from _nodes(body)
+                yield from _graphs(body)
 
 
-def _types(graph: onnx.GraphProto) -> set[int]:
-    """The types of its tensors, as far as they are written down."""
-    found = {tensor.data_type for tensor in tensors_of(graph)}
-    for values in (graph.input, graph.output, graph.value_info):
-        found |= {value.type.tensor_type.elem_type for value in values}
-    for node in _nodes(graph):
-        for attribute in node.attribute:
-            if attribute.type == AttributeProto.INT and attribute.name in _TYPE_ATTRIBUTES:
-                found.add(attribute.i)
-    return found
+def _written(kind: TypeProto) -> str:
+    """A type as schemas write it, e.g. ``seq(tensor(float))``; empty when it is not known."""
+    if kind.HasField("tensor_type"):
+        return _tensor(kind.tensor_type.elem_type)
+    for name, field in (("seq", "sequence_type"), ("optional", "optional_type")):
+        if kind.HasField(field):
+            return f"{name}({_written(getattr(kind, field).elem_type)})"
+    return ""
+
+
+def _tensor(elements: int) -> str:
+    return f"tensor({TensorProto.DataType.Name(elements).lower()})"

@@ -255,7 +255,14 @@ def prepare(
         samples = read_samples(config.accuracy, graph, config.seed)
         if Precision.INT8 in config.precisions:
             calibration = calibrate(config.accuracy, graph, samples)
-    builder = Builder(graph, engines, folder, threads=config.threads, calibration=calibration)
+    builder = Builder(
+        graph,
+        engines,
+        folder,
+        threads=config.threads,
+        calibration=calibration,
+        infos=board.probe().engines,
+    )
     path = config.inputs
     feeds = read_feeds(path, inputs) if path else random_feeds(inputs, config.seed)
     measurer = Measurer(

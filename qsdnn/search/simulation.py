@@ -39,6 +39,7 @@ class Simulation:
             folder,
             threads=bench.builder.threads,
             calibration=calibration,
+            infos=bench.measurer.info.engines,
         )
 
     def roundings(self, layer: int, bits: int) -> Sequence[Rounding]:

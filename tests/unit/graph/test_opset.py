@@ -5,7 +5,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from qsdnn.graph import load_graph, write_original, write_segment
-from qsdnn.graph.opset import IR_VERSION, OPSET, restamp
+from qsdnn.graph.opset import restamp
+from qsdnn.graph.versions import USUAL, Versions, versions_read
+
+OLD = USUAL  # of boards with an old Python
 
 
 def model(nodes, opset, *, ir_version=13, kind=TensorProto.FLOAT, shape=None):
@@ -39,35 +42,100 @@ def test_what_is_written_is_read_by_old_onnxruntimes(tmp_path, segment, feeds, r
     cut = write_segment(segment(graph, graph.layers), tmp_path / "cut")[0][0]
     for file in (tmp_path / "original" / original, tmp_path / "cut" / cut):
         written = onnx.load(file)
-        assert (written.ir_version, written.opset_import[0].version) == (IR_VERSION, OPSET)
+        assert (written.ir_version, written.opset_import[0].version) == (OLD.ir_version, OLD.opset)
         onnx.checker.check_model(written, full_check=True)
         close(run(file, values), run(path, values))
 
 
+def node(op_type, **attributes):
+    return helper.make_node(op_type, ["x"], ["y"], **attributes)
+
+
+def two(op_type, **attributes):
+    return helper.make_node(op_type, ["x", "x"], ["y"], **attributes)
+
+
 @pytest.mark.parametrize(
-    "node",
+    ("node", "kind"),
     [
-        helper.make_node("Swish", ["x"], ["y"]),
-        helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT16, round_mode="up"),
-        helper.make_node("Cast", ["x"], ["y"], to=TensorProto.BFLOAT16),
+        (node("Swish"), TensorProto.FLOAT),
+        (node("Cast", to=TensorProto.FLOAT16, round_mode="up"), TensorProto.FLOAT),
+        (node("SpaceToDepth", blocksize=2, mode="CRD"), TensorProto.FLOAT),
+        (node("MaxPool", kernel_shape=[2, 2]), TensorProto.BFLOAT16),
+        (node("Celu"), TensorProto.FLOAT16),
+        (two("BitShift", direction="LEFT"), TensorProto.INT32),
+        (two("Mod"), TensorProto.FLOAT),  # which would want fmod=1
     ],
-    ids=["an operator", "an attribute", "a type"],
+    ids=lambda value: value.op_type if isinstance(value, onnx.NodeProto) else "",
 )
-def test_what_is_new_stays_as_it_is(node):
-    new = model([node], 25)
-    restamp(new)
-    assert new.opset_import[0].version == 25
+def test_what_an_older_definition_does_not_know_stays_as_it_is(node, kind):
+    new = model([node], 28, kind=kind)
+    restamp(new, OLD)
+    assert new.opset_import[0].version == 28
 
 
-def test_a_type_that_is_new_stays_as_it_is():
-    pool = helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2])
-    new = model([pool], 22, kind=TensorProto.BFLOAT16)
-    restamp(new)
-    assert new.opset_import[0].version == 22
+@pytest.mark.parametrize(
+    ("node", "kind"),
+    [
+        (node("Celu"), TensorProto.FLOAT),
+        (two("BitShift", direction="LEFT"), TensorProto.UINT32),
+        (node("SpaceToDepth", blocksize=2), TensorProto.FLOAT),
+        (node("Relu"), TensorProto.BFLOAT16),  # which it had before
+    ],
+    ids=lambda value: value.op_type if isinstance(value, onnx.NodeProto) else "",
+)
+def test_what_it_knows_means_the_same(node, kind):
+    new = model([node], 28, kind=kind)
+    restamp(new, OLD)
+    assert new.opset_import[0].version == OLD.opset
+
+
+def test_a_type_that_only_a_newer_one_makes_stays_as_it_is():
+    nodes = [
+        helper.make_node("Cast", ["x"], ["small"], to=TensorProto.FLOAT4E2M1),
+        helper.make_node("Cast", ["small"], ["y"], to=TensorProto.FLOAT),
+    ]
+    new = model(nodes, 28)
+    restamp(new, OLD)
+    assert new.opset_import[0].version == 28
+
+
+def test_values_inside_of_bodies_have_types_too():
+    def branch(kind):
+        made = helper.make_tensor_value_info("b", kind, None)
+        cast = helper.make_node("Cast", ["x"], ["c"], to=kind)
+        return helper.make_graph([cast, helper.make_node("Celu", ["c"], ["b"])], "b", [], [made])
+
+    for kind, version in ((TensorProto.FLOAT, OLD.opset), (TensorProto.FLOAT16, 28)):
+        bodies = {"then_branch": branch(kind), "else_branch": branch(kind)}
+        new = model(
+            [
+                helper.make_node("ReduceMax", ["x"], ["m"], keepdims=0),
+                helper.make_node("Cast", ["m"], ["go"], to=TensorProto.BOOL),
+                helper.make_node("If", ["go"], ["z"], **bodies),
+                helper.make_node("Cast", ["z"], ["y"], to=TensorProto.FLOAT),
+            ],
+            28,
+        )
+        restamp(new, OLD)
+        assert new.opset_import[0].version == version
+
+
+def test_a_board_that_reads_it_gets_it_as_it_is():
+    new = model(NODES, 25)
+    before = new.SerializeToString()
+    restamp(new, Versions(ir_version=13, opset=25))
+    assert new.SerializeToString() == before
+
+
+def test_a_board_says_what_it_reads():
+    words = ("FP32", "layout:nchw8c", "ir:11", "opset:24")
+    assert versions_read(words) == Versions(ir_version=11, opset=24)
+    assert versions_read(("FP32",)) == OLD
 
 
 def test_an_old_model_is_not_touched():
     old = model([helper.make_node("Relu", ["x"], ["y"])], 13, ir_version=7)
     before = old.SerializeToString()
-    restamp(old)
+    restamp(old, OLD)
     assert old.SerializeToString() == before

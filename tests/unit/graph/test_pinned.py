@@ -76,7 +76,7 @@ def test_a_strangers_operator(save):
     path = save(
         [
             helper.make_node("MatMul", ["x", "w"], ["t"]),
-            helper.make_node("Fancy", ["t"], ["f"], domain="org.example"),
+            helper.make_node("QuickGelu", ["t"], ["f"], domain="com.microsoft"),
             helper.make_node("Relu", ["x"], ["y"]),
         ],
         {"x": [1, 4]},
@@ -86,7 +86,7 @@ def test_a_strangers_operator(save):
     graph = load_graph(path)
     assert [(la.kind, la.pinned) for la in graph.layers] == [
         ("matmul", ""),
-        ("other", "Fancy is of the domain org.example"),
+        ("other", "QuickGelu is of the domain com.microsoft"),
         ("activation", ""),
     ]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from onnx import helper
+from onnx import TensorProto, helper
 
 from qsdnn_runtime import EngineError, Session
 from qsdnn_runtime.engine import SegmentSpec
@@ -60,6 +60,28 @@ def test_the_probe_tries_whether_convolutions_run_blocked():
     assert info is not None
     assert info.devices == ("CPU",)
     assert "FP32" in info.capabilities
+
+
+def test_the_probe_tells_which_versions_of_onnx_it_reads(tmp_path):
+    words = dict(word.split(":") for word in LOADER.probe().capabilities if ":" in word)
+    for ir_version, opset, read in (
+        (int(words["ir"]), int(words["opset"]), True),
+        (int(words["ir"]) + 1, int(words["opset"]), False),
+        (int(words["ir"]), int(words["opset"]) + 1, False),
+    ):
+        value = helper.make_tensor_value_info
+        x, y = value("x", TensorProto.FLOAT, [1]), value("y", TensorProto.FLOAT, [1])
+        graph = helper.make_graph([helper.make_node("Abs", ["x"], ["y"])], "net", [x], [y])
+        stamp = [helper.make_opsetid("", opset)]
+        model = helper.make_model(graph, opset_imports=stamp, ir_version=ir_version)
+        path = tmp_path / "net.onnx"
+        path.write_bytes(model.SerializeToString())
+        spec = SegmentSpec(path, "onnxruntime", ("x",), ("y",), {}, {})
+        if read:
+            LOADER.load(spec, 1).close()
+        else:
+            with pytest.raises(EngineError):
+                LOADER.load(spec, 1)
 
 
 @pytest.mark.parametrize("family", ["onnxruntime", "onnxruntime/gemm"])

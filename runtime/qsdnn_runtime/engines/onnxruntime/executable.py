@@ -13,6 +13,7 @@ from qsdnn_runtime.engine import Applied, EngineError, SegmentSpec, Unprofiled
 
 from .profile import Kernel, applied, assign, layer_times, read_kernels
 from .providers import name_of, providers_of
+from .refusal import reason
 
 
 class OnnxruntimeExecutable(Unprofiled):
@@ -41,7 +42,7 @@ class OnnxruntimeExecutable(Unprofiled):
                 for name, array in arrays.items():
                     bind(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
         except Exception as error:
-            raise EngineError(first_line(error)) from error
+            raise EngineError(reason(error)) from error
         self._binding, self._inputs, self._outputs = binding, inputs, outputs
 
     def run(self) -> None:
@@ -53,7 +54,7 @@ class OnnxruntimeExecutable(Unprofiled):
         try:
             self._session.run_with_iobinding(self._binding)
         except Exception as error:
-            raise EngineError(first_line(error)) from error
+            raise EngineError(reason(error)) from error
 
     def call(self, feeds: Dict[str, Any]) -> Dict[str, Any]:
         """One inference by value.
@@ -65,7 +66,7 @@ class OnnxruntimeExecutable(Unprofiled):
         try:
             return dict(zip(names, self._session.run(names, feeds)))
         except Exception as error:
-            raise EngineError(first_line(error)) from error
+            raise EngineError(reason(error)) from error
 
     def close(self) -> None:
         """Frees the session."""
@@ -139,8 +140,3 @@ class ProfiledExecutable(OnnxruntimeExecutable):
             assign(kernels, options["nodes"], options["tensors"])
         for layer, time_ms in layer_times(kernels).items():
             self._times[layer] = self._times.get(layer, 0.0) + time_ms
-
-
-def first_line(error: Exception) -> str:
-    """What an error of onnxruntime's says, in one line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

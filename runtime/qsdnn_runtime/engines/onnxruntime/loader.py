@@ -15,8 +15,10 @@ import numpy as np
 from qsdnn_runtime.engine import Applied, EngineError, EngineInfo, SegmentSpec
 
 from .bare import prepare
-from .executable import OnnxruntimeExecutable, ProfiledExecutable, first_line
+from .executable import OnnxruntimeExecutable, ProfiledExecutable
 from .providers import CPU, capabilities, name_of, providers_of
+from .refusal import reason
+from .versions import versions
 
 NAME = "onnxruntime"
 BLOCKED = "onnxruntime/nchwc/"
@@ -53,8 +55,8 @@ class OnnxruntimeLoader:
         """The version; capability ``NCHWC`` where convolutions do run blocked, seen by trying.
 
         With it ``layout:nchw16c``, the layout they run in, by the size of its blocks.
-        ``INT8`` where it can be read back which layers ran in integers. Besides, which other
-        execution providers it was built with.
+        ``INT8`` where it can be read back which layers ran in integers. Besides, which versions of
+        ONNX it reads, and which other execution providers it was built with.
         """
         try:
             library = _library()
@@ -65,6 +67,7 @@ class OnnxruntimeLoader:
             words += ("NCHWC", *_layouts(library))
         if tuple(map(int, library.__version__.split(".")[:2])) >= _NAMES_INTEGERS:
             words += ("INT8",)
+        words += versions(library, _options(library, 1, None))
         words += capabilities(library.get_available_providers())
         return EngineInfo(NAME, str(library.__version__), ("CPU",), words)
 
@@ -101,7 +104,7 @@ class OnnxruntimeLoader:
         except Exception as error:
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)
-            raise EngineError(first_line(error)) from error
+            raise EngineError(reason(error)) from error
 
     def bare(
         self, model: Path, inputs: Mapping[str, Any], outputs: Sequence[str], threads: int
@@ -115,7 +118,7 @@ class OnnxruntimeLoader:
         try:
             return prepare(library, model, inputs, outputs, threads)
         except Exception as error:
-            raise EngineError(first_line(error)) from error
+            raise EngineError(reason(error)) from error
 
     def _runs_blocked(self) -> bool:
         with tempfile.TemporaryDirectory(prefix="qsdnn-probe-") as folder:
