@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from qsdnn.errors import unknown
 from qsdnn.examples.alexnet import alexnet
+from qsdnn.examples.convnext import convnext_atto
 from qsdnn.examples.densenet import densenet121
 from qsdnn.examples.efficientnet import efficientnet_b0
 from qsdnn.examples.googlenet import googlenet
@@ -120,6 +121,9 @@ EXAMPLES: Mapping[str, Example] = MappingProxyType(
         "shufflenet-v2": _example(
             "ShuffleNet v2 1.0", "Ma et al. 2018, arXiv 1807.11164", shufflenet_v2
         ),
+        "convnext-atto": _example(
+            "ConvNeXt Atto", "Liu et al. 2022, arXiv 2201.03545", convnext_atto
+        ),
         "tiny-cnn": _example("branches and a residual", "made for qsdnn", tiny_cnn),
         "tiny-transformer": _example(
             "encoder block", "Vaswani et al. 2017, arXiv 1706.03762", tiny_transformer
@@ -136,6 +140,7 @@ EXAMPLES: Mapping[str, Example] = MappingProxyType(
 
 # Other spellings, as `_key` reduces them.
 _ALIASES = {
+    "convnext": "convnext-atto",
     "googlenetv1": "googlenet",
     "inceptionv1": "googlenet",
     "squeezenet11": "squeezenet",

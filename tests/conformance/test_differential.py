@@ -1,4 +1,4 @@
-"""Random mixed plans give onnxruntime's outputs, and sessions give their memory back."""
+"""Uniform and mixed plans give onnxruntime's outputs, and sessions give their memory back."""
 
 import gc
 from pathlib import Path
@@ -13,15 +13,18 @@ from qsdnn.engine import load_engines
 from qsdnn.examples import build
 from qsdnn.feeds import random_feeds
 from qsdnn.graph import load_graph
+from qsdnn.search.uniform import uniform_plans
 from qsdnn.space import space_of
 from qsdnn_runtime import Session
 from qsdnn_runtime.difference import max_error
 
 from .backend import infos
 
-PLANS = 50
+PLANS = 40
 EXPORTS = Path(__file__).parents[1] / "data"
-EXPORTED = [name for name in ("mobile", "encoder") if (EXPORTS / f"{name}.onnx").exists()]
+EXPORTED = [
+    name for name in ("mobile", "encoder", "convnext") if (EXPORTS / f"{name}.onnx").exists()
+]
 """They are not in the wheel."""
 
 
@@ -43,6 +46,11 @@ class Network:
         names = [output.name for output in session.get_outputs()]
         self.want = dict(zip(names, outputs, strict=True))
 
+    def uniform(self):
+        """The uniform plans, which a search begins with."""
+        plans = uniform_plans(self.space).values()
+        return [[self.space.primitives[p] for p in plan] for plan in plans]
+
     def mixed(self, rng):
         """A random plan: each layer starts another family half of the time."""
         plan, family = [], ""
@@ -59,12 +67,13 @@ class Network:
 
 
 @pytest.mark.parametrize("name", ["tiny-cnn", *EXPORTED, "tiny-multi"])
-def test_random_mixed_plans(name, tmp_path):
+def test_uniform_and_random_mixed_plans(name, tmp_path):
     network = Network(name, tmp_path)
     rng = np.random.default_rng(0)
-    segments = []
-    for _ in range(PLANS):
-        package = network.package(network.mixed(rng))
+    plans, segments = network.uniform(), []
+    plans += [network.mixed(rng) for _ in range(PLANS - len(plans))]
+    for plan in plans:
+        package = network.package(plan)
         segments.append(len(package.manifest["segments"]))
         with Session(package.manifest, artifacts=tmp_path) as session:
             names = [output.name for output in session.get_outputs()]

@@ -88,6 +88,54 @@ class Pair(nn.Module):
         return mask, self.head(mask.mean((2, 3))).softmax(-1)
 
 
+class ChannelNorm(nn.Module):
+    """Layer normalisation of the channels at each place, as torchvision's LayerNorm2d."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels, eps=1e-6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class ConvNextBlock(nn.Module):
+    """Depthwise 7×7, then layer normalisation and linear layers channels-last, with GELU."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.filter = nn.Conv2d(channels, channels, 7, padding=3, groups=channels)
+        self.mix = nn.Sequential(
+            nn.LayerNorm(channels, eps=1e-6),
+            nn.Linear(channels, 4 * channels),
+            nn.GELU(),
+            nn.Linear(4 * channels, channels),
+        )
+        self.scale = nn.Parameter(torch.full((channels, 1, 1), 0.3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        mixed = self.mix(self.filter(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return x + self.scale * mixed
+
+
+class ConvNext(nn.Module):
+    """ConvNeXt (arXiv 2201.03545) as torchvision has it, with few channels and blocks."""
+
+    def __init__(self, widths: tuple[int, ...], depths: tuple[int, ...]) -> None:
+        super().__init__()
+        stem = [nn.Conv2d(3, widths[0], 4, stride=4), ChannelNorm(widths[0])]
+        layers: list[nn.Module] = [*stem, *(ConvNextBlock(widths[0]) for _ in range(depths[0]))]
+        for before, width, depth in zip(widths, widths[1:], depths[1:], strict=False):
+            layers += [ChannelNorm(before), nn.Conv2d(before, width, 2, stride=2)]
+            layers += [ConvNextBlock(width) for _ in range(depth)]
+        self.features = nn.Sequential(*layers)
+        self.norm = nn.LayerNorm(widths[-1], eps=1e-6)
+        self.head = nn.Linear(widths[-1], 10)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.head(self.norm(self.features(image).mean((2, 3))))
+
+
 def encoder() -> nn.Module:
     """Two layers of a transformer encoder."""
     layer = nn.TransformerEncoderLayer(
@@ -133,6 +181,12 @@ def main() -> None:
         {"image": torch.randn(2, 3, 32, 32)},
         output_names=["logits"],
         dynamic_shapes={"image": {0: torch.export.Dim("batch")}},
+    )
+    export(
+        "convnext",
+        ConvNext((8, 16, 32), (1, 2, 1)),
+        {"image": torch.randn(1, 3, 32, 32)},
+        output_names=["logits"],
     )
 
 

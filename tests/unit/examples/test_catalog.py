@@ -24,6 +24,7 @@ from qsdnn.errors import InputError
         ("mobilenet-v3", "mobilenet-v3-large"),
         ("densenet-121", "densenet121"),
         ("shufflenet", "shufflenet-v2"),
+        ("ConvNeXt", "convnext-atto"),
         ("ds-kws1", "ds_kws1"),
     ],
 )

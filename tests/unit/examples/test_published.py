@@ -23,6 +23,7 @@ IMAGENET = {
     "efficientnet-b0": (5.29, 385.8),
     "densenet121": (7.98, 2834),
     "shufflenet-v2": (2.28, 144.9),
+    "convnext-atto": (3.70, 547.3),
 }
 # MFLOPs = 2 · MACs: the column of the paper for the first four, our count for the others.
 SPEECH = {

@@ -70,6 +70,7 @@ def test_simplified_networks_compute_the_same(name, tmp_path, equivalent):
     ("name", "shapes", "kinds"),
     [
         ("encoder", {}, {"matmul", "norm", "softmax"}),
+        ("convnext", {}, {"conv", "depthwise_conv", "norm", "matmul", "transpose"}),
         ("mobile", {}, {"conv", "depthwise_conv", "gemm", "eltwise"}),
         ("dynamic", {"image": (3, 3, 32, 32)}, {"conv", "depthwise_conv", "gemm"}),
         ("pair", {}, {"conv", "concat", "softmax"}),
