@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsdnn.engine import EngineInfo
-from qsdnn.errors import unknown
+from qsdnn.errors import InputError, unknown
 from qsdnn.latency import quiet_ms, quiet_segment_ms
 
 GROUP = "qsdnn.boards"
@@ -366,3 +366,18 @@ def open_board(name: str, care: Care | None = None) -> Board:
             board.care = care or board.care
             return board
     raise unknown("board", name, [known for finder in finders for known in finder.names()])
+
+
+def check_threads(info: BoardInfo, threads: int) -> None:
+    """Makes sure that a board has a core for each thread: else they wait for one another.
+
+    Raises:
+        InputError: It has fewer.
+    """
+    cores = info.facts.get("cores", threads)
+    if threads > cores:
+        raise InputError(
+            f"--threads {threads}: the board {info.name} has {cores} "
+            f"{'core' if cores == 1 else 'cores'}: more threads would wait for one another",
+            hint=f"at the most: --threads {cores}",
+        )

@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+NEAR = 0.7
+"""How alike a name must be to be what was meant: "explain" is 0.62 to "replay"."""
+
 
 class QsdnnError(Exception):
     """Something the user can act on; `exit_code` is what the command ends with.
@@ -82,6 +85,6 @@ def unknown(what: str, name: str, known: Iterable[str]) -> InputError:
         known: The names there are.
     """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=NEAR)
     hint = f"did you mean '{near[0]}'? " if near else ""
     return InputError(f"unknown {what} '{name}'", hint=f"{hint}known: {', '.join(names)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from pathlib import Path
 from qsdnn.board import BoardInfo, Package
 from qsdnn.build import Builder
 from qsdnn.engine import load_engines
-from qsdnn.errors import InputError, unknown
+from qsdnn.errors import InputError
 from qsdnn.graph import load_graph
 from qsdnn.graph.layer import Tensor
 from qsdnn.package import read_package
@@ -84,10 +85,14 @@ def _bare(
     shapes: Mapping[str, tuple[int, ...]],
     threads: int,
 ) -> Package:
-    if engine not in info.engines:
-        raise unknown(f"engine on the board {info.name}", engine, info.engines)
-    graph = load_graph(model, shapes, workdir=folder)
     engines = load_engines([engine])
+    if engine not in info.engines:
+        raise InputError(
+            f"the board {info.name} does not have {engine}",
+            hint=f"it has {', '.join(info.engines)}; qsdnn boards check {shlex.quote(info.name)} "
+            "says what is missing",
+        )
+    graph = load_graph(model, shapes, workdir=folder)
     return Builder(graph, engines, folder, threads=threads, infos=info.engines).bare(engine)
 
 

@@ -75,6 +75,18 @@ class Commands(click.Group):
             rows[name] = command.get_short_help_str(100) if command else ""
         with formatter.section("Commands"):
             formatter.write_dl(list(rows.items()))
+        with formatter.section("Environment"):
+            formatter.write_dl(list(ENVIRONMENT.items()))
+
+
+ENVIRONMENT = {
+    "QSDNN_STORE": "Database of measurements, without --store.  [~/.local/share/qsdnn/qsdnn.db]",
+    "QSDNN_CONFIG": "Folder of the boards' addresses.  [~/.config/qsdnn]",
+    "QSDNN_BOARD_CACHE": "On a board: folder of the runtime and of what was sent.  "
+    "[~/.cache/qsdnn/board]",
+    "QSDNN_BOARD_LOCK": "On a board: file that lets one host at a time measure.  [one for all]",
+}
+"""Environment variables, and what they have by default."""
 
 
 @click.group(

@@ -17,7 +17,6 @@ from qsdnn.cli.options import (
     model_option,
     parse_duration,
     shape_option,
-    threads_option,
 )
 from qsdnn.errors import BoardLostError, InputError, QsdnnError
 
@@ -52,7 +51,9 @@ Examples:
 @model_option
 @board_option
 @care_options
-@threads_option
+@click.option("--threads", default=None, type=click.IntRange(1),
+              help="Threads an engine may use.  [default: what the first plan or package is for; "
+              "else 1]")  # fmt: skip
 @shape_option
 @click.option("--budget", "budget_s", default="10s", show_default=True, metavar="TIME",
               callback=lambda _context, _option, text: parse_duration("--budget", text),
@@ -84,12 +85,12 @@ def _bench(
     model: Path | None,
     board: str,
     care: Care,
-    threads: int,
+    threads: int | None,
     shapes: dict[str, tuple[int, ...]],
     budget_s: float,
     min_runs: int,
 ) -> list[dict[str, Any]]:
-    from qsdnn.board import SITTINGS, MeasureOptions, Reference, open_board
+    from qsdnn.board import SITTINGS, MeasureOptions, Reference, check_threads, open_board
     from qsdnn.cli.progress import Terminal
     from qsdnn.feeds import random_feeds
     from qsdnn.subject import open_subject
@@ -102,13 +103,17 @@ def _bench(
     ):
         terminal.phase("Building", len(paths))
         opened = []
+        info = machine.probe()
+        check_threads(info, threads or 1)
         for path in paths:
             folder = Path(tempfile.mkdtemp(dir=scratch))
             opened.append(
-                open_subject(path, model, machine.probe(), folder, shapes=shapes, threads=threads)
+                open_subject(path, model, info, folder, shapes=shapes, threads=threads or 1)
             )
             terminal.step()
         _check_comparable(opened)
+        threads = threads or _threads(opened)
+        check_threads(info, threads)
         terminal.phase("Measuring", 0)
         records = machine.measure(
             [subject.package for subject in opened],
@@ -127,6 +132,11 @@ def _bench(
         for note in notes(records):
             terminal.note(note)
     return [_row(s, r, records[0]) for s, r in zip(opened, records, strict=True)]
+
+
+def _threads(opened: list[Subject]) -> int:
+    """What the first plan or package was made for; a bare model was made for none."""
+    return next((s.threads for s in opened if not s.package.manifest.get("bare")), 1)
 
 
 def _check_comparable(opened: list[Subject]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from qsdnn.cli.console import count
 from qsdnn.cli.options import board_option, json_option, model_option
 
 EPILOG = """\b
@@ -51,6 +52,6 @@ def command(plan: Path, output: Path, model: Path | None, board: str, as_json: b
         }
         click.echo(json.dumps(content))
     else:
-        click.echo(f"{output}: {len(segments)} segments ({' → '.join(segments)}), "
+        click.echo(f"{output}: {count(len(segments), 'segment')} ({' → '.join(segments)}), "
                    f"{size_bytes / 1e6:.1f} MB of artifacts")  # fmt: skip
         click.echo(f"try it: PYTHONPATH={output}/runtime.zip python -m qsdnn_runtime {output}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from qsdnn.cli.console import count
 from qsdnn.cli.options import board_option, care_options, json_option, model_option
 from qsdnn.errors import BoardError, VerificationError
 
@@ -54,8 +55,8 @@ def command(
         accuracy = content["accuracy"]
         click.echo(
             f"{content['measured_ms']:.3f} ms ({low:.3f} to {high:.3f}); the plan says "
-            f"{content['planned_ms']:.3f} ms\n{content['segments']} segments; largest relative "
-            f"error {content['max_error']:.1e}; trust: {content['trust']}"
+            f"{content['planned_ms']:.3f} ms\n{count(content['segments'], 'segment')}; largest "
+            f"relative error {content['max_error']:.1e}; trust: {content['trust']}"
         )
         if accuracy["samples"]:
             click.echo(

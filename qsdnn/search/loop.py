@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from qsdnn.agents import agent
-from qsdnn.board import ANY, Board, Reference
+from qsdnn.board import ANY, Board, Reference, check_threads
 from qsdnn.build import Builder
 from qsdnn.calibration import Calibration
 from qsdnn.cost.model import CostModel
@@ -273,6 +273,7 @@ def prepare(
         remeasure=config.remeasure,
         on_note=listener.note,
     )
+    check_threads(measurer.info, config.threads)
     listener.step()
     absent = sorted(set(config.engines or ()) - set(measurer.info.engines))
     if absent:

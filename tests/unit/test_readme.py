@@ -6,11 +6,13 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from qsdnn import examples
-from qsdnn.cli import COMMANDS, group
+from qsdnn.cli import COMMANDS, ENVIRONMENT, group
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+PACKAGES = ("qsdnn", "boards", "primitives", "runtime", "envs")
 WRITTEN = {"output", "cost_model", "csv_file", "log_dir"}
 """Parameters that name what a command writes."""
 
@@ -54,6 +56,20 @@ def test_the_readme_shows_the_main_commands(name):
 
 def test_every_command_is_in_the_readme():
     assert all(f"`qsdnn {name}" in README for name in [*COMMANDS, "boards"])
+
+
+def test_every_environment_variable_is_in_the_readme_and_in_the_help():
+    root = Path(__file__).parents[2]
+    sources = [path for name in PACKAGES for path in (root / name).rglob("*.py")]
+    used = {
+        name
+        for path in sources
+        for name in re.findall(r'"(QSDNN_[A-Z_]+)', path.read_text("utf-8"))
+    }
+    assert used == set(ENVIRONMENT)
+    assert all(f"`{name}`" in README for name in used)
+    text = CliRunner().invoke(group, ["--help"]).stdout
+    assert all(name in text for name in used)
 
 
 def test_it_counts_the_examples():

@@ -1,12 +1,13 @@
-"""`qsdnn boards show`: what is known of a board before it is reached."""
+"""`qsdnn boards show`: what is known of a board before it is reached; and this machine."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
+from dataclasses import asdict
 
 import click
 
+from qsdnn.board import open_board
 from qsdnn.cli.console import stdout_console
 from qsdnn.cli.options import json_option
 from qsdnn.errors import unknown
@@ -16,11 +17,13 @@ from qsdnn_boards.spec import Sensor, Spec, specs
 from .words import describe_address, entry_record, typed
 
 SCHEMA = "qsdnn.boards.show/1"
+LOCAL = "local"
 
 EPILOG = """\b
 Examples:
   qsdnn boards show jetson-agx-orin
   qsdnn boards show lab --json
+  qsdnn boards show local                   this machine
 """
 
 
@@ -30,19 +33,45 @@ Examples:
 def command(name: str, as_json: bool) -> None:
     """Shows the facts, the performance mode and the sensors of a board.
 
-    NAME is a board of the address book, or a known kind of board.
+    NAME is a board of the address book, or a known kind of board; or local, this machine, which is
+    asked for its facts and engines.
     """
+    if name == LOCAL:
+        _show_this_machine(as_json)
+        return
     entry = AddressBook().entries().get(name)
     kind = name if entry is None else entry.spec
     if kind not in specs():
-        raise unknown("board", name, {*AddressBook().entries(), *specs()})
+        raise unknown("board", name, {LOCAL, *AddressBook().entries(), *specs()})
     spec = specs()[kind]
     if as_json:
         address = None if entry is None else entry_record(entry)
-        content = {"schema": SCHEMA, "address": address, "spec": dataclasses.asdict(spec)}
+        content = {"schema": SCHEMA, "address": address, "spec": asdict(spec)}
         click.echo(json.dumps(content, indent=2))
     else:
         _print(spec, entry)
+
+
+def _show_this_machine(as_json: bool) -> None:
+    with open_board(LOCAL) as board:
+        info = board.probe()
+    if as_json:
+        content = {"schema": SCHEMA, "address": None, "spec": None, "board": asdict(info)}
+        click.echo(json.dumps(content, indent=2))
+        return
+    console = stdout_console()
+    console.print(f"[bold]this machine[/] ({LOCAL})")
+    for name, value in info.facts.items():
+        if value:
+            console.print(f"  {name}: {_listed(value)}", markup=False)
+    console.print("\n[bold]Engines[/]")
+    for engine in info.engines.values():
+        console.print(f"  {engine.name}: {engine.version}", markup=False)
+    console.print("\nWhether it can work: qsdnn boards check local")
+
+
+def _listed(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _print(spec: Spec, entry: Entry | None) -> None:

@@ -9,7 +9,9 @@ import pytest
 from click.testing import CliRunner, Result
 from paramiko import ECDSAKey, PKey
 
+from qsdnn.board import BoardInfo
 from qsdnn.cli import group
+from qsdnn.engine import EngineInfo
 from qsdnn.errors import BoardError, InputError, QsdnnError
 from qsdnn_boards import ssh_client
 from qsdnn_boards.addresses import AddressBook
@@ -78,6 +80,28 @@ def test_shows_facts_commands_and_sensors(name: str) -> None:
     assert all(sensor.name in text for sensor in spec.sensors)
     assert "not run on hardware yet" in text
     assert document("show", name)["spec"]["title"] == spec.title
+
+
+class ThisMachine:
+    """A local board that is asked for nothing but what it is."""
+
+    def __enter__(self) -> ThisMachine:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def probe(self) -> BoardInfo:
+        engines = {"blas": EngineInfo(name="blas", version="1.2")}
+        facts = {"cpu": "a processor", "isa": ["avx", "fma"], "cores": 2, "broken_engines": {}}
+        return BoardInfo(name="local", fingerprint="12ab", engines=engines, facts=facts)
+
+
+def test_shows_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qsdnn_boards.command.show.open_board", lambda name: ThisMachine())
+    text = boards("show", "local").stdout
+    assert all(line in text for line in ("cpu: a processor", "isa: avx fma", "blas: 1.2"))
+    shown = document("show", "local")
+    assert shown["board"]["facts"]["cores"] == 2 and shown["address"] is None
 
 
 def test_shows_what_to_type_on_the_board() -> None:
