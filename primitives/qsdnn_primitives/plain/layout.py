@@ -46,10 +46,12 @@ def depth_to_space(node: NodeReader) -> Op:
 
 
 def space_to_depth(node: NodeReader) -> Op:
-    """SpaceToDepth."""
+    """SpaceToDepth, of whose two orders (ONNX SpaceToDepth 28) older versions have the first."""
     batch, channels, height, width = _image(node)
     block = node.integer("blocksize", 1)
     shape = (batch, channels, height // block, block, width // block, block)
+    if node.text("mode", "DCR") == "CRD":
+        return _permuted(node, shape, [0, 1, 3, 5, 2, 4])
     return _permuted(node, shape, [0, 3, 5, 1, 2, 4])
 
 

@@ -203,7 +203,7 @@ def test_convolutions_of_all_forms_run_in_integers(tmp_path, attributes, weight)
     assert len(graph.layers) == 1
     outputs, applied = case.run([case.rows[0][-1]])
     assert (applied[0].primitive, applied[0].kernel) == ("onnxruntime/int8/int8", "QLinearConv")
-    assert _sqnr_db(outputs[0], case.wants[0]) > 30
+    assert _sqnr_db(outputs[0], case.wants[0]) > 25  # 27.7 where a processor lacks VNNI, else 30
 
 
 def test_integers_need_a_calibration_of_these_tensors(case, tmp_path):
