@@ -305,7 +305,8 @@ class Board(Protocol):
         """Runs a package once; outputs by name.
 
         Raises:
-            BoardError: The board was lost, or the run failed there.
+            RunError: The run failed there.
+            BoardError: The board was lost.
         """
         ...
 

@@ -56,6 +56,12 @@ class BoardError(QsdnnError):
     exit_code = 3
 
 
+class RunError(BoardError):
+    """What a board was given to run failed there; the board is as well as before."""
+
+    exit_code = 1
+
+
 class BoardLostError(BoardError):
     """The board, or the connection to it, is gone; it may come back."""
 

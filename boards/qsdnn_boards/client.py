@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from qsdnn.board import BoardInfo, MeasureOptions, Package, Record, Reference
-from qsdnn.errors import BoardError, BoardLostError
+from qsdnn.errors import BoardError, BoardLostError, RunError
 from qsdnn_runtime.frames import Frame, FrameError, read_frame, write_frame
 
 from . import wire
@@ -130,7 +130,8 @@ class AgentClient:
         """Runs a package once on a board that is held; outputs by name.
 
         Raises:
-            BoardError: The run failed there, or the board refuses what it needs.
+            RunError: The run failed there.
+            BoardError: The board refuses what it needs.
         """
         header, cargo = wire.run_request(package, feeds, threads=threads, timeout_s=timeout_s)
         return wire.read_outputs(self._use(header, cargo, lambda frame: None, on_progress))
@@ -230,6 +231,8 @@ class AgentClient:
                 f"board '{self._name}' is in use: {header['message']}",
                 hint="wait until it is free: add --wait 30m",
             )
+        if header.get("failed"):
+            return RunError(f"board '{self._name}': {header['message']}")
         full = header["message"].startswith(FULL)
         return BoardError(f"board '{self._name}': {header['message']}", hint=FREE if full else "")
 

@@ -91,6 +91,18 @@ def _is_depthwise(node: ir.Node) -> bool:
     return group is not None and group.as_int() > 1 and weight is not None and weight[1] == 1
 
 
+def draws(node: ir.Node) -> bool:
+    """Whether what a node makes is random, or may be."""
+    if node.domain not in ("", "ai.onnx"):
+        return False
+    if node.op_type != "Dropout":
+        return node.op_type in RANDOM
+    inputs = (*node.inputs, None, None, None)
+    ratio = inputs[1].const_value if inputs[1] is not None else None
+    keeps_all = ratio is not None and not ratio.numpy().any()
+    return _is_set(inputs[2]) and not keeps_all
+
+
 def pin_of(node: ir.Node) -> str:
     """Why only onnxruntime may run a node; empty when others may."""
     if node.domain not in ("", "ai.onnx"):

@@ -19,6 +19,7 @@ from qsdnn.errors import InputError
 from qsdnn.feeds import random_feeds, read_feeds
 from qsdnn.graph import load_graph
 from qsdnn.graph.layer import Graph
+from qsdnn.graph.randomness import check_repeatable
 from qsdnn.graph.signature import signature
 from qsdnn.plan import Plan
 from qsdnn.primitive import Precision
@@ -245,6 +246,7 @@ def prepare(
     engines = load_engines(config.engines)
     listener.phase("Loading", 2)
     graph = load_graph(config.model, config.shapes, workdir=folder)
+    check_repeatable(graph)
     listener.step()
     for layer in graph.layers:
         if layer.pinned:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsdnn.board import Board, BoardInfo, MeasureOptions, Package, Record, Reference, State, Trust
+from qsdnn.errors import ModelError, RunError
 from qsdnn.latency import quiet_ms
 from qsdnn.search.recovery import Recovery
 from qsdnn.search.room import parts, room_bytes
@@ -168,9 +169,16 @@ class Measurer:
         return self._reference
 
     def _run_reference(self, on_progress: Callable[[str], None] | None = None) -> dict[str, Any]:
-        return self._board.run(
-            self._build_reference(), self._reference.feeds, on_progress=on_progress
-        )
+        package = self._build_reference()
+        try:
+            return self._board.run(package, self._reference.feeds, on_progress=on_progress)
+        except RunError as error:
+            engine = self.info.engines[package.manifest["segments"][0]["engine"]]
+            raise ModelError(
+                f"{package.manifest['model']['name']} does not run in {engine.name} "
+                f"{engine.version}: {error.message}",
+                hint="where it takes certain inputs only, give some: --input FILE.npz",
+            ) from error
 
     def _known(self, key: Key) -> Record | None:
         if str(key) in self._fresh:

@@ -64,6 +64,10 @@ class RequestError(Exception):
     """A request cannot be done; the message is for the host's user."""
 
 
+class FailedError(RequestError):
+    """What was to run failed; the board is as well as before."""
+
+
 class BusyError(RequestError):
     """Another host measures on this board."""
 
@@ -131,6 +135,8 @@ class Agent:
             reply = operations[op](request)
         except BusyError as error:
             reply = Frame({"op": "error", "message": str(error), "busy": True})
+        except FailedError as error:
+            reply = Frame({"op": "error", "message": str(error), "failed": True})
         except (RequestError, CacheError, LockError) as error:
             reply = Frame({"op": "error", "message": str(error)})
         except OSError as error:
@@ -208,7 +214,7 @@ class Agent:
         if failure is not None:
             raise RequestError("%s: %s" % (failure.state, failure.error))
         if answers[0].header["event"] == "failed":
-            raise RequestError(answers[0].header["error"])
+            raise FailedError(answers[0].header["error"])
         return Frame({"values": answers[0].header["values"]}, answers[0].payload)
 
     def _evaluate(self, request: Frame) -> Frame:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from qsdnn.board import Applied, MeasureOptions, Reference, State, Trust, open_board
-from qsdnn.errors import BoardError
+from qsdnn.errors import BoardError, RunError
 from qsdnn_boards.bootstrap import prune
 from qsdnn_boards.local import LocalBoard
 
@@ -133,11 +133,12 @@ def test_without_reference_outputs_nothing_is_compared(board, make_package, refe
 def test_run_gives_outputs_or_says_why_not(board, make_package, reference):
     outputs = board.run(make_package("good", factor=3.0), reference.feeds)
     np.testing.assert_array_equal(outputs["y"], 3 * reference.feeds["x"])
-    with pytest.raises(BoardError, match="no kernel for that"):
+    with pytest.raises(RunError, match="no kernel for that") as caught:
         board.run(make_package("refused", load={"kind": "refuse"}), reference.feeds)
+    assert caught.value.exit_code == 1  # and not 3: the board is there
     with pytest.raises(BoardError, match="SIGSEGV"):
         board.run(make_package("crash", load={"kind": "segfault"}), reference.feeds)
-    with pytest.raises(BoardError, match="'x' is missing"):
+    with pytest.raises(RunError, match="'x' is missing"):
         board.run(make_package("hungry"), {})
 
 
