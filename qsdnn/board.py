@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from qsdnn.engine import EngineInfo
 from qsdnn.errors import InputError, unknown
-from qsdnn.latency import quiet_ms, quiet_segment_ms
+from qsdnn.latency import quiet_ms, quiet_segment_ms, undisturbed
 
 GROUP = "qsdnn.boards"
 
@@ -41,6 +41,7 @@ class Trust(StrEnum):
 
     STABLE = "stable"
     NOISY = "noisy"
+    DISTURBED = "disturbed"
     THROTTLED = "throttled"
 
 
@@ -146,6 +147,7 @@ class Record:
         error: For people, when it did not end well: what, and the last lines of stderr.
         runs_ms: End-to-end latency of each counted run, in the order they were made.
         segments_ms: For each counted run, the time of each segment.
+        disturbed: Which of the runs waited for a processor that others took, by their number.
         ci95_ms: 95 % interval of the median (order statistics).
         load_ms: Time to load and bind.
         layers_ms: With `profile`: time of each layer by index, as profiled (not scaled).
@@ -156,14 +158,17 @@ class Record:
             the interpreter and the engines' libraries in it.
         trust: How far the latency may be believed.
         context: Under what it was measured: sensors ``before``, ``during`` and ``after``, mean
-            ``power_mw``, ``performance`` mode, ``cooling``, ``passes`` it took. Versions of engines
-            are in the store, beside it.
+            ``power_mw``, ``performance`` mode, ``cooling``, ``passes`` it took; of what others took
+            of the processor ``others_share``, ``others_here_share`` (of the cores it was measured
+            on), ``steal_share``, ``waited_share``, ``disturbed_runs``, ``involuntary_switches``:
+            see `qsdnn_runtime.disturbance`. Versions of engines are in the store, beside it.
     """
 
     state: State
     error: str = ""
     runs_ms: tuple[float, ...] = ()
     segments_ms: tuple[tuple[float, ...], ...] = ()
+    disturbed: tuple[int, ...] = ()
     ci95_ms: tuple[float, float] = (0.0, 0.0)
     load_ms: float = 0.0
     layers_ms: Mapping[int, float] = field(default_factory=dict)
@@ -175,13 +180,13 @@ class Record:
 
     @property
     def latency_ms(self) -> float:
-        """Median of the counted runs."""
-        return median(self.runs_ms)
+        """Median of the runs that were not disturbed; of all where too few were not."""
+        return float(np.nanmedian(np.concatenate(self.undisturbed)))
 
     @property
     def quiet_ms(self) -> float:
         """Latency when nothing else disturbs, which plans are ranked by: see `qsdnn.latency`."""
-        return quiet_ms(self.sittings_ms)
+        return quiet_ms(self.undisturbed)
 
     @property
     def quiet_segment_ms(self) -> tuple[float, ...]:
@@ -194,6 +199,11 @@ class Record:
     def sittings_ms(self) -> tuple[tuple[float, ...], ...]:
         """The counted runs of each process, in their order."""
         return tuple(tuple(part.tolist()) for part in self._split(np.array(self.runs_ms)))
+
+    @property
+    def undisturbed(self) -> list[NDArray[np.float64]]:
+        """As `sittings_ms`, with NaN for the disturbed, unless too few are not."""
+        return undisturbed(self.sittings_ms, self.disturbed)
 
     def _split(self, rows: NDArray[np.float64]) -> list[NDArray[np.float64]]:
         """A row for each run, by the process that made it."""

@@ -21,15 +21,70 @@ plan ever ran (one of 19 segments: 5.1 ms, its fastest run 9.1): only their prop
 These were within 3 % on two cores with eight busy processes, where medians told nothing."""
 
 
-def quiet_ms(sittings_ms: Sequence[Sequence[float]]) -> float:
+ENOUGH = 3
+"""Undisturbed runs that are enough to count alone: what disturbs only adds time, so that few runs
+without it say more than many with it. `qsdnn_runtime.disturbance.ENOUGH` is its twin."""
+
+PAIRS_SHARE = 0.2
+"""Pairs of undisturbed runs count alone where they are so many of all, and `ENOUGH`. Else all pairs
+do: neighbouring runs are disturbed alike, and the comparison of many is surer than that of few."""
+
+Sittings = Sequence[Sequence[float] | NDArray[np.float64]]
+"""Milliseconds of the runs of each process, in their order."""
+
+
+def undisturbed(sittings_ms: Sittings, disturbed: Sequence[int]) -> list[NDArray[np.float64]]:
+    """Runs by sitting, with NaN for the disturbed; as they are where fewer than `ENOUGH` are not.
+
+    Args:
+        sittings_ms: All runs.
+        disturbed: Numbers of runs, counted through all sittings.
+    """
+    kept = _masked(sittings_ms, disturbed)
+    left = sum(np.isfinite(part).sum() for part in kept)
+    return kept if left >= ENOUGH else _masked(sittings_ms, ())
+
+
+def pairs(
+    a_ms: Sittings, a_disturbed: Sequence[int], b_ms: Sittings, b_disturbed: Sequence[int]
+) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Runs of two plans that were interleaved, by sitting: the i-th ones are neighbours in time.
+
+    Of pairs with a disturbed run the first plan's is NaN, as far as that leaves enough pairs. In
+    each sitting the end of the longer sequence is left out.
+    """
+    whole = list(zip(_masked(a_ms, ()), _masked(b_ms, ()), strict=False))
+    kept = list(zip(_masked(a_ms, a_disturbed), _masked(b_ms, b_disturbed), strict=False))
+    found, left, count = [], 0, 0
+    for (a, b), (kept_a, kept_b) in zip(whole, kept, strict=True):
+        both = min(len(a), len(b))
+        calm = np.isfinite(kept_a[:both]) & np.isfinite(kept_b[:both])
+        found.append((np.where(calm, a[:both], np.nan), b[:both]))
+        left, count = left + int(calm.sum()), count + both
+    if left >= max(ENOUGH, PAIRS_SHARE * count):
+        return found
+    return [(a[: len(b)], b[: len(a)]) for a, b in whole]
+
+
+def _masked(sittings_ms: Sittings, out: Sequence[int]) -> list[NDArray[np.float64]]:
+    if not sittings_ms:
+        return []
+    runs_ms = np.array([run for part in sittings_ms for run in part], dtype=float)
+    runs_ms[list(out)] = np.nan
+    return np.split(runs_ms, np.cumsum([len(part) for part in sittings_ms])[:-1])
+
+
+def quiet_ms(sittings_ms: Sittings) -> float:
     """Latency when nothing else disturbs: a low quantile of whole runs.
 
     Of several sittings the median: the least would be that of a lucky process.
 
     Args:
-        sittings_ms: The runs of each process; those of some may be none.
+        sittings_ms: The runs of each process; NaN are left out, and sittings without others.
     """
-    return float(np.median([np.quantile(part, QUIET) for part in sittings_ms if len(part)]))
+    parts = [np.asarray(part) for part in sittings_ms]
+    known = [part[np.isfinite(part)] for part in parts]
+    return float(np.median([np.quantile(part, QUIET) for part in known if len(part)]))
 
 
 def quiet_segment_ms(

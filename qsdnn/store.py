@@ -276,6 +276,7 @@ def record_from_json(text: str) -> Record:
             "trust": Trust(content["trust"]),
             "runs_ms": tuple(content["runs_ms"]),
             "segments_ms": tuple(tuple(row) for row in content["segments_ms"]),
+            "disturbed": tuple(content.get("disturbed", ())),  # of an older version: none
             "ci95_ms": tuple(content["ci95_ms"]),
             "layers_ms": {int(index): ms for index, ms in content["layers_ms"].items()},
             "applied": {

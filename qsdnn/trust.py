@@ -18,12 +18,32 @@ def doubt(record: Record) -> str:
             f"throttled: the board slowed down while this was measured{_heat(record)}{tries}: "
             "cool it, or lower --max-temperature, and repeat the command"
         )
+    if record.trust is Trust.DISTURBED:
+        what, remedy = _disturbance(record)
+        return f"disturbed: {what}{tries}: {remedy}"
     low, high = record.ci95_ms
     reach = max(high - record.latency_ms, record.latency_ms - low) / record.latency_ms
     return (
         f"noisy: its 95 % interval reaches {reach:.1%} from the median{tries}: "
         "end what else runs on the board, and repeat the command"
     )
+
+
+def _disturbance(record: Record) -> tuple[str, str]:
+    """What disturbed it most, and what to do."""
+    context = record.context
+    stolen, others = context.get("steal_share", 0.0), context.get("others_share", 0.0)
+    here, waited = context.get("others_here_share", 0.0), context.get("waited_share", 0.0)
+    remedy = "end what else runs on the board, and repeat the command"
+    if stolen > max(others, here, waited):
+        taken = f"its host gave {stolen:.0%} of the processor to other machines"
+        return f"{taken} while this was measured", "repeat the command later"
+    if here > 2 * others:  # of many cores it was on the one that was busy
+        return f"other processes took {here:.0%} of the cores this was measured on", remedy
+    if others > 0.01:
+        return f"other processes took {others:.0%} of the processor while this was measured", remedy
+    runs = f"{len(record.disturbed)} of {len(record.runs_ms)} runs"
+    return f"{runs} waited for a processor", remedy
 
 
 def notes(records: Iterable[Record]) -> list[str]:

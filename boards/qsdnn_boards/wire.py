@@ -158,6 +158,7 @@ def read_record(entry: Mapping[str, Any]) -> Record:
         error=entry.get("error", ""),
         runs_ms=tuple(entry.get("runs_ms", ())),
         segments_ms=tuple(map(tuple, entry.get("segments_ms", ()))),
+        disturbed=tuple(entry.get("disturbed", ())),
         ci95_ms=(low_ms, high_ms),
         load_ms=entry.get("load_ms", 0.0),
         layers_ms={int(index): time for index, time in entry.get("layers_ms", {}).items()},

@@ -104,14 +104,18 @@ def turn_ratios(a_ms: Sequence[float], b_ms: Sequence[float]) -> NDArray[np.floa
     """Ratio of a to b for each turn of neighbouring runs: the median of its pairs.
 
     Args:
-        a_ms: Runs of one plan.
+        a_ms: Runs of one plan; pairs with NaN do not count, nor do turns without others.
         b_ms: Runs of another, interleaved with them; the longer sequence's end is left out.
     """
     count = min(len(a_ms), len(b_ms))
     if not count:
         return np.zeros(0)
-    ratios = np.array(a_ms[:count], dtype=float) / np.array(b_ms[:count], dtype=float)
-    fastest_ms = min(float(np.median(a_ms[:count])), float(np.median(b_ms[:count])))
+    both_ms = np.array([a_ms[:count], b_ms[:count]], dtype=float)
+    ratios = both_ms[0] / both_ms[1]
+    if not np.isfinite(ratios).any():
+        return np.zeros(0)
+    fastest_ms = float(np.nanmedian(both_ms, axis=1).min())
     turn = min(TURN_RUNS, math.ceil(TURN_MS / max(fastest_ms, 1e-3)))
     turns = [ratios[start : start + turn] for start in range(0, count, turn)]
-    return np.array([np.median(pairs) for pairs in turns])
+    known = [pairs[np.isfinite(pairs)] for pairs in turns]
+    return np.array([np.median(pairs) for pairs in known if len(pairs)])

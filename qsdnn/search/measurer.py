@@ -19,21 +19,21 @@ from numpy.typing import NDArray
 
 from qsdnn.board import Board, BoardInfo, MeasureOptions, Package, Record, Reference, State, Trust
 from qsdnn.errors import ModelError, RunError
-from qsdnn.latency import quiet_ms
+from qsdnn.latency import pairs, quiet_ms, undisturbed
 from qsdnn.search.recovery import Recovery
 from qsdnn.search.room import parts, room_bytes
 from qsdnn.store import Key, Store
 from qsdnn.trust import notes
 
-ANCHORS = "anchors_sittings_ms"
-"""Where a record's context keeps `Record.sittings_ms` of the anchors it was interleaved with, by
-digest."""
+ANCHORS, DISTURBED = "anchors_sittings_ms", "anchors_disturbed"
+"""Where a record's context keeps `Record.sittings_ms` and `Record.disturbed` of the anchors it was
+interleaved with, by digest."""
 
 TAKEN_AT = "taken_at_s"
 """Where it keeps when it was measured, in seconds since 1970."""
 
 NOISE_LASTS_S = 3600.0
-"""After so long, what disturbed a noisy measurement may be over: a later run takes it again."""
+"""After so long, what disturbed a measurement may be over: a later run takes it again."""
 
 
 @dataclass(slots=True)
@@ -109,8 +109,8 @@ class Measurer:
         """One record for each package, from the store or the board.
 
         What another run has stored is measured again where it was throttled, and where it was
-        noisy more than an hour ago. What the board has no room for at once is measured in parts,
-        each beside the anchors, or beside one of the first part where there are none.
+        noisy or disturbed more than an hour ago. What the board has no room for at once is measured
+        in parts, each beside the anchors, or beside one of the first part where there are none.
 
         Args:
             packages: What to measure.
@@ -229,6 +229,7 @@ class Measurer:
         beside = {a.digest: by_digest[a.digest] for a in anchors if a.digest in by_digest}
         context = {
             ANCHORS: {digest: record.sittings_ms for digest, record in beside.items()},
+            DISTURBED: {digest: record.disturbed for digest, record in beside.items()},
             TAKEN_AT: taken_at_s,
         }
         return [
@@ -240,7 +241,7 @@ class Measurer:
 def _is_outdated(record: Record) -> bool:
     """Whether a measurement of another run is to be taken again: its trouble may be over."""
     age_s = time.time() - record.context.get(TAKEN_AT, 0.0)
-    noise_is_over = record.trust is Trust.NOISY and age_s > NOISE_LASTS_S
+    noise_is_over = record.trust in (Trust.NOISY, Trust.DISTURBED) and age_s > NOISE_LASTS_S
     # What ended before any package was loaded says nothing of this one.
     nobodys = record.state in (State.CRASHED, State.TIMED_OUT) and "'start'" in record.error
     return nobodys or noise_is_over or record.trust is Trust.THROTTLED
@@ -256,19 +257,27 @@ def drift(record: Record, known_ms: Mapping[str, float]) -> float:
     Returns:
         A ratio to divide the record's times by; 1 when it had no anchor.
     """
-    beside: Mapping[str, Sequence[Sequence[float]]] = record.context.get(ANCHORS, {})
     ratios = [
-        quiet_ms(sittings) / known_ms[digest]
-        for digest, sittings in beside.items()
+        quiet_ms(undisturbed(*_anchor(record, digest))) / known_ms[digest]
+        for digest in record.context.get(ANCHORS, {})
         if digest in known_ms
     ]
     return median(ratios) if ratios else 1.0
 
 
 def runs_beside(record: Record, anchor: str) -> list[tuple[Sequence[float], Sequence[float]]]:
-    """Runs of a record and of an anchor it was interleaved with, by digest, for each sitting."""
-    beside = record.context.get(ANCHORS, {}).get(anchor, [])
-    return list(zip(record.sittings_ms, beside, strict=False))
+    """Runs of a record and of an anchor it was interleaved with, by digest, for each sitting.
+
+    Where one of two was disturbed there is NaN: see `qsdnn.latency.pairs`.
+    """
+    found = pairs(record.sittings_ms, record.disturbed, *_anchor(record, anchor))
+    return [(mine.tolist(), others.tolist()) for mine, others in found]
+
+
+def _anchor(record: Record, digest: str) -> tuple[Sequence[Sequence[float]], Sequence[int]]:
+    """An anchor's sittings, and which of its runs were disturbed."""
+    sittings_ms = record.context.get(ANCHORS, {}).get(digest, [])
+    return sittings_ms, record.context.get(DISTURBED, {}).get(digest, [])
 
 
 def paired_ratio(a: Record, b: Record) -> tuple[float, float, float]:
@@ -298,9 +307,9 @@ def _rank(count: int) -> int:
 
 
 def _ratios(a: Record, b: Record) -> list[NDArray[np.float64]]:
-    """Ratios of neighbouring runs, by sitting; in each the longer one's end is left out."""
-    found = []
-    for part_a, part_b in zip(a.sittings_ms, b.sittings_ms, strict=False):
-        count = min(len(part_a), len(part_b))
-        found.append(np.array(part_a[:count]) / np.array(part_b[:count]))
-    return found
+    """Ratios of neighbouring runs, by sitting."""
+    ratios = [
+        mine / others
+        for mine, others in pairs(a.sittings_ms, a.disturbed, b.sittings_ms, b.disturbed)
+    ]
+    return [part[np.isfinite(part)] for part in ratios]

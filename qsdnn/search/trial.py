@@ -22,7 +22,7 @@ from qsdnn.space import Space
 GROUP = 4
 """Plans measured side by side, besides the anchor: few enough to fit a small board's memory."""
 
-DOUBT = {Trust.STABLE: 1.0, Trust.NOISY: 2.0, Trust.THROTTLED: 4.0}
+DOUBT = {Trust.STABLE: 1.0, Trust.NOISY: 2.0, Trust.DISTURBED: 2.0, Trust.THROTTLED: 4.0}
 """How many times less exact a measurement is by its trust."""
 
 

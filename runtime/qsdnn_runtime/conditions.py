@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping
 
 from .cooling import cool_down, cooling_note
+from .disturbance import is_contended, taken_by_others
 from .performance import PerformanceMode, Report
 from .readings import ROOT
 from .sampler import Sampler, mean_power_mw, sensor_summary
@@ -15,6 +17,8 @@ from .trust import Repeats, judge
 
 # A board that throttled got hot from the limit on within one group.
 COOLER_C = 10.0
+# So long it is looked whether what disturbed a measurement goes on: 30 clock ticks.
+LOOK_S = 0.3
 
 
 class Keeper:
@@ -91,6 +95,14 @@ class Conditions:
         limit_c -= COOLER_C if throttled else 0.0
         self._cooling = cool_down(self._sensors.temperature_c, limit_c, limit_s, self._tell)
 
+    def contended(self) -> bool:
+        """Whether others take too much of the processor now; the agent itself does nothing."""
+        before, own_s = self._sensors.read(), time.process_time()
+        time.sleep(LOOK_S)
+        after, own_s = self._sensors.read(), time.process_time() - own_s
+        shares = taken_by_others(before, after, own_s)
+        return is_contended({"runs_ms": (), "context": shares})
+
     def sampler(self) -> Sampler:
         """Reads the sensors while it is entered."""
         return Sampler(self._sensors.read, self._cores)
@@ -107,7 +119,7 @@ class Conditions:
         before, after = context["before"], context["after"]
         samples = sampler.between(start_s, end_s)
         readings = [before, *samples, after]
-        record["trust"] = judge(record["runs_ms"], self._options["precision"], readings)
+        record["trust"] = judge(record, self._options["precision"], readings)
         context["during"] = sensor_summary(samples)
         context["power_mw"] = mean_power_mw(before, samples, after, end_s - start_s)
         context["performance"] = self._performance

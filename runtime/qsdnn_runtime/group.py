@@ -15,7 +15,7 @@ from .conditions import Conditions
 from .frames import Frame
 from .sampler import Sampler
 from .sittings import order, pool, share
-from .trust import doubt
+from .trust import doubt, worst
 
 OnRecord = Callable[[int, Dict[str, Any]], None]
 
@@ -76,9 +76,11 @@ class Group:
         repeats, passes = self._conditions.repeats, 1
         best = doubt(list(self._good.values()))
         while repeats.wanted(best, passes, self._options["again"]):
-            self._on_progress("measuring again: it was %s" % ("throttled" if best[0] else "noisy"))
+            if best.disturbed and not best.throttled and self._conditions.contended():
+                break  # what disturbs it goes on: another pass would show the same
+            self._on_progress("measuring again: it was %s" % worst(best))
             passes += 1
-            found = self._again(throttled=best[0] > 0)
+            found = self._again(throttled=best.throttled > 0)
             if len(found) < len(self._good):
                 break  # an engine failed this time: what there is stays
             latest = doubt(list(found.values()))

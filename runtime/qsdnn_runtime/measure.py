@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import resource
 import time
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from .beacon import Beacon
+from .disturbance import Waits, taken_by_others
 from .frames import Frame
 from .rounds import Options, interleave
-from .sensors import Sensors, steal_share
+from .sensors import Sensors
 from .subject import Subject
 from .values import pack_values, unpack_values
 
@@ -46,7 +48,8 @@ def measure(frame: Frame, beacon: Beacon, emit: Emit) -> None:
     context = {"threads": options.threads, "cores": cores, **around}
     for subject in loaded:
         subject.check(want, tolerance)  # what the timed runs left, not only the first one
-        emit(_record(subject, {**subject.record(), "context": context}))
+        fields = {**subject.record(), "context": {**context, **subject.waits()}}
+        emit(_record(subject, fields))
 
 
 def profile(frame: Frame, beacon: Beacon, emit: Emit) -> None:
@@ -104,8 +107,9 @@ def _interleave(
     """Makes the timed runs.
 
     Returns:
-        What the sensors said ``before`` and ``after``, ``span_s``, the time between on the
-        monotonic clock, and ``steal_share`` where it is known.
+        What the sensors said ``before`` and ``after``; ``span_s``, the time between on the
+        monotonic clock; ``involuntary_switches``, how often another process or the kernel took a
+        thread's core meanwhile; what others took, see `qsdnn_runtime.disturbance`.
     """
     last = [-PROGRESS_EVERY_S]
 
@@ -115,11 +119,22 @@ def _interleave(
             emit(_progress("round %d of %d packages" % (number, len(subjects))))
 
     start_s, before = time.monotonic(), sensors.read()
-    interleave(subjects, options, time.monotonic, on_round)
+    own_s, switches = time.process_time(), _switches()
+    with Waits() as waits:
+        interleave(subjects, options, time.monotonic, on_round, waits)
+    own_s, switches = time.process_time() - own_s, _switches() - switches
     end_s, after = time.monotonic(), sensors.read()
-    found = {"before": before, "after": after, "span_s": [start_s, end_s]}
-    stolen = steal_share(before, after)
-    return found if stolen is None else {**found, "steal_share": stolen}
+    return {
+        "before": before,
+        "after": after,
+        "span_s": [start_s, end_s],
+        "involuntary_switches": switches,
+        **taken_by_others(before, after, own_s),
+    }
+
+
+def _switches() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
 def _values(frame: Frame) -> Tuple[Dict[str, Any], Optional[Dict[str, Any]]]:

@@ -6,7 +6,7 @@ import math
 import random
 from dataclasses import dataclass
 from statistics import median
-from typing import Callable, Dict, List, Protocol, Sequence
+from typing import Callable, Dict, List, Optional, Protocol, Sequence
 
 from .interval import is_precise
 
@@ -15,6 +15,9 @@ SLOW_RATIO = 5.0
 # A turn of a tiny network lasts at least so long: else it mostly measures the caches and branch
 # predictors its neighbours left.
 TURN_MS = 2.0
+# After runs shorter than that nobody looks how long they waited for a processor: that takes some
+# microseconds, and brings other things into the caches. Their turn is looked at as a whole.
+LAP_MS = 1.0
 SEED = 0
 
 
@@ -41,11 +44,39 @@ class Subject(Protocol):
     runs_ms: List[float]
     alive: bool
 
+    @property
+    def counted_ms(self) -> Sequence[float]:
+        """Of `runs_ms` those that count: all, where too few were undisturbed."""
+
     def run_once(self) -> float:
         """One run's milliseconds; infinite after a failure, which also clears `alive`."""
 
     def count(self, run_ms: float) -> None:
         """Adds the run that was made last to `runs_ms`."""
+
+    def wait(self, runs: int, waited_ms: Optional[float]) -> None:
+        """Takes how long the last runs waited for a processor; None where that is not known."""
+
+
+class Waits(Protocol):
+    """Tells how long runs wait for a processor: see `qsdnn_runtime.disturbance.Waits`."""
+
+    def refresh(self) -> None:
+        """Looks for threads that have started."""
+
+    def lap(self) -> Optional[float]:
+        """Milliseconds since the last lap; None where that is not known."""
+
+
+class NoWaits:
+    """Where nobody can tell."""
+
+    def refresh(self) -> None:
+        """Does nothing."""
+
+    def lap(self) -> Optional[float]:
+        """Not known."""
+        return None
 
 
 def interleave(
@@ -53,6 +84,7 @@ def interleave(
     options: Options,
     clock: Callable[[], float],
     on_round: Callable[[int], None] = lambda number: None,
+    waits: Optional[Waits] = None,
 ) -> None:
     """Fills `runs_ms` of every subject, in rounds of one turn each, shuffled with a fixed seed.
 
@@ -62,6 +94,8 @@ def interleave(
     - Rounds end when each interval of the median is within ``precision``, the subject has
       ``max_runs``, or ``budget_s`` is over. A precise subject runs on beside the others until it
       has twice the runs it needed, then rests.
+    - Runs that were disturbed are made again within the budget: of the others there are
+      ``min_runs`` too, and their interval is asked for, unless they are too few to count.
     - ``min_runs`` is kept even past the budget, except by slow subjects (`SLOW_RATIO`): these
       stop after ``max(3, min_runs // 2)`` runs, past the budget after one.
 
@@ -70,7 +104,9 @@ def interleave(
         options: When it is enough.
         clock: Seconds.
         on_round: Told the number of each round before it starts.
+        waits: Tells how long runs wait for a processor.
     """
+    waits = waits or NoWaits()
     deadline = clock() + options.budget_s
     estimates = _warm_up(subjects, options.warmup)
     fastest = min(estimates.values(), default=1.0)
@@ -85,10 +121,11 @@ def interleave(
             return
         number += 1
         on_round(number)
+        waits.refresh()
         shuffle(turns)
         for index in turns:
             slow = estimates[index] > SLOW_RATIO * fastest
-            _turn(subjects[index], 1 if slow else burst, options.max_runs)
+            _turn(subjects[index], 1 if slow else burst, options.max_runs, waits)
 
 
 def _warm_up(subjects: Sequence[Subject], runs: int) -> Dict[int, float]:
@@ -108,15 +145,21 @@ def _burst(fastest_ms: float, options: Options) -> int:
     return max(1, min(wanted, options.max_runs // (2 * max(options.min_runs, 1))))
 
 
-def _turn(subject: Subject, burst: int, max_runs: int) -> None:
+def _turn(subject: Subject, burst: int, max_runs: int, waits: Waits) -> None:
+    waits.lap()  # before the run that is not counted, which brings the caches back
     if burst > 1:
         subject.run_once()
-    for _ in range(min(burst, max_runs - len(subject.runs_ms))):
+    runs = 0
+    for left in reversed(range(min(burst, max_runs - len(subject.runs_ms)))):
         if not subject.alive:
             return
         elapsed = subject.run_once()
         if subject.alive:
             subject.count(elapsed)
+            runs += 1
+            if elapsed >= LAP_MS or not left:
+                subject.wait(runs, waits.lap())
+                runs = 0
 
 
 def _turns(
@@ -130,7 +173,8 @@ def _turns(
         late: Whether the budget is over.
         needed: Kept between calls: runs a subject had when it first was precise.
     """
-    middles = {i: median(s.runs_ms) for i, s in enumerate(subjects) if s.alive and s.runs_ms}
+    counted = {i: s.counted_ms for i, s in enumerate(subjects) if s.alive and s.runs_ms}
+    middles = {index: median(runs_ms) for index, runs_ms in counted.items()}
     fastest = min(middles.values(), default=math.inf)
     unfinished, settled = [], []
     for index, subject in enumerate(subjects):
@@ -143,7 +187,8 @@ def _turns(
         elif runs < options.min_runs:
             unfinished.append(index)
         elif not late:
-            if not is_precise(subject.runs_ms, options.precision):
+            enough = len(counted[index]) >= options.min_runs
+            if not enough or not is_precise(counted[index], options.precision):
                 unfinished.append(index)
             elif runs < 2 * needed.setdefault(index, runs):
                 settled.append(index)

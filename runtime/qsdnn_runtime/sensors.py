@@ -6,7 +6,7 @@ A sensor that a board lacks is a key that is absent.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Collection, Dict, List, Mapping, Optional, Sequence, Set
 
 from .readings import ROOT, Readings, SensorReader, matching, number, text
 
@@ -33,6 +33,7 @@ class Sensors:
         self._cores = cores
         self._named = SensorReader(named, root)
         self._root = root
+        self._here = {sibling for core in cores for sibling in _siblings(core, root)}
         self._slowing = [
             folder / "cur_state"
             for folder in matching(COOLING_DEVICES, root)
@@ -45,9 +46,10 @@ class Sensors:
         Returns:
             Of ``governor``, ``frequency_mhz`` and ``max_frequency_mhz`` (lowest of the cores),
             ``temperature_c`` (the hottest: of the spec's sensors, else of all thermal zones),
-            ``throttle_count``, ``throttling`` (now), ``load`` (one minute), ``steal_ticks``,
-            ``all_ticks``, and ``sensors``, the spec's, see `readings.Readings`: those the board
-            has.
+            ``throttle_count``, ``throttling`` (now), ``load`` (one minute), ``all_ticks`` of all
+            cores since the start, ``busy_ticks`` and ``steal_ticks`` of them, ``here_ticks`` and
+            ``here_busy_ticks``, those of the cores and of what shares their execution units, and
+            ``sensors``, the spec's, see `readings.Readings`: those the board has.
         """
         cores, root = self._cores, self._root
         named = self._named.read()
@@ -61,7 +63,7 @@ class Sensors:
             "load": _load(root),
             "sensors": named or None,
         }
-        readings["steal_ticks"], readings["all_ticks"] = _ticks(root)
+        readings.update(_ticks(root, self._here))
         return {key: value for key, value in readings.items() if value is not None}
 
     def temperature_c(self) -> Optional[float]:
@@ -80,14 +82,6 @@ class Sensors:
         if firmware:
             states.append(int(firmware, 16) & FIRMWARE_NOW)
         return any(state > 0 for state in states) if states else None
-
-
-def steal_share(before: Mapping[str, Any], after: Mapping[str, Any]) -> Optional[float]:
-    """Share of processor time that a hypervisor gave to others between two readings."""
-    if "all_ticks" not in before or "all_ticks" not in after:
-        return None
-    passed = after["all_ticks"] - before["all_ticks"]
-    return (after["steal_ticks"] - before["steal_ticks"]) / passed if passed > 0 else 0.0
 
 
 def _cpufreq(root: Path, core: int) -> Path:
@@ -133,10 +127,32 @@ def _load(root: Path) -> Optional[float]:
     return float(words[0]) if words else None
 
 
-def _ticks(root: Path) -> Tuple[Optional[int], Optional[int]]:
-    """Stolen and total ticks: the eighth field, and the first eight, of the first line."""
-    line = (text(root / "proc/stat") or "").partition("\n")[0].split()
-    if len(line) < 9:
-        return None, None
-    fields = [int(field) for field in line[1:9]]  # what follows is counted in user time already
-    return fields[7], sum(fields)
+def _siblings(core: int, root: Path) -> Set[int]:
+    """The core, and the threads of the same one: a list such as ``0,4`` or ``0-1``."""
+    path = root / "sys/devices/system/cpu" / ("cpu%d" % core) / "topology/thread_siblings_list"
+    ranges = [part.split("-") for part in (text(path) or str(core)).split(",")]
+    return {core for ends in ranges for core in range(int(ends[0]), int(ends[-1]) + 1)}
+
+
+def _ticks(root: Path, here: Collection[int]) -> Dict[str, int]:
+    """Of each line of ``/proc/stat`` that is a core's, the first eight fields.
+
+    They are: user, nice, system, idle, waiting for input and output, two of interrupts, stolen.
+    What follows is counted in user time already.
+    """
+    found: Dict[str, int] = {}
+    for line in (text(root / "proc/stat") or "").splitlines():
+        name, *fields = line.split()[:9]
+        if not name.startswith("cpu"):
+            break
+        if len(fields) < 8:
+            continue
+        ticks = [int(field) for field in fields]
+        every, stolen = sum(ticks), ticks[7]
+        busy = every - ticks[3] - ticks[4] - stolen
+        if name == "cpu":
+            found.update(all_ticks=every, busy_ticks=busy, steal_ticks=stolen)
+        elif int(name[3:]) in here:
+            found["here_ticks"] = found.get("here_ticks", 0) + every
+            found["here_busy_ticks"] = found.get("here_busy_ticks", 0) + busy
+    return found

@@ -8,10 +8,16 @@ do not help against that; more processes do, with packages loaded in another ord
 from __future__ import annotations
 
 import math
+from statistics import mean
 from typing import Any, Dict, List, Mapping, Sequence
 
+from .disturbance import undisturbed
 from .interval import median_interval
 from .trust import THROTTLED, judge
+
+# Of a context: what is known of each sitting.
+SHARES = ("waited_share", "others_share", "others_here_share", "steal_share")
+COUNTS = ("disturbed_runs", "involuntary_switches")
 
 
 def share(options: Mapping[str, Any]) -> Dict[str, Any]:
@@ -38,18 +44,35 @@ def pool(records: Sequence[Mapping[str, Any]], precision: float) -> Dict[str, An
         precision: What was asked for: see `qsdnn_runtime.trust.judge`.
     """
     first = records[0]
-    runs_ms = [run for record in records for run in record["runs_ms"]]
+    runs_ms: List[float] = []
+    disturbed: List[int] = []
+    for record in records:
+        disturbed += [len(runs_ms) + number for number in record.get("disturbed", ())]
+        runs_ms += record["runs_ms"]
     throttled = any(record["trust"] == THROTTLED for record in records)
     errors = [record["max_error"] for record in records if record["max_error"] is not None]
-    return {
+    pooled = {
         **first,
         "runs_ms": runs_ms,
+        "disturbed": disturbed,
         "segments_ms": [run for record in records for run in record["segments_ms"]],
-        "ci95_ms": median_interval(runs_ms),
+        "ci95_ms": median_interval(undisturbed(runs_ms, disturbed)),
         "max_error": max(errors, default=None),
-        "trust": THROTTLED if throttled else judge(runs_ms, precision, []),
         "context": {
             **first["context"],
+            **_taken([record["context"] for record in records]),
             "sittings": [len(record["runs_ms"]) for record in records],
         },
     }
+    return {**pooled, "trust": THROTTLED if throttled else judge(pooled, precision)}
+
+
+def _taken(contexts: Sequence[Mapping[str, Any]]) -> Dict[str, Any]:
+    """What others took: shares are means, of sittings that are as long; what is counted, sums."""
+    found: Dict[str, Any] = {}
+    for keys, together in ((SHARES, mean), (COUNTS, sum)):
+        for key in keys:
+            known = [context[key] for context in contexts if key in context]
+            if len(known) == len(contexts):
+                found[key] = together(known)
+    return found

@@ -14,6 +14,7 @@ from typing import (
     Mapping,
     Optional,
     Sequence,
+    Set,
     TypeVar,
     Union,
 )
@@ -23,6 +24,7 @@ import numpy as np
 from .bare import Bare
 from .beacon import Beacon
 from .difference import max_error
+from .disturbance import is_disturbed, undisturbed
 from .engine import EngineError
 from .feeds import FeedError
 from .interval import median_interval
@@ -52,6 +54,8 @@ class Subject:
         self.failure: Dict[str, Any] = {}
         self.runs_ms: List[float] = []
         self._segments_ms: List[List[float]] = []
+        self._disturbed: Set[int] = set()
+        self._waited_ms: Optional[float] = None
         self._load_ms = 0.0
         self._error: Optional[float] = None
         self._manifest: Mapping[str, Any] = package["manifest"]
@@ -118,6 +122,27 @@ class Subject:
         self.runs_ms.append(run_ms)
         self._segments_ms.append(self._latest_ms)
 
+    def wait(self, runs: int, waited_ms: Optional[float]) -> None:
+        """Takes how long the runs counted last waited for a processor, all together."""
+        if waited_ms is None:
+            return
+        count = len(self.runs_ms)
+        self._waited_ms = (self._waited_ms or 0.0) + waited_ms
+        if is_disturbed(waited_ms, sum(self.runs_ms[count - runs :])):
+            self._disturbed.update(range(count - runs, count))
+
+    @property
+    def counted_ms(self) -> List[float]:
+        """The runs that count: see `qsdnn_runtime.disturbance.undisturbed`."""
+        return undisturbed(self.runs_ms, self._disturbed)
+
+    def waits(self) -> Dict[str, Any]:
+        """What runs waited for a processor, for a record's context, where that is known."""
+        if self._waited_ms is None or not self.runs_ms:
+            return {}
+        share = self._waited_ms / sum(self.runs_ms)
+        return {"waited_share": share, "disturbed_runs": len(self._disturbed)}
+
     def layers(self) -> Optional[Dict[str, Any]]:
         """Times of layers, and what was executed; None on failure."""
         return self._guard("profile", self._profile) if self.alive else None
@@ -130,7 +155,8 @@ class Subject:
             "state": "ok",
             "runs_ms": self.runs_ms,
             "segments_ms": self._segments_ms,
-            "ci95_ms": median_interval(self.runs_ms),
+            "disturbed": sorted(self._disturbed),
+            "ci95_ms": median_interval(self.counted_ms),
             "load_ms": self._load_ms,
             "max_error": self._error,
         }

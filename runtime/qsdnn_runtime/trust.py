@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from statistics import median
-from typing import Any, Mapping, Sequence, Tuple
+from typing import Any, Mapping, NamedTuple, Sequence
 
+from .disturbance import is_contended, undisturbed
 from .interval import relative_spread
 
-STABLE, NOISY, THROTTLED = "stable", "noisy", "throttled"
+STABLE, NOISY, DISTURBED, THROTTLED = "stable", "noisy", "disturbed", "throttled"
 # The kernel's passive trip point on most boards, and the Raspberry Pi's first limit.
 HOT_C = 80.0
 THROTTLED_SHARE = 0.9
@@ -19,22 +20,29 @@ UNLIKELY_RATIO = 3.0
 VAIN = 2
 
 
-def judge(runs_ms: Sequence[float], precision: float, readings: Sequence[Mapping[str, Any]]) -> str:
-    """Trust in a measurement: ``throttled``, else ``noisy``, else ``stable``.
+def judge(
+    record: Mapping[str, Any], precision: float, readings: Sequence[Mapping[str, Any]] = ()
+) -> str:
+    """Trust in a measurement: ``throttled``, else ``disturbed``, ``noisy``, or ``stable``.
 
     Throttled: a throttle counter grew, the firmware or the kernel says at any time that it slows
     the board down, or cores run more than 10 % below their maximum while the board is hot.
+    Disturbed: others took too much of the processor, see
+    `qsdnn_runtime.disturbance.is_contended`.
     Noisy: the 95 % interval of the median reaches further from it than 3 % and than three times
     the precision asked for; two runs or fewer say nothing, and are noisy.
 
     Args:
-        runs_ms: The runs that count.
+        record: ``runs_ms``, the numbers of those ``disturbed``, and ``context``.
         precision: What was asked for.
         readings: Of the sensors before, while and after it was measured: see
             `qsdnn_runtime.sensors.Sensors.read`.
     """
     if _throttled(readings):
         return THROTTLED
+    if is_contended(record):
+        return DISTURBED
+    runs_ms = undisturbed(record["runs_ms"], record.get("disturbed", ()))
     if len(runs_ms) < 3:
         return NOISY
     return NOISY if relative_spread(runs_ms) > max(NOISY_SPREAD, 3 * precision) else STABLE
@@ -54,8 +62,20 @@ def _throttled(readings: Sequence[Mapping[str, Any]]) -> bool:
     )
 
 
-Doubt = Tuple[int, int, float]
-"""Throttled records, noisy ones, and the sum of how far intervals reach: less is better."""
+class Doubt(NamedTuple):
+    """How little a group is to be believed: less is better.
+
+    Attributes:
+        throttled: Records that were throttled.
+        disturbed: Those that were disturbed.
+        noisy: Those that were noisy.
+        reach: Sum of how far their intervals reach.
+    """
+
+    throttled: int
+    disturbed: int
+    noisy: int
+    reach: float
 
 
 def doubt(records: Sequence[Mapping[str, Any]]) -> Doubt:
@@ -63,11 +83,20 @@ def doubt(records: Sequence[Mapping[str, Any]]) -> Doubt:
 
     Noise of the slow does not count: they get few runs, and nobody will choose them.
     """
-    throttled = sum(record["trust"] == THROTTLED for record in records)
-    middles = [median(record["runs_ms"]) for record in records]
-    likely = [r for r, ms in zip(records, middles) if ms <= UNLIKELY_RATIO * min(middles)]
-    noisy = sum(record["trust"] == NOISY for record in likely)
-    return throttled, noisy, sum(relative_spread(record["runs_ms"]) for record in likely)
+    runs_ms = [undisturbed(record["runs_ms"], record.get("disturbed", ())) for record in records]
+    middles = [median(runs) for runs in runs_ms]
+    likely = [i for i, ms in enumerate(middles) if ms <= UNLIKELY_RATIO * min(middles)]
+    return Doubt(
+        throttled=sum(record["trust"] == THROTTLED for record in records),
+        disturbed=sum(records[i]["trust"] == DISTURBED for i in likely),
+        noisy=sum(records[i]["trust"] == NOISY for i in likely),
+        reach=sum(relative_spread(runs_ms[i]) for i in likely),
+    )
+
+
+def worst(found: Doubt) -> str:
+    """Why a group is measured again."""
+    return THROTTLED if found.throttled else DISTURBED if found.disturbed else NOISY
 
 
 class Repeats:
@@ -84,11 +113,10 @@ class Repeats:
             taken: Passes that were made.
             limit: Repeats that are allowed.
         """
-        throttled, noisy, _ = found
-        if not throttled and self._vain >= VAIN:
+        if not found.throttled and self._vain >= VAIN:
             limit -= 1  # a board that cools down is worth another try; noise may be here to stay
-        return throttled + noisy > 0 and taken <= limit
+        return any(found[:3]) and taken <= limit
 
     def learn(self, before: Doubt, after: Doubt) -> None:
         """Takes what a repeat showed."""
-        self._vain = 0 if after[:2] < before[:2] else self._vain + 1
+        self._vain = 0 if after[:3] < before[:3] else self._vain + 1

@@ -1,9 +1,13 @@
 """What runs say of a plan's latency, on machines that other processes disturb."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from qsdnn.board import Record, State
+from qsdnn.search.contest import turn_ratios
 
 
 def of_runs(segments_ms: np.ndarray, around_ms: float = 0.05, **context: object) -> Record:
@@ -67,3 +71,19 @@ def test_of_several_sittings_the_median_counts():
     times = np.repeat([8.0, 9.0, 3.0], 10)[:, None]
     record = of_runs(times, around_ms=0.0, sittings=[10, 10, 10])
     assert record.quiet_ms == 8.0 and record.quiet_segment_ms == (8.0,)
+
+
+def test_disturbed_runs_do_not_count_while_enough_others_do():
+    times = np.array([8.0, 30.0, 8.2, 31.0, 32.0, 33.0, 34.0, 8.1])[:, None]
+    record = replace(of_runs(times, 0.0), disturbed=(1, 3, 4, 5, 6))
+    assert record.latency_ms == 8.1 and 8.0 < record.quiet_ms < 8.2
+    assert replace(record, disturbed=(0, 1, 3, 4, 5, 6)).latency_ms == 30.5
+    # Without them a sitting may be empty: it says nothing.
+    parted = replace(record, context={"sittings": [3, 4, 1]})
+    assert parted.quiet_ms == pytest.approx((8.05 + 8.1) / 2)
+
+
+def test_turns_without_an_undisturbed_pair_are_no_turns():
+    ratios = turn_ratios([2.0, math.nan, 4.0], [1.0, 1.0, 1.0])
+    assert ratios.tolist() == [2.0, 4.0]
+    assert len(turn_ratios([math.nan], [1.0])) == 0

@@ -38,7 +38,7 @@ plans = st.builds(
     predicted_ms=numbers,
     measured_ms=numbers,
     ci95_ms=st.tuples(numbers, numbers),
-    trust=st.sampled_from(["stable", "noisy", "throttled"]),
+    trust=st.sampled_from(["stable", "noisy", "disturbed", "throttled"]),
     baselines=st.lists(
         st.builds(Baseline, name=names, measured_ms=st.none() | numbers, feasible=st.booleans())
     ).map(tuple),

@@ -1,5 +1,6 @@
 """The store: what is put is found again, also by another process, also after a kill."""
 
+import json
 import os
 import signal
 import sqlite3
@@ -13,7 +14,7 @@ import pytest
 from qsdnn.accuracy.budget import Accuracy
 from qsdnn.board import Applied, Record, State, Trust
 from qsdnn.errors import StoreError
-from qsdnn.store import Key, Store, Term
+from qsdnn.store import Key, Store, Term, record_from_json, record_to_json
 
 KEY = Key(board="b", engines={"blas": "1", "openvino": "2"}, threads=1, package="p", purpose="plan")
 RECORD = Record(
@@ -25,7 +26,8 @@ RECORD = Record(
     layers_ms={0: 0.5, 1: 0.5},
     applied={0: Applied(primitive="blas/im2col/fp32", kernel="sgemm")},
     max_error=1e-7,
-    trust=Trust.NOISY,
+    trust=Trust.DISTURBED,
+    disturbed=(1,),
     context={"anchors_ms": {"digest": 1.0}},
 )
 
@@ -37,6 +39,12 @@ def test_put_and_get(tmp_path):
         assert store.get(KEY) == RECORD
     with Store(f"sqlite:///{tmp_path}/s.db") as again:
         assert again.get(KEY) == RECORD
+
+
+def test_a_record_of_before_disturbance_was_known_is_read():
+    old = json.loads(record_to_json(RECORD))
+    del old["disturbed"]
+    assert record_from_json(json.dumps(old)) == replace(RECORD, disturbed=())
 
 
 def test_any_difference_is_another_key(tmp_path):

@@ -16,6 +16,7 @@ import pytest
 
 from qsdnn.board import Applied, MeasureOptions, Reference, State, Trust, open_board
 from qsdnn.errors import BoardError, RunError
+from qsdnn.trust import doubt
 from qsdnn_boards.bootstrap import prune
 from qsdnn_boards.local import LocalBoard
 
@@ -79,6 +80,32 @@ def test_a_good_package_has_a_whole_record(board, make_package, reference):
     assert record.trust in Trust
     assert {"loading 1 of 1", "profiling 1 of 1"} <= set(heard)
     assert any(text.startswith("sending artifacts: ") for text in heard)
+
+
+@pytest.fixture
+def busy_core() -> Iterator[None]:
+    """A process that keeps the core busy that one thread is measured on."""
+    core = min(os.sched_getaffinity(0))
+    busy = f"import os; os.sched_setaffinity(0, {{{core}}}); print(flush=True)\nwhile True: pass"
+    with subprocess.Popen([sys.executable, "-c", busy], stdout=subprocess.PIPE) as neighbour:
+        try:
+            assert neighbour.stdout is not None and neighbour.stdout.readline()
+            yield
+        finally:
+            neighbour.kill()
+
+
+def test_what_is_measured_beside_a_busy_process_is_never_called_stable(
+    board, make_package, reference, busy_core
+):
+    # Steady runs: only what others took tells them from those of a quiet machine.
+    options = dataclasses.replace(SHORT, precision=0.0, max_runs=150, sittings=2)
+    heard: list[str] = []
+    (record,) = board.measure([make_package(sleep_s=0.005)], reference, options, heard.append)
+    assert record.trust is Trust.DISTURBED, record.context
+    assert record.context["others_here_share"] > 0.3
+    assert "other processes took" in doubt(record)
+    assert not any(text.startswith("measuring again") for text in heard)  # it goes on
 
 
 BAD = {

@@ -51,7 +51,8 @@ class Children:
         for index in [] if failure else self.loaded[-1]:
             run_ms = len(self.loaded) + index / 10
             runs = {"runs_ms": [run_ms] * 3, "segments_ms": [[run_ms]] * 3, "max_error": run_ms}
-            record = {"state": "ok", "trust": trust, **runs, "context": {}}
+            context = {"others_share": 1.0} if trust == "disturbed" else {}
+            record = {"state": "ok", "trust": trust, **runs, "context": context}
             on_event(Frame({"event": "record", "index": index, "record": record}))
         return failure
 
@@ -60,7 +61,7 @@ class Children:
 def measure(monkeypatch):
     """Measures three packages."""
 
-    def with_children(*endings, sittings=1, trusts=(), **more):
+    def with_children(*endings, sittings=1, trusts=(), contended=False, **more):
         children, records = Children(endings, trusts), {}
         monkeypatch.setattr(group, "Child", children)
         conditions = SimpleNamespace(
@@ -68,6 +69,7 @@ def measure(monkeypatch):
             sampler=nullcontext,
             complete=lambda record, sampler: None,
             repeats=Repeats(),
+            contended=lambda: contended,
         )
         options = {**asdict(MeasureOptions()), "sittings": sittings, **more}
         request = Frame({"options": options, "packages": [{"manifest": {}}] * COUNT})
@@ -115,3 +117,11 @@ def test_a_throttled_sitting_is_not_believed_and_all_sit_again(measure):
     assert len(children.loaded) == 4
     assert [record["context"]["passes"] for record in records] == [2] * COUNT
     assert all(record["trust"] != "throttled" for record in records)
+
+
+@pytest.mark.parametrize(("contended", "passes"), [(True, 1), (False, 2)])
+def test_what_was_disturbed_is_measured_again_unless_that_goes_on(measure, contended, passes):
+    records, children = measure(again=1, trusts=["disturbed"], contended=contended)
+    assert len(children.loaded) == passes
+    trusts = {record["trust"] for record in records}
+    assert trusts == ({"disturbed"} if contended else {"stable"})

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qsdnn.board import MeasureOptions
+from qsdnn_runtime.disturbance import undisturbed
 from qsdnn_runtime.rounds import SLOW_RATIO, Options, interleave
 
 
@@ -21,9 +22,27 @@ class Bench:
         self.order = []
         self.subjects = [FakeSubject(self, i, runs) for i, runs in enumerate(runs_ms)]
 
-    def measure(self, **options):
-        interleave(self.subjects, Options(**options), lambda: self.now_s)
+    def measure(self, waits=None, **options):
+        interleave(self.subjects, Options(**options), lambda: self.now_s, waits=waits)
         return [len(subject.runs_ms) for subject in self.subjects]
+
+
+class Slices:
+    """Another process that takes the core: runs of more than so much wait for the rest."""
+
+    def __init__(self, bench, quiet_ms):
+        self._bench, self._quiet_ms = bench, quiet_ms
+        self._lap_s = 0.0
+        self.laps = 0
+
+    def refresh(self):
+        pass
+
+    def lap(self):
+        self.laps += 1
+        passed_ms = (self._bench.now_s - self._lap_s) * 1e3
+        self._lap_s = self._bench.now_s
+        return passed_ms - self._quiet_ms if passed_ms > self._quiet_ms + 1e-6 else 0.0
 
 
 class FakeSubject:
@@ -32,6 +51,7 @@ class FakeSubject:
     def __init__(self, bench, index, times_ms):
         self.alive = True
         self.runs_ms = []
+        self.waited_ms = []
         self.made = 0
         self._bench, self._index, self._times_ms = bench, index, times_ms
 
@@ -47,6 +67,14 @@ class FakeSubject:
 
     def count(self, run_ms):
         self.runs_ms.append(run_ms)
+
+    def wait(self, runs, waited_ms):
+        self.waited_ms += [waited_ms] * runs
+
+    @property
+    def counted_ms(self):
+        disturbed = {i for i, waited_ms in enumerate(self.waited_ms) if waited_ms}
+        return undisturbed(self.runs_ms, disturbed)
 
 
 def test_options_are_those_of_the_host():
@@ -89,6 +117,32 @@ def test_tiny_networks_run_in_bursts_whose_first_run_is_not_counted():
     bench = Bench([0.1], [0.15])
     assert bench.measure(warmup=1, max_runs=200) == [20, 20]
     assert bench.order[2:23] == [bench.order[2]] * 21
+
+
+def test_disturbed_runs_are_made_again():
+    times = [10.0, 17.0, 10.1, 19.0, 10.0]
+    bench = Bench(times, [10.0])
+    assert bench.measure(Slices(bench, 11.0), max_runs=50)[0] > 8
+    assert len(bench.subjects[0].counted_ms) >= 6 and max(bench.subjects[0].counted_ms) == 10.1
+    assert len(bench.subjects[0].waited_ms) == len(bench.subjects[0].runs_ms)
+    assert Bench(times, [10.0]).measure(max_runs=50)[0] == 50  # all in vain
+
+
+def test_where_all_runs_are_disturbed_they_count_and_are_as_many_as_ever():
+    bench, beside = Bench([10.0], [11.0]), Bench([10.0], [11.0])
+    assert bench.measure(Slices(bench, 1.0)) == beside.measure() == [6, 6]
+
+
+def test_past_the_budget_disturbed_runs_are_not_made_again():
+    bench = Bench([900.0, 900.0, 900.0, 2000.0, 2000.0])
+    assert bench.measure(Slices(bench, 900.0), budget_s=5.0, min_runs=5, warmup=1) == [5]
+
+
+def test_turns_of_short_runs_are_looked_at_as_a_whole():
+    bench = Bench([0.1], [0.15])
+    waits = Slices(bench, 10.0)
+    assert bench.measure(waits, warmup=1, max_runs=200) == [20, 20]
+    assert waits.laps == 2 * 2  # before a turn and after it
 
 
 def test_a_subject_that_fails_leaves_the_others_whole():

@@ -8,7 +8,7 @@ import pytest
 
 from qsdnn_runtime.probe import board_facts, fingerprint
 from qsdnn_runtime.readings import SensorReader
-from qsdnn_runtime.sensors import Sensors, steal_share
+from qsdnn_runtime.sensors import Sensors
 
 PI = {
     "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "ondemand\n",
@@ -42,15 +42,15 @@ def test_what_a_pi_says(tmp_path):
         "temperature_c": 48.312,
         "throttling": False,  # 0x50000: it was throttled since it started, and is not now
         "load": 0.25,
-        "steal_ticks": 10,
         "all_ticks": 100,
+        "busy_ticks": 20,
+        "steal_ticks": 10,
     }
 
 
 def test_absent_sensors_are_absent_keys(tmp_path):
     assert Sensors([0], root=tmp_path).read() == {}
     assert Sensors([0], root=tmp_path).temperature_c() is None
-    assert steal_share({}, {}) is None
     zone = {"sys/class/thermal/thermal_zone0/temp": "unreadable", "proc/loadavg": "", "x": ""}
     assert Sensors([0], root=plant(tmp_path, zone)).read() == {}
 
@@ -148,11 +148,6 @@ def test_the_firmware_and_the_kernel_say_when_they_slow_down(tmp_path, files, th
     assert Sensors([0], root=plant(tmp_path, {**idle, **files})).read().get("throttling") is (
         throttling
     )
-
-
-def test_steal_is_a_share_of_the_time_between():
-    before, after = {"steal_ticks": 10, "all_ticks": 100}, {"steal_ticks": 35, "all_ticks": 200}
-    assert steal_share(before, after) == 0.25
 
 
 def test_the_fingerprint_is_of_the_board_and_not_of_its_day(tmp_path):

@@ -6,12 +6,16 @@ import pytest
 
 from qsdnn_runtime.cooling import STEADY_S, cool_down, cooling_note
 from qsdnn_runtime.sampler import Sampler, mean_power_mw, sensor_summary
-from qsdnn_runtime.trust import VAIN, Repeats, doubt, judge
+from qsdnn_runtime.trust import VAIN, Doubt, Repeats, doubt, judge
 
 STEADY = [1.0, 1.001, 0.999] * 4
 WILD = [1.0, 1.1, 0.9] * 2
 REST = {"throttle_count": 3, "max_frequency_mhz": 1500.0, "frequency_mhz": 600.0}
 WORK = {**REST, "frequency_mhz": 1500.0, "temperature_c": 60.0}
+
+
+def of(runs_ms, disturbed=(), **context):
+    return {"runs_ms": runs_ms, "disturbed": disturbed, "context": context}
 
 
 @pytest.mark.parametrize(
@@ -30,26 +34,39 @@ WORK = {**REST, "frequency_mhz": 1500.0, "temperature_c": 60.0}
 )
 def test_trust(runs_ms, reading, trust):
     odd = {**WORK, **reading}
-    assert judge(runs_ms, 0.01, [REST, odd]) == trust
-    assert judge(runs_ms, 0.01, [REST, WORK, odd, WORK]) == trust  # also in its midst
+    assert judge(of(runs_ms), 0.01, [REST, odd]) == trust
+    assert judge(of(runs_ms), 0.01, [REST, WORK, odd, WORK]) == trust  # also in its midst
 
 
 def test_without_sensors_only_the_runs_are_judged():
-    assert judge(STEADY, 0.01, [{}, {}]) == "stable"
-    assert judge(WILD, 0.01, [{}]) == "noisy"
-    assert judge(WILD, 0.05, [{}]) == "stable"  # nobody asked for more
+    assert judge(of(STEADY), 0.01, [{}, {}]) == "stable"
+    assert judge(of(WILD), 0.01, [{}]) == "noisy"
+    assert judge(of(WILD), 0.05, [{}]) == "stable"  # nobody asked for more
+
+
+def test_runs_that_were_disturbed_make_no_noise():
+    runs_ms = [9.0, *STEADY, 8.0] * 2
+    assert judge(of(runs_ms, [0, 13, 14, 27]), 0.01) == "stable"
+
+
+def test_what_was_measured_under_contention_is_never_called_stable_or_noisy():
+    for runs_ms in (STEADY, WILD):
+        contended = of(runs_ms, others_share=0.5)
+        assert judge(contended, 0.01) == "disturbed"
+        assert judge(contended, 0.01, [{"throttling": True}]) == "throttled"
 
 
 def record(trust, runs_ms=STEADY):
     return {"trust": trust, "runs_ms": runs_ms}
 
 
-def test_a_group_with_fewer_throttled_then_fewer_noisy_then_tighter_is_better():
+def test_a_group_with_fewer_throttled_disturbed_noisy_then_tighter_is_better():
     groups = [
         [record("stable"), record("stable", [1.0] * 12)],
         [record("stable"), record("stable")],
         [record("stable"), record("noisy", WILD)],
         [record("noisy", WILD), record("noisy", WILD)],
+        [record("stable"), record("disturbed")],
         [record("stable"), record("throttled")],
     ]
     assert sorted(groups, key=doubt) == groups
@@ -57,19 +74,20 @@ def test_a_group_with_fewer_throttled_then_fewer_noisy_then_tighter_is_better():
 
 def test_noise_of_what_nobody_will_choose_is_no_reason_to_measure_again():
     slow = [10 * ms for ms in WILD]
-    assert doubt([record("stable"), record("noisy", slow)])[:2] == (0, 0)
-    assert doubt([record("stable"), record("throttled", slow)])[:2] == (1, 0)
-    assert doubt([record("noisy", slow)])[:2] == (0, 1)
-    assert doubt([]) == (0, 0, 0)
+    assert doubt([record("stable"), record("noisy", slow)])[:3] == (0, 0, 0)
+    assert doubt([record("stable"), record("disturbed", slow)])[:3] == (0, 0, 0)
+    assert doubt([record("stable"), record("throttled", slow)])[:3] == (1, 0, 0)
+    assert doubt([record("noisy", slow)])[:3] == (0, 0, 1)
+    assert doubt([]) == (0, 0, 0, 0)
 
 
 def test_repeats_are_bounded_and_get_fewer_where_noise_stays():
-    stable, noisy, throttled = (0, 0, 0.0), (0, 1, 0.1), (1, 0, 0.1)
+    stable, noisy, throttled = Doubt(0, 0, 0, 0.0), Doubt(0, 0, 1, 0.1), Doubt(1, 0, 0, 0.1)
     repeats = Repeats()
     assert not repeats.wanted(stable, 1, 2)
     assert [repeats.wanted(noisy, taken, 2) for taken in (1, 2, 3)] == [True, True, False]
     for _ in range(VAIN):
-        repeats.learn(noisy, (0, 1, 0.05))
+        repeats.learn(noisy, Doubt(0, 0, 1, 0.05))
     assert [repeats.wanted(noisy, taken, 2) for taken in (1, 2)] == [True, False]
     assert not repeats.wanted(noisy, 1, 1)
     assert repeats.wanted(throttled, 2, 2)

@@ -15,9 +15,17 @@ from qsdnn.board import BoardInfo, MeasureOptions, Package, Record, Reference, S
 from qsdnn.engine import EngineInfo
 from qsdnn.search import measurer as measurer_module
 from qsdnn.search.constraint import Unlimited
+from qsdnn.search.contest import turn_ratios
 from qsdnn.search.final import finish
 from qsdnn.search.listener import Silent
-from qsdnn.search.measurer import Measurer, paired_ratio
+from qsdnn.search.measurer import (
+    ANCHORS,
+    DISTURBED,
+    Measurer,
+    drift,
+    paired_ratio,
+    runs_beside,
+)
 from qsdnn.search.profile import Profile
 from qsdnn.search.trial import Trial
 from qsdnn.store import Store
@@ -107,6 +115,15 @@ def test_a_throttled_one_is_taken_again_by_a_later_run_and_not_by_its_own(runs):
 
 def test_a_noisy_one_is_taken_again_by_a_run_an_hour_later(runs, monkeypatch):
     runs(record(2.0, Trust.NOISY))
+    assert runs()[0].groups == []
+    later_s = time.time() + measurer_module.NOISE_LASTS_S + 1
+    monkeypatch.setattr(measurer_module.time, "time", lambda: later_s)
+    board, _, (found,) = runs(record(1.0))
+    assert board.groups == [["a"]] and found.trust is Trust.STABLE
+
+
+def test_a_disturbed_one_too(runs, monkeypatch):
+    runs(record(2.0, Trust.DISTURBED))
     assert runs()[0].groups == []
     later_s = time.time() + measurer_module.NOISE_LASTS_S + 1
     monkeypatch.setattr(measurer_module.time, "time", lambda: later_s)
@@ -205,6 +222,31 @@ def test_a_doubt_is_said_in_words():
     assert "throttled" in doubt(record(1.0, Trust.THROTTLED))
 
 
+@pytest.mark.parametrize(
+    ("context", "words"),
+    [
+        (
+            {"others_share": 0.48, "others_here_share": 0.5, "passes": 2},
+            "disturbed: other processes took 48% of the processor while this was measured, in each "
+            "of 2 tries: end what else runs on the board, and repeat the command",
+        ),
+        (
+            {"others_share": 0.02, "others_here_share": 0.5},
+            "disturbed: other processes took 50% of the cores this was measured on: ",
+        ),
+        (
+            {"others_share": 0.02, "steal_share": 0.07},
+            "disturbed: its host gave 7% of the processor to other machines while this was "
+            "measured: repeat the command later",
+        ),
+        ({"waited_share": 0.2}, "disturbed: 2 of 30 runs waited for a processor: end what else"),
+    ],
+)
+def test_what_disturbed_is_said_in_words(context, words):
+    found = dataclasses.replace(record(1.0, Trust.DISTURBED, **context), disturbed=(0, 7))
+    assert words in doubt(found)
+
+
 def test_what_ended_before_a_package_was_loaded_is_measured_again():
     nobodys = Record(state=State.TIMED_OUT, error="no end of 'start' after 120 s")
     own = Record(state=State.TIMED_OUT, error="no end of 'load' after 120 s")
@@ -227,6 +269,26 @@ def test_of_several_sittings_each_counts_as_one_sample():
     assert paired_ratio(faster, b) == pytest.approx((0.925, 0.9, 0.95))
     nine = of_sittings(*[[ms] * 9 for ms in (0.5, 0.9, 0.91, 0.92, 0.93, 0.94, 0.95, 0.96, 2.0)])
     assert paired_ratio(nine, of_sittings(*[[1.0] * 9] * 9)) == pytest.approx((0.93, 0.9, 0.96))
+
+
+def test_pairs_of_which_one_run_was_disturbed_do_not_count():
+    a = of_sittings([2.0] * 6, [9.0, 2.0, 2.0, 2.0])
+    b = of_sittings([1.0, 8.0, 1.0, 1.0, 1.0, 1.0, 1.0], [1.0] * 4)
+    a, b = dataclasses.replace(a, disturbed=(6,)), dataclasses.replace(b, disturbed=(1,))
+    assert paired_ratio(a, b) == (2.0, 2.0, 2.0)
+    beside = {ANCHORS: {"b": b.sittings_ms}, DISTURBED: {"b": b.disturbed}}
+    a = dataclasses.replace(a, context={**a.context, **beside})
+    for mine, others in runs_beside(a, "b"):
+        assert set(turn_ratios(mine, others).tolist()) == {2.0}
+    assert runs_beside(a, "c") == []
+    assert drift(a, {"b": 0.5}) == 2.0
+
+
+def test_where_nearly_all_pairs_were_disturbed_all_count():
+    a, b = of_sittings([3.0] * 30), of_sittings([2.0] * 30)
+    a, b = (dataclasses.replace(part, disturbed=tuple(range(1, 30))) for part in (a, b))
+    assert paired_ratio(a, b) == (1.5, 1.5, 1.5)
+    assert a.latency_ms == a.quiet_ms == 3.0
 
 
 def test_runs_are_paired_within_their_sitting():
