@@ -114,11 +114,14 @@ def _record(row: LayerRow) -> dict[str, Any]:
 def _document(
     graph: Graph, analysis: Analysis, rows: Sequence[LayerRow], bits: int
 ) -> dict[str, Any]:
+    from qsdnn.graph.precision import precision_notes
+
     totals = analysis.totals
     return {
         "schema": SCHEMA,
         "model": {"path": str(graph.path), "sha256": graph.sha256, "layers": len(rows)},
         "layers": [_record(row) for row in rows],
+        "notes": precision_notes(graph),
         "totals": {
             "mmacs": totals.macs / 1e6,
             "mflops": totals.flops / 1e6,
@@ -147,6 +150,8 @@ def _write_csv(path: Path, rows: Sequence[LayerRow]) -> None:
 def _print(graph: Graph, analysis: Analysis, rows: Sequence[LayerRow], bits: int) -> None:
     from rich.markup import escape
 
+    from qsdnn.graph.precision import precision_notes
+
     totals = analysis.totals
     print_table(
         f"{graph.name}: {count(len(rows), 'layer')}",
@@ -165,6 +170,8 @@ def _print(graph: Graph, analysis: Analysis, rows: Sequence[LayerRow], bits: int
     for row in rows:
         if row.pinned:
             console.print(f"[yellow]* {escape(row.name)}: onnxruntime only: {escape(row.pinned)}")
+    for note in precision_notes(graph):
+        console.print(f"[yellow]{escape(note)}")
 
 
 def _cells(row: LayerRow) -> tuple[str, ...]:

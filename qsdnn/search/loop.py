@@ -19,6 +19,7 @@ from qsdnn.errors import InputError
 from qsdnn.feeds import random_feeds, read_feeds
 from qsdnn.graph import load_graph
 from qsdnn.graph.layer import Graph
+from qsdnn.graph.precision import precision_notes
 from qsdnn.graph.randomness import check_repeatable
 from qsdnn.graph.signature import signature
 from qsdnn.plan import Plan
@@ -251,6 +252,8 @@ def prepare(
     for layer in graph.layers:
         if layer.pinned:
             listener.note(f"layer '{layer.name}' runs in onnxruntime only: {layer.pinned}")
+    for note in precision_notes(graph):
+        listener.note(note)
     inputs = {name: graph.tensors[name] for name in graph.inputs}
     samples = calibration = None
     if config.accuracy is not None:
