@@ -20,6 +20,7 @@ from qsdnn.board import (
     State,
 )
 from qsdnn.errors import BoardError
+from qsdnn.room import room_of
 from qsdnn_runtime.probe import boot_id
 
 from . import wire
@@ -109,7 +110,15 @@ class AgentBoard(ABC):
 
         def work(client: AgentClient) -> None:
             client.hold(self.care.wait_s, tell)
-            client.measure(packages, reference, options, conditions, records.__setitem__, tell)
+            client.measure(
+                packages,
+                reference,
+                options,
+                conditions,
+                records.__setitem__,
+                tell,
+                shifts=room_of(self._info).shifts(packages),
+            )
 
         lost = Record(state=State.BOARD_LOST)
         if packages:

@@ -100,10 +100,13 @@ class AgentClient:
         conditions: Mapping[str, Any],
         on_record: Callable[[int, Record], None],
         on_progress: Tell,
+        *,
+        shifts: Sequence[Sequence[int]],
     ) -> None:
         """Measures packages on a board that is held; tells each record when it is there.
 
-        A record that comes again for a package is better than the one before.
+        A record that comes again for a package is better than the one before. Those of a shift
+        are loaded at once: see `qsdnn.room`.
 
         Raises:
             BoardError: The board refuses what they need, e.g. because its disk is full.
@@ -116,6 +119,7 @@ class AgentClient:
                 _telling(on_progress)(frame)
 
         header, cargo = wire.measure_request(packages, reference, options, conditions)
+        header["shifts"] = [list(shift) for shift in shifts]
         self._use(header, cargo, on_event, on_progress)
 
     def run(

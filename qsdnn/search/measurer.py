@@ -20,14 +20,25 @@ from numpy.typing import NDArray
 from qsdnn.board import Board, BoardInfo, MeasureOptions, Package, Record, Reference, State, Trust
 from qsdnn.errors import ModelError, RunError
 from qsdnn.latency import pairs, quiet_ms, undisturbed
+from qsdnn.room import room_of, together
 from qsdnn.search.recovery import Recovery
-from qsdnn.search.room import parts, room_bytes
 from qsdnn.store import Key, Store
 from qsdnn.trust import notes
 
 ANCHORS, DISTURBED = "anchors_sittings_ms", "anchors_disturbed"
 """Where a record's context keeps `Record.sittings_ms` and `Record.disturbed` of the anchors it was
-interleaved with, by digest."""
+measured beside, by digest."""
+
+APART = "anchors_apart"
+"""Where it keeps which of them were in processes of their own, by digest, for lack of room: their
+sittings took turns with the record's, their runs did not."""
+
+TURNS = 2
+"""Sittings at the least of what is compared and was not in one process: A B B A, for drift."""
+
+BORROWED = 3
+"""Of so many packages that the board has room for at once, one may be an anchor that nobody asked
+for: more would make loading take more than half as long again."""
 
 TAKEN_AT = "taken_at_s"
 """Where it keeps when it was measured, in seconds since 1970."""
@@ -109,16 +120,21 @@ class Measurer:
         """One record for each package, from the store or the board.
 
         What another run has stored is measured again where it was throttled, and where it was
-        noisy or disturbed more than an hour ago. What the board has no room for at once is measured
-        in parts, each beside the anchors, or beside one of the first part where there are none.
+        noisy or disturbed more than an hour ago.
+
+        What there is no room for at once (`qsdnn.room`) is measured in parts, each beside the
+        anchors, or beside one of the first part where there are none; the budget is divided among
+        them. Where there is no room for all anchors, the last alone is one. Where not even one
+        package fits beside it, and where all are paired, packages are in processes of their own,
+        as many in each as fit, which take turns: sittings are compared then, and not runs.
 
         Args:
             packages: What to measure.
             purpose: Part of the key: equal packages for another purpose are measured again.
             options: How.
-            anchors: Packages of known latency to interleave with; each record's context keeps
-                what they took beside it.
-            paired: Their runs are to be compared one by one: all are measured together, or none.
+            anchors: Packages of known latency to interleave with, the one that matters most last;
+                each record's context keeps what they took beside it.
+            paired: They are to be compared with one another: all are measured together, or none.
             on_progress: Told what the board does.
 
         Raises:
@@ -197,17 +213,38 @@ class Measurer:
     ) -> list[Record]:
         if not packages:
             return []
-        room = float("inf") if paired else room_bytes(self.info)
+        parts, anchors = self._parts(packages, anchors, paired=paired)
         records: list[Record] = []
-        for part in parts(packages, anchors or packages[:1], room):
+        for part in parts:
             lost = [record for record in records if record.state is State.BOARD_LOST]
             if lost:
                 records += [lost[0]] * len(part)
                 continue
             done = [p for p, r in zip(packages, records, strict=False) if r.state is State.OK]
-            beside = anchors or done[:1]
-            records += self._take_together(part, beside, options, on_progress)
+            budget_s = options.budget_s * len(part) / len(packages)
+            records += self._take_together(
+                part,
+                anchors if anchors or paired else done[:1],
+                dataclasses.replace(options, budget_s=budget_s),
+                on_progress,
+                compared=paired or bool(anchors),
+            )
         return records
+
+    def _parts(
+        self, packages: Sequence[Package], anchors: Sequence[Package], *, paired: bool
+    ) -> tuple[list[list[Package]], Sequence[Package]]:
+        """What is measured with one request, in turn, and the anchors that go with each."""
+        room = room_of(self.info)
+        if paired:
+            return [list(packages)], anchors
+        if anchors:
+            if not all(room.fits(together([package], anchors)) for package in packages):
+                anchors = anchors[-1:]
+            return room.parts(packages, anchors), anchors
+        if len(room.shifts(packages)[0]) < BORROWED:
+            return [list(packages)], anchors
+        return room.parts(packages, packages[:1]), anchors
 
     def _take_together(
         self,
@@ -215,9 +252,14 @@ class Measurer:
         anchors: Sequence[Package],
         options: MeasureOptions,
         on_progress: Callable[[str], None] | None,
+        *,
+        compared: bool,
     ) -> list[Record]:
         start, taken_at_s = time.monotonic(), time.time()
-        group = [*packages, *(a for a in anchors if a.digest not in {p.digest for p in packages})]
+        group = together(packages, anchors)
+        shifts = [{group[i].digest for i in shift} for shift in room_of(self.info).shifts(group)]
+        if len(shifts) > 1 and compared:
+            options = dataclasses.replace(options, sittings=max(options.sittings, TURNS))
         records = self._board.measure(group, self.reference(on_progress), options, on_progress)
         self.counts.board_seconds += time.monotonic() - start
         self.notes += [note for note in notes(records) if note not in self.notes]
@@ -232,10 +274,14 @@ class Measurer:
             DISTURBED: {digest: record.disturbed for digest, record in beside.items()},
             TAKEN_AT: taken_at_s,
         }
-        return [
-            dataclasses.replace(record, context={**record.context, **context})
-            for record in records[: len(packages)]
-        ]
+        found = []
+        for package, record in zip(packages, records, strict=False):
+            shift = next(shift for shift in shifts if package.digest in shift)
+            apart = {APART: sorted(beside.keys() - shift)} if beside.keys() - shift else {}
+            found.append(
+                dataclasses.replace(record, context={**record.context, **context, **apart})
+            )
+        return found
 
 
 def _is_outdated(record: Record) -> bool:
@@ -268,9 +314,19 @@ def drift(record: Record, known_ms: Mapping[str, float]) -> float:
 def runs_beside(record: Record, anchor: str) -> list[tuple[Sequence[float], Sequence[float]]]:
     """Runs of a record and of an anchor it was interleaved with, by digest, for each sitting.
 
-    Where one of two was disturbed there is NaN: see `qsdnn.latency.pairs`.
+    Where one of two was disturbed there is NaN: see `qsdnn.latency.pairs`. Of an anchor in a
+    process of its own (`APART`), what a whole sitting took, of both.
     """
-    found = pairs(record.sittings_ms, record.disturbed, *_anchor(record, anchor))
+    beside = _anchor(record, anchor)
+    if anchor in record.context.get(APART, ()):
+        sides = (undisturbed(record.sittings_ms, record.disturbed), undisturbed(*beside))
+        sittings = zip(*sides, strict=False)
+        return [
+            ([quiet_ms([mine])], [quiet_ms([others])])
+            for mine, others in sittings
+            if np.isfinite(mine).any() and np.isfinite(others).any()
+        ]
+    found = pairs(record.sittings_ms, record.disturbed, *beside)
     return [(mine.tolist(), others.tolist()) for mine, others in found]
 
 

@@ -8,8 +8,9 @@ It imports no engine: what may crash runs in children. Both sides begin with ``h
 - ``have``: ``needs`` {sha256: bytes} → ``missing``.
 - ``put``: ``sha256``, ``size_bytes``, ``lasting``, ``offset``, ``encoding`` and a chunk as payload:
   no answer; what goes wrong is said when the artifact is needed.
-- ``measure``: ``needs``, ``packages`` [{``manifest``}], ``options``, ``tolerance``, ``conditions``
-  (see `qsdnn_runtime.conditions`), values, and ``payloads``, the digests of their bytes →
+- ``measure``: ``needs``, ``packages`` [{``manifest``}], ``shifts`` (lists of their indices: which
+  are loaded at once), ``options``, ``tolerance``, ``conditions`` (see `qsdnn_runtime.conditions`),
+  values, and ``payloads``, the digests of their bytes →
   ``progress`` and ``record`` frames, then ``measure``; a record that comes again for a package is
   better than the one before. With ``missing`` nothing was measured, for something is.
 - ``run``: one package, ``threads``, ``timeout_s``, the rest as for ``measure`` → values.

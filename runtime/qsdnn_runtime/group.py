@@ -1,5 +1,9 @@
 """A group of packages on the agent's side: children are spent until every package has a record.
 
+Packages are interleaved run by run where all are loaded at once, in one child. Where there is no
+room for that, children take shifts, one after another in each sitting: what is compared then are
+packages' sittings, not their runs.
+
 A group with a record that is not to be believed is measured again, all of it: its packages' runs
 are compared with one another.
 """
@@ -14,7 +18,7 @@ from .child import Child, Failure
 from .conditions import Conditions
 from .frames import Frame
 from .sampler import Sampler
-from .sittings import order, pool, share
+from .sittings import order, pool, share, turn
 from .trust import doubt, worst
 
 OnRecord = Callable[[int, Dict[str, Any]], None]
@@ -58,18 +62,19 @@ class Group:
         self._options: Mapping[str, Any] = request.header["options"]
         self._good: Dict[int, Dict[str, Any]] = {}  # that ended well, in the best pass so far
         self._pending: Set[int] = set()
+        everything = list(range(len(folders)))
+        self._shifts: List[List[int]] = request.header.get("shifts") or [everything]
 
     def run(self) -> None:
         """Measures all, then weighs and profiles those that ended well if the options say so."""
-        self._pending = set(range(len(self._folders)))
-        self._work_off("measure")
+        for shift in self._shifts:
+            self._work_off("measure", shift)
         self._sit(self._good, first=1)
         self._repeat()
         if self._options["memory"]:
             self._weigh()
         if self._options["profile"]:
-            self._pending = set(self._good)
-            self._work_off("profile")
+            self._work_off("profile", list(self._good))
 
     def _repeat(self) -> None:
         """Measures again what is not to be believed; the better pass counts."""
@@ -133,13 +138,17 @@ class Group:
         for sitting in range(first, count):
             if sitting:
                 self._on_progress("sitting %d of %d" % (sitting + 1, count))
-            self._pass_over("measure", set(self._good), on_record, sitting)
+            for shift in turn(self._shifts, sitting):
+                left = set(shift) & set(self._good)
+                if left:
+                    self._pass_over("measure", left, on_record, sitting)
         for index, parts in found.items():
             if len(parts) == count:
                 records[index] = pool(parts, self._options["precision"])
 
-    def _work_off(self, job: str) -> None:
-        strays = 0
+    def _work_off(self, job: str, indices: Sequence[int]) -> None:
+        """Has children do a job, until it is done or has failed for each of these packages."""
+        self._pending, strays = set(indices), 0
         while self._pending:
             open_before = len(self._pending)
             if job == "measure":
@@ -170,7 +179,7 @@ class Group:
         task = {
             **self._request.header,
             "job": job,
-            "options": share(self._options),
+            "options": share(self._options, self._part(indices)),
             "threads": self._options["threads"],
             "packages": [
                 {"index": i, "manifest": packages[i]["manifest"], "folder": str(self._folders[i])}
@@ -179,6 +188,11 @@ class Group:
         }
         payload = [self._request.payload]
         return Child(task, payload, folder=self._scratch, threads=self._options["threads"])
+
+    def _part(self, indices: Set[int]) -> float:
+        """The share of the group's packages that are in the shift of these."""
+        shifts = [shift for shift in self._shifts if indices & set(shift)]
+        return sum(map(len, shifts)) / len(self._folders)
 
     def _on_event(self, frame: Frame, sampler: Sampler, on_record: OnRecord) -> None:
         event = frame.header

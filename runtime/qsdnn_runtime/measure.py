@@ -46,6 +46,7 @@ def measure(frame: Frame, beacon: Beacon, emit: Emit) -> None:
     around = _interleave(loaded, options, sensors, emit)
     beacon.mark("report")  # what goes wrong from here on is not the fault of who ran last
     context = {"threads": options.threads, "cores": cores, **around}
+    context["process_peak_mb"] = _peak_memory_mb()  # with all that was loaded at once
     for subject in loaded:
         subject.check(want, tolerance)  # what the timed runs left, not only the first one
         fields = {**subject.record(), "context": {**context, **subject.waits()}}

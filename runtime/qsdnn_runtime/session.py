@@ -23,6 +23,7 @@ from qsdnn_runtime.feeds import (
     describe,
 )
 from qsdnn_runtime.manifest import Manifest, SegmentEntry
+from qsdnn_runtime.memory import give_back
 from qsdnn_runtime.package import OpenPackage, Source, open_package, verify
 from qsdnn_runtime.pages import joined_pages
 from qsdnn_runtime.workers import settle_workers
@@ -73,6 +74,7 @@ class Session:
                 for segment in self.manifest.segments:
                     spec = spec_of(segment, opened.artifacts)
                     self._executables.append(_load(segment, spec, self._threads, profile))
+                give_back([str(opened.artifacts / name) for name in self.manifest.artifacts])
                 self._steps = self._bind({})
         except BaseException:
             self.close()
@@ -340,6 +342,7 @@ def _release(executables: List[Executable], opened: OpenPackage) -> None:
     while executables:
         executables.pop().close()
     opened.close()
+    give_back()
 
 
 def _closed() -> None:

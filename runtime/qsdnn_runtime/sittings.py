@@ -3,6 +3,8 @@
 Where a process's memory happens to lie makes some plans faster and others slower, in all of their
 runs: two equal plans of a tiny network differed by 12 % in a process that measured both. More runs
 do not help against that; more processes do, with packages loaded in another order.
+
+Where not all packages are loaded at once, a sitting is one child for each shift of them.
 """
 
 from __future__ import annotations
@@ -20,12 +22,17 @@ SHARES = ("waited_share", "others_share", "others_here_share", "steal_share")
 COUNTS = ("disturbed_runs", "involuntary_switches")
 
 
-def share(options: Mapping[str, Any]) -> Dict[str, Any]:
-    """What one sitting gets of the options of a group, see `qsdnn.board.MeasureOptions`."""
+def share(options: Mapping[str, Any], part: float = 1.0) -> Dict[str, Any]:
+    """What one child gets of the options of a group, see `qsdnn.board.MeasureOptions`.
+
+    Args:
+        options: The group's.
+        part: The share of the group's packages that it loads.
+    """
     count = options["sittings"]
     return {
         **options,
-        "budget_s": options["budget_s"] / count,
+        "budget_s": options["budget_s"] * part / count,
         "min_runs": math.ceil(options["min_runs"] / count),
         "max_runs": math.ceil(options["max_runs"] / count),
     }
@@ -34,6 +41,11 @@ def share(options: Mapping[str, Any]) -> Dict[str, Any]:
 def order(indices: Sequence[int], sitting: int) -> List[int]:
     """In which order packages are loaded: the other way round in every second sitting."""
     return sorted(indices, reverse=sitting % 2 == 1)
+
+
+def turn(shifts: Sequence[List[int]], sitting: int) -> List[List[int]]:
+    """In which order shifts work: the other way round in every second sitting, for drift."""
+    return list(shifts)[:: -1 if sitting % 2 else 1]
 
 
 def pool(records: Sequence[Mapping[str, Any]], precision: float) -> Dict[str, Any]:

@@ -28,6 +28,7 @@ from .disturbance import is_disturbed, undisturbed
 from .engine import EngineError
 from .feeds import FeedError
 from .interval import median_interval
+from .memory import give_back
 from .session import Session
 
 TRACEBACK_LINES = 8
@@ -173,6 +174,7 @@ class Subject:
             self._beacon.mark("close", self.index)
             self._session.close()
             self._session = None
+            give_back()
 
     def _load(self, feeds: Mapping[str, Any], profile: bool, huge_pages: bool) -> None:
         for name in self._manifest["inputs"]:
@@ -190,6 +192,8 @@ class Subject:
                 huge_pages=huge_pages,
             )
         self._binding = self._session.bind(feeds)
+        if isinstance(self._session, Bare):  # a session does so itself
+            give_back([str(folder / name) for name in self._manifest["artifacts"]])
 
     def _by_value(self, feeds: Mapping[str, Any]) -> List[Any]:
         assert isinstance(self._session, Session)

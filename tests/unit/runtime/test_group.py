@@ -61,7 +61,7 @@ class Children:
 def measure(monkeypatch):
     """Measures three packages."""
 
-    def with_children(*endings, sittings=1, trusts=(), contended=False, **more):
+    def with_children(*endings, sittings=1, trusts=(), contended=False, shifts=None, **more):
         children, records = Children(endings, trusts), {}
         monkeypatch.setattr(group, "Child", children)
         conditions = SimpleNamespace(
@@ -72,7 +72,8 @@ def measure(monkeypatch):
             contended=lambda: contended,
         )
         options = {**asdict(MeasureOptions()), "sittings": sittings, **more}
-        request = Frame({"options": options, "packages": [{"manifest": {}}] * COUNT})
+        packages = [{"manifest": {}}] * COUNT
+        request = Frame({"options": options, "packages": packages, "shifts": shifts})
         folders = [Path("nowhere")] * COUNT
         whole = group.Group(
             request, folders, Path(), conditions, records.__setitem__, lambda text: None
@@ -125,3 +126,18 @@ def test_what_was_disturbed_is_measured_again_unless_that_goes_on(measure, conte
     assert len(children.loaded) == passes
     trusts = {record["trust"] for record in records}
     assert trusts == ({"disturbed"} if contended else {"stable"})
+
+
+def test_shifts_take_turns_in_each_sitting_and_divide_the_budget(measure):
+    records, children = measure(sittings=2, budget_s=6.0, again=0, shifts=[[0, 1], [2]])
+    assert children.loaded == [[0, 1], [2], [2], [1, 0]]
+    assert [options["budget_s"] for options in children.options] == pytest.approx([2, 1, 1, 2])
+    firsts = [record["runs_ms"][0] for record in records]
+    assert firsts == pytest.approx([1.0, 1.1, 2.2])
+    assert all(record["context"]["sittings"] == [3, 3] for record in records)
+
+
+def test_a_package_that_crashes_in_a_shift_stops_no_other_shift(measure):
+    records, children = measure(SEGFAULT, shifts=[[0, 1], [2]], again=0)
+    assert children.loaded == [[0, 1], [1], [2]]
+    assert [record["state"] for record in records] == ["crashed", "ok", "ok"]

@@ -3,13 +3,14 @@
 import re
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
 from onnx import helper
 
 from qsdnn_runtime import EngineError, Session
-from qsdnn_runtime.engines.openvino import LOADER
+from qsdnn_runtime.engines.openvino import LOADER, loader
 from tests.unit.runtime.onnx_package import Part, model, write_package
 
 GENERATOR = np.random.default_rng(0)
@@ -49,6 +50,21 @@ def test_each_layer_says_what_it_ran(tmp_path, precision):
     assert found[0].kernel.startswith("Convolution(")
     assert found[1].kernel.startswith("Convolution(")
     assert found[2].kernel.startswith("Softmax(")
+
+
+def test_a_network_that_is_compiled_again_is_not_in_memory_twice(tmp_path, monkeypatch):
+    living, compiled = [], loader._compile
+
+    def compile_one(*arguments):
+        found = compiled(*arguments)
+        living.append(weakref.ref(found))
+        assert [one for one in living if one() is not None] == living[-1:]
+        return found
+
+    monkeypatch.setattr(loader, "_compile", compile_one)
+    monkeypatch.setattr(loader, "_strays", lambda *_: {0})
+    with Session(write_package(tmp_path, Part("openvino/fp32", _network()))):
+        assert len(living) == 2
 
 
 def test_times_grow_from_question_to_question(tmp_path):

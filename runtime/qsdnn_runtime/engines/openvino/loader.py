@@ -71,6 +71,7 @@ class OpenvinoLoader:
             compiled = _compile(segment, requests, properties)
             strays = _strays(compiled, segment, requests)
             if strays:
+                del compiled  # before the next one: each has all weights
                 compiled = _compile(segment, requests, properties, strays)
             kind = ProfiledExecutable if profile else OpenvinoExecutable
             return kind(compiled, segment)

@@ -1,0 +1,44 @@
+"""What loading leaves behind is given back to the system.
+
+Engines read weights, rearrange them, and free what they read: the C library keeps some of that for
+later. Others leave the file of weights mapped, of which they never read again; its pages count as
+this process's, though the system can take them back.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from typing import Iterator, Sequence, Tuple
+
+MAPS = "/proc/self/maps"
+MADV_DONTNEED = 4  # linux/mman.h
+
+
+def give_back(files: Sequence[str] = ()) -> None:
+    """Gives back free memory, and pages of files; where the system has no way to, nothing is done.
+
+    Args:
+        files: Their pages are read again, from the system's cache or the disk, when they are
+            needed.
+    """
+    library = ctypes.CDLL(None)
+    if hasattr(library, "malloc_trim"):  # glibc has it
+        library.malloc_trim(ctypes.c_size_t(0))
+    for start, end in _mapped(files) if files else ():
+        library.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), MADV_DONTNEED)
+
+
+def _mapped(files: Sequence[str]) -> Iterator[Tuple[int, int]]:
+    """Where files are mapped that cannot be written there: first address, and the one behind."""
+    wanted = {os.path.realpath(file) for file in files}
+    try:
+        with open(MAPS, encoding="utf-8", errors="surrogateescape") as stream:
+            lines = stream.readlines()
+    except OSError:
+        return
+    for line in lines:
+        words = line.rstrip("\n").split(None, 5)
+        if len(words) == 6 and words[5] in wanted and words[1].startswith("r-"):
+            start, _, end = words[0].partition("-")
+            yield int(start, 16), int(end, 16)
