@@ -112,11 +112,21 @@ class Builder:
         for primitive in self._engines[engine].primitives(layer, info):
             if primitive.precision is Precision.FP32:
                 return primitive
-        reason = layer.pinned or f"{engine} has nothing that computes exactly what ONNX says"
         raise UnsupportedLayerError(
-            f"{engine} cannot run layer '{layer.name}' ({', '.join(layer.op_types)}): {reason}",
+            f"{engine} cannot run layer '{layer.name}' ({', '.join(layer.op_types)}): "
+            f"{layer.pinned or self._refusal(engine, layer)}",
             hint=f"it cannot run this network alone: leave out @{engine}",
         )
+
+    def _refusal(self, engine: str, layer: Layer) -> str:
+        """Why an engine offers nothing for a layer: what it says when told to build it."""
+        wanted = Primitive(engine=engine, algorithm="auto", precision=Precision.FP32, family=engine)
+        segment = self._segment([layer], {layer.index: wanted}, {})
+        try:
+            self._engines[engine].build(segment, self._folder)
+        except BuildError as error:
+            return error.message.rpartition(f"'{layer.name}': ")[2]
+        return "it has nothing that computes exactly what ONNX says"
 
     def _original(self, engine: str, family: str, *, bare: bool) -> Package:
         files = write_original(self.graph, self._folder, self._reads)
@@ -167,7 +177,10 @@ class Builder:
         return self._offers[key]
 
     def _segment(
-        self, layers: Sequence[Layer], choice: Sequence[Primitive], layouts: Mapping[str, str]
+        self,
+        layers: Sequence[Layer],
+        choice: Sequence[Primitive] | Mapping[int, Primitive],
+        layouts: Mapping[str, str],
     ) -> Segment:
         inside = {layer.index for layer in layers}
         made = [name for layer in layers for name in layer.outputs]

@@ -36,6 +36,7 @@ def test_all_that_is_printed_works_in_its_order(tmp_path):
     desk = tmp_path / "desk"
     desk.mkdir()
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("QSDNN_", "XDG_"))}
+    kept["QSDNN_BOARD_LOCK"] = os.environ["QSDNN_BOARD_LOCK"]  # see tests/conftest.py
     scripts = Path(sys.executable).parent
     environment = kept | {"HOME": str(tmp_path), "PATH": f"{scripts}:{kept['PATH']}"}
     commands = list(printed())

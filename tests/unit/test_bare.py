@@ -27,6 +27,9 @@ ENGINES = ("onnxruntime", "openvino", "ncnn", "blas")
 BATCH = "m (float[2,3,8,8] x) => (float[2,3,8,8] y) { r = Relu(x) y = Softmax<axis=1>(r) }"
 
 
+REFUSAL = r"^ncnn cannot run layer '\w+' \(Relu\): .*batch"
+
+
 def package_of(model: onnx.ModelProto | str, engine: str, folder: Path) -> Package:
     if isinstance(model, str):
         model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 17]> {model}')
@@ -135,7 +138,7 @@ def test_what_an_engine_refuses_is_its_error(tmp_path: Path) -> None:
 def test_a_network_the_engine_cannot_take_is_refused_before_anything_is_measured(
     tmp_path: Path,
 ) -> None:
-    with pytest.raises(UnsupportedLayerError, match=r"ncnn cannot run layer '.*' \(Relu") as caught:
+    with pytest.raises(UnsupportedLayerError, match=REFUSAL) as caught:
         package_of(BATCH, "ncnn", tmp_path)
     assert caught.value.exit_code == 2
     engines = {"ncnn": EngineInfo(name="ncnn", version="")}
