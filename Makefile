@@ -18,8 +18,8 @@ demo: $(VENV)/demo.done
 	$(BIN)/qsdnn search $(DEMO)/$(NETWORK).onnx --budget 60s --store $(DEMO)/qsdnn.db \
 		--logdir $(DEMO)/events -o $(DEMO)/plan.json
 	$(BIN)/qsdnn replay $(DEMO)/plan.json
-	$(BIN)/qsdnn package $(DEMO)/plan.json -o $(DEMO)/package
-	PYTHONPATH=$(DEMO)/package/runtime.zip $(BIN)/python -m qsdnn_runtime $(DEMO)/package
+	$(BIN)/qsdnn package $(DEMO)/plan.json -o $(DEMO)/package.zip
+	$(BIN)/python $(DEMO)/package.zip
 
 test: $(VENV)/test.done
 	@PATH="$$PATH:/usr/sbin" command -v sshd >/dev/null || .ci/debian openssh-server || true

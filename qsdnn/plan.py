@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -30,7 +32,8 @@ class Model:
     """The network a plan is for.
 
     Attributes:
-        path: Where it was; replaying accepts it anywhere.
+        path: Where it is, from the current folder. In a file it is from that file's folder, unless
+            the user gave an absolute one.
         sha256: Of its bytes.
         shapes: Dimensions given with ``--shape``, by input.
     """
@@ -193,7 +196,8 @@ def read_plan(path: Path) -> Plan:
         PlanError: It cannot be read or is no plan.
     """
     try:
-        return from_json(path.read_text(encoding="utf-8"), str(path))
+        plan = from_json(path.read_text(encoding="utf-8"), str(path))
+        return _moved(plan, path.resolve().parent, Path.cwd())
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not text"
         raise PlanError(
@@ -207,7 +211,31 @@ def write_plan(plan: Plan, path: Path) -> None:
     Raises:
         InputError: It cannot be written.
     """
-    write_output(path, to_json(plan))
+    write_output(path, to_json(portable(plan, path)))
+
+
+def portable(plan: Plan, path: Path) -> Plan:
+    """The plan as a file says it: its model's path is from the file's folder, unless absolute.
+
+    Args:
+        plan: Whose model's path is from the current folder.
+        path: Of the file; a pipe or a device has no folder that means anything.
+    """
+    target = path.resolve()
+    if target.exists() and not target.is_file():
+        model = dataclasses.replace(plan.model, path=os.path.abspath(plan.model.path))
+        return dataclasses.replace(plan, model=model)
+    return _moved(plan, Path.cwd(), target.parent)
+
+
+def _moved(plan: Plan, before: Path, after: Path) -> Plan:
+    """The plan with its model's path from one folder as it is from another."""
+    model = Path(plan.model.path)
+    if model.is_absolute():
+        return plan
+    folder = (before / model.parent).resolve()  # the model itself may be a link that tells its name
+    path = os.path.relpath(folder / model.name, after.resolve())
+    return dataclasses.replace(plan, model=dataclasses.replace(plan.model, path=path))
 
 
 def choices(
@@ -231,10 +259,12 @@ def choices(
             hint=f"search again: qsdnn search {graph.path}",
         )
     names = [layer.name for layer in graph.layers]
-    if [choice.name for choice in plan.layers] != names:
+    theirs = [choice.name for choice in plan.layers]
+    if theirs != names:
         raise PlanError(
-            f"{source}: its {len(plan.layers)} layers are not the model's {len(names)}",
-            hint=f"search again: qsdnn search {graph.path}",
+            f"{source}: {_first_difference(theirs, names)}: this version of qsdnn cuts the model "
+            "into layers in another way, or the plan was edited",
+            hint=f"search again: qsdnn search {shlex.quote(str(graph.path))}",
         )
     by_name = {str(primitive): i for i, primitive in enumerate(space.primitives)}
     return tuple(
@@ -256,6 +286,17 @@ def _choose(
             hint=f"it can take: {', '.join(allowed)}",
         )
     return space.primitives[by_name[choice.primitive]]
+
+
+def _first_difference(planned: Sequence[str], names: Sequence[str]) -> str:
+    """Where a plan's layers and the model's part ways."""
+    for index, (ours, theirs) in enumerate(zip(planned, names, strict=False)):
+        if ours != theirs:
+            return f"layers[{index}] is '{ours}', the model's is '{theirs}'"
+    if len(planned) > len(names):
+        extra = planned[len(names)]
+        return f"layers[{len(names)}] '{extra}' is none of the model's {len(names)}"
+    return f"layer '{names[len(planned)]}' of the model is missing: layers[{len(planned)}]"
 
 
 def _validate(content: Any, source: str) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +19,9 @@ from qsdnn.plan import Plan, choices, read_plan
 from qsdnn.primitive import Precision, Primitive
 from qsdnn.space import space_of
 
+LOCAL = "local"
+"""The board whose engines are those of the Python that runs this."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
@@ -26,6 +33,7 @@ class Replay:
         choice: The primitive of each layer.
         package: The plan, built.
         reference: The network as the user gave it, built for onnxruntime.
+        note: In what the board is not the one that the plan was found on; empty if in nothing.
     """
 
     plan: Plan = field(repr=False)
@@ -33,6 +41,7 @@ class Replay:
     choice: tuple[Primitive, ...] = field(repr=False)
     package: Package
     reference: Package
+    note: str = ""
 
     @property
     def inputs(self) -> dict[str, Tensor]:
@@ -45,7 +54,7 @@ def rebuild(path: Path, model: Path | None, info: BoardInfo, folder: Path) -> Re
 
     Args:
         path: The plan's file.
-        model: The network's file; where the plan says when None.
+        model: The network's file; where the plan says, or beside it, when None.
         info: The board it is to run on.
         folder: Where artifacts go; must outlive the packages.
 
@@ -53,19 +62,15 @@ def rebuild(path: Path, model: Path | None, info: BoardInfo, folder: Path) -> Re
         PlanError: It is no plan, or does not fit the model or the board.
     """
     plan = read_plan(path)
-    network = model or Path(plan.model.path)
-    if model is None and not network.exists():
-        raise PlanError(
-            f"{path}: its model is not at {network} any more", hint="say where it is: --model FILE"
-        )
+    network = model or _find_model(plan, path)
     names = dict.fromkeys(choice.primitive.split("/")[0] for choice in plan.layers)
     graph = load_graph(network, plan.model.shapes, workdir=folder)
     engines = load_engines(list(names))
     absent = [name for name in engines if name not in info.engines]
     if absent:
         raise PlanError(
-            f"{path} needs {', '.join(absent)}, which the board {info.name} does not have",
-            hint=f"it has: {', '.join(info.engines)}",
+            f"{path} needs {' and '.join(absent)}, which the board {info.name} does not have",
+            hint=f"{_installing(absent, info)}   (it has: {', '.join(info.engines)})",
         )
     space = space_of(graph, engines, info.engines, tuple(Precision))
     choice = choices(plan, graph, space, str(path))
@@ -83,4 +88,43 @@ def rebuild(path: Path, model: Path | None, info: BoardInfo, folder: Path) -> Re
         choice=choice,
         package=builder.build(choice),
         reference=builder.reference(),
+        note=_difference(plan, path, info),
+    )
+
+
+def _find_model(plan: Plan, path: Path) -> Path:
+    """Where the plan says, beside the plan, or in the current folder; its hash is checked later."""
+    said = Path(plan.model.path)
+    places = list(dict.fromkeys([said, path.resolve().parent / said.name, Path.cwd() / said.name]))
+    for place in places:
+        if place.is_file():
+            return place
+    looked = dict.fromkeys(os.path.abspath(place) for place in places)
+    raise PlanError(
+        f"{path}: its model {said.name} is not there any more: looked at {', '.join(looked)}",
+        hint="say where it is: --model FILE",
+    )
+
+
+def _installing(engines: Sequence[str], info: BoardInfo) -> str:
+    """The command that adds engines to a board."""
+    if info.name == LOCAL:
+        return f"{shlex.quote(sys.executable)} -m pip install {' '.join(engines)}"
+    return f"qsdnn boards setup {shlex.quote(info.name)} --engines {','.join(engines)}"
+
+
+def _difference(plan: Plan, path: Path, info: BoardInfo) -> str:
+    """Why what was measured for a plan need not hold on a board."""
+    found = []
+    if plan.board["fingerprint"] != info.fingerprint:
+        found.append(f"on another board ({plan.board['name']}; this one is {info.name})")
+    for name, version in plan.engines.items():
+        here = info.engines[name].version
+        if version != here:
+            found.append(f"with {name} {version} (here it is {here})")
+    if not found:
+        return ""
+    return (
+        f"{path} was found {' and '.join(found)}: what it says of speed and accuracy need not hold "
+        f"here; qsdnn search {shlex.quote(plan.model.path)} finds a plan for this board"
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from qsdnn.engine import load_engines
 from qsdnn.errors import InputError
 from qsdnn.graph import load_graph
 from qsdnn.graph.layer import Tensor
-from qsdnn.package import read_package
+from qsdnn.package import is_package, read_package
 from qsdnn.replay import rebuild
 
 
@@ -62,7 +61,7 @@ def open_subject(
     bare = path.with_name(file)
     if not path.exists() and not bare.exists():
         raise InputError(f"{path} does not exist", hint="give a plan, a package or a model")
-    if path.is_dir() or zipfile.is_zipfile(path):
+    if is_package(path):
         package = read_package(path, folder)
     elif path.suffix == ".json":
         package = rebuild(path, model, info, folder).package

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import tempfile
 from pathlib import Path
 
@@ -13,9 +14,9 @@ from qsdnn.cli.options import board_option, json_option, model_option
 
 EPILOG = """\b
 Examples:
-  qsdnn package plan.json -o deploy/
-  qsdnn package plan.json -o deploy.zip --model resnet50.onnx
-  PYTHONPATH=deploy/runtime.zip python -m qsdnn_runtime deploy/     (on the board)
+  qsdnn package plan.json -o deploy.zip
+  python deploy.zip                                 (on the board; --help says what else)
+  qsdnn package plan.json -o deploy/ --model resnet50.onnx
 """
 
 
@@ -29,17 +30,21 @@ Examples:
 def command(plan: Path, output: Path, model: Path | None, board: str, as_json: bool) -> None:
     """Build PLAN into a package: artifacts, manifest and the runtime.
 
-    On the board it needs Python 3.8 or newer, numpy and the engines the plan uses. Programs embed
-    it with qsdnn_runtime.Session, which has the surface of onnxruntime.InferenceSession.
+    On the board it needs Python 3.8 or newer, numpy and the engines the plan uses: python PACKAGE
+    runs it. Programs embed it with qsdnn_runtime.Session, which has the surface of
+    onnxruntime.InferenceSession, and find that in the package: PYTHONPATH=PACKAGE.
     """
     from qsdnn.archive import runtime_archive
     from qsdnn.board import open_board
-    from qsdnn.package import write_package
+    from qsdnn.package import check_target, write_package
     from qsdnn.replay import rebuild
 
+    check_target(output)
     with open_board(board) as machine, tempfile.TemporaryDirectory(prefix="qsdnn-") as scratch:
         replay = rebuild(plan, model, machine.probe(), Path(scratch))
         package = replay.package
+        if replay.note:
+            click.secho(replay.note, fg="yellow", err=True)
         write_package(package, replay.plan, runtime_archive().content, output)
     size_bytes = sum(artifact["size_bytes"] for artifact in package.manifest["artifacts"].values())
     segments = [segment["engine"] for segment in package.manifest["segments"]]
@@ -49,9 +54,11 @@ def command(plan: Path, output: Path, model: Path | None, board: str, as_json: b
             "package": str(output),
             "segments": segments,
             "artifacts_bytes": size_bytes,
+            "note": replay.note,
         }
         click.echo(json.dumps(content))
     else:
         click.echo(f"{output}: {count(len(segments), 'segment')} ({' → '.join(segments)}), "
                    f"{size_bytes / 1e6:.1f} MB of artifacts")  # fmt: skip
-        click.echo(f"try it: PYTHONPATH={output}/runtime.zip python -m qsdnn_runtime {output}")
+        click.echo(f"try it: python {shlex.quote(str(output))}   (it needs Python ≥ 3.8, numpy"
+                   f"{''.join(f', {name}' for name in sorted(replay.plan.engines))})")  # fmt: skip

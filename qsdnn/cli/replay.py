@@ -85,6 +85,8 @@ def _replay(
     ):
         terminal.phase("Building", 0)
         replay = rebuild(path, model, machine.probe(), Path(scratch))
+        if replay.note:
+            terminal.note(replay.note)
         feeds = random_feeds(replay.inputs, seed)
         outputs = machine.run(replay.reference, feeds)
         plan = replay.plan
@@ -132,4 +134,5 @@ def _replay(
         ],
         "trust": record.trust.value,
         "doubt": doubt(record),
+        "note": replay.note,
     }

@@ -1,9 +1,10 @@
-"""``python -m qsdnn_runtime PACKAGE``: runs a package and prints its latency."""
+"""``python PACKAGE``, or ``python -m qsdnn_runtime PACKAGE``: runs it and prints its latency."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from statistics import median
 from typing import Any, Dict, List, Optional
@@ -18,13 +19,17 @@ from qsdnn_runtime.session import Session
 WARMUP = 2
 
 
-def main(arguments: Optional[List[str]] = None) -> int:
+def main(arguments: Optional[List[str]] = None, package: Optional[str] = None) -> int:
     """Runs the command.
+
+    Args:
+        arguments: Those of this process when None.
+        package: What to run, when the package itself is what was started.
 
     Returns:
         Exit code: 0 done, 1 an engine failed, 2 bad input.
     """
-    options = _parser().parse_args(arguments)
+    options = _parser(package).parse_args(arguments)
     try:
         report = run(options.package, options.input, options.runs, options.threads)
     except EngineError as error:
@@ -48,7 +53,6 @@ def run(package: str, feeds: Optional[str], runs: int, threads: Optional[int]) -
         What ``--json`` prints.
     """
     with Session(package, threads=threads) as session:
-        session.verify()
         manifest = session.manifest
         tensors = [manifest.tensors[name] for name in manifest.inputs]
         values = _random(tensors) if feeds is None else _read(feeds)
@@ -76,9 +80,14 @@ def run(package: str, feeds: Optional[str], runs: int, threads: Optional[int]) -
     }
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m qsdnn_runtime", description=__doc__)
-    parser.add_argument("package", metavar="PACKAGE", help="folder or zip")
+def _parser(package: Optional[str]) -> argparse.ArgumentParser:
+    prog = "python %s" % ("-m qsdnn_runtime" if package is None else shlex.quote(package))
+    parser = argparse.ArgumentParser(
+        prog=prog, description="Runs the package and prints its latency."
+    )
+    if package is None:
+        parser.add_argument("package", metavar="PACKAGE", help="folder or zip")
+    parser.set_defaults(package=package)
     parser.add_argument("--runs", type=_natural, default=20, metavar="N", help="default: 20")
     parser.add_argument("--threads", type=_natural, metavar="N", help="default: the package's")
     parser.add_argument("--input", metavar="FILE.npz", help="inputs by name; default: random")

@@ -37,7 +37,8 @@ class SegmentSpec:
     """One segment of a manifest, as a loader needs it.
 
     Attributes:
-        artifact: The main file.
+        artifact: The main file. It and what it names may be gone once it is loaded, except for
+            ``profile``.
         family: Which family of the engine's primitives the segment is of.
         inputs: Tensor names, in order.
         outputs: Tensor names, in order.

@@ -14,11 +14,13 @@
        {"engine": "openvino", "family": "openvino", "artifact": FILE,
         "inputs": [NAME], "outputs": [NAME], "options": {...},
         "layers": [{"index": 0, "name": "conv1", "primitive": "openvino/auto/fp32"}]}],
-     "artifacts": {FILE: {"sha256", "size_bytes"}}} # in the folder artifacts/
+     "artifacts": {FILE: {"sha256", "size_bytes"}}, # in the folder artifacts/
+     "digest": SHA256}                              # of all the rest, in a package on disk
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -121,14 +123,36 @@ def load_manifest(source: Union[str, "os.PathLike[str]", Mapping[str, Any]]) -> 
     """
     if isinstance(source, Mapping):
         return _parse(_Entry(source, FILE_NAME))
-    path = Path(source)
+    return _parse(_Entry(read_json(Path(source)), Path(source).name))
+
+
+def digest_of(content: Mapping[str, Any]) -> str:
+    """SHA-256 of a manifest's content, however its file is laid out."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def read_json(path: Path) -> Any:
+    """The content of a file that should be a manifest.
+
+    Raises:
+        PackageError: It cannot be read, or is no JSON.
+    """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_bytes(), str(path))
     except OSError as error:
         raise PackageError("%s: cannot be read: %s" % (path, error.strerror)) from error
+
+
+def parse_json(content: bytes, where: str) -> Any:
+    """The content of what should be a manifest.
+
+    Raises:
+        PackageError: It is no JSON; `where` names it.
+    """
+    try:
+        return json.loads(content.decode("utf-8"))
     except ValueError as error:
-        raise PackageError("%s: neither a package nor a manifest: %s" % (path, error)) from error
-    return _parse(_Entry(content, path.name))
+        raise PackageError("%s: neither a package nor a manifest: %s" % (where, error)) from error
 
 
 class _Entry:

@@ -24,7 +24,7 @@ from qsdnn_runtime.feeds import (
 )
 from qsdnn_runtime.manifest import Manifest, SegmentEntry
 from qsdnn_runtime.memory import give_back
-from qsdnn_runtime.package import OpenPackage, Source, open_package, verify
+from qsdnn_runtime.package import OpenPackage, Source, open_package
 from qsdnn_runtime.pages import joined_pages
 from qsdnn_runtime.workers import settle_workers
 
@@ -36,15 +36,17 @@ class Session:
     several threads are made one after another. Use it as a context manager, or call `close`.
 
     Args:
-        package: A package's folder or zip; or a manifest, as path or content.
+        package: A package's folder or zip; or a manifest, as path or content. A zip is unpacked
+            to where temporary files go, and deleted there as soon as the engines have loaded it.
         threads: Threads each engine may use; what the package was made for when None.
         profile: Load the engines so that `layer_times` and `applied` can be asked. Slower.
         artifacts: The folder of the artifacts, when `package` is a manifest elsewhere.
         huge_pages: Have Linux join the pages of what the engines keep. Runs of networks with large
             weights take up to 14 % less then; to load them takes longer (vgg19: 3 s, not 1.2 s).
+        verify: Check the SHA-256 of every artifact first, so that no engine loads a changed byte.
 
     Raises:
-        PackageError: The package is malformed or incomplete.
+        PackageError: The package is malformed, incomplete, or not what its manifest says.
         EngineError: An engine is not installed, or refuses its segment.
     """
 
@@ -56,8 +58,9 @@ class Session:
         profile: bool = False,
         artifacts: Optional[Source] = None,
         huge_pages: bool = True,
+        verify: bool = True,
     ) -> None:
-        opened = open_package(package, artifacts)
+        opened = open_package(package, artifacts, verify=verify)
         self._package = opened
         self.manifest: Manifest = opened.manifest
         self._executables: List[Executable] = []
@@ -76,6 +79,8 @@ class Session:
                     self._executables.append(_load(segment, spec, self._threads, profile))
                 give_back([str(opened.artifacts / name) for name in self.manifest.artifacts])
                 self._steps = self._bind({})
+            if not profile:  # which may read them again
+                opened.close()
         except BaseException:
             self.close()
             raise
@@ -195,17 +200,18 @@ class Session:
         return applied
 
     def verify(self) -> None:
-        """Checks the artifacts' content; when opening, only their sizes are looked at.
+        """Checks the package's artifacts again, as they are now.
 
         Raises:
             PackageError: One was changed: its SHA-256 differs.
         """
-        verify(self._package)
+        self._package.verify()
 
     def close(self) -> None:
         """Frees the engines, the buffers, and what was unpacked. Arrays handed out stay valid."""
         with self._lock:
             self._steps = (_closed,)
+            self._borrowed = False
             self._close()
         self._own = {}
         self._values = {}

@@ -190,6 +190,7 @@ class Subject:
                 profile=profile,
                 artifacts=folder,
                 huge_pages=huge_pages,
+                verify=False,  # the cache checked what it took
             )
         self._binding = self._session.bind(feeds)
         if isinstance(self._session, Bare):  # a session does so itself

@@ -105,8 +105,8 @@ def test_a_package_runs_alone_and_gives_the_plan_s_outputs(desk):
     elsewhere = desk.folder / "elsewhere"
     shutil.move(desk.folder / "package", elsewhere)
     alone = subprocess.run(
-        [sys.executable, "-S", "-m", "qsdnn_runtime", str(elsewhere), "--json"],
-        env={"PYTHONPATH": os.pathsep.join([str(elsewhere / "runtime.zip"), *_site_packages()])},
+        [sys.executable, "-S", str(elsewhere), "--json"],
+        env={"PYTHONPATH": os.pathsep.join(_site_packages())},
         capture_output=True,
         text=True,
         check=False,

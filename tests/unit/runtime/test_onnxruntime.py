@@ -182,7 +182,7 @@ def test_a_refused_file_leaves_no_folder(tmp_path, monkeypatch):
     file.write_bytes(b"x" * file.stat().st_size)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with pytest.raises(EngineError):
-        Session(folder, profile=True)
+        Session(folder, profile=True, verify=False)
     assert [item.name for item in Path(tmp_path).iterdir()] == ["p"]
 
 
