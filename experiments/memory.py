@@ -68,7 +68,7 @@ def alone(model, folder, asked):
         }
         if not asked.only or "reference" in asked.only:
             packages["reference"] = bench.builder.reference()
-    weights_mb = weights_bytes(model) / 1e6
+    weights_mb = weights_bytes(model, folder) / 1e6
     print(f"{model.name}: {weights_mb:.0f} MB of weights")
     print(f"{'plan':34}{'base':>7}{'peak':>8}{'loaded':>8}{'ran':>8}{'private':>9}{'files':>7}"
           f"{'shared':>8}{'load':>9}")  # fmt: skip
@@ -140,7 +140,7 @@ def watch(model, folder, asked):
         over.set()
         watcher.join()
     wall_s = time.monotonic() - start
-    weights_mb = weights_bytes(model) / 1e6
+    weights_mb = weights_bytes(model, folder) / 1e6
     allowed_mb = ALLOWED * weights_mb + ALLOWED_MB
     peak_mb = max(peaks.values(), default=0.0)
     print(f"{model.name}: {weights_mb:.0f} MB of weights, {len(peaks)} workers, peak "
@@ -184,12 +184,12 @@ def status(pid="self"):
     return {name: int(rest.split()[0]) * 1024 / 1e6 for name, rest in pairs if "kB" in rest}
 
 
-def weights_bytes(model):
-    """Of a model's file and its external data, which are hardly anything but weights."""
-    from qsdnn.graph.read import read
+def weights_bytes(model, folder):
+    """Of its layers: what a file computes from nothing, as a ConstantOfShape, counts too."""
+    from qsdnn.graph import load_graph
 
-    files = [model, *set(read(model).data.values())]
-    return sum(Path(file).stat().st_size for file in files)
+    graph = load_graph(model, {}, workdir=folder)
+    return sum(layer.parameter_bytes for layer in graph.layers)
 
 
 if __name__ == "__main__":
