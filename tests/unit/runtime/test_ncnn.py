@@ -21,7 +21,8 @@ from tests.unit.runtime.onnx_package import model
 
 ncnn = pytest.importorskip("ncnn")
 
-from qsdnn_runtime.engines.ncnn.net import make_options  # noqa: E402
+from qsdnn_runtime.engines.ncnn import artifact, reader  # noqa: E402
+from qsdnn_runtime.engines.ncnn.net import load_network, make_options  # noqa: E402
 from qsdnn_runtime.engines.ncnn.packing import (  # noqa: E402
     as_rows,
     block_channels,
@@ -336,6 +337,26 @@ def test_a_corrupt_artifact_is_an_error(corrupt, kws):
     path = _spec(document, kws).artifact
     with pytest.raises(EngineError):
         _run(path, kws)
+
+
+def test_weights_are_read_from_where_they_are(kws, monkeypatch):
+    """Not from a file made of them, which takes their memory once more."""
+    monkeypatch.setattr(artifact, "_scratch_file", lambda: pytest.fail("a file of weights"))
+    _run(kws.artifact(), kws)
+
+
+def test_weights_that_end_early_or_cannot_be_read_are_an_error(kws, monkeypatch):
+    network = artifact.read_network(kws.artifact())
+    whole = b"".join(artifact.contents(network))
+
+    def broken(_network):
+        yield whole[:1000]
+        raise OSError("the card is gone")
+
+    for contents, message in [(broken, "the card is gone"), (lambda _: [whole[:-1]], "weights")]:
+        monkeypatch.setattr(reader, "contents", lambda n, c=contents: iter(c(n)))
+        with pytest.raises(EngineError, match=message):
+            load_network(network, make_options(1))
 
 
 @pytest.mark.parametrize("cut", [0, 10, -1])

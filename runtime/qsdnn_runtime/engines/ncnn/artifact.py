@@ -106,18 +106,27 @@ def layer_of(operator: str) -> Optional[int]:
     return int(first) if first.isdigit() else None
 
 
+def contents(network: Network) -> Iterator[bytes]:
+    """Ncnn's file of weights in parts, none of them large.
+
+    Raises:
+        OSError: A piece cannot be read.
+    """
+    return _contents(network.pieces, 0, sum(piece.size_bytes for piece in network.pieces))
+
+
 @contextmanager
-def weights_file(network: Network, span: Optional[Tuple[int, int]] = None) -> Iterator[str]:
-    """A path to ncnn's file of weights, in memory where the system has such files.
+def weights_file(network: Network, span: Tuple[int, int]) -> Iterator[str]:
+    """A path to a part of ncnn's file of weights, in memory where the system has such files.
 
     Args:
         network: Whose weights.
-        span: Which bytes of them; all when None.
+        span: Which bytes of them.
 
     Raises:
         EngineError: A piece cannot be read.
     """
-    begin, end = span or (0, sum(piece.size_bytes for piece in network.pieces))
+    begin, end = span
     with _scratch_file() as (number, path):
         try:
             for content in _contents(network.pieces, begin, end):

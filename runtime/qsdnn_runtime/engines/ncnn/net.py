@@ -8,7 +8,8 @@ from typing import Any
 
 from qsdnn_runtime.engine import EngineError
 
-from .artifact import Network, weights_file
+from .artifact import Network
+from .reader import Source, make_reader
 
 AS_IT_IS = 1  # hand a blob out as it lies in memory: packed, where the operator packs it
 
@@ -47,12 +48,12 @@ def make_options(threads: int, winograd: bool = True, sgemm: bool = True) -> Any
     return options
 
 
-def load_net(param: str, weights: str, options: Any) -> Any:
+def load_net(param: str, weights: Any, options: Any) -> Any:
     """A network, ready to run.
 
     Args:
         param: ncnn's text.
-        weights: Path of ncnn's file of weights.
+        weights: ncnn's file of weights: its path, or a reader.
         options: How to run it.
 
     Raises:
@@ -79,8 +80,12 @@ def load_network(network: Network, options: Any) -> Any:
     Raises:
         EngineError: ncnn refuses it, or it does not have the blobs it should.
     """
-    with weights_file(network) as path:
-        net = load_net(network.param, path, options)
+    source = Source(network)
+    try:
+        net = load_net(network.param, make_reader(import_library().DataReader, source), options)
+    except EngineError:
+        source.check()  # why it was refused
+        raise
     count = len(net.blobs())
     for port in (*network.inputs, *network.outputs):
         if port.blob >= count:
