@@ -33,7 +33,8 @@ from qsdnn.search.final import finish
 from qsdnn.search.listener import Silent
 from qsdnn.search.logbook import Logbook
 from qsdnn.search.loop import prepare
-from qsdnn.search.profile import profile, usable
+from qsdnn.search.profile import usable
+from qsdnn.search.race import race
 from qsdnn.search.rounds import Rounds
 from qsdnn.store import Store
 
@@ -72,7 +73,7 @@ def study(network, seed, asked):
             seed=seed,
         )
         bench = prepare(config, board, store, Silent(), Path(folder)).bench
-        uniform = profile(bench)
+        uniform = race(bench)
         bench.space, uniform = usable(bench.space, uniform)
         counts = bench.measurer.counts
         budget = Budget(seconds=float("inf"), measurements=None, counts=counts, start_s=0.0)

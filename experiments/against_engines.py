@@ -35,7 +35,7 @@ from qsdnn.search.config import SearchConfig
 from qsdnn.search.listener import Silent
 from qsdnn.search.loop import prepare
 from qsdnn.search.measurer import paired_ratio
-from qsdnn.search.profile import profile
+from qsdnn.search.race import race
 from qsdnn.store import Store
 
 NETWORKS = (
@@ -106,7 +106,7 @@ def compare(model, path, store, asked):
     with open_board("local") as board, Store(str(store)) as database:
         prepared = prepare(config, board, database, Silent(), folder)
         bench, graph = prepared.bench, prepared.graph
-        profiled = profile(bench)
+        profiled = race(bench)
         trials = profiled.trials
         choice = choices(read_plan(path), graph, bench.space, str(path))
         packages = {"plan": bench.builder.build(choice)}

@@ -38,7 +38,8 @@ from qsdnn.search.listener import Silent
 from qsdnn.search.logbook import Logbook
 from qsdnn.search.loop import prepare
 from qsdnn.search.measurer import paired_ratio
-from qsdnn.search.profile import profile, usable
+from qsdnn.search.profile import usable
+from qsdnn.search.race import race
 from qsdnn.search.rounds import Rounds
 from qsdnn.search.trial import GROUP
 from qsdnn.store import Store
@@ -107,7 +108,7 @@ def begun(model, board, path, seed):
     config = SearchConfig(model=model, engines=held_out.ENGINES, seed=seed, patience=10**6)
     with Store(str(path)) as store, tempfile.TemporaryDirectory() as folder:
         bench = prepare(config, board, store, Silent(), Path(folder)).bench
-        measured = profile(bench)
+        measured = race(bench)
         bench.space, measured = usable(bench.space, measured)
         yield bench, measured
 

@@ -32,7 +32,8 @@ from qsdnn.graph.layer import Graph
 from qsdnn.search.config import SearchConfig
 from qsdnn.search.listener import Silent
 from qsdnn.search.loop import prepare
-from qsdnn.search.profile import profile, usable
+from qsdnn.search.profile import usable
+from qsdnn.search.race import race
 from qsdnn.space import Space
 from qsdnn.store import Store
 
@@ -72,7 +73,7 @@ def errors(network, threads, asked):
         config = SearchConfig(model=model, engines=held_out.ENGINES, threads=threads)
         prepared = prepare(config, board, store, Silent(), Path(folder))
         bench, graph = prepared.bench, prepared.graph
-        measured = profile(bench)
+        measured = race(bench)
         bench.space, measured = usable(bench.space, measured)
         plans = held_out.random_plans(bench.space, measured.layer_ms, asked)
         trials = [trial for trial in bench.in_groups(plans, measured.best[:1]) if trial.ok]

@@ -36,7 +36,7 @@ from qsdnn.search.config import SearchConfig
 from qsdnn.search.contest import turn_ratios
 from qsdnn.search.listener import Silent
 from qsdnn.search.loop import prepare
-from qsdnn.search.profile import profile
+from qsdnn.search.race import race
 from qsdnn.store import Store
 
 NETWORKS = ("resnet50", "vgg19")
@@ -74,7 +74,7 @@ def study(network, asked):
         prepared = prepare(config, board, store, Silent(), Path(folder))
         bench = prepared.bench
         bench.space = preferred(bench.space, prepared.graph, bench.measurer.info)
-        found = profile(bench)
+        found = race(bench)
         plans = {name: named(bench.space, found.trials[name].choice) for name in whole(found)}
         every, joined = split(bench, found, 0.0), join(bench, split(bench, found, asked.gain))
         mixed = {"every": every} | ({} if (every == joined).all() else {"joined": joined})

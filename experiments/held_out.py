@@ -32,7 +32,8 @@ from qsdnn.cost.fit import fit
 from qsdnn.search.config import SearchConfig
 from qsdnn.search.listener import Silent
 from qsdnn.search.loop import prepare
-from qsdnn.search.profile import profile, usable
+from qsdnn.search.profile import usable
+from qsdnn.search.race import race
 from qsdnn.search.sample import mixed_plan
 from qsdnn.store import Store
 
@@ -72,7 +73,7 @@ def study(network, threads, asked):
         model = example(network, Path(folder))
         config = SearchConfig(model=model, engines=ENGINES, threads=threads, seed=asked.seed)
         bench = prepare(config, board, store, Silent(), Path(folder)).bench
-        measured = profile(bench)
+        measured = race(bench)
         bench.space, measured = usable(bench.space, measured)
         plans = random_plans(bench.space, measured.layer_ms, asked)
         trials = [t for t in bench.in_groups(plans, measured.best[:1]) if t.ok]

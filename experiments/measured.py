@@ -44,7 +44,8 @@ from qsdnn.search.listener import Silent
 from qsdnn.search.logbook import Logbook
 from qsdnn.search.loop import prepare
 from qsdnn.search.measurer import paired_ratio
-from qsdnn.search.profile import profile, usable
+from qsdnn.search.profile import usable
+from qsdnn.search.race import race
 from qsdnn.search.rounds import Rounds
 from qsdnn.store import Store
 
@@ -87,7 +88,7 @@ def study(network, asked):
             seed=asked.seed,
         )
         bench = prepare(config, board, store, Silent(), Path(folder)).bench
-        measured = profile(bench)
+        measured = race(bench)
         bench.space, measured = usable(bench.space, measured)
         first = measured.best[0]
         dyna_q, optimum, spent = learn("q-learning", bench, measured, None)

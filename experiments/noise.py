@@ -35,7 +35,8 @@ from qsdnn.search.assessment import Assessor
 from qsdnn.search.config import SearchConfig
 from qsdnn.search.listener import Silent
 from qsdnn.search.loop import prepare
-from qsdnn.search.profile import profile, usable
+from qsdnn.search.profile import usable
+from qsdnn.search.race import race
 from qsdnn.store import Store
 
 NETWORKS = ("digits", "tones", "squeezenet", "resnet18")
@@ -79,7 +80,7 @@ def study(network, asked):
         )
         prepared = prepare(config, board, store, Silent(), Path(folder))
         bench = prepared.bench
-        space, measured = usable(bench.space, profile(bench))
+        space, measured = usable(bench.space, race(bench))
         assessor = Assessor(
             config.accuracy, prepared.samples, bench.builder, board, store, Silent()
         )

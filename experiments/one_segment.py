@@ -35,7 +35,8 @@ from qsdnn.search.config import SearchConfig
 from qsdnn.search.listener import Silent
 from qsdnn.search.loop import prepare
 from qsdnn.search.measurer import paired_ratio
-from qsdnn.search.profile import profile, usable
+from qsdnn.search.profile import usable
+from qsdnn.search.race import race
 from qsdnn.search.uniform import uniform_plans
 from qsdnn.store import Store
 
@@ -87,7 +88,7 @@ def bench_of(engine, network, board, store, folder):
 
 
 def study(engine, bench, seconds):
-    space, measured = usable(bench.space, profile(bench))
+    space, measured = usable(bench.space, race(bench))
     plans = {"plan": mixed(space, measured.layer_ms), **uniform_plans(space)}
     choices = {n: [space.primitives[p] for p in plan] for n, plan in plans.items()}
     packages = {name: bench.builder.build(choice) for name, choice in choices.items()}

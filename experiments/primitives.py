@@ -29,7 +29,7 @@ from qsdnn.graph.extract import write_segment
 from qsdnn.search.config import SearchConfig
 from qsdnn.search.listener import Silent
 from qsdnn.search.loop import prepare
-from qsdnn.search.profile import profile
+from qsdnn.search.race import race
 from qsdnn.segment import Segment
 from qsdnn.store import Store
 
@@ -75,7 +75,7 @@ def main():
 def measure(model, board, store, folder):
     config = SearchConfig(model=model, engines=ENGINES)
     prepared = prepare(config, board, store, Silent(), folder)
-    return prepared.graph, prepared.bench.space, profile(prepared.bench)
+    return prepared.graph, prepared.bench.space, race(prepared.bench)
 
 
 def count_kernels(graph, space, found, ran):

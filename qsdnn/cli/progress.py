@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -12,52 +11,51 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.progress_bar import ProgressBar
+from rich.text import Text
 
 from qsdnn.agents._base import Episode
 from qsdnn.search.listener import Silent
 
-SEARCH = {"Loading": 0.02, "Profiling": 0.3, "Exploring": 0.1, "Learning": 0.02, "Measuring": 0.1}
-"""Share of a search's time that a phase takes, about; Learning and Measuring come twice or more,
-Verifying takes the rest."""
+BAR = 20
+"""Columns of the bar."""
 
 
 class Terminal(Silent):
-    """Shows the phase, its bar with remaining time, and notes above it; all on stderr.
+    """Shows one line: the phase, a bar with the remaining time, and notes above; all on stderr.
 
     Without a terminal it prints a line a phase, so that logs stay readable.
 
     Args:
         quiet: Show notes only.
-        shares: Share of the whole that each phase takes, by the first word of its name; with it a
-            second bar shows the whole.
+        budget_s: Wall time of the whole; the bar counts down against it. Without one the bar
+            counts the steps of each phase.
     """
 
-    def __init__(self, *, quiet: bool = False, shares: Mapping[str, float] | None = None) -> None:
+    def __init__(self, *, quiet: bool = False, budget_s: float | None = None) -> None:
         self._console = Console(stderr=True)
         self._live = self._console.is_terminal and not quiet
         self._quiet = quiet
+        self._budget_s = budget_s
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            *(_by_steps() if budget_s is None else _by_time()),
             TextColumn("[dim]{task.fields[status]}"),
             console=self._console,
             disable=not self._live,
+            transient=True,
         )
-        self._shares = shares or {}
-        self._whole = self._progress.add_task("Whole", total=100, status="", visible=bool(shares))
         self._task: TaskID | None = None
-        self._ahead = 0.0  # of the whole, when the phase ends
-        self._step = 0.0
+        self._phase = ""
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -72,35 +70,64 @@ class Terminal(Silent):
         self._progress.stop()
 
     def phase(self, name: str, steps: int) -> None:
-        """Starts a new bar; one of unknown length when `steps` is 0."""
-        if self._task is not None:
-            self._progress.remove_task(self._task)
-        self._task = self._progress.add_task(name, total=steps or None, status="")
-        self._progress.update(self._whole, completed=self._ahead)
-        share = 100 * self._shares.get(name.split()[0], 0.0)
-        share = min(share, 95 - self._ahead)  # more rounds than usual
-        self._ahead += share
-        self._step = share / steps if steps else 0.0
-        if not self._live and not self._quiet:
+        """Names the phase; counts its steps where there is no budget, without end when 0."""
+        if self._budget_s is None:
+            if self._task is not None:
+                self._progress.remove_task(self._task)
+            self._task = self._progress.add_task(name, total=steps or None, status="")
+        elif self._task is None:
+            self._task = self._progress.add_task(name, total=self._budget_s, status="", best="")
+        else:
+            self._progress.update(self._task, description=name, status="")
+        if not self._live and not self._quiet and name != self._phase:
             self._console.print(f"{name} …", highlight=False)
+        self._phase = name
 
     def step(self) -> None:
-        """Moves the bars."""
-        if self._task is not None:
+        """Moves the bar, where it counts steps."""
+        if self._task is not None and self._budget_s is None:
             self._progress.advance(self._task)
-        self._progress.advance(self._whole, self._step)
 
     def status(self, text: str) -> None:
         """Shows what is being done, behind the bar."""
         if self._task is not None:
             self._progress.update(self._task, status=text)
 
+    def best(self, latency_ms: float) -> None:
+        """Shows the least latency so far, where there is a budget."""
+        if self._task is not None and self._budget_s is not None:
+            self._progress.update(self._task, best=f"best {latency_ms:.3f} ms")
+
     def note(self, text: str) -> None:
         """Prints a line that stays."""
         self._console.print(f"[yellow]note:[/] {escape(text)}", highlight=False)
 
     def episode(self, round_number: int, episode: Episode) -> None:
-        """Moves the bar of the learning phase."""
-        self.status(f"best {episode.best_ms:.3f} ms, epsilon {episode.epsilon:.2f}")
-        if self._task is not None:
+        """Shows how the agent does; moves the bar where it counts steps."""
+        self.status(f"learned {episode.best_ms:.3f} ms, epsilon {episode.epsilon:.2f}")
+        if self._task is not None and self._budget_s is None:
             self._progress.update(self._task, completed=episode.number + 1)
+
+
+def _by_steps() -> tuple[ProgressColumn, ...]:
+    return (BarColumn(BAR), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+
+
+def _by_time() -> tuple[ProgressColumn, ...]:
+    return (_TimeBar(), _Countdown(), TextColumn("{task.fields[best]}"))
+
+
+class _TimeBar(ProgressColumn):
+    """How much of a time limit is over."""
+
+    def render(self, task: Task) -> ProgressBar:
+        total = task.total or 1.0
+        return ProgressBar(total=total, completed=min(task.elapsed or 0.0, total), width=BAR)
+
+
+class _Countdown(ProgressColumn):
+    """Time that is left at the most."""
+
+    def render(self, task: Task) -> Text:
+        left_s = max(0, round((task.total or 0.0) - (task.elapsed or 0.0)))
+        return Text(f"at most {left_s // 60}:{left_s % 60:02d} left")

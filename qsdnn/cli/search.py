@@ -73,9 +73,10 @@ Examples:
               help="Episodes a round of learning.")  # fmt: skip
 @click.option("--budget", "budget_s", default="5m", show_default=True, metavar="TIME",
               callback=lambda _context, _option, text: parse_duration("--budget", text),
-              help="After this time no new round starts: 90s, 5m, 1h.")  # fmt: skip
+              help="Wall time of the whole search, loading to verifying: 90s, 5m, 1h.")  # fmt: skip
 @click.option("--measurements", default=None, type=click.IntRange(1), metavar="N",
-              help="Plans to measure at the most, the final left out.  [default: any]")  # fmt: skip
+              help="Plans to measure at the most, uniform and mixed; at least one an engine.  "
+              "[default: any]")  # fmt: skip
 @click.option("--patience", default=2, show_default=True, type=click.IntRange(1), metavar="N",
               help="Rounds without a better plan after which the search ends.")  # fmt: skip
 @click.option("--objective", default="latency", show_default=True,
@@ -186,7 +187,7 @@ def _search(
     config: SearchConfig, board: str, care: Care, store: str | None, *, quiet: bool, output: Path
 ) -> Found:
     from qsdnn.board import open_board
-    from qsdnn.cli.progress import SEARCH, Terminal
+    from qsdnn.cli.progress import Terminal
     from qsdnn.search.events import EventLog
     from qsdnn.search.listener import Several
     from qsdnn.search.loop import search
@@ -195,7 +196,7 @@ def _search(
     with ExitStack() as stack:
         machine = open_board(board, care)
         opened = stack.enter_context(Store(store))
-        listener = Several(stack.enter_context(Terminal(quiet=quiet, shares=SEARCH)))
+        listener = Several(stack.enter_context(Terminal(quiet=quiet, budget_s=config.budget_s)))
         if config.log_dir is not None:
             listener = Several(listener, stack.enter_context(EventLog(config.log_dir)))
         return search(config, stack.enter_context(machine), opened, listener, _keeper(output))

@@ -18,25 +18,8 @@ def print_summary(content: dict[str, Any]) -> None:
     console = stdout_console()
     console.print(_latencies(content))
     model, measurements = content["cost_model"], content["measurements"]
-    low, high = content["speedup_ci95"]
-    if content["objective"]["name"] != "latency":
-        console.print(_objective(content))
-    elif content["speedup_vs_best_uniform"] > 1:
-        console.print(
-            f"[bold green]{content['speedup_vs_best_uniform']:.3f}× faster[/] than "
-            f"{content['best_uniform']['name']}, the best single engine "
-            f"(95 %: {low:.3f}–{high:.3f}, interleaved runs)"
-        )
-    elif content["speedup_vs_best_uniform"] < 1:
-        console.print(
-            f"{content['speedup_vs_best_uniform']:.3f}× as fast as "
-            f"{content['best_uniform']['name']}, which does not keep the limits"
-        )
-    else:
-        console.print(
-            f"No mixed plan beat {content['best_uniform']['name']} with confidence: "
-            "the plan is that engine alone."
-        )
+    for line in _verdict(content):
+        console.print(line, highlight=False)
     if model["held_out_plans"]:
         optimum = "its proven optimum" if content["optimum_proven"] else "a bound on its optimum"
         console.print(
@@ -59,6 +42,76 @@ def print_summary(content: dict[str, Any]) -> None:
     console.print(f"plan: {content['plan']}   next: qsdnn package {content['plan']} -o DIR")
 
 
+def _verdict(content: dict[str, Any]) -> list[str]:
+    """What was found, in words."""
+    lines = []
+    if content["objective"]["name"] != "latency":
+        lines.append(_objective(content))
+    elif content["speedup_vs_best_uniform"] < 1:
+        lines.append(
+            f"{content['speedup_vs_best_uniform']:.3f}× as fast as "
+            f"{content['best_uniform']['name']}, which does not keep the limits"
+        )
+    elif content["mixed"]:
+        lines.append(_gain(content))
+    else:
+        lines.append(_no_gain(content))
+    single, onnxruntime = content["best_single"], content["onnxruntime"]
+    if onnxruntime and (not content["mixed"] or single["name"] != onnxruntime["name"]):
+        lines.append(f"{_times(onnxruntime)} onnxruntime as it comes {_interval(onnxruntime)}")
+    return lines
+
+
+def _gain(content: dict[str, Any]) -> str:
+    """How much faster a mixed plan is than the fastest single engine."""
+    single = content["best_single"]
+    if single["speedup_range"][0] > 1:
+        return (
+            f"[bold green]{single['speedup']:.3f}× faster[/] than {single['name']}, the fastest "
+            f"single engine {_interval(single)}"
+        )
+    low, high = content["speedup_ci95"]
+    return (
+        f"[bold green]{content['speedup_vs_best_uniform']:.3f}× faster[/] than "
+        f"{content['best_uniform']['name']}, the fastest uniform plan "
+        f"(95 %: {low:.3f}–{high:.3f}); {_times(single)} {single['name']} {_interval(single)}"
+    )
+
+
+def _no_gain(content: dict[str, Any]) -> str:
+    """Why the plan is a uniform one, and how it compares with the engine as it comes."""
+    name, count = content["best_uniform"]["name"], content["measurements"]["mixed_plans"]
+    why = content["advice"]
+    if not why:
+        plans = "the mixed plan" if count == 1 else f"none of {count} mixed plans"
+        why = f"{plans} was not faster" if count == 1 else f"{plans} was faster"
+        why += " with 95 % confidence"
+    said = f"{why[0].upper()}{why[1:]}. The plan is {_parts(name, content['primitives'])}"
+    single = content["best_single"]
+    if single and single["kind"] == "bare" and single["speedup_range"][1] < 1:
+        said += f"; it takes {1 / single['speedup']:.3f}× as long as {single['name']}"
+    return said
+
+
+def _parts(name: str, primitives: dict[str, int]) -> str:
+    """A uniform plan, and the layers of it that run otherwise."""
+    others = {primitive: count for primitive, count in primitives.items() if primitive != name}
+    if not others:
+        return f"{name} alone"
+    listed = ", ".join(f"{count} in {primitive}" for primitive, count in others.items())
+    return f"{name} ({primitives.get(name, 0)} layers; {listed})"
+
+
+def _times(entrant: dict[str, Any]) -> str:
+    return f"{entrant['speedup']:.3f}×"
+
+
+def _interval(entrant: dict[str, Any]) -> str:
+    low, high = entrant["speedup_range"]
+    what = "95 %" if entrant["is_ci95"] else "range of few processes"
+    return f"({what}: {low:.3f}–{high:.3f})"
+
+
 def _objective(content: dict[str, Any]) -> str:
     """What was asked for, of the plan and of the uniform plan that has least of it."""
     name, plan = content["objective"]["name"], content["objective"]["plan"]
@@ -71,13 +124,6 @@ def _objective(content: dict[str, Any]) -> str:
 def _memory(content: dict[str, Any]) -> str:
     peak_mb = content["peak_memory_mb"]
     return f"{peak_mb:.0f} MB of memory at the most; " if peak_mb else ""
-
-
-def _baseline(baseline: dict[str, Any], budget: bool) -> str:
-    ms = baseline["measured_ms"]
-    if baseline["feasible"]:
-        return f"{ms:.3f}"
-    return f"{ms:.3f}, loses too much" if budget and ms is not None else "failed"
 
 
 def _front(content: dict[str, Any]) -> Table:
@@ -111,15 +157,26 @@ def _accuracy(content: dict[str, Any]) -> str:
 
 
 def _latencies(content: dict[str, Any]) -> Table:
+    """Everything that was in the final, from runs interleaved in the same processes."""
     table = Table(title=f"{content['model']['path']} on {content['board']['name']}")
-    table.add_column("plan")
-    table.add_column("ms", justify="right")
-    for baseline in sorted(content["baselines"], key=lambda b: b["measured_ms"] or float("inf")):
-        table.add_row(baseline["name"], _baseline(baseline, "samples" in content["accuracy"]))
-    low, high = content["ci95_ms"]
-    table.add_row(
-        "[bold]the plan found[/]",
-        f"[bold]{content['measured_ms']:.3f}[/] ({low:.3f}–{high:.3f})",
-        style="green",
-    )
+    table.add_column("")
+    table.add_column("fastest first")
+    for title in ("ms", "95 %", "×"):
+        table.add_column(title, justify="right")
+    for row in content["final"]:
+        low, high = row["ci95_ms"]
+        table.add_row(
+            ">" if row["winner"] else "",
+            _title(row),
+            f"{row['measured_ms']:.3f}",
+            f"{low:.3f}–{high:.3f}",
+            f"{row['ratio']:.3f}",
+            style="bold green" if row["winner"] else None,
+        )
     return table
+
+
+def _title(row: dict[str, Any]) -> str:
+    if row["kind"] != "mixed":
+        return str(row["name"])
+    return "the plan found" if row["winner"] else "another mixed plan"

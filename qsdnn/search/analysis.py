@@ -20,7 +20,8 @@ from qsdnn.search.assessment import Assessor
 from qsdnn.search.config import SearchConfig
 from qsdnn.search.listener import Listener
 from qsdnn.search.loop import Prepared, prepare
-from qsdnn.search.profile import profile, usable
+from qsdnn.search.profile import usable
+from qsdnn.search.race import race
 from qsdnn.search.simulation import Simulation
 from qsdnn.simulator import Part
 from qsdnn.space import Space
@@ -119,7 +120,7 @@ def analyze(config: SearchConfig, board: Board, store: Store, listener: Listener
         assessor = assessor_of(prepared, board, store, listener)
         bench, graph = prepared.bench, prepared.graph
         listener.phase("Profiling", 0)
-        space, measured = usable(bench.space, profile(bench))
+        space, measured = usable(bench.space, race(bench))
         asked = questions(space, measured.layer_ms)
         if not asked:
             raise InputError(

@@ -1,41 +1,72 @@
-"""The budget of a search: time, and measured plans."""
+"""The budget of a search: wall time for all of it, and plans to measure."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 from qsdnn.search.measurer import Counts
+
+TIME_IS_OVER = "the time is over"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """How much a search may still spend before it verifies what it has found.
+    """What a search may spend, from its first step to the verified plan.
 
     What the store knows counts as measured, so that an interrupted search goes on as it would have.
 
     Attributes:
-        seconds: Wall time.
-        measurements: Plans measured, uniform ones included; any number when None.
-        counts: Of the measurer, which goes on counting.
-        start_s: `time.monotonic` when it began.
+        seconds: Wall time of the whole search.
+        measurements: Plans to measure at the most, uniform and mixed; any number when None.
+        counts: The measurer's, which goes on counting.
+        start_s: When the search began, by `clock`.
+        clock: Seconds of a clock that never goes back.
     """
 
     seconds: float
     measurements: int | None
     counts: Counts
     start_s: float
+    clock: Callable[[], float] = field(default=time.monotonic, repr=False)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Wall time since the search began."""
+        return self.clock() - self.start_s
+
+    @property
+    def left_s(self) -> float:
+        """Wall time until the budget is over; negative after that."""
+        return self.seconds - self.elapsed_s
 
     @property
     def plans(self) -> float:
-        """How many plans may still be measured."""
+        """Plans that may still be measured."""
         if self.measurements is None:
             return float("inf")
         return max(0, self.measurements - self.counts.taken - self.counts.cached)
 
-    @property
-    def over(self) -> str:
-        """What is used up, for people; empty while nothing is."""
-        if time.monotonic() > self.start_s + self.seconds:
-            return "the time is over"
-        return "" if self.plans else f"{self.measurements} plans were measured"
+    def less(self, seconds: float) -> Budget:
+        """The same with less time: what must follow later is kept for it."""
+        return replace(self, seconds=self.seconds - seconds)
+
+    def ended(self, needed_s: float = 0.0) -> str:
+        """What is used up, for people; empty while there is enough.
+
+        Args:
+            needed_s: What the next step takes, and all that must follow it.
+        """
+        if self.left_s < needed_s:
+            return TIME_IS_OVER
+        return "" if self.plans else f"--measurements {self.measurements} is reached"
+
+
+def unlimited(counts: Counts) -> Budget:
+    """A budget that never ends.
+
+    Args:
+        counts: The measurer's.
+    """
+    return Budget(seconds=float("inf"), measurements=None, counts=counts, start_s=0.0)

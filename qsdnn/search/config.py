@@ -24,11 +24,11 @@ class SearchConfig:
         agent: Name of the agent.
         preset: Its settings.
         episodes: Episodes a round of learning.
-        budget_s: Wall time after which no new round starts.
-        measurements: Plans to measure at the most, uniform ones included and the final left out;
+        budget_s: Wall time of the whole search, from loading to the verified plan.
+        measurements: Plans to measure at the most, uniform and mixed, at least one of each engine;
             any number when None.
         patience: Rounds without a better plan after which the search ends.
-        seed: Of all chance.
+        seed: Of all random numbers.
         inputs: ``.npz`` of inputs; random ones when None.
         tolerance: Largest relative error of an output.
         log_dir: Where TensorBoard event files go; none when None.

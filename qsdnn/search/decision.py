@@ -10,12 +10,23 @@ from qsdnn.board import MeasureOptions
 from qsdnn.cost.model import CostModel
 from qsdnn.errors import InfeasibleError, InputError, VerificationError
 from qsdnn.graph.layer import Graph
+from qsdnn.search.budget import Budget
 from qsdnn.search.constraint import Constraint
-from qsdnn.search.final import Final, complaint, keeping, measure_final
+from qsdnn.search.final import (
+    CLAIMS,
+    FEWEST_CLAIMS,
+    SAME,
+    Final,
+    Standing,
+    complaint,
+    keeping,
+    read_back,
+    with_detail,
+)
 from qsdnn.search.frugal import frugal_plans
-from qsdnn.search.measurer import paired_ratio
 from qsdnn.search.objective import Cost, Goal, Objective, energy_mj, senses_power
 from qsdnn.search.profile import Profile
+from qsdnn.search.sittings import Entrant, Kind, Sittings
 from qsdnn.search.trial import Bench, Trial
 
 ENERGIES = 8
@@ -59,6 +70,7 @@ def decide(
     profile: Profile,
     ranked: Sequence[Trial],
     constraint: Constraint,
+    budget: Budget,
 ) -> Final:
     """Measures what the goal asks for, and takes the best plan that keeps all limits.
 
@@ -68,6 +80,7 @@ def decide(
         profile: Of the uniform plans.
         ranked: All plans measured, fastest first, no two alike.
         constraint: What plans must keep besides.
+        budget: Of the search.
 
     Raises:
         InfeasibleError: No plan meets the goal; the nearest is named.
@@ -75,14 +88,14 @@ def decide(
     names = profile.names
     if goal.asks(Objective.ENERGY):
         ranked = _fast(ranked, names)
-    costs = dict(zip([t.key for t in ranked], _costs(goal, bench, ranked), strict=True))
+    costs = dict(zip([t.key for t in ranked], _costs(goal, bench, ranked, budget), strict=True))
     best = [ranked[i] for i in goal.order(list(costs.values()))]
     within = [trial for trial in best if not goal.refusal(costs[trial.key])]
     bench.listener.phase("Verifying", 1)
     uniform = [trial for trial in within if trial.key in names]
     rivals = keeping(bench, constraint, uniform or profile.best, 1)
     for trial in keeping(bench, constraint, within, TRIES):
-        final = _final(goal, bench, profile, costs, trial, rivals)
+        final = _final(goal, bench, profile, costs, trial, rivals, budget)
         if final is not None:
             return final
     raise InfeasibleError(_nearest(goal, best or ranked, costs, names), hint=HINT)
@@ -118,15 +131,18 @@ def _fast(ranked: Sequence[Trial], names: Mapping[bytes, str]) -> list[Trial]:
     return list(chosen.values())
 
 
-def _costs(goal: Goal, bench: Bench, trials: Sequence[Trial]) -> list[Cost]:
-    """What plans take; energy only where it is asked for, each plan measured alone."""
+def _costs(goal: Goal, bench: Bench, trials: Sequence[Trial], budget: Budget) -> list[Cost]:
+    """What plans take; energy only where it is asked for, each plan measured alone.
+
+    The energy of plans that the budget has no time for stays unknown.
+    """
     asked = goal.asks(Objective.ENERGY)
     if asked:
         bench.listener.phase("Measuring energy", len(trials))
-    costs = []
+    costs: list[Cost] = []
     for trial in trials:
         energy = None
-        if asked:
+        if asked and (not costs or budget.left_s > ENERGY_S + FEWEST_CLAIMS * bench.pace.start_s):
             (alone,) = bench.measure([trial.choice], "energy", _alone(bench))
             energy = energy_mj(alone.record) if alone.ok else None
             bench.listener.step()
@@ -154,13 +170,30 @@ def _final(
     costs: Mapping[bytes, Cost],
     trial: Trial,
     rivals: Sequence[Trial],
+    budget: Budget,
 ) -> Final | None:
     """A plan measured for good, beside the best uniform one; None where it does not hold."""
     names = profile.names
     beside = [rival for rival in rivals if rival.key != trial.key]
     if not beside and trial.key not in names:
         raise InfeasibleError("no uniform plan keeps the limit on data it was not calibrated with")
-    first, *others = measure_final(bench, [trial, *beside])
+    entrants = [_entrant(one, names) for one in (trial, *beside)]
+    sittings = Sittings(bench, "final", entrants)
+    for number in range(CLAIMS):
+        once_s = bench.pace.sitting_s([one.record for one in (trial, *beside)], 1.0)
+        if number >= FEWEST_CLAIMS and budget.left_s < once_s:
+            break
+        sittings.hold(entrants)
+    for entrant in entrants:
+        if sittings.failure(entrant):
+            bench.listener.note(f"{entrant.name} is rejected: {sittings.failure(entrant)}")
+            return None
+    records = [sittings.record(entrant) for entrant in entrants]
+    first, *others = (
+        with_detail(one, record, read_back(bench, one))
+        for one, record in zip((trial, *beside), records, strict=True)
+        if record is not None
+    )
     taken = _as_measured(first, costs)
     wrong = complaint(first, profile.applied) or goal.refusal(taken)
     if wrong:
@@ -169,17 +202,38 @@ def _final(
     rival = first if trial.key in names else others[0]
     if not rival.ok:
         raise VerificationError(f"{names[rival.key]}: {rival.record.error}")
-    ratio, *ci95 = paired_ratio(first.record, rival.record)
+    ratio = SAME
+    if rival is not first:
+        ratio = sittings.ratio(entrants[0], entrants[-1]) or SAME
     known = rival.key in costs and not goal.refusal(_as_measured(rival, costs))
-    if goal.objective is Objective.LATENCY and known and ci95[1] >= 1:
-        first, taken, ratio, ci95 = rival, _as_measured(rival, costs), 1.0, [1.0, 1.0]
+    if goal.objective is Objective.LATENCY and known and not ratio.is_faster:
+        first, taken, ratio = rival, _as_measured(rival, costs), SAME
+    winner = entrants[0] if first.key == trial.key else entrants[-1]
+    standings = [
+        Standing(
+            name=entrant.name,
+            kind=entrant.kind,
+            record=record,
+            ratio=sittings.ratio(entrant, winner) or SAME,
+        )
+        for entrant, record in zip(entrants, records, strict=True)
+        if record is not None
+    ]
     return Final(
         trial=first,
+        name=winner.name,
         uniform=(names[rival.key], rival),
         ratio=ratio,
-        ratio_ci95=(ci95[0], ci95[1]),
         mixed=first.key not in names,
+        standings=tuple(sorted(standings, key=lambda standing: standing.ratio.value)),
         costs=(taken, _as_measured(rival, costs)),
+    )
+
+
+def _entrant(trial: Trial, names: Mapping[bytes, str]) -> Entrant:
+    kind = Kind.UNIFORM if trial.key in names else Kind.MIXED
+    return Entrant(
+        name=names.get(trial.key, "plan 1"), kind=kind, package=trial.package, trial=trial
     )
 
 

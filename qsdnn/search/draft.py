@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from qsdnn.board import BoardInfo
@@ -11,6 +12,7 @@ from qsdnn.plan import Accuracy, Baseline, Choice, Model, Plan
 from qsdnn.primitive import Precision
 from qsdnn.search.config import SearchConfig
 from qsdnn.search.constraint import Constraint
+from qsdnn.search.final import Standing
 from qsdnn.search.profile import Profile
 from qsdnn.search.trial import Trial
 from qsdnn.space import Space
@@ -38,13 +40,21 @@ class Draft:
     constraint: Constraint = field(repr=False)
     calibration: Calibration | None = field(default=None, repr=False)
 
-    def plan(self, trial: Trial, predicted_ms: float, *, interim: bool = False) -> Plan:
+    def plan(
+        self,
+        trial: Trial,
+        predicted_ms: float,
+        *,
+        interim: bool = False,
+        standings: Sequence[Standing] = (),
+    ) -> Plan:
         """The plan of a trial.
 
         Args:
             trial: Ended well.
             predicted_ms: By the cost model.
             interim: See `qsdnn.plan.Plan`.
+            standings: Of the final: what uniform plans took beside the winner.
         """
         record = trial.record
         chosen = [self.space.primitives[p] for p in trial.choice]
@@ -67,7 +77,7 @@ class Draft:
             measured_ms=record.latency_ms,
             ci95_ms=record.ci95_ms,
             trust=record.trust.value,
-            baselines=self._baselines(),
+            baselines=self._baselines(standings),
             accuracy=self._accuracy(trial, final=not interim),
             seed=self.config.seed,
             command=self.config.command,
@@ -90,11 +100,18 @@ class Draft:
             budget=str(self.config.accuracy.budget),
         )
 
-    def _baselines(self) -> tuple[Baseline, ...]:
+    def _baselines(self, standings: Sequence[Standing]) -> tuple[Baseline, ...]:
+        """The uniform plans; those of the final as they were measured in it."""
+        final_ms = {standing.name: standing.record.latency_ms for standing in standings}
+        looks_ms = {
+            name: trial.record.latency_ms
+            for name, trial in self.profile.trials.items()
+            if trial.record.runs_ms
+        }
         return tuple(
             Baseline(
                 name=name,
-                measured_ms=trial.record.latency_ms if trial.record.runs_ms else None,
+                measured_ms=final_ms.get(name, looks_ms.get(name)),
                 feasible=trial.ok and self.constraint.admits([trial.choice])[0],
             )
             for name, trial in self.profile.trials.items()

@@ -35,12 +35,12 @@ def explore(bench: Bench, profile: Profile, logbook: Logbook, budget: Budget) ->
         bench: Builds and measures plans.
         profile: Of the uniform plans.
         logbook: Takes the trials.
-        budget: Ends it early.
+        budget: Ends it early; without what must follow.
     """
     plans = _random_plans(bench, profile)
     seen, without = HeldOut(), HeldOut()
     bench.listener.phase("Exploring", len(plans))
-    while plans and not budget.over:
+    while plans and not budget.ended(bench.pace.group_s):
         if _is_good(seen) or (_is_right(seen) and _is_sure(bench, logbook, plans)):
             return
         count = int(min(GROUP, budget.plans))

@@ -1,28 +1,61 @@
-"""The end of a search: the winner is verified, and held against the uniform plans for good."""
+"""The end of a search: the best plans and every engine, bare and as a plan, in one contest.
+
+All of them sit side by side in a few first sittings, the heats. Those choose the mixed plan that
+is held against the best single engines, and which of these are near enough to matter. What chooses
+must not claim: the claim is made by further sittings alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from qsdnn.board import SITTINGS, Applied, MeasureOptions
-from qsdnn.errors import InfeasibleError, VerificationError
+from qsdnn.board import Applied, MeasureOptions, Record, State, Trust
+from qsdnn.errors import InfeasibleError, QsdnnError, VerificationError
+from qsdnn.primitive import parse_name
+from qsdnn.search.budget import Budget, unlimited
 from qsdnn.search.constraint import Constraint
-from qsdnn.search.measurer import paired_ratio
 from qsdnn.search.objective import Cost
 from qsdnn.search.profile import Profile
+from qsdnn.search.sittings import RUNS, Entrant, Kind, Ratio, Sittings
 from qsdnn.search.trial import Bench, Trial
 
-RIVALS = 2
-"""Uniform plans in the final: the fastest may have been lucky."""
+HEATS, CLAIMS = 3, 9
+"""Sittings of all entrants; and of those that are left. Nine are the fewest whose interval, with
+95 % confidence, leaves out the least and the greatest: one unlucky process decides nothing."""
+
+FEWEST_CLAIMS = 6
+"""Sittings that are the fewest for a 95 % interval."""
 
 CHALLENGERS = 3
-"""Mixed plans in the semi-final: rounds tell plans a hundredth apart with luck only, for a process
-as a whole is as much faster or slower. The others are there too where the best fails to verify."""
+"""Mixed plans in the heats: rounds tell plans a hundredth apart with luck only."""
 
-SEMI_FINAL = MeasureOptions(
-    min_runs=15, max_runs=200, precision=0.004, budget_s=10.0, again=0, sittings=5
-)
+NEAR, FAR = 1.1, 3.0
+"""A single engine sits in the claims while it is within the first factor of the fastest; in the
+heats while the search saw it within the second. What is further off cannot win."""
+
+NEAREST = 4
+"""Single engines in the claims at the most."""
+
+DETAIL = MeasureOptions(min_runs=3, max_runs=20, budget_s=1.0, again=0, profile=True, memory=True)
+"""The read-back of a plan, and the memory that it takes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What a final says of one entrant.
+
+    Attributes:
+        name: The entrant's.
+        kind: What it is.
+        record: All its runs.
+        ratio: Its time over that of the winner.
+    """
+
+    name: str
+    kind: Kind
+    record: Record = field(repr=False)
+    ratio: Ratio
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,20 +63,31 @@ class Final:
     """What won the final.
 
     Attributes:
-        trial: The winner, as measured in the final.
-        uniform: Name and final measurement of the best uniform plan.
-        ratio: The winner's latency over the best uniform plan's: median of the interleaved runs.
-        ratio_ci95: Its 95 % interval.
+        trial: The winner, as measured in the final: the plan to write.
+        name: Its name.
+        uniform: Name and measurement of the fastest uniform plan.
+        ratio: The winner's time over the fastest uniform plan's.
         mixed: Whether the winner is no uniform plan.
+        standings: Every entrant, the fastest first.
         costs: All that the winner and that uniform plan take, where more than latency was asked.
     """
 
     trial: Trial
+    name: str
     uniform: tuple[str, Trial] = field(repr=False)
-    ratio: float
-    ratio_ci95: tuple[float, float]
+    ratio: Ratio
     mixed: bool
+    standings: tuple[Standing, ...] = field(repr=False)
     costs: tuple[Cost, Cost] | None = None
+
+    @property
+    def best_single(self) -> Standing | None:
+        """The fastest single engine, bare or as a uniform plan."""
+        return next((s for s in self.standings if s.kind is not Kind.MIXED), None)
+
+
+SAME = Ratio(value=1.0, low=1.0, high=1.0, sittings=CLAIMS)
+"""A plan's time over its own."""
 
 
 def best_admitted(profile: Profile, constraint: Constraint) -> Trial:
@@ -66,56 +110,255 @@ def best_admitted(profile: Profile, constraint: Constraint) -> Trial:
 
 
 def finish(
-    bench: Bench, profile: Profile, ranked: Sequence[Trial], constraint: Constraint
+    bench: Bench,
+    profile: Profile,
+    ranked: Sequence[Trial],
+    constraint: Constraint,
+    budget: Budget | None = None,
 ) -> Final:
-    """Measures the best mixed plan against the best uniform ones, and takes the winner.
+    """Measures the best mixed plans against every engine, bare and as a plan; takes the winner.
 
-    Which of the mixed plans is the best a semi-final says, with runs of its own: what chooses must
-    not claim. It must be faster with 95 % confidence, and must have run what it asked for. Where
-    one of the two was throttled in spite of pauses to cool, and the other was not, it does not win;
-    where both were, their interleaved runs are compared all the same, and the result is marked.
+    A mixed plan wins that is faster than each uniform plan with 95 % confidence and has run what
+    it asked for. Where one of the two was throttled in spite of pauses to cool, and the other was
+    not, it does not win; where both were, their interleaved runs are compared all the same, and the
+    result is marked.
 
     Args:
         bench: Builds and measures plans.
         profile: Of the uniform plans.
         ranked: All plans measured, fastest first, no two alike.
         constraint: What plans must keep.
+        budget: Of the search: as many sittings are held as fit into what is left of it.
 
     Raises:
         InfeasibleError: Not even a uniform plan keeps the constraint.
         VerificationError: Not even a uniform plan gives the reference's outputs.
     """
-    names = profile.names
-    bench.listener.phase("Verifying", 1)
-    uniform_plans = (trial for trial in ranked if trial.key in names)
-    rivals = keeping(bench, constraint, uniform_plans, RIVALS)
-    if not rivals:
-        raise InfeasibleError("no uniform plan keeps the limit on data it was not calibrated with")
-    mixed_plans = (trial for trial in ranked if trial.key not in names)
-    challengers = keeping(bench, constraint, mixed_plans, CHALLENGERS)
-    for challenger in [*_semi_final(bench, challengers), None]:
-        group = [*([challenger] if challenger else []), *rivals]
-        trials = measure_final(bench, group)
-        uniform = min(trials[-len(rivals) :], key=lambda t: (not t.ok, t.throttled, t.latency_ms))
-        if not uniform.ok:
-            raise VerificationError(f"{names[uniform.key]}: {uniform.record.error}")
-        named = (names[uniform.key], uniform)
-        if challenger is None:
-            break
-        first = trials[0]
-        wrong = complaint(first, profile.applied)
-        if wrong:
-            bench.listener.note(f"a plan is rejected: {wrong}")
-            continue
-        ratio, low, high = paired_ratio(first.record, uniform.record)
-        if high < 1.0 and first.throttled != uniform.throttled:
-            bench.listener.note("a faster plan is not taken: only one of the two was throttled")
-        elif high < 1.0:
-            return Final(
-                trial=first, uniform=named, ratio=ratio, ratio_ci95=(low, high), mixed=True
+    return _Contest(bench, profile, ranked, constraint, budget).run()
+
+
+class _Contest:
+    """One final, while it goes on."""
+
+    def __init__(
+        self,
+        bench: Bench,
+        profile: Profile,
+        ranked: Sequence[Trial],
+        constraint: Constraint,
+        budget: Budget | None,
+    ) -> None:
+        self._bench = bench
+        self._profile = profile
+        self._budget = budget or unlimited(bench.measurer.counts)
+        names = profile.names
+        uniform = [trial for trial in ranked if trial.key in names]
+        kept = keeping(bench, constraint, _of_each_engine(uniform, names), len(uniform))
+        if not kept:
+            raise InfeasibleError(
+                "no uniform plan keeps the limit on data it was not calibrated with"
             )
-        break
-    return Final(trial=uniform, uniform=named, ratio=1.0, ratio_ci95=(1.0, 1.0), mixed=False)
+        mixed = (trial for trial in ranked if trial.key not in names)
+        challengers = keeping(bench, constraint, mixed, CHALLENGERS)
+        self._mixed = [_plan(f"plan {n + 1}", Kind.MIXED, t) for n, t in enumerate(challengers)]
+        self._uniform = [_plan(names[trial.key], Kind.UNIFORM, trial) for trial in kept]
+        self._bare = _bare(bench, [entrant.name for entrant in self._uniform])
+        self._all = [*self._mixed, *self._uniform, *self._bare]
+        self._sittings = Sittings(bench, "final", self._all)
+        self._details: dict[str, Record] = {}
+
+    def run(self) -> Final:
+        self._bench.listener.phase("Final", HEATS + CLAIMS)
+        self._heats()
+        uniform = self._running(self._uniform)
+        if not uniform:
+            first = self._uniform[0]
+            raise VerificationError(f"{first.name}: {self._sittings.failure(first)}")
+        challenger = self._challenger()
+        nearest = self._nearest(challenger)
+        since = self._sittings.count
+        if challenger is not None or len(nearest) > 1:
+            self._claims([*([challenger] if challenger else []), *nearest], challenger)
+        uniform = self._fastest_first(uniform, since)
+        winner = uniform[0]
+        ratio = SAME
+        if challenger is not None:
+            found = self._sittings.ratio(challenger, uniform[0], since)
+            if self._wins(challenger, uniform[0], found) and found is not None:
+                winner, ratio = challenger, found
+        return self._final(winner, uniform[0], ratio, since)
+
+    def _heats(self) -> None:
+        """Sittings of all; of single engines that turn out far off, one."""
+        entrants = self._all
+        for number in range(HEATS):
+            if number and not self._fits(entrants, after=1 + FEWEST_CLAIMS * bool(self._mixed)):
+                return
+            self._hold(entrants)
+            entrants = self._running(entrants)
+            fastest_ms = min((self._ms(entrant) for entrant in entrants), default=0.0)
+            entrants = [e for e in entrants if self._ms(e) <= FAR / 2 * fastest_ms]
+
+    def _challenger(self) -> Entrant | None:
+        """The fastest mixed plan of the heats that runs what it asks for."""
+        for entrant in self._fastest_first(self._running(self._mixed)):
+            trial = self._as_measured(entrant)
+            wrong = complaint(trial, self._profile.applied)
+            if not wrong:
+                return entrant
+            self._bench.listener.note(f"a plan is rejected: {wrong}")
+        return None
+
+    def _nearest(self, challenger: Entrant | None) -> list[Entrant]:
+        """The single engines that the claims are about: the fastest, and what is near it."""
+        single = self._fastest_first(self._running([*self._uniform, *self._bare]))
+        near = [e for e in single if self._ms(e) <= NEAR * self._ms(single[0])][:NEAREST]
+        uniform = next(e for e in single if e.kind is Kind.UNIFORM)
+        return near if uniform in near else [*near, uniform]
+
+    def _claims(self, entrants: Sequence[Entrant], challenger: Entrant | None) -> None:
+        least, most = (FEWEST_CLAIMS, CLAIMS) if challenger is not None else (0, FEWEST_CLAIMS)
+        for number in range(most):
+            if number >= least and not self._fits(entrants):
+                return
+            if not number and least and not self._fits(entrants, after=least - 1):
+                self._bench.listener.note(
+                    "there is no time to tell whether a mixed plan is faster: the best single "
+                    "engine is taken"
+                )
+                return
+            self._hold(entrants)
+
+    def _hold(self, entrants: Sequence[Entrant]) -> None:
+        self._sittings.hold(entrants)
+        self._bench.listener.step()
+        self._bench.listener.status(f"sitting {self._sittings.count}")
+
+    def _fits(self, entrants: Sequence[Entrant], after: int = 0) -> bool:
+        """Whether there is time for one more sitting, and so many after it of fewer entrants."""
+        records = [r for e in entrants if (r := self._latest(e)) is not None]
+        once_s = self._bench.pace.sitting_s(records, 1.0)
+        return self._budget.left_s >= once_s * (1 + after)
+
+    def _latest(self, entrant: Entrant) -> Record | None:
+        return self._sittings.record(entrant) or (entrant.trial.record if entrant.trial else None)
+
+    def _wins(self, challenger: Entrant, uniform: Entrant, ratio: Ratio | None) -> bool:
+        if ratio is None or not ratio.is_faster:
+            return False
+        throttled = [self._record(e).trust is Trust.THROTTLED for e in (challenger, uniform)]
+        if throttled[0] is not throttled[1]:
+            self._bench.listener.note(
+                "a faster plan is not taken: only one of the two was throttled"
+            )
+            return False
+        return True
+
+    def _running(self, entrants: Iterable[Entrant]) -> list[Entrant]:
+        """Those that took part and ended well."""
+        return [entrant for entrant in entrants if self._sittings.record(entrant) is not None]
+
+    def _fastest_first(self, entrants: Sequence[Entrant], since: int = 0) -> list[Entrant]:
+        """By their time over that of one of them; those that did not sit since then come last."""
+        if not entrants:
+            return []
+        first = min(entrants, key=self._ms)
+
+        def order(entrant: Entrant) -> tuple[bool, float]:
+            ratio = self._sittings.ratio(entrant, first, since)
+            return ratio is None, self._ms(entrant) if ratio is None else ratio.value
+
+        return sorted(entrants, key=order)
+
+    def _ms(self, entrant: Entrant) -> float:
+        return self._record(entrant).latency_ms
+
+    def _record(self, entrant: Entrant) -> Record:
+        record = self._sittings.record(entrant)
+        assert record is not None
+        return record
+
+    def _as_measured(self, entrant: Entrant) -> Trial:
+        """A plan with all its runs, its read-back, and its memory."""
+        assert entrant.trial is not None
+        if entrant.name not in self._details:
+            self._details[entrant.name] = read_back(self._bench, entrant.trial)
+        return with_detail(entrant.trial, self._record(entrant), self._details[entrant.name])
+
+    def _final(self, winner: Entrant, uniform: Entrant, ratio: Ratio, since: int) -> Final:
+        trial = self._as_measured(winner)
+        if not trial.ok:
+            raise VerificationError(f"{winner.name}: {trial.record.error}")
+        rival = trial if winner is uniform else self._as_measured(uniform)
+        standings = [
+            Standing(
+                name=entrant.name,
+                kind=entrant.kind,
+                record=self._record(entrant),
+                ratio=SAME if entrant is winner else self._over(entrant, winner, since),
+            )
+            for entrant in self._running(self._all)
+        ]
+        return Final(
+            trial=trial,
+            name=winner.name,
+            uniform=(uniform.name, rival),
+            ratio=ratio,
+            mixed=winner.kind is Kind.MIXED,
+            standings=tuple(sorted(standings, key=lambda standing: standing.ratio.value)),
+        )
+
+    def _over(self, entrant: Entrant, winner: Entrant, since: int) -> Ratio:
+        """From the claims where both sat in them, else from the heats."""
+        found = self._sittings.ratio(entrant, winner, since) or self._sittings.ratio(
+            entrant, winner
+        )
+        assert found is not None
+        return found
+
+
+def read_back(bench: Bench, trial: Trial) -> Record:
+    """A plan in processes of its own: what ran in each layer, and the memory that it takes."""
+    options = replace(DETAIL, threads=bench.config.threads)
+    (record,) = bench.measure_packages([trial.package], "final detail", options)
+    return bench.within_memory(record)
+
+
+def with_detail(trial: Trial, record: Record, detail: Record) -> Trial:
+    """A plan as it was measured in sittings, with its read-back.
+
+    Args:
+        trial: The plan.
+        record: Of the sittings.
+        detail: See `read_back`; where it ended badly, so does the plan.
+    """
+    if detail.state is State.OK:
+        detail = replace(
+            record,
+            applied=detail.applied,
+            layers_ms=detail.layers_ms,
+            peak_memory_mb=detail.peak_memory_mb,
+        )
+    return replace(trial, record=detail, drift=1.0)
+
+
+def final_s(bench: Bench, trials: Iterable[Trial]) -> float:
+    """Wall time of the shortest final: each engine loaded a few times, and short runs.
+
+    Args:
+        bench: Knows its pace.
+        trials: Uniform plans, of which those that are far off do not take part.
+    """
+    ok = [trial for trial in trials if trial.ok]
+    fastest_ms = min((trial.latency_ms for trial in ok), default=0.0)
+    fastest: dict[str, Trial] = {}
+    for trial in sorted(ok, key=lambda trial: trial.latency_ms):
+        if trial.latency_ms <= FAR * fastest_ms:
+            fastest.setdefault(trial.package.manifest["segments"][0]["engine"], trial)
+    records = [trial.record for trial in fastest.values()]
+    heat_s = bench.pace.sitting_s([*records, *records, *records[:1]], RUNS.budget_s)
+    claim_s = bench.pace.sitting_s(records[:1] * 3, RUNS.budget_s)
+    return heat_s + FEWEST_CLAIMS * claim_s
 
 
 def keeping(
@@ -140,41 +383,46 @@ def keeping(
     return kept
 
 
-def _semi_final(bench: Bench, challengers: Sequence[Trial]) -> list[Trial]:
-    """The challengers, fastest first by the medians of sittings; those that fail come last."""
-    if len(challengers) < 2:
-        return list(challengers)
-    options = replace(SEMI_FINAL, threads=bench.config.threads)
-    purpose = _purpose("semi-final", challengers)
-    measured = bench.measure([t.choice for t in challengers], purpose, options, paired=True)
-    first = next((trial.record for trial in measured if trial.ok), None)
+def _of_each_engine(uniform: Sequence[Trial], names: Mapping[bytes, str]) -> list[Trial]:
+    """The fastest uniform plan of each engine, and the others that are near the fastest of all.
 
-    def order(trial: Trial) -> float:
-        return paired_ratio(trial.record, first)[0] if first and trial.ok else float("inf")
-
-    return sorted(measured, key=order)
-
-
-def _purpose(what: str, group: Sequence[Trial]) -> str:
-    """A key of its own for each group: what is compared must have been measured together."""
-    return " ".join([what, *(trial.package.digest[:12] for trial in group)])
+    Args:
+        uniform: Fastest first.
+        names: By key.
+    """
+    found: list[Trial] = []
+    engines: set[str] = set()
+    for trial in uniform:
+        engine = parse_name(names[trial.key])[0]
+        factor = NEAR if engine in engines else FAR
+        if trial.latency_ms <= factor * uniform[0].latency_ms:
+            found.append(trial)
+            engines.add(engine)
+    return found
 
 
-def measure_final(bench: Bench, group: Sequence[Trial]) -> list[Trial]:
-    """Measures plans for good, in pairs, with what they executed and how much memory they take."""
-    options = MeasureOptions(
-        threads=bench.config.threads,
-        min_runs=15,
-        max_runs=400,
-        precision=0.004,
-        budget_s=15.0,
-        profile=True,
-        again=2,
-        sittings=SITTINGS,
-        memory=True,
-    )
-    choices = [trial.choice for trial in group]
-    return bench.measure(choices, _purpose("final", group), options, paired=True)
+def _plan(name: str, kind: Kind, trial: Trial) -> Entrant:
+    return Entrant(name=name, kind=kind, package=trial.package, trial=trial)
+
+
+def bare_name(engine: str) -> str:
+    """An engine run bare, for people."""
+    return f"{engine} as it comes"
+
+
+def _bare(bench: Bench, names: Sequence[str]) -> list[Entrant]:
+    """Every engine of these uniform plans, run as it comes, where it can run the whole network.
+
+    And onnxruntime, in which networks run before anybody searches.
+    """
+    entrants = []
+    for engine in dict.fromkeys(["onnxruntime", *(parse_name(name)[0] for name in names)]):
+        try:
+            package = bench.builder.bare(engine)
+        except QsdnnError:  # it lacks a layer: as a plan others run that for it
+            continue
+        entrants.append(Entrant(name=bare_name(engine), kind=Kind.BARE, package=package))
+    return entrants
 
 
 def complaint(trial: Trial, expected: Mapping[tuple[int, int], Applied]) -> str:

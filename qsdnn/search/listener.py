@@ -19,6 +19,9 @@ class Listener(Protocol):
     def status(self, text: str) -> None:
         """What is being done right now, e.g. on the board."""
 
+    def best(self, latency_ms: float) -> None:
+        """The least latency that was measured so far."""
+
     def note(self, text: str) -> None:
         """Something a person should read, e.g. a layer pinned to one engine."""
 
@@ -39,6 +42,9 @@ class Silent:
         """Ignored."""
 
     def status(self, text: str) -> None:
+        """Ignored."""
+
+    def best(self, latency_ms: float) -> None:
         """Ignored."""
 
     def note(self, text: str) -> None:
@@ -75,6 +81,11 @@ class Several(Silent):
         """Passed on."""
         for listener in self._listeners:
             listener.status(text)
+
+    def best(self, latency_ms: float) -> None:
+        """Passed on."""
+        for listener in self._listeners:
+            listener.best(latency_ms)
 
     def note(self, text: str) -> None:
         """Passed on."""

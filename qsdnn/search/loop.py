@@ -6,7 +6,6 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 from qsdnn.agents import agent
@@ -31,7 +30,7 @@ from qsdnn.search.constraint import AccuracyLimit, Constraint, Unlimited
 from qsdnn.search.decision import check_sensors, decide, measure_frugal
 from qsdnn.search.draft import Draft
 from qsdnn.search.explore import explore
-from qsdnn.search.final import Final, best_admitted, finish
+from qsdnn.search.final import Final, best_admitted, final_s, finish
 from qsdnn.search.knowledge import learned, prior_of
 from qsdnn.search.listener import Listener
 from qsdnn.search.logbook import Logbook
@@ -39,11 +38,15 @@ from qsdnn.search.measurer import Measurer
 from qsdnn.search.objective import Objective
 from qsdnn.search.outclassed import outclassed
 from qsdnn.search.pareto import Point, front
-from qsdnn.search.profile import Profile, profile, usable
+from qsdnn.search.profile import Profile, usable
+from qsdnn.search.race import race
 from qsdnn.search.rounds import Learning, Rounds
 from qsdnn.search.trial import Bench, Trial
 from qsdnn.space import space_of
 from qsdnn.store import Store, Term
+
+ENERGY_SHARE, FRONT_SHARE = 0.25, 0.3
+"""Of the budget: for the energy of the best plans, and for the front of latency and accuracy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +64,8 @@ class Found:
         learning: What the agent did.
         prior_networks: Networks whose searches told this one what to expect.
         spared: Primitives that were not measured: those searches had shown them to be slow.
+        mixed_plans: Mixed plans that were measured.
+        group_s: Wall time of a group of them.
         final: The plan that won, verified.
         measurer: What was measured, and where.
         wall_s: How long it all took.
@@ -76,6 +81,8 @@ class Found:
     learning: Learning
     prior_networks: int
     spared: tuple[str, ...]
+    mixed_plans: int
+    group_s: float
     final: Final
     measurer: Measurer = field(repr=False)
     wall_s: float
@@ -114,8 +121,7 @@ def search(
         signatures = [signature(layer, graph) for layer in graph.layers]
         elsewhere = _learned_elsewhere(bench, store, graph)
         spared = _spare(bench, elsewhere, signatures)
-        listener.phase("Profiling", 0)
-        measured = profile(bench)
+        measured = race(bench, budget.less(_afterwards_s(config)))
         bench.space, measured = usable(bench.space, measured)
         constraint = _constraint(assessor, bench, measured)
         uniform = best_admitted(measured, constraint)
@@ -135,15 +141,19 @@ def search(
         keep(uniform, uniform.latency_ms)
         prior = prior_of(elsewhere, bench.space, measured.layer_ms, signatures, info)
         logbook = Logbook(bench.space, measured, prior)
-        explore(bench, measured, logbook, budget)
+        mixing = budget.less(_afterwards_s(config) + final_s(bench, measured.best))
+        explore(bench, measured, logbook, mixing)
         rounds = Rounds(bench, logbook, uniform, learner, constraint, keep)
-        cost = rounds.run(budget)
+        cost = rounds.run(mixing)
+        group_s = bench.pace.group_s
         store.put_terms(learned(logbook.belief(), info, graph.sha256, signatures, config.threads))
         ranked = rounds.ranked()
         if config.objective is Objective.MEMORY:
             ranked += measure_frugal(bench, graph, cost, ranked, constraint)
-        settle = finish if config.goal.is_latency_alone else partial(decide, config.goal)
-        final = settle(bench, measured, ranked, constraint)
+        if config.goal.is_latency_alone:
+            final = finish(bench, measured, ranked, constraint, budget)
+        else:
+            final = decide(config.goal, bench, measured, ranked, constraint, budget)
         predicted_ms = logbook.predict(final.trial)
         points: list[Point] = []
         if config.pareto and isinstance(constraint, AccuracyLimit):
@@ -155,7 +165,9 @@ def search(
             cost=cost,
             predicted_ms=predicted_ms,
             profile=measured,
-            plan=draft.plan(final.trial, predicted_ms),
+            plan=draft.plan(final.trial, predicted_ms, standings=final.standings),
+            group_s=group_s,
+            mixed_plans=len({t.key for t in logbook.trials} - set(measured.names)),
             front=tuple((p, draft.plan(p.trial, logbook.predict(p.trial))) for p in points),
             learning=rounds.learning,
             prior_networks=len({term.network for term in elsewhere}) if logbook.prior else 0,
@@ -164,6 +176,12 @@ def search(
             measurer=bench.measurer,
             wall_s=time.monotonic() - start,
         )
+
+
+def _afterwards_s(config: SearchConfig) -> float:
+    """Time that is kept for what is measured besides latency, once the rounds are over."""
+    share = ENERGY_SHARE * config.goal.asks(Objective.ENERGY) + FRONT_SHARE * config.pareto
+    return share * config.budget_s
 
 
 def _learned_elsewhere(bench: Bench, store: Store, graph: Graph) -> list[Term]:
@@ -192,8 +210,8 @@ def _spare(bench: Bench, known: Sequence[Term], signatures: Sequence[str]) -> tu
     names = tuple(str(bench.space.primitives[column]) for column in columns)
     bench.space = replace(bench.space, mask=mask)
     bench.listener.note(
-        f"not measured, for others of the engine were faster on all such layers in earlier "
-        f"searches: {', '.join(names)}; --remeasure takes all"
+        f"not tried, since earlier searches found faster ones in the same engine for all such "
+        f"layers: {', '.join(names)}; --remeasure tries them"
     )
     return names
 

@@ -1,4 +1,4 @@
-"""The profile: one measured and profiled run of each uniform plan."""
+"""The profile: what each layer takes in each primitive, from the uniform plans."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from qsdnn.board import Applied
 from qsdnn.errors import InfeasibleError
 from qsdnn.primitive import parse_name
-from qsdnn.search.trial import Bench, Trial
-from qsdnn.search.uniform import uniform_plans
+from qsdnn.search.trial import Trial
 from qsdnn.space import Space
 
 
@@ -23,7 +22,8 @@ class Profile:
     Attributes:
         trials: The uniform plans by primitive name, also those that failed.
         layer_ms: (layers, primitives) time of each layer, scaled so that a segment's layers sum to
-            its unprofiled time on a quiet machine; NaN where nothing was measured.
+            its unprofiled time on a quiet machine that had not drifted; NaN where nothing was
+            measured.
         applied: What the engine executed, by (layer, primitive) index.
     """
 
@@ -40,26 +40,6 @@ class Profile:
     def names(self) -> dict[bytes, str]:
         """The uniform plans' names by the keys of their trials."""
         return {trial.key: name for name, trial in self.trials.items()}
-
-
-def profile(bench: Bench) -> Profile:
-    """Measures the uniform plans, interleaved, and profiles each.
-
-    Raises:
-        InfeasibleError: None of them runs.
-    """
-    plans = uniform_plans(bench.space)
-    options = replace(bench.options(), budget_s=20.0, profile=True)
-    measured = bench.measure(list(plans.values()), "profile", options)
-    trials = dict(zip(plans, measured, strict=True))
-    for name, trial in trials.items():
-        if not trial.ok:
-            bench.listener.note(f"{name} is left out: {trial.record.state}: {trial.record.error}")
-    if not any(trial.ok for trial in trials.values()):
-        errors = "; ".join(f"{n}: {t.record.state}: {t.record.error}" for n, t in trials.items())
-        raise InfeasibleError(f"no engine on the board runs this network: {errors}")
-    bench.remember(trials)
-    return _collect(bench.space, trials)
 
 
 def usable(space: Space, measured: Profile) -> tuple[Space, Profile]:
@@ -130,7 +110,13 @@ def _twins(space: Space, mask: NDArray[np.bool_], measured: Profile) -> list[int
     return twins
 
 
-def _collect(space: Space, trials: Mapping[str, Trial]) -> Profile:
+def collect(space: Space, trials: Mapping[str, Trial]) -> Profile:
+    """The profile of uniform plans.
+
+    Args:
+        space: What can be chosen.
+        trials: Uniform plans by name; others of the space were not measured.
+    """
     layer_ms = np.full((len(space.layers), len(space.primitives)), np.nan)
     applied: dict[tuple[int, int], Applied] = {}
     for name, trial in trials.items():
@@ -149,7 +135,8 @@ def _collect(space: Space, trials: Mapping[str, Trial]) -> Profile:
 def _scaled(trial: Trial) -> dict[int, float]:
     """Profiled layer times, scaled within each segment to what it takes unprofiled."""
     times: dict[int, float] = {}
-    for segment, segment_ms in zip(trial.segments, trial.record.quiet_segment_ms, strict=True):
+    for segment, ms in zip(trial.segments, trial.record.quiet_segment_ms, strict=True):
+        segment_ms = ms / trial.drift
         raw = {la.index: trial.record.layers_ms.get(la.index, 0.0) for la in segment.layers}
         total = sum(raw.values())
         if total > 0:

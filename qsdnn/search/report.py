@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
+from math import ceil
 from typing import Any
 
 from qsdnn.plan import Plan
+from qsdnn.search.budget import TIME_IS_OVER
+from qsdnn.search.final import Final, Standing, bare_name
 from qsdnn.search.loop import Found
+from qsdnn.search.sittings import Kind
+from qsdnn.search.trial import GROUP
 from qsdnn.trust import doubt
 
 SCHEMA = "qsdnn.search/1"
+
+ONNXRUNTIME = (Kind.BARE, bare_name("onnxruntime"))
+"""What a user compares with first."""
+
+MORE_PLANS = 20
+"""Mixed plans that a larger budget is said to try."""
 
 
 def document(found: Found, plan_path: str) -> dict[str, Any]:
@@ -20,7 +32,8 @@ def document(found: Found, plan_path: str) -> dict[str, Any]:
         plan_path: Where the plan was written.
     """
     plan, learning, counts = found.plan, found.learning, found.measurer.counts
-    name, uniform = found.final.uniform
+    final, (name, uniform) = found.final, found.final.uniform
+    speedup = final.ratio.inverse
     held_out = learning.held_out
     return {
         "schema": SCHEMA,
@@ -34,13 +47,20 @@ def document(found: Found, plan_path: str) -> dict[str, Any]:
         "predicted_ms": plan.predicted_ms,
         "measured_ms": plan.measured_ms,
         "ci95_ms": list(plan.ci95_ms),
+        "mixed": final.mixed,
+        "primitives": dict(Counter(layer.primitive for layer in plan.layers)),
+        "final": [_standing(standing, final) for standing in final.standings],
         "baselines": [
             {"name": b.name, "measured_ms": b.measured_ms, "feasible": b.feasible}
             for b in plan.baselines
         ],
         "best_uniform": {"name": name, "measured_ms": uniform.record.latency_ms},
-        "speedup_vs_best_uniform": 1 / found.final.ratio,
-        "speedup_ci95": [1 / bound for bound in reversed(found.final.ratio_ci95)],
+        "speedup_vs_best_uniform": speedup.value,
+        "speedup_ci95": [speedup.low, speedup.high],
+        "best_single": _over(final.best_single),
+        "onnxruntime": _over(
+            next((s for s in final.standings if (s.kind, s.name) == ONNXRUNTIME), None)
+        ),
         "peak_memory_mb": plan.peak_memory_mb,
         "objective": _objective(found),
         "gap_to_optimum": learning.gap,
@@ -68,6 +88,7 @@ def document(found: Found, plan_path: str) -> dict[str, Any]:
             "cached": counts.cached,
             "failed": counts.failed,
             "board_seconds": counts.board_seconds,
+            "mixed_plans": found.mixed_plans,
             "spared": list(found.spared),
         },
         "accuracy": {
@@ -80,6 +101,7 @@ def document(found: Found, plan_path: str) -> dict[str, Any]:
         "verified": _verified(found, plan),
         "trust": plan.trust,
         "doubt": _doubt(found),
+        "advice": _advice(found),
         "wall_s": found.wall_s,
     }
 
@@ -116,8 +138,53 @@ def _verified(found: Found, plan: Plan) -> bool:
     return error is not None and error <= found.config.tolerance
 
 
+def _standing(standing: Standing, final: Final) -> dict[str, Any]:
+    """One row of the final's table."""
+    record, ratio = standing.record, standing.ratio
+    return {
+        "name": standing.name,
+        "kind": standing.kind.value,
+        "winner": standing.name == final.name,
+        "measured_ms": record.latency_ms,
+        "ci95_ms": list(record.ci95_ms),
+        "ratio": ratio.value,
+        "ratio_ci95": [ratio.low, ratio.high] if ratio.is_interval else None,
+        "sittings": ratio.sittings,
+        "trust": record.trust.value,
+    }
+
+
+def _over(standing: Standing | None) -> dict[str, Any] | None:
+    """How many times as fast as an entrant of the final the plan is."""
+    if standing is None:
+        return None
+    ratio = standing.ratio
+    return {
+        "name": standing.name,
+        "kind": standing.kind.value,
+        "measured_ms": standing.record.latency_ms,
+        "speedup": ratio.value,
+        "speedup_range": [ratio.low, ratio.high],
+        "is_ci95": ratio.is_interval,
+    }
+
+
 def _doubt(found: Found) -> str:
     """Why the claim is not to be believed: because of the plan, or of what it was held against."""
     name, uniform = found.final.uniform
     of_rival = doubt(uniform.record)
     return doubt(found.final.trial.record) or (of_rival and f"{name} was {of_rival}")
+
+
+def _advice(found: Found) -> str:
+    """Why no mixed plan was measured, and what it takes; empty where some were."""
+    if found.mixed_plans or not found.learning.ended:
+        return ""
+    if found.learning.ended == TIME_IS_OVER:
+        more_s = MORE_PLANS / GROUP * found.group_s
+        minutes = max(1, ceil((max(found.wall_s, found.config.budget_s) + more_s) / 60))
+        return (
+            f"no mixed plan was measured: the budget ended; --budget {minutes}m would try about "
+            f"{MORE_PLANS}"
+        )
+    return f"no mixed plan was measured: {found.learning.ended}"

@@ -19,7 +19,7 @@ from qsdnn.search.contest import Contest, Verdict
 from qsdnn.search.logbook import HeldOut, Logbook
 from qsdnn.search.measurer import runs_beside
 from qsdnn.search.proposal import BATCH, Proposer
-from qsdnn.search.trial import Bench, Trial
+from qsdnn.search.trial import GROUP, Bench, Trial
 
 TRIES = 3
 """Times a round learns anew when all it found loses too much accuracy."""
@@ -119,7 +119,9 @@ class Rounds:
         while not self.learning.ended:
             policy, fresh, again = self._next(budget)
             if not fresh and not again:
-                self.learning.ended = budget.over or "no plan is left that may be faster"
+                self.learning.ended = (
+                    budget.ended(self._bench.pace.group_s) or "no plan is left that may be faster"
+                )
                 break
             number = self.learning.rounds
             self._bench.listener.phase(f"Measuring round {number}", len(fresh) + len(again))
@@ -128,7 +130,8 @@ class Rounds:
             self._report(policy)
             self.learning.ended = self._end(budget, held)
         count, why = self.learning.rounds, self.learning.ended
-        self._bench.listener.note(f"the search ends after {count} rounds: {why}")
+        rounds = "1 round" if count == 1 else f"{count} rounds"
+        self._bench.listener.note(f"the search ends after {rounds}: {why}")
         self.learning.held_out = self._logbook.held_out()
         return self._logbook.belief().cost
 
@@ -141,7 +144,7 @@ class Rounds:
     def _end(self, budget: Budget, held: int) -> str:
         if held >= self._bench.config.patience:
             return f"the best plan held for {held} rounds"
-        return budget.over
+        return budget.ended(self._bench.pace.group_s)
 
     def _next(self, budget: Budget) -> tuple[Policy, list[NDArray[np.int64]], list[Trial]]:
         """What was learned, new plans to measure, and old ones to measure again."""
@@ -149,7 +152,7 @@ class Rounds:
         self.learning.rounds += 1
         for _ in range(TRIES):
             policy = self._learn(self._constraint.price(cost))
-            if budget.over:
+            if budget.ended(self._bench.pace.group_s):
                 return policy, [], []
             proposed = self._proposer.propose(
                 self._logbook.belief(),
@@ -162,7 +165,8 @@ class Rounds:
             if fresh or not proposed:
                 break
         again = self._rematches()
-        room = int(min(BATCH + REMATCHES, budget.plans))
+        groups = max(1, int(min(BATCH, budget.left_s / max(self._bench.pace.group_s, 1e-3))))
+        room = int(min(BATCH + REMATCHES, budget.plans, GROUP * groups))
         again = again[:room]
         return policy, fresh[: room - len(again)], again
 
@@ -212,6 +216,7 @@ class Rounds:
             choices = [trial.choice for trial in group]
             trials += self._bench.in_groups(choices, anchors, f"plan {number + 1}")
         self._logbook.add(trials)
+        self._bench.tell_best([*trials, self.incumbent])
         for trial in trials:
             self._meet(trial)
         faster = [t for t in trials if t.ok and self._verdict(t) is Verdict.FASTER]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from qsdnn.cost.terms import ENTER, LEAVE, Observation
 from qsdnn.search.config import SearchConfig
 from qsdnn.search.listener import Listener
 from qsdnn.search.measurer import Measurer, drift
+from qsdnn.search.pace import Pace
 from qsdnn.segment import Segment
 from qsdnn.space import Space
 
@@ -135,6 +137,9 @@ class Bench:
         measurer: Of the board.
         config: The search.
         listener: Told of progress.
+
+    Attributes:
+        pace: How long the board takes.
     """
 
     def __init__(
@@ -150,6 +155,7 @@ class Bench:
         self.config = config
         self.listener = listener
         self.builder = builder
+        self.pace = Pace()
         self._known_ms: dict[str, float] = {}
         self._told = 0  # of the board's notes
 
@@ -174,17 +180,9 @@ class Bench:
         if self.config.weighs:
             purpose, options = f"{purpose}, memory", replace(options, memory=True)
         with self._building(ahead):
-            records = self.measurer.measure(
-                packages,
-                purpose,
-                options,
-                anchors=[anchor.package for anchor in anchors],
-                paired=paired,
-                on_progress=self.listener.status,
+            records = self.measure_packages(
+                packages, purpose, options, anchors=anchors, paired=paired
             )
-        for note in self.measurer.notes[self._told :]:
-            self.listener.note(note)
-        self._told = len(self.measurer.notes)
         latest = {
             p.digest: r.quiet_ms
             for p, r in zip(packages, records, strict=True)
@@ -197,13 +195,51 @@ class Bench:
                 choice=np.asarray(choice),
                 segments=tuple(cut),
                 package=package,
-                record=self._within_memory(record),
+                record=self.within_memory(record),
                 drift=drift(record, known_ms),
             )
             for choice, cut, package, record in built
         ]
 
-    def _within_memory(self, record: Record) -> Record:
+    def measure_packages(
+        self,
+        packages: Sequence[Package],
+        purpose: str,
+        options: MeasureOptions,
+        *,
+        anchors: Sequence[Trial] = (),
+        paired: bool = False,
+    ) -> list[Record]:
+        """Measures what is built already, a bare engine among others; see `Measurer.measure`."""
+        start_s, taken = time.monotonic(), self.measurer.counts.taken
+        records = self.measurer.measure(
+            packages,
+            purpose,
+            options,
+            anchors=[anchor.package for anchor in anchors],
+            paired=paired,
+            on_progress=self.listener.status,
+        )
+        if self.measurer.counts.taken > taken:
+            processes = options.sittings + options.profile + options.memory * len(packages)
+            beside = [anchor.record for anchor in anchors]
+            self.pace.learn(time.monotonic() - start_s, [*records, *beside], processes)
+        self._tell_notes()
+        return records
+
+    def _tell_notes(self) -> None:
+        """Passes on what the board had to say since the last time."""
+        for note in self.measurer.notes[self._told :]:
+            self.listener.note(note)
+        self._told = len(self.measurer.notes)
+
+    def tell_best(self, trials: Iterable[Trial]) -> None:
+        """Tells the listener which latency is the least so far."""
+        latencies_ms = [trial.latency_ms for trial in trials if trial.ok]
+        if latencies_ms:
+            self.listener.best(min(latencies_ms))
+
+    def within_memory(self, record: Record) -> Record:
         """A plan that takes more memory than it may does not count."""
         most, taken = self.config.max_memory_mb, record.peak_memory_mb
         if most is None or taken is None or taken <= most:

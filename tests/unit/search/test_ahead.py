@@ -12,6 +12,7 @@ import pytest
 from qsdnn.board import Package, Record, State
 from qsdnn.errors import BuildError
 from qsdnn.search.listener import Silent
+from qsdnn.search.measurer import Counts
 from qsdnn.search.trial import GROUP, Bench
 
 # A guard against waiting for ever, not a measure of anything.
@@ -43,6 +44,7 @@ class Measurer:
 
     def __init__(self, builder: Builder, *, elsewhere: bool) -> None:
         self.notes: list[str] = []
+        self.counts = Counts()
         self.elsewhere = elsewhere
         self.groups = 0
         self._builder = builder

@@ -5,19 +5,14 @@ from __future__ import annotations
 import dataclasses
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 
 from qsdnn.board import BoardInfo, MeasureOptions, Package, Record, Reference, State, Trust
 from qsdnn.engine import EngineInfo
 from qsdnn.search import measurer as measurer_module
-from qsdnn.search.constraint import Unlimited
 from qsdnn.search.contest import turn_ratios
-from qsdnn.search.final import finish
-from qsdnn.search.listener import Silent
 from qsdnn.search.measurer import (
     ANCHORS,
     DISTURBED,
@@ -26,8 +21,6 @@ from qsdnn.search.measurer import (
     paired_ratio,
     runs_beside,
 )
-from qsdnn.search.profile import Profile
-from qsdnn.search.trial import Trial
 from qsdnn.store import Store
 from qsdnn.trust import doubt
 
@@ -143,68 +136,6 @@ def test_what_the_board_has_to_say_is_said_once(runs):
     _, measurer, _ = runs(*loud, names="ab")
     assert measurer.notes == ["not set: needs root", "hot"]
     assert runs(names="ab")[1].notes == []  # of measurements that were known
-
-
-class FakeBench:
-    """Measures plans as it is told."""
-
-    def __init__(self, records: dict[int, Record], semi: dict[int, Record] | None = None) -> None:
-        self.notes: list[str] = []
-        self.groups: list[list[int]] = []
-        self.config = SimpleNamespace(threads=1)
-        self.listener = Silent()
-        self.listener.note = self.notes.append  # type: ignore[method-assign]
-        self._final, self._semi = records, semi or {}
-
-    def measure(self, choices, purpose, options, *, paired) -> list[Trial]:
-        semi = purpose.startswith("semi-final")
-        assert paired and options.sittings > 1 and (semi or options.again > 1)
-        records = self._semi if semi else self._final
-        self.groups.append([int(choice[0]) for choice in choices])
-        return [trial(number, records[number]) for number in self.groups[-1]]
-
-
-def trial(choice: int, found: Record) -> Trial:
-    return Trial(choice=np.array([choice]), segments=(), package=package("p"), record=found)
-
-
-T, S, N = Trust.THROTTLED, Trust.STABLE, Trust.NOISY
-
-
-@pytest.mark.parametrize(
-    ("mixed", "first", "second", "winner"),
-    [
-        ((0.9, S), (1.0, S), (1.1, S), 9),
-        ((1.0, S), (0.9, S), (1.1, S), 0),
-        ((0.9, T), (1.0, S), (1.1, S), 0),  # it may have been favoured by chance
-        ((0.9, S), (1.0, T), (1.1, S), 9),  # held against the one that is to be believed
-        ((0.9, S), (1.0, T), (1.1, T), 0),  # no fair rival
-        ((0.9, T), (1.0, T), (1.1, T), 9),  # throttled alike, run by run; and marked
-        ((0.9, N), (1.0, S), (1.1, S), 9),  # the interval says how sure it is
-    ],
-)
-def test_what_wins_a_final(mixed, first, second, winner):
-    records = {9: record(*mixed), 0: record(*first), 1: record(*second)}
-    uniform = {f"fake/{i}/fp32": trial(i, record(1.0)) for i in (0, 1)}
-    profile = Profile(trials=uniform, layer_ms=np.ones((1, 1)), applied={})
-    bench = FakeBench(records)
-    final = finish(bench, profile, [trial(9, record(0.9)), *uniform.values()], Unlimited())  # type: ignore[arg-type]
-    assert int(final.trial.choice[0]) == winner and final.mixed is (winner == 9)
-    assert final.trial.record is records[winner]
-    assert bool(bench.notes) is (winner == 0 and mixed[0] < first[0])
-
-
-def test_a_semi_final_says_which_mixed_plan_is_held_against_the_uniform_ones():
-    # 8 was lucky once; 9 fails to verify.
-    semi = {7: record(0.95), 8: record(0.97), 9: Record(state=State.CRASHED), 6: record(0.5)}
-    final = {0: record(1.0), 7: record(0.93), 8: record(0.8)}
-    uniform = {"fake/0/fp32": trial(0, record(1.0))}
-    profile = Profile(trials=uniform, layer_ms=np.ones((1, 1)), applied={})
-    bench = FakeBench(final, semi)
-    ranked = [trial(number, record(0.9)) for number in (9, 8, 7, 6)]
-    found = finish(bench, profile, [*ranked, *uniform.values()], Unlimited())  # type: ignore[arg-type]
-    assert bench.groups == [[9, 8, 7], [7, 0]]
-    assert found.mixed and found.trial.record is final[7]
 
 
 def test_a_doubt_is_said_in_words():

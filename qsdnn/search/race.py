@@ -1,0 +1,153 @@
+"""The race of the uniform plans: piece by piece, each engine's own default first.
+
+A search begins with one look at each engine. The other uniform plans follow a few at a time beside
+the fastest so far, those of fast engines first, while their share of the budget lasts. Each piece
+is stored when it ends. What a search had no time to measure cannot be chosen for any layer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsdnn.board import MeasureOptions
+from qsdnn.errors import InfeasibleError
+from qsdnn.primitive import Precision, parse_name
+from qsdnn.search.budget import Budget, unlimited
+from qsdnn.search.final import final_s
+from qsdnn.search.pace import START_S
+from qsdnn.search.profile import Profile, collect
+from qsdnn.search.trial import GROUP, Bench, Trial
+from qsdnn.search.uniform import uniform_plans
+
+SHARE = 0.4
+"""Of the time that is left beside the final: for the uniform plans after the first of each engine;
+the rest is for mixed plans."""
+
+LOOK_RUNS, SHORT_S = (7, 3), 45.0
+"""Runs at the least that a uniform plan gets, and in searches shorter than that."""
+
+FINAL_LOADS = 5
+"""Loads of each engine that a final takes at the least: bare and as a plan, in two to three
+processes."""
+
+Choice = NDArray[np.int64]
+
+
+def race(bench: Bench, budget: Budget | None = None) -> Profile:
+    """Measures and profiles uniform plans until all are known or their time is over.
+
+    Args:
+        bench: Builds and measures plans.
+        budget: Of the search; all uniform plans are measured without one.
+
+    Raises:
+        InfeasibleError: No engine runs the network.
+    """
+    budget = budget or unlimited(bench.measurer.counts)
+    plans = uniform_plans(bench.space)
+    first = defaults(plans)
+    _tell_least(bench, budget, len({parse_name(name)[0] for name in first}))
+    bench.listener.phase("Racing uniform plans", len(plans))
+    trials: dict[str, Trial] = {}
+    looks = [name for name in first if parse_name(name)[2] is Precision.FP32] or first
+    _measure(bench, {name: plans[name] for name in looks}, budget, trials)
+    until_s = budget.elapsed_s + SHARE * (budget.left_s - final_s(bench, trials.values()))
+    rest = _in_order(bench, [name for name in plans if name not in trials], first, trials)
+    while rest:
+        piece, rest = rest[:GROUP], rest[GROUP:]
+        needed_s = bench.pace.group_s + final_s(bench, trials.values())
+        late = budget.elapsed_s + bench.pace.group_s > until_s
+        if budget.ended(needed_s) or late:
+            rest = [*piece, *rest]
+            break
+        count = int(min(len(piece), budget.plans))
+        piece, rest = piece[:count], [*piece[count:], *rest]
+        _measure(bench, {name: plans[name] for name in piece}, budget, trials)
+    if rest:
+        bench.listener.note(
+            f"{len(rest)} of {len(plans)} uniform plans were not measured, for want of "
+            f"{'time' if budget.plans else 'measurements'}: {', '.join(rest)}"
+        )
+    _check(trials)
+    return collect(bench.space, trials)
+
+
+def defaults(plans: Mapping[str, Choice]) -> list[str]:
+    """The first uniform plan of each engine and precision: what the engine does by default."""
+    found: dict[tuple[str, Precision], str] = {}
+    for name in plans:
+        engine, _, precision = parse_name(name)
+        found.setdefault((engine, precision), name)
+    return sorted(found.values(), key=lambda name: parse_name(name)[2] is not Precision.FP32)
+
+
+def _tell_least(bench: Bench, budget: Budget, engines: int) -> None:
+    """Says at once what a search takes at the least, if the budget is smaller."""
+    start_s = time.monotonic()
+    bench.measurer.reference(bench.listener.status)
+    once_s = max(0.0, time.monotonic() - start_s - START_S)
+    look_s = 2 * (START_S + engines * once_s)
+    final = 3 * START_S + FINAL_LOADS * engines * once_s
+    least_s = budget.elapsed_s + look_s + final
+    if budget.seconds == float("inf"):
+        return
+    if least_s > budget.seconds:
+        bench.listener.note(
+            f"the budget of {budget.seconds:g} s is less than one look at each of {engines} "
+            f"engines and the final take: this search takes about {least_s:.0f} s"
+        )
+    else:
+        bench.listener.note(
+            f"takes {budget.seconds:g} s at the most, of which loading, one look at each of "
+            f"{engines} engines and the final are about {least_s:.0f} s"
+        )
+
+
+def _in_order(
+    bench: Bench, names: Sequence[str], first: Sequence[str], trials: Mapping[str, Trial]
+) -> list[str]:
+    """Uniform plans not yet measured: other precisions' defaults, then by how fast the engine is.
+
+    An engine that does not run the network by default runs no variant of it either.
+    """
+    engine_ms = {parse_name(name)[0]: trial.latency_ms for name, trial in trials.items()}
+
+    def order(name: str) -> tuple[bool, float]:
+        return name not in first, engine_ms.get(parse_name(name)[0], 0.0)
+
+    return sorted(names, key=order)
+
+
+def _measure(
+    bench: Bench, plans: Mapping[str, Choice], budget: Budget, trials: dict[str, Trial]
+) -> None:
+    """Measures a piece beside the fastest plan so far, and adds it to `trials`."""
+    best = sorted((t for t in trials.values() if t.ok), key=lambda trial: trial.latency_ms)[:1]
+    measured = bench.measure(list(plans.values()), "profile", _options(bench, budget), anchors=best)
+    piece = dict(zip(plans, measured, strict=True))
+    for name, trial in piece.items():
+        if not trial.ok:
+            bench.listener.note(f"{name} is left out: {trial.record.state}: {trial.record.error}")
+        bench.listener.step()
+    bench.remember(piece)
+    trials |= piece
+    bench.tell_best(trials.values())
+
+
+def _options(bench: Bench, budget: Budget) -> MeasureOptions:
+    short = budget.seconds < SHORT_S
+    return replace(
+        bench.options(), profile=True, min_runs=LOOK_RUNS[short], again=0 if short else 1
+    )
+
+
+def _check(trials: Mapping[str, Trial]) -> None:
+    if any(trial.ok for trial in trials.values()):
+        return
+    errors = "; ".join(f"{n}: {t.record.state}: {t.record.error}" for n, t in trials.items())
+    raise InfeasibleError(f"no engine on the board runs this network: {errors}")
