@@ -23,6 +23,9 @@ from qsdnn.segment import Artifact, Segment
 
 SCHEMA = "qsdnn.package/1"
 
+REFERENCE = "onnxruntime"
+"""The engine that defines what a network computes; every board has it."""
+
 
 class Builder:
     """Builds packages of one network into one folder, where equal segments are written once.
@@ -81,7 +84,7 @@ class Builder:
 
     def reference(self) -> Package:
         """The network as the user gave it, whole, in onnxruntime: what outputs are held against."""
-        return self._original("onnxruntime", "onnxruntime", bare=False)
+        return self._original(REFERENCE, REFERENCE, bare=False)
 
     def bare(self, engine: str) -> Package:
         """The network in an engine alone, as that comes, without a session of ours around it.
@@ -90,15 +93,15 @@ class Builder:
         segment, each layer as that engine does it by default: the fp32 primitive it offers first.
 
         Args:
-            engine: One of those the builder has.
+            engine: One of those the builder has, or the reference.
 
         Raises:
             UnsupportedLayerError: It cannot run one of the layers.
             InputError: The builder does not have it.
         """
-        if engine not in self._engines:
+        if engine not in self._engines and engine != REFERENCE:
             raise unknown("engine", engine, self._engines)
-        if isinstance(self._engines[engine], OnnxReader):
+        if engine == REFERENCE or isinstance(self._engines[engine], OnnxReader):
             return self._original(engine, engine, bare=True)
         choice = [self._default(engine, layer) for layer in self.graph.layers]
         segment = self._segment(self.graph.layers, choice, {})

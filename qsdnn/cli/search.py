@@ -193,13 +193,16 @@ def _search(
     from qsdnn.search.loop import search
     from qsdnn.store import Store
 
+    start_s: float | None = click.get_current_context().find_root().obj
     with ExitStack() as stack:
         machine = open_board(board, care)
         opened = stack.enter_context(Store(store))
         listener = Several(stack.enter_context(Terminal(quiet=quiet, budget_s=config.budget_s)))
         if config.log_dir is not None:
             listener = Several(listener, stack.enter_context(EventLog(config.log_dir)))
-        return search(config, stack.enter_context(machine), opened, listener, _keeper(output))
+        return search(
+            config, stack.enter_context(machine), opened, listener, _keeper(output), start_s
+        )
 
 
 def _keeper(output: Path) -> Callable[[Plan], None]:

@@ -12,6 +12,7 @@ from qsdnn.errors import InfeasibleError, InputError, VerificationError
 from qsdnn.graph.layer import Graph
 from qsdnn.search.budget import Budget
 from qsdnn.search.constraint import Constraint
+from qsdnn.search.entrants import keeping
 from qsdnn.search.final import (
     CLAIMS,
     FEWEST_CLAIMS,
@@ -19,7 +20,6 @@ from qsdnn.search.final import (
     Final,
     Standing,
     complaint,
-    keeping,
     read_back,
     with_detail,
 )

@@ -11,10 +11,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from qsdnn.board import Applied, MeasureOptions, Record, State, Trust
-from qsdnn.errors import InfeasibleError, QsdnnError, VerificationError
-from qsdnn.primitive import parse_name
+from qsdnn.errors import InfeasibleError, VerificationError
 from qsdnn.search.budget import Budget, unlimited
 from qsdnn.search.constraint import Constraint
+from qsdnn.search.entrants import (
+    FAR,
+    NEAR,
+    bare_entrants,
+    keeping,
+    of_each_engine,
+    plan_entrant,
+)
 from qsdnn.search.objective import Cost
 from qsdnn.search.profile import Profile
 from qsdnn.search.sittings import RUNS, Entrant, Kind, Ratio, Sittings
@@ -29,10 +36,6 @@ FEWEST_CLAIMS = 6
 
 CHALLENGERS = 3
 """Mixed plans in the heats: rounds tell plans a hundredth apart with luck only."""
-
-NEAR, FAR = 1.1, 3.0
-"""A single engine sits in the claims while it is within the first factor of the fastest; in the
-heats while the search saw it within the second. What is further off cannot win."""
 
 NEAREST = 4
 """Single engines in the claims at the most."""
@@ -90,25 +93,6 @@ SAME = Ratio(value=1.0, low=1.0, high=1.0, sittings=CLAIMS)
 """A plan's time over its own."""
 
 
-def best_admitted(profile: Profile, constraint: Constraint) -> Trial:
-    """The fastest uniform plan that keeps the constraint.
-
-    Raises:
-        InfeasibleError: There is none.
-    """
-    admitted = constraint.admits([trial.choice for trial in profile.best])
-    for trial, good in zip(profile.best, admitted, strict=True):
-        if good:
-            return trial
-    names = profile.names
-    nearest = max(profile.best, key=lambda trial: constraint.sqnr_db(trial.choice))
-    raise InfeasibleError(
-        f"no uniform plan keeps the limit; nearest is {names[nearest.key]}: "
-        f"{constraint.refusal(nearest.choice, final=False)}",
-        hint="allow more: a larger --max-drop, a smaller --min-sqnr",
-    )
-
-
 def finish(
     bench: Bench,
     profile: Profile,
@@ -153,16 +137,18 @@ class _Contest:
         self._budget = budget or unlimited(bench.measurer.counts)
         names = profile.names
         uniform = [trial for trial in ranked if trial.key in names]
-        kept = keeping(bench, constraint, _of_each_engine(uniform, names), len(uniform))
+        kept = keeping(bench, constraint, of_each_engine(uniform, names), len(uniform))
         if not kept:
             raise InfeasibleError(
                 "no uniform plan keeps the limit on data it was not calibrated with"
             )
         mixed = (trial for trial in ranked if trial.key not in names)
         challengers = keeping(bench, constraint, mixed, CHALLENGERS)
-        self._mixed = [_plan(f"plan {n + 1}", Kind.MIXED, t) for n, t in enumerate(challengers)]
-        self._uniform = [_plan(names[trial.key], Kind.UNIFORM, trial) for trial in kept]
-        self._bare = _bare(bench, [entrant.name for entrant in self._uniform])
+        self._mixed = [
+            plan_entrant(f"plan {n + 1}", Kind.MIXED, t) for n, t in enumerate(challengers)
+        ]
+        self._uniform = [plan_entrant(names[trial.key], Kind.UNIFORM, trial) for trial in kept]
+        self._bare = bare_entrants(bench, [entrant.name for entrant in self._uniform])
         self._all = [*self._mixed, *self._uniform, *self._bare]
         self._sittings = Sittings(bench, "final", self._all)
         self._details: dict[str, Record] = {}
@@ -359,70 +345,6 @@ def final_s(bench: Bench, trials: Iterable[Trial]) -> float:
     heat_s = bench.pace.sitting_s([*records, *records, *records[:1]], RUNS.budget_s)
     claim_s = bench.pace.sitting_s(records[:1] * 3, RUNS.budget_s)
     return heat_s + FEWEST_CLAIMS * claim_s
-
-
-def keeping(
-    bench: Bench, constraint: Constraint, trials: Iterable[Trial], count: int
-) -> list[Trial]:
-    """The first trials whose plans keep the constraint, also on data nothing was chosen with."""
-    kept: list[Trial] = []
-    refusals: list[str] = []
-    for trial in trials:
-        if len(kept) == count:
-            break
-        if not constraint.admits([trial.choice])[0]:
-            continue
-        refusal = constraint.refusal(trial.choice, final=True)
-        if refusal:
-            refusals.append(refusal)
-        else:
-            kept.append(trial)
-    if refusals:
-        many = f"{len(refusals)} plans are" if len(refusals) > 1 else "a plan is"
-        bench.listener.note(f"{many} rejected on the data kept apart: {refusals[-1]}")
-    return kept
-
-
-def _of_each_engine(uniform: Sequence[Trial], names: Mapping[bytes, str]) -> list[Trial]:
-    """The fastest uniform plan of each engine, and the others that are near the fastest of all.
-
-    Args:
-        uniform: Fastest first.
-        names: By key.
-    """
-    found: list[Trial] = []
-    engines: set[str] = set()
-    for trial in uniform:
-        engine = parse_name(names[trial.key])[0]
-        factor = NEAR if engine in engines else FAR
-        if trial.latency_ms <= factor * uniform[0].latency_ms:
-            found.append(trial)
-            engines.add(engine)
-    return found
-
-
-def _plan(name: str, kind: Kind, trial: Trial) -> Entrant:
-    return Entrant(name=name, kind=kind, package=trial.package, trial=trial)
-
-
-def bare_name(engine: str) -> str:
-    """An engine run bare, for people."""
-    return f"{engine} as it comes"
-
-
-def _bare(bench: Bench, names: Sequence[str]) -> list[Entrant]:
-    """Every engine of these uniform plans, run as it comes, where it can run the whole network.
-
-    And onnxruntime, in which networks run before anybody searches.
-    """
-    entrants = []
-    for engine in dict.fromkeys(["onnxruntime", *(parse_name(name)[0] for name in names)]):
-        try:
-            package = bench.builder.bare(engine)
-        except QsdnnError:  # it lacks a layer: as a plan others run that for it
-            continue
-        entrants.append(Entrant(name=bare_name(engine), kind=Kind.BARE, package=package))
-    return entrants
 
 
 def complaint(trial: Trial, expected: Mapping[tuple[int, int], Applied]) -> str:

@@ -29,8 +29,9 @@ from qsdnn.search.config import SearchConfig
 from qsdnn.search.constraint import AccuracyLimit, Constraint, Unlimited
 from qsdnn.search.decision import check_sensors, decide, measure_frugal
 from qsdnn.search.draft import Draft
+from qsdnn.search.entrants import best_admitted
 from qsdnn.search.explore import explore
-from qsdnn.search.final import Final, best_admitted, final_s, finish
+from qsdnn.search.final import Final, final_s, finish
 from qsdnn.search.knowledge import learned, prior_of
 from qsdnn.search.listener import Listener
 from qsdnn.search.logbook import Logbook
@@ -94,6 +95,7 @@ def search(
     store: Store,
     listener: Listener,
     on_plan: Callable[[Plan], None] = lambda plan: None,
+    start_s: float | None = None,
 ) -> Found:
     """Finds the fastest plan of a network on a board.
 
@@ -103,11 +105,12 @@ def search(
         store: Where measurements are kept and found again.
         listener: Told of progress.
         on_plan: Given the best plan so far, an interim one, whenever there is a better one.
+        start_s: When the budget's time began, by `time.monotonic`; now when None.
 
     Raises:
         QsdnnError: Anything the user can act on.
     """
-    start = time.monotonic()
+    start = time.monotonic() if start_s is None else start_s
     learner = agent(config.agent, config.preset)  # a wrong name fails before measuring
     with tempfile.TemporaryDirectory(prefix="qsdnn-") as scratch:
         prepared = prepare(config, board, store, listener, Path(scratch))

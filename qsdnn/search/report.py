@@ -7,9 +7,11 @@ from dataclasses import asdict
 from math import ceil
 from typing import Any
 
+from qsdnn.build import REFERENCE
 from qsdnn.plan import Plan
 from qsdnn.search.budget import TIME_IS_OVER
-from qsdnn.search.final import Final, Standing, bare_name
+from qsdnn.search.entrants import bare_name
+from qsdnn.search.final import Final, Standing
 from qsdnn.search.loop import Found
 from qsdnn.search.sittings import Kind
 from qsdnn.search.trial import GROUP
@@ -17,7 +19,7 @@ from qsdnn.trust import doubt
 
 SCHEMA = "qsdnn.search/1"
 
-ONNXRUNTIME = (Kind.BARE, bare_name("onnxruntime"))
+ONNXRUNTIME = (Kind.BARE, bare_name(REFERENCE))
 """What a user compares with first."""
 
 MORE_PLANS = 20
