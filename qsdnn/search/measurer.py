@@ -10,7 +10,6 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import comb
 from statistics import median
 from typing import Any
 
@@ -24,6 +23,7 @@ from qsdnn.room import room_of, together
 from qsdnn.search.recovery import Recovery
 from qsdnn.store import Key, Store
 from qsdnn.trust import notes
+from qsdnn_runtime.interval import median_interval
 
 ANCHORS, DISTURBED = "anchors_sittings_ms", "anchors_disturbed"
 """Where a record's context keeps `Record.sittings_ms` and `Record.disturbed` of the anchors it was
@@ -344,22 +344,18 @@ def paired_ratio(a: Record, b: Record) -> tuple[float, float, float]:
     Fewer than six have none: their range is told.
     """
     parts = [part for part in _ratios(a, b) if len(part)]
-    values = np.sort([np.median(part) for part in parts] if len(parts) > 1 else parts[0])
-    rank = _rank(len(values))
-    return float(np.median(values)), float(values[rank]), float(values[-1 - rank])
+    return interval_of(sitting_ratios(a, b) if len(parts) > 1 else parts[0].tolist())
 
 
-def _rank(count: int) -> int:
-    """From which of so many sorted values, and to which from their end, a 95 % interval goes.
+def sitting_ratios(a: Record, b: Record) -> list[float]:
+    """Latency of a over latency of b in each sitting: the median of neighbouring runs' ratios."""
+    return [float(np.median(part)) for part in _ratios(a, b) if len(part)]
 
-    The median lies below the k-th of n values with the probability that fewer than k of n fair
-    coins show heads.
-    """
-    below, rank = 0, -1
-    while 2 * (below + comb(count, rank + 1)) <= 0.05 * 2**count:
-        rank += 1
-        below += comb(count, rank)
-    return max(rank, 0)
+
+def interval_of(samples: Sequence[float]) -> tuple[float, float, float]:
+    """Median of independent samples and its 95 % interval; their range where they are too few."""
+    low, high = median_interval(samples)
+    return float(np.median(samples)), float(low), float(high)
 
 
 def _ratios(a: Record, b: Record) -> list[NDArray[np.float64]]:

@@ -12,21 +12,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Any
 
 from qsdnn.board import MeasureOptions, Package, Record, State, Trust
-from qsdnn.search.measurer import paired_ratio
+from qsdnn.search.measurer import interval_of, sitting_ratios
 from qsdnn.search.trial import Bench, Trial
-from qsdnn_runtime.interval import CONFIDENCE, interval_rank, median_interval
-
-OFTEN = 0.25
-"""Share of the sittings from which on a doubt about them is one about the whole: fewer do not move
-the median of all."""
-
-NOISY_SPREAD = 0.03
-"""How far the interval of all runs may reach from the median: `qsdnn_runtime.trust`."""
-
-SEVERITY = list(Trust)
-"""States of trust, the best first."""
+from qsdnn_runtime.interval import CONFIDENCE, interval_rank
+from qsdnn_runtime.sittings import pool as pool_sittings
 
 RUNS = MeasureOptions(min_runs=3, max_runs=45, precision=0.004, budget_s=1.7, again=0)
 """Of one sitting."""
@@ -156,9 +148,11 @@ class Sittings:
         ]
         if not pairs:
             return None
-        first, second = (pool(records) for records in zip(*pairs, strict=True))
-        value, low, high = paired_ratio(first, second)
-        return Ratio(value=value, low=low, high=high, sittings=len(pairs))
+        ratios = [ratio for a, b in pairs for ratio in sitting_ratios(a, b)]
+        if not ratios:
+            return None
+        value, low, high = interval_of(ratios)
+        return Ratio(value=value, low=low, high=high, sittings=len(ratios))
 
     def _of(self, entrant: Entrant) -> list[Record]:
         digest = entrant.package.digest
@@ -171,31 +165,27 @@ def pool(records: Sequence[Record]) -> Record:
     Args:
         records: At least one, all of which ended well; the first tells what it ran under.
     """
-    runs_ms = tuple(run for record in records for run in record.runs_ms)
-    errors = [record.max_error for record in records if record.max_error is not None]
-    parts = [count for record in records for count in _sitting_lengths(record)]
+    told = pool_sittings([_as_told(record) for record in records], RUNS.precision)
+    low, high = told["ci95_ms"]
     return replace(
         records[0],
-        runs_ms=runs_ms,
-        segments_ms=tuple(run for record in records for run in record.segments_ms),
-        ci95_ms=median_interval(runs_ms),
-        max_error=max(errors, default=None),
-        trust=_trust(records, runs_ms),
-        context={**records[0].context, "sittings": parts},
+        runs_ms=tuple(told["runs_ms"]),
+        segments_ms=tuple(told["segments_ms"]),
+        disturbed=tuple(told["disturbed"]),
+        ci95_ms=(low, high),
+        max_error=told["max_error"],
+        trust=Trust(told["trust"]),
+        context=told["context"],
     )
 
 
-def _sitting_lengths(record: Record) -> list[int]:
-    return [len(part) for part in record.sittings_ms]
-
-
-def _trust(records: Sequence[Record], runs_ms: Sequence[float]) -> Trust:
-    """The worst that many of the sittings say; noise is asked of all runs together."""
-    for trust in reversed(SEVERITY):
-        if trust in (Trust.STABLE, Trust.NOISY):
-            continue
-        if sum(record.trust is trust for record in records) >= OFTEN * len(records):
-            return trust
-    low, high = median_interval(runs_ms)
-    middle = sorted(runs_ms)[len(runs_ms) // 2]
-    return Trust.NOISY if max(high - middle, middle - low) > NOISY_SPREAD * middle else Trust.STABLE
+def _as_told(record: Record) -> dict[str, Any]:
+    """A record as the board told it."""
+    return {
+        "runs_ms": record.runs_ms,
+        "segments_ms": record.segments_ms,
+        "disturbed": record.disturbed,
+        "max_error": record.max_error,
+        "trust": record.trust.value,
+        "context": record.context,
+    }
