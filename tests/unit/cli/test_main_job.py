@@ -145,13 +145,13 @@ def test_a_killed_search_goes_on(tmp_path):
     _wait_for(lambda: not _agents_of(desk))
 
 
-@pytest.mark.parametrize("phase", ["Loading", "Profiling", "Exploring", "Learning", "Verifying"])
+@pytest.mark.parametrize("phase", ["Loading", "Racing", "Exploring", "Learning", "Final"])
 def test_ctrl_c_saves_and_says_how_to_go_on(desk, tmp_path, phase):
     own = Desk(tmp_path)
     shutil.copy(desk.folder / "net.onnx", own.folder)
-    if phase in ("Learning", "Verifying"):  # do not wait for what the other desk measured
+    if phase in ("Learning", "Final"):  # do not wait for what the other desk measured
         shutil.copy(desk.folder / "store.db", own.folder)
-        if phase == "Verifying":
+        if phase == "Final":
             with sqlite3.connect(own.folder / "store.db") as database:
                 database.execute("DELETE FROM measurements WHERE purpose LIKE 'final%'")
     with own.start("search", "net.onnx", *SEARCH, start_new_session=True) as process:
@@ -163,7 +163,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(desk, tmp_path, phase):
     assert process.returncode == 130, rest
     assert "the same command goes on" in rest and "Traceback" not in rest
     plan = own.folder / "plan.json"  # the best so far, once there is one; never said to be more
-    assert plan.exists() == (phase in ("Exploring", "Learning", "Verifying"))
+    assert plan.exists() == (phase in ("Exploring", "Learning", "Final"))
     assert not plan.exists() or json.loads(plan.read_text())["interim"]
     _wait_for(lambda: not _agents_of(own))
 
