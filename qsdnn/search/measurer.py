@@ -227,7 +227,7 @@ class Measurer:
                 anchors if anchors or paired else done[:1],
                 dataclasses.replace(options, budget_s=budget_s),
                 on_progress,
-                compared=paired or bool(anchors),
+                compared=bool(anchors),
             )
         return records
 

@@ -50,7 +50,7 @@ def test_an_evaluator_that_raises_is_told_before_anything_is_measured(qsdnn, tmp
     words = ["--calibration", "digits.npz", "--evaluator", "mine:score", "--max-drop", "0.01"]
     code, _, err = qsdnn(*SEARCH, *words)
     assert code == 2 and "mine:score raised KeyError" in err
-    assert "Profiling" not in err and "Traceback" not in err
+    assert "Racing" not in err and "Traceback" not in err
 
 
 def test_an_impossible_budget_names_the_nearest_plan(qsdnn):

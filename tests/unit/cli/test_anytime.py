@@ -41,7 +41,7 @@ def stop_at(folder, phase, how):
 
 
 def test_a_killed_search_leaves_a_plan_and_goes_on(folder):
-    for phase in ("Exploring", "Learning round 1", "Verifying"):
+    for phase in ("Exploring", "Learning round 1", "Final"):
         assert stop_at(folder, phase, signal.SIGKILL) == -signal.SIGKILL
         plan = read_plan(folder / "plan.json")
         assert plan.interim and plan.measured_ms > 0 and plan.accuracy.plan <= 1e-4
