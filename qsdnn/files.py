@@ -111,7 +111,7 @@ def naming(path: Path, option: str = "-o") -> Iterator[None]:
         hint = f"choose another {option}"
         if not folder.is_dir():
             hint = f"mkdir -p {shlex.quote(str(path.parent))}"
-        elif error.errno in FULL:
+        elif error.errno in FULL and not _is_special(path):
             hint = f"make room in {folder}, or choose another {option}"
         reason = error.strerror or str(error)
         raise InputError(f"cannot write {path}: {reason}", hint=hint) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import sys
 from statistics import median
@@ -36,8 +37,7 @@ def main(arguments: Optional[List[str]] = None, package: Optional[str] = None) -
         return _fail(error, 1)
     except (PackageError, FeedError) as error:
         return _fail(error, 2)
-    print(json.dumps(report) if options.json else _text(report))
-    return 0
+    return _print(json.dumps(report) if options.json else _text(report))
 
 
 def run(package: str, feeds: Optional[str], runs: int, threads: Optional[int]) -> Dict[str, Any]:
@@ -147,6 +147,20 @@ def _text(report: Dict[str, Any]) -> str:
         share = (segment["median_ms"], segment["engine"], segment["layers"])
         lines.append("  %8.3f ms  %s, %d layers" % share)
     return "\n".join(lines)
+
+
+def _print(text: str) -> int:
+    """Prints the result; whoever no longer reads it ends this without a trace."""
+    try:
+        print(text)
+        sys.stdout.flush()
+        return 0
+    except OSError as error:
+        # Python writes what is left when it ends, and would fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return 1
+        return _fail(OSError("cannot write the output: %s" % error.strerror), 1)
 
 
 def _fail(error: Exception, code: int) -> int:

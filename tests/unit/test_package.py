@@ -102,6 +102,27 @@ def test_what_is_missing_is_told_in_one_line(built, tmp_path, name):
     assert "numpy is not installed: " in ran.stderr and ran.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(("output", "said"), [("/dev/full", "No space left on device"), (None, "")])
+def test_an_output_nobody_takes_is_no_traceback(built, empty, tmp_path, output, said):
+    target = _write(built, tmp_path / "deploy")
+    if output is None:
+        reader, writer = os.pipe()
+        os.close(reader)
+    else:
+        writer = os.open(output, os.O_WRONLY)
+    with open(writer, "wb") as sink:
+        ran = subprocess.run(
+            [sys.executable, "-S", target, "--runs", "1"],
+            env={"PYTHONPATH": str(empty)},
+            stdout=sink,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert ran.returncode == 1
+    assert said in ran.stderr and ran.stderr.count("\n") == bool(said)
+
+
 def test_equal_packages_are_equal_bytes(built, tmp_path):
     one, two = (_write(built, tmp_path / name) for name in ("one.zip", "two.zip"))
     assert one.read_bytes() == two.read_bytes()
