@@ -22,13 +22,13 @@ pytestmark = pytest.mark.skipif(
 
 
 def printed():
-    """The lines of the shell that begin with qsdnn, and the programs, in their order."""
+    """What is typed once qsdnn is installed, and the programs, in their order."""
     for language, block in re.findall(r"```(sh|python)\n(.*?)```", README, re.DOTALL):
         if language == "python":
             yield [sys.executable, "-c", INPUTS + block], block
         else:
             for line in block.splitlines():
-                if line.startswith("qsdnn "):
+                if line.startswith(("qsdnn ", "python ")):
                     yield ["bash", "-c", line], line
 
 
