@@ -165,6 +165,8 @@ class _Contest:
         since = self._sittings.count
         if challenger is not None or len(nearest) > 1:
             self._claims([*([challenger] if challenger else []), *nearest], challenger)
+        if self._sittings.count == since:  # there was no time for claims
+            since = 0
         uniform = self._fastest_first(uniform, since)
         winner = uniform[0]
         ratio = SAME
