@@ -21,12 +21,10 @@ def print_summary(content: dict[str, Any]) -> None:
     for line in _verdict(content):
         console.print(line, highlight=False)
     if model["held_out_plans"]:
-        optimum = "its proven optimum" if content["optimum_proven"] else "a bound on its optimum"
         console.print(
             f"cost model: {model['error_mean']:.1%} mean error, {model['error_max']:.1%} largest, "
             f"on {model['held_out_plans']} held-out plans, {model['coverage95']:.0%} of them in "
-            f"their 95 % interval; gap to {optimum} "
-            f"{content['gap_to_optimum']:.2%}"
+            f"their 95 % interval{_gap(content)}"
         )
     console.print(
         f"{_accuracy(content)}; trust: {content['trust']}; "
@@ -40,6 +38,14 @@ def print_summary(content: dict[str, Any]) -> None:
         console.print(_front(content["front"]))
         console.print(f"front: {', '.join(content['front']['files'])}")
     console.print(f"plan: {content['plan']}   next: qsdnn package {content['plan']} -o DIR")
+
+
+def _gap(content: dict[str, Any]) -> str:
+    """How far what was learned is from the best that the cost model knows."""
+    if content["gap_to_optimum"] is None:
+        return ""
+    optimum = "its proven optimum" if content["optimum_proven"] else "a bound on its optimum"
+    return f"; gap to {optimum} {content['gap_to_optimum']:.2%}"
 
 
 def _verdict(content: dict[str, Any]) -> list[str]:
@@ -108,7 +114,9 @@ def _times(entrant: dict[str, Any]) -> str:
 
 def _interval(entrant: dict[str, Any]) -> str:
     low, high = entrant["speedup_range"]
-    what = "95 %" if entrant["is_ci95"] else "range of few processes"
+    if entrant["sittings"] == 1:
+        return "(in one process)"
+    what = "95 %" if entrant["is_ci95"] else f"in {entrant['sittings']} processes"
     return f"({what}: {low:.3f}–{high:.3f})"
 
 

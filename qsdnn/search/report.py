@@ -168,6 +168,7 @@ def _over(standing: Standing | None) -> dict[str, Any] | None:
         "speedup": ratio.value,
         "speedup_range": [ratio.low, ratio.high],
         "is_ci95": ratio.is_interval,
+        "sittings": ratio.sittings,
     }
 
 

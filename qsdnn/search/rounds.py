@@ -42,7 +42,7 @@ class Learning:
         steps: Environment steps in them.
         seconds: Wall time of them.
         gap: The last policy's predicted latency over the optimum of the cost model, minus 1; over
-            a lower bound on it where it is not proven.
+            a lower bound on it where it is not proven; None where nothing was learned.
         bound_ms: That optimum, or that bound.
         proven: Whether it is the optimum.
         held_out: How well the last cost model predicts.
@@ -54,7 +54,7 @@ class Learning:
     episodes: int = 0
     steps: int = 0
     seconds: float = 0.0
-    gap: float = 0.0
+    gap: float | None = None
     bound_ms: float = 0.0
     proven: bool = False
     held_out: HeldOut = field(default_factory=HeldOut)
@@ -116,6 +116,7 @@ class Rounds:
             The cost model at the end.
         """
         held = 0
+        self.learning.ended = budget.ended(self._bench.pace.group_s)
         while not self.learning.ended:
             policy, fresh, again = self._next(budget)
             if not fresh and not again:
@@ -250,7 +251,7 @@ class Rounds:
         listener, number = self._bench.listener, self.learning.rounds
         listener.scalar("search/predicted_ms", policy.latency_ms, number)
         listener.scalar("search/measured_ms", self.incumbent.latency_ms, number)
-        listener.scalar("search/gap", self.learning.gap, number)
+        listener.scalar("search/gap", self.learning.gap or 0.0, number)
 
 
 def undivided(cost: CostModel) -> NDArray[np.int64]:

@@ -24,6 +24,9 @@ from qsdnn.space import Space
 GROUP = 4
 """Plans measured side by side, besides the anchor: few enough to fit a small board's memory."""
 
+GROUP_S, GROUP_SHARE = 6.0, 0.05
+"""Time for the runs of a group, at the most, and as a share of a short search's."""
+
 DOUBT = {Trust.STABLE: 1.0, Trust.NOISY: 2.0, Trust.DISTURBED: 2.0, Trust.THROTTLED: 4.0}
 """How many times less exact a measurement is by its trust."""
 
@@ -278,7 +281,11 @@ class Bench:
     def options(self) -> MeasureOptions:
         """How a plan is measured while searching."""
         return MeasureOptions(
-            threads=self.config.threads, min_runs=7, max_runs=150, precision=0.01, budget_s=6.0
+            threads=self.config.threads,
+            min_runs=7,
+            max_runs=150,
+            precision=0.01,
+            budget_s=min(GROUP_S, max(1.0, GROUP_SHARE * self.config.budget_s)),
         )
 
     def _build(

@@ -65,7 +65,7 @@ def make_bench(*, elsewhere: bool, broken: int | None = None) -> tuple[Bench, Me
     measurer = Measurer(builder, elsewhere=elsewhere)
     space, config = (
         SimpleNamespace(primitives=range(COUNT)),
-        SimpleNamespace(threads=1, max_memory_mb=None, weighs=False),
+        SimpleNamespace(threads=1, max_memory_mb=None, weighs=False, budget_s=300.0),
     )
     return Bench(space, builder, measurer, config, Silent()), measurer
 
