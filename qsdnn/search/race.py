@@ -1,8 +1,9 @@
 """The race of the uniform plans: piece by piece, each engine's own default first.
 
-A search begins with one look at each engine. The other uniform plans follow a few at a time beside
-the fastest so far, those of fast engines first, while their share of the budget lasts. Each piece
-is stored when it ends. What a search had no time to measure cannot be chosen for any layer.
+A search begins with one look at each engine, in each precision. The other uniform plans follow a
+few at a time beside the fastest so far, those of fast engines first, while their share of the
+budget lasts. Each piece is stored when it ends. What a search had no time to measure cannot be
+chosen for any layer.
 """
 
 from __future__ import annotations
@@ -54,10 +55,9 @@ def race(bench: Bench, budget: Budget | None = None) -> Profile:
     _tell_least(bench, budget, len({parse_name(name)[0] for name in first}))
     bench.listener.phase("Racing uniform plans", len(plans))
     trials: dict[str, Trial] = {}
-    looks = [name for name in first if parse_name(name)[2] is Precision.FP32] or first
-    _measure(bench, {name: plans[name] for name in looks}, budget, trials)
+    _measure(bench, {name: plans[name] for name in first}, budget, trials)
     until_s = budget.elapsed_s + SHARE * (budget.left_s - final_s(bench, trials.values()))
-    rest = _in_order(bench, [name for name in plans if name not in trials], first, trials)
+    rest = _in_order([name for name in plans if name not in trials], trials)
     while rest:
         piece, rest = rest[:GROUP], rest[GROUP:]
         needed_s = bench.pace.group_s + final_s(bench, trials.values())
@@ -81,8 +81,7 @@ def defaults(plans: Mapping[str, Choice]) -> list[str]:
     """The first uniform plan of each engine and precision: what the engine does by default."""
     found: dict[tuple[str, Precision], str] = {}
     for name in plans:
-        engine, _, precision = parse_name(name)
-        found.setdefault((engine, precision), name)
+        found.setdefault(_kind(name), name)
     return sorted(found.values(), key=lambda name: parse_name(name)[2] is not Precision.FP32)
 
 
@@ -108,19 +107,16 @@ def _tell_least(bench: Bench, budget: Budget, engines: int) -> None:
         )
 
 
-def _in_order(
-    bench: Bench, names: Sequence[str], first: Sequence[str], trials: Mapping[str, Trial]
-) -> list[str]:
-    """Uniform plans not yet measured: other precisions' defaults, then by how fast the engine is.
+def _in_order(names: Sequence[str], trials: Mapping[str, Trial]) -> list[str]:
+    """Uniform plans not yet measured, by how fast their engine is in their precision."""
+    look_ms = {_kind(name): trial.latency_ms for name, trial in trials.items()}
+    return sorted(names, key=lambda name: look_ms[_kind(name)])
 
-    An engine that does not run the network by default runs no variant of it either.
-    """
-    engine_ms = {parse_name(name)[0]: trial.latency_ms for name, trial in trials.items()}
 
-    def order(name: str) -> tuple[bool, float]:
-        return name not in first, engine_ms.get(parse_name(name)[0], 0.0)
-
-    return sorted(names, key=order)
+def _kind(name: str) -> tuple[str, Precision]:
+    """Engine and precision of a primitive."""
+    engine, _, precision = parse_name(name)
+    return engine, precision
 
 
 def _measure(

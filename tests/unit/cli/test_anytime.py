@@ -11,7 +11,7 @@ from qsdnn.plan import read_plan
 
 QSDNN = [sys.executable, "-m", "qsdnn"]
 SEARCH = ["search", "net.onnx", "--engines", "onnxruntime,blas", "--episodes", "50",
-          "--measurements", "20", "--store", "s.db"]  # fmt: skip
+          "--measurements", "40", "--store", "s.db"]  # fmt: skip
 
 
 @pytest.fixture
