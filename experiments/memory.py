@@ -6,9 +6,9 @@
 Networks are files, or names of `qsdnn example`. In multiples of the network's weights, above what
 the interpreter and the engine's library take before anything is loaded: at the peak of loading,
 after loading, after three runs; then what of this is private, what files mapped into memory, and
-how long loading took. Of a search: the highest peak of any process that measured (VmHWM), which
-has interpreter, libraries and all loaded packages in it, and what is allowed: 3 times the weights
-and 400 MB. Linux only.
+how long loading took, in seconds and in seconds of processors. Of a search: the highest peak of
+any process that measured (VmHWM), which has interpreter, libraries and all loaded packages in it,
+and what is allowed: 3 times the weights and 400 MB. Linux only.
 """
 
 import argparse
@@ -71,7 +71,7 @@ def alone(model, folder, asked):
     weights_mb = weights_bytes(model, folder) / 1e6
     print(f"{model.name}: {weights_mb:.0f} MB of weights")
     print(f"{'plan':34}{'base':>7}{'peak':>8}{'loaded':>8}{'ran':>8}{'private':>9}{'files':>7}"
-          f"{'shared':>8}{'load':>9}")  # fmt: skip
+          f"{'shared':>8}{'load':>9}{'CPU':>9}")  # fmt: skip
     for name, package in packages.items():
         manifest = folder / "manifest.json"
         manifest.write_text(json.dumps(package.manifest), encoding="utf-8")
@@ -86,7 +86,7 @@ def alone(model, folder, asked):
         times = [f"{found[k] / weights_mb:7.2f}x" for k in ("peak", "loaded", "ran")]
         kinds = [f"{found[k] / weights_mb:6.2f}x" for k in ("anon", "file", "shmem")]
         print(f"{name:34}{found['base']:7.0f}{''.join(times)}  {' '.join(kinds)}"
-              f"{found['load_s']:7.2f} s", flush=True)  # fmt: skip
+              f"{found['load_s']:7.2f} s{found['cpu_s']:7.2f} s", flush=True)  # fmt: skip
 
 
 def load(manifest_path, folder, asked):
@@ -98,11 +98,11 @@ def load(manifest_path, folder, asked):
         __import__(LIBRARIES[engine])
     Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
     before = status()
-    start = time.perf_counter()
+    start, start_cpu = time.perf_counter(), time.process_time()
     session = Session(
         manifest, threads=asked.threads, artifacts=folder, huge_pages=asked.huge_pages
     )
-    load_s = time.perf_counter() - start
+    load_s, cpu_s = time.perf_counter() - start, time.process_time() - start_cpu
     loaded = status()
     tensors = manifest["tensors"]
     rng = np.random.default_rng(0)
@@ -123,6 +123,7 @@ def load(manifest_path, folder, asked):
         "file": ran["RssFile"] - before["RssFile"],
         "shmem": ran["RssShmem"] - before["RssShmem"],
         "load_s": load_s,
+        "cpu_s": cpu_s,
     }
 
 
