@@ -239,10 +239,10 @@ class Measurer:
         if paired:
             return [list(packages)], anchors
         if anchors:
-            if not all(room.fits(together([package], anchors)) for package in packages):
+            if room.capacity([*packages, *anchors]) <= len(anchors):
                 anchors = anchors[-1:]
             return room.parts(packages, anchors), anchors
-        if len(room.shifts(packages)[0]) < BORROWED:
+        if room.capacity(packages) < BORROWED:
             return [list(packages)], anchors
         return room.parts(packages, packages[:1]), anchors
 
