@@ -26,7 +26,7 @@ from qsdnn.search.final import (
 from qsdnn.search.frugal import frugal_plans
 from qsdnn.search.objective import Cost, Goal, Objective, energy_mj, senses_power
 from qsdnn.search.profile import Profile
-from qsdnn.search.sittings import Entrant, Kind, Sittings
+from qsdnn.search.sittings import RUNS, Entrant, Kind, Sittings
 from qsdnn.search.trial import Bench, Trial
 
 ENERGIES = 8
@@ -180,7 +180,7 @@ def _final(
     entrants = [_entrant(one, names) for one in (trial, *beside)]
     sittings = Sittings(bench, "final", entrants)
     for number in range(CLAIMS):
-        once_s = bench.pace.sitting_s([one.record for one in (trial, *beside)], 1.0)
+        once_s = bench.pace.sitting_s([one.record for one in (trial, *beside)], RUNS)
         if number >= FEWEST_CLAIMS and budget.left_s < once_s:
             break
         sittings.hold(entrants)

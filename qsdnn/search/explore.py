@@ -28,8 +28,9 @@ these rules do not end after 4."""
 def explore(bench: Bench, profile: Profile, logbook: Logbook, budget: Budget) -> None:
     """Measures random mixed plans a few at a time, each predicted before.
 
-    The first few are measured in any case: they tell how well the cost model predicts. A prior that
-    predicts them worse than none at all is dropped.
+    The first few tell how well the cost model predicts. A prior that predicts them worse than none
+    at all is dropped. Where there is time for one group of plans only, those that are learned have
+    it.
 
     Args:
         bench: Builds and measures plans.
@@ -40,7 +41,7 @@ def explore(bench: Bench, profile: Profile, logbook: Logbook, budget: Budget) ->
     plans = _random_plans(bench, profile)
     seen, without = HeldOut(), HeldOut()
     bench.listener.phase("Exploring", len(plans))
-    while plans and not budget.ended(bench.pace.group_s):
+    while plans and not budget.ended(2 * bench.pace.group_s):
         if _is_good(seen) or (_is_right(seen) and _is_sure(bench, logbook, plans)):
             return
         count = int(min(GROUP, budget.plans))

@@ -34,6 +34,9 @@ HEATS, CLAIMS = 3, 9
 FEWEST_CLAIMS = 6
 """Sittings that are the fewest for a 95 % interval."""
 
+HOPELESS = 1.02
+"""A mixed plan that took so many times as long in the heats is not held against uniform ones."""
+
 CHALLENGERS = 3
 """Mixed plans in the heats: rounds tell plans a hundredth apart with luck only."""
 
@@ -142,7 +145,11 @@ class _Contest:
             raise InfeasibleError(
                 "no uniform plan keeps the limit on data it was not calibrated with"
             )
-        mixed = (trial for trial in ranked if trial.key not in names)
+        mixed = (
+            trial
+            for trial in ranked
+            if trial.key not in names and trial.latency_ms <= NEAR * ranked[0].latency_ms
+        )
         challengers = keeping(bench, constraint, mixed, CHALLENGERS)
         self._mixed = [
             plan_entrant(f"plan {n + 1}", Kind.MIXED, t) for n, t in enumerate(challengers)
@@ -188,8 +195,12 @@ class _Contest:
             entrants = [e for e in entrants if self._ms(e) <= FAR / 2 * fastest_ms]
 
     def _challenger(self) -> Entrant | None:
-        """The fastest mixed plan of the heats that runs what it asks for."""
+        """The fastest mixed plan that may be faster than all uniform ones, and runs as asked."""
+        rival = self._fastest_first(self._running(self._uniform))[0]
         for entrant in self._fastest_first(self._running(self._mixed)):
+            ratio = self._sittings.ratio(entrant, rival)
+            if ratio is None or ratio.value > HOPELESS:
+                return None
             trial = self._as_measured(entrant)
             wrong = complaint(trial, self._profile.applied)
             if not wrong:
@@ -225,7 +236,7 @@ class _Contest:
     def _fits(self, entrants: Sequence[Entrant], after: int = 0) -> bool:
         """Whether there is time for one more sitting, and so many after it of fewer entrants."""
         records = [r for e in entrants if (r := self._latest(e)) is not None]
-        once_s = self._bench.pace.sitting_s(records, 1.0)
+        once_s = self._bench.pace.sitting_s(records, RUNS)
         return self._budget.left_s >= once_s * (1 + after)
 
     def _latest(self, entrant: Entrant) -> Record | None:
@@ -344,8 +355,8 @@ def final_s(bench: Bench, trials: Iterable[Trial]) -> float:
         if trial.latency_ms <= FAR * fastest_ms:
             fastest.setdefault(trial.package.manifest["segments"][0]["engine"], trial)
     records = [trial.record for trial in fastest.values()]
-    heat_s = bench.pace.sitting_s([*records, *records, *records[:1]], RUNS.budget_s)
-    claim_s = bench.pace.sitting_s(records[:1] * 3, RUNS.budget_s)
+    heat_s = bench.pace.sitting_s([*records, *records, *records[:1]], RUNS)
+    claim_s = bench.pace.sitting_s(records[:1] * 3, RUNS)
     return heat_s + FEWEST_CLAIMS * claim_s
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from qsdnn.board import Record, State
+from qsdnn.board import MeasureOptions, Record, State
 
-START_S = 1.5
+START_S = 0.5
 """A process of the board is started and imports its engines, in seconds, before it is known."""
 
 RUNS_BESIDE = 4
@@ -25,36 +25,48 @@ class Pace:
 
     Attributes:
         start_s: Time of a process before it loads a package.
-        group_s: Wall time of the last group of plans that was measured; 0 before the first.
+        piece_s: Wall time of the last group of plans that was also profiled; 0 before the first.
     """
 
     start_s: float = START_S
-    group_s: float = 0.0
+    piece_s: float = 0.0
+    _group_s: float = field(default=0.0, repr=False)
     _starts_s: list[float] = field(default_factory=list, repr=False)
 
-    def learn(self, seconds: float, records: Sequence[Record], processes: int) -> None:
+    @property
+    def group_s(self) -> float:
+        """Wall time of a group of plans: of the last one, or what a profiled one lets expect."""
+        return self._group_s or self.piece_s / 2
+
+    def learn(self, seconds: float, records: Sequence[Record], options: MeasureOptions) -> None:
         """Takes what one measurement of a group took.
 
         Args:
             seconds: Wall time, with building and sending.
             records: The group's.
-            processes: Processes that measured it, one after another.
+            options: How it was measured.
         """
-        busy_s = processes * sum(load_s(record) for record in records)
-        busy_s += sum(sum(record.runs_ms) for record in records) / 1e3
-        self._starts_s.append(max(0.2, (seconds - busy_s) / processes))
+        if options.profile:
+            self.piece_s = seconds
+            return
+        self._group_s = seconds
+        if options.memory or options.sittings > 1:
+            return
+        busy_s = sum(load_s(r) + RUNS_BESIDE * latency_s(r) + sum(r.runs_ms) / 1e3 for r in records)
+        self._starts_s.append(max(0.2, seconds - busy_s))
         self.start_s = sorted(self._starts_s)[len(self._starts_s) // 2]
-        self.group_s = seconds
 
-    def sitting_s(self, records: Sequence[Record], runs_s: float) -> float:
+    def sitting_s(self, records: Sequence[Record], runs: MeasureOptions) -> float:
         """Wall time of one process that loads and measures packages like these.
 
         Args:
             records: Of earlier measurements of them.
-            runs_s: Time for the runs that count.
+            runs: The runs that count.
         """
-        beside_s = sum(RUNS_BESIDE * latency_s(record) for record in records)
-        return self.start_s + sum(load_s(record) for record in records) + beside_s + runs_s
+        once_s = sum(latency_s(record) for record in records)
+        counted_s = max(runs.min_runs * once_s, min(runs.budget_s, runs.max_runs * once_s))
+        loads_s = sum(load_s(record) for record in records)
+        return self.start_s + loads_s + RUNS_BESIDE * once_s + counted_s
 
 
 def load_s(record: Record) -> float:

@@ -29,8 +29,8 @@ SHARE = 0.4
 """Of the time that is left beside the final: for the uniform plans after the first of each engine;
 the rest is for mixed plans."""
 
-LOOK_RUNS, SHORT_S = (7, 3), 45.0
-"""Runs at the least that a uniform plan gets, and in searches shorter than that."""
+SHORT_S = 45.0
+"""Searches shorter than that give a uniform plan three runs at the least, others seven."""
 
 FINAL_LOADS = 5
 """Loads of each engine that a final takes at the least: bare and as a plan, in two to three
@@ -60,8 +60,8 @@ def race(bench: Bench, budget: Budget | None = None) -> Profile:
     rest = _in_order([name for name in plans if name not in trials], trials)
     while rest:
         piece, rest = rest[:GROUP], rest[GROUP:]
-        needed_s = bench.pace.group_s + final_s(bench, trials.values())
-        late = budget.elapsed_s + bench.pace.group_s > until_s
+        needed_s = bench.pace.piece_s + final_s(bench, trials.values())
+        late = budget.elapsed_s + bench.pace.piece_s > until_s
         if budget.ended(needed_s) or late:
             rest = [*piece, *rest]
             break
@@ -136,10 +136,7 @@ def _measure(
 
 
 def _options(bench: Bench, budget: Budget) -> MeasureOptions:
-    short = budget.seconds < SHORT_S
-    return replace(
-        bench.options(), profile=True, min_runs=LOOK_RUNS[short], again=0 if short else 1
-    )
+    return replace(bench.options(), profile=True, min_runs=3 if budget.seconds < SHORT_S else 7)
 
 
 def _check(trials: Mapping[str, Trial]) -> None:

@@ -27,6 +27,10 @@ GROUP = 4
 GROUP_S, GROUP_SHARE = 6.0, 0.05
 """Time for the runs of a group, at the most, and as a share of a short search's."""
 
+LONG_S = 120.0
+"""Searches that have so long measure a group again that was noisy. What the rounds believe of a
+plan comes of its neighbours' runs, and the final decides."""
+
 DOUBT = {Trust.STABLE: 1.0, Trust.NOISY: 2.0, Trust.DISTURBED: 2.0, Trust.THROTTLED: 4.0}
 """How many times less exact a measurement is by its trust."""
 
@@ -224,9 +228,8 @@ class Bench:
             on_progress=self.listener.status,
         )
         if self.measurer.counts.taken > taken:
-            processes = options.sittings + options.profile + options.memory * len(packages)
             beside = [anchor.record for anchor in anchors]
-            self.pace.learn(time.monotonic() - start_s, [*records, *beside], processes)
+            self.pace.learn(time.monotonic() - start_s, [*records, *beside], options)
         self._tell_notes()
         return records
 
@@ -286,6 +289,7 @@ class Bench:
             max_runs=150,
             precision=0.01,
             budget_s=min(GROUP_S, max(1.0, GROUP_SHARE * self.config.budget_s)),
+            again=1 if self.config.budget_s >= LONG_S else 0,
         )
 
     def _build(

@@ -67,7 +67,7 @@ class Bench:
     def measure(self, choices, purpose, options, *, anchors=()):
         assert options.profile and purpose == "profile"
         self.now_s += self.group_s
-        self.pace.group_s = self.group_s
+        self.pace.piece_s = self.group_s
         self.measurer.counts.taken += len(choices)
         names = [NAMES[int(choice[0])] for choice in choices]
         self.groups.append(names)
@@ -121,19 +121,18 @@ def test_each_engine_is_looked_at_first_then_variants_of_the_fast_ones():
 
 def test_a_short_budget_still_looks_at_each_engine_and_says_what_was_left_out():
     bench = Bench()
-    profile = race(bench, budget_of(bench, seconds=5.0))
+    profile = race(bench, budget_of(bench, seconds=1.0))
     assert set(profile.trials) == DEFAULTS and len(bench.groups) == 1
     assert np.isnan(profile.layer_ms[:, 1]).all()  # not measured, so not to be chosen
     least, left = bench.notes
-    assert "the budget of 5 s is less than" in least
+    assert "the budget of 1 s is less than" in least
     assert "5 of 8 uniform plans were not measured, for want of time: fast/other/fp32" in left
 
 
 def test_mixed_plans_keep_their_share_of_the_time():
     bench = Bench()
-    race(bench, budget_of(bench, seconds=70.0))
-    assert 2 <= len(bench.groups) < 3  # of three, though there is time for six
-    assert bench.now_s <= 35.0
+    race(bench, budget_of(bench, seconds=50.0))
+    assert len(bench.groups) == 2  # of three, though there is time for four
 
 
 @pytest.mark.parametrize(("most", "raced"), [(1, 3), (4, 4), (6, 6), (100, 8)])
