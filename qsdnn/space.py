@@ -45,6 +45,8 @@ class Space:
         primitives: All primitives of the space; an action is an index into it.
         mask: (layers, primitives) bool: what each layer may take. Every row has a True.
         edges: The tensors between layers, by ascending producer. Graph inputs are no edges.
+        places: (layers, primitives) place of each primitive among what the layer is offered: an
+            engine offers first what it does by default. May be empty.
         computes: (layers,) bool: which layers are convolutions or matrix products.
         features: (layers, n) float32 for agents that generalise over layers: log MACs, log bytes,
             one-hot kind …; may be empty.
@@ -54,6 +56,9 @@ class Space:
     primitives: tuple[Primitive, ...]
     mask: NDArray[np.bool_] = field(repr=False)
     edges: tuple[Edge, ...] = field(repr=False)
+    places: NDArray[np.int64] = field(
+        repr=False, default_factory=lambda: np.zeros((0, 0), np.int64)
+    )
     computes: NDArray[np.bool_] = field(repr=False, default_factory=lambda: np.zeros(0, np.bool_))
     features: NDArray[np.float32] = field(
         repr=False, default_factory=lambda: np.zeros((0, 0), np.float32)
@@ -157,6 +162,10 @@ def space_of(
         primitives=primitives,
         mask=np.array([[p in mine for p in primitives] for mine in offered], dtype=np.bool_),
         edges=_edges(graph),
+        places=np.array(
+            [[mine.index(p) if p in mine else len(mine) for p in primitives] for mine in offered],
+            dtype=np.int64,
+        ),
         computes=np.array([layer.macs > 0 for layer in graph.layers], dtype=np.bool_),
         features=_features(graph),
     )

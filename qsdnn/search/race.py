@@ -1,9 +1,10 @@
 """The race of the uniform plans: piece by piece, each engine's own default first.
 
 A search begins with one look at each engine, in each precision. The other uniform plans follow a
-few at a time beside the fastest so far, those of fast engines first, while their share of the
-budget lasts. Each piece is stored when it ends. What a search had no time to measure cannot be
-chosen for any layer.
+few at a time beside the fastest so far, those of fast engines first: these before any mixed plan,
+for one of them may be the fastest of all; those of slow engines while their share of the budget
+lasts. Each piece is stored when it ends. What a search had no time to measure cannot be chosen for
+any layer.
 """
 
 from __future__ import annotations
@@ -22,15 +23,25 @@ from qsdnn.search.budget import Budget, unlimited
 from qsdnn.search.final import final_s
 from qsdnn.search.pace import START_S
 from qsdnn.search.profile import Profile, collect
-from qsdnn.search.trial import GROUP, Bench, Trial
+from qsdnn.search.trial import Bench, Trial
 from qsdnn.search.uniform import uniform_plans
 
+SLOW = 2.0
+"""An engine is slow whose default takes so many times as long as the fastest: no variant of one was
+seen to win."""
+
 SHARE = 0.4
-"""Of the time that is left beside the final: for the uniform plans after the first of each engine;
-the rest is for mixed plans."""
+"""Of the time that is left beside the final: for the uniform plans of slow engines; the rest is for
+mixed plans."""
+
+PIECE = 6
+"""Uniform plans measured side by side: each is held against the fastest only."""
 
 SHORT_S = 45.0
 """Searches shorter than that give a uniform plan three runs at the least, others seven."""
+
+PRECISION = 0.02
+"""Of a uniform plan's latency: the final decides, not the race."""
 
 FINAL_LOADS = 5
 """Loads of each engine that a final takes at the least: bare and as a plan, in two to three
@@ -56,13 +67,14 @@ def race(bench: Bench, budget: Budget | None = None) -> Profile:
     bench.listener.phase("Racing uniform plans", len(plans))
     trials: dict[str, Trial] = {}
     _measure(bench, {name: plans[name] for name in first}, budget, trials)
-    until_s = budget.elapsed_s + SHARE * (budget.left_s - final_s(bench, trials.values()))
+    share_s = budget.elapsed_s + SHARE * (budget.left_s - final_s(bench, trials.values()))
+    slow = _slow(trials)
     rest = _in_order([name for name in plans if name not in trials], trials)
     while rest:
-        piece, rest = rest[:GROUP], rest[GROUP:]
+        piece, rest = rest[:PIECE], rest[PIECE:]
         needed_s = bench.pace.piece_s + final_s(bench, trials.values())
-        late = budget.elapsed_s + bench.pace.piece_s > until_s
-        if budget.ended(needed_s) or late:
+        late = budget.elapsed_s + bench.pace.piece_s > share_s
+        if budget.ended(needed_s) or (late and _kind(piece[0]) in slow):
             rest = [*piece, *rest]
             break
         count = int(min(len(piece), budget.plans))
@@ -113,6 +125,12 @@ def _in_order(names: Sequence[str], trials: Mapping[str, Trial]) -> list[str]:
     return sorted(names, key=lambda name: look_ms[_kind(name)])
 
 
+def _slow(trials: Mapping[str, Trial]) -> set[tuple[str, Precision]]:
+    """Engines and precisions whose first look was slow."""
+    fastest_ms = min(trial.latency_ms for trial in trials.values())
+    return {_kind(name) for name, t in trials.items() if t.latency_ms > SLOW * fastest_ms}
+
+
 def _kind(name: str) -> tuple[str, Precision]:
     """Engine and precision of a primitive."""
     engine, _, precision = parse_name(name)
@@ -136,7 +154,12 @@ def _measure(
 
 
 def _options(bench: Bench, budget: Budget) -> MeasureOptions:
-    return replace(bench.options(), profile=True, min_runs=3 if budget.seconds < SHORT_S else 7)
+    return replace(
+        bench.options(),
+        profile=True,
+        min_runs=3 if budget.seconds < SHORT_S else 7,
+        precision=PRECISION,
+    )
 
 
 def _check(trials: Mapping[str, Trial]) -> None:

@@ -134,3 +134,21 @@ def test_primitives_that_read_back_equal_are_offered_once():
 
     assert offered(["MatMul", "MatMul", "MatMul", "sgemm"]) == [True, False, True, True, False]
     assert offered(["Conv(nchwc)", "Conv", "Conv", "Conv"]) == [True, True, True, True, False]
+
+
+def test_a_layer_without_the_primitive_takes_what_its_engine_offers_first():
+    """As an engine does that is run bare: ncnn's own choice for a convolution is no last resort."""
+    names = ("sgemm", "auto", "winograd")
+    primitives = tuple(
+        Primitive(engine="ncnn", algorithm=name, precision=Precision.FP32, family="ncnn")
+        for name in names
+    )
+    space = Space(
+        layers=("conv", "pool"),
+        primitives=primitives,
+        mask=np.array([[True, False, True], [False, True, False]]),
+        edges=(),
+        places=np.array([[1, 2, 0], [1, 0, 1]]),
+    )
+    plans = {name: plan.tolist() for name, plan in uniform_plans(space).items()}
+    assert plans == {"ncnn/sgemm/fp32": [0, 1], "ncnn/auto/fp32": [2, 1]}

@@ -14,8 +14,8 @@ from qsdnn.search.budget import Budget
 from qsdnn.search.listener import Silent
 from qsdnn.search.measurer import Counts
 from qsdnn.search.pace import Pace
-from qsdnn.search.race import race
-from qsdnn.search.trial import GROUP, Trial
+from qsdnn.search.race import PIECE, race
+from qsdnn.search.trial import Trial
 from qsdnn.space import Space
 
 NAMES = (
@@ -113,7 +113,9 @@ def test_each_engine_is_looked_at_first_then_variants_of_the_fast_ones():
     profile = race(bench)
     assert set(profile.trials) == set(NAMES)
     assert set(bench.groups[0]) == DEFAULTS and bench.anchors[0] == []
-    assert bench.groups[1] == ["fast/other/fp32", "slow/b/fp32", "slow/c/fp32", "slow/d/fp32"]
+    assert bench.groups[1] == [
+        "fast/other/fp32", "slow/b/fp32", "slow/c/fp32", "slow/d/fp32", "slow/e/fp32"
+    ]  # fmt: skip
     assert all(anchors == ["fast/auto/fp32"] for anchors in bench.anchors[1:])
     assert np.isfinite(profile.layer_ms).all()
     assert not bench.notes
@@ -139,7 +141,7 @@ def test_mixed_plans_keep_their_share_of_the_time():
 def test_a_number_of_measurements_holds(most, raced):
     bench = Bench()
     assert len(race(bench, budget_of(bench, measurements=most)).trials) == raced
-    assert all(len(group) <= GROUP for group in bench.groups)
+    assert all(len(group) <= PIECE for group in bench.groups)
     assert bool(bench.notes) is (raced < 8)
     assert all("want of measurements" in note for note in bench.notes)
 
