@@ -20,7 +20,8 @@ def give_back(files: Sequence[str] = ()) -> None:
 
     Args:
         files: Their pages are read again, from the system's cache or the disk, when they are
-            needed.
+            needed. Only where no other thread takes or frees memory meanwhile: what it put in a
+            file's place would be lost.
     """
     library = ctypes.CDLL(None)
     if hasattr(library, "malloc_trim"):  # glibc has it

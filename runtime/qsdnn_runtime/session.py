@@ -77,7 +77,7 @@ class Session:
                 for segment in self.manifest.segments:
                     spec = spec_of(segment, opened.artifacts)
                     self._executables.append(_load(segment, spec, self._threads, profile))
-                give_back([str(opened.artifacts / name) for name in self.manifest.artifacts])
+                give_back()
                 self._steps = self._bind({})
             if not profile:  # which may read them again
                 opened.close()

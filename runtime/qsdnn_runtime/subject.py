@@ -193,8 +193,7 @@ class Subject:
                 verify=False,  # the cache checked what it took
             )
         self._binding = self._session.bind(feeds)
-        if isinstance(self._session, Bare):  # a session does so itself
-            give_back([str(folder / name) for name in self._manifest["artifacts"]])
+        give_back([str(folder / name) for name in self._manifest["artifacts"]])
 
     def _by_value(self, feeds: Mapping[str, Any]) -> List[Any]:
         assert isinstance(self._session, Session)
