@@ -46,7 +46,10 @@ def test_each_layer_says_what_it_ran(tmp_path, precision):
         session.run(None, {"x": GENERATOR.standard_normal(SHAPE).astype(np.float32)})
         found = session.applied()
     assert sorted(found) == [0, 1, 2, 3]
-    assert {item.primitive for item in found.values()} == {f"openvino/auto/{precision}"}
+    can = precision.upper() in LOADER.probe().capabilities  # else it computes in fp32, and says so
+    assert {item.primitive for item in found.values()} == {
+        f"openvino/auto/{precision if can else 'fp32'}"
+    }
     assert found[0].kernel.startswith("Convolution(")
     assert found[1].kernel.startswith("Convolution(")
     assert found[2].kernel.startswith("Softmax(")
