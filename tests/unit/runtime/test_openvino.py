@@ -41,15 +41,14 @@ def _network():
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_each_layer_says_what_it_ran(tmp_path, precision):
+    if precision == "bf16" and "BF16" not in LOADER.probe().capabilities:
+        pytest.skip("it is not offered on this processor, which computes nothing in bf16")
     folder = write_package(tmp_path, Part(f"openvino/{precision}", _network()))
     with Session(folder, profile=True) as session:
         session.run(None, {"x": GENERATOR.standard_normal(SHAPE).astype(np.float32)})
         found = session.applied()
     assert sorted(found) == [0, 1, 2, 3]
-    can = precision.upper() in LOADER.probe().capabilities  # else it computes in fp32, and says so
-    assert {item.primitive for item in found.values()} == {
-        f"openvino/auto/{precision if can else 'fp32'}"
-    }
+    assert {item.primitive for item in found.values()} == {f"openvino/auto/{precision}"}
     assert found[0].kernel.startswith("Convolution(")
     assert found[1].kernel.startswith("Convolution(")
     assert found[2].kernel.startswith("Softmax(")
