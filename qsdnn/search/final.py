@@ -341,12 +341,13 @@ def with_detail(trial: Trial, record: Record, detail: Record) -> Trial:
     return replace(trial, record=detail, drift=1.0)
 
 
-def final_s(bench: Bench, trials: Iterable[Trial]) -> float:
+def final_s(bench: Bench, trials: Iterable[Trial], *, mixed: bool = True) -> float:
     """Wall time of the shortest final: each engine loaded a few times, and short runs.
 
     Args:
         bench: Knows its pace.
         trials: Uniform plans, of which those that are far off do not take part.
+        mixed: Whether a mixed plan is to be held against them.
     """
     ok = [trial for trial in trials if trial.ok]
     fastest_ms = min((trial.latency_ms for trial in ok), default=0.0)
@@ -357,7 +358,7 @@ def final_s(bench: Bench, trials: Iterable[Trial]) -> float:
     records = [trial.record for trial in fastest.values()]
     heat_s = bench.pace.sitting_s([*records, *records, *records[:1]], RUNS)
     claim_s = bench.pace.sitting_s(records[:1] * 3, RUNS)
-    return heat_s + FEWEST_CLAIMS * claim_s
+    return heat_s + (FEWEST_CLAIMS if mixed else 1) * claim_s
 
 
 def complaint(trial: Trial, expected: Mapping[tuple[int, int], Applied]) -> str:

@@ -26,10 +26,12 @@ class Pace:
     Attributes:
         start_s: Time of a process before it loads a package.
         piece_s: Wall time of the last group of plans that was also profiled; 0 before the first.
+        profiled_s: That time for each of its plans.
     """
 
     start_s: float = START_S
     piece_s: float = 0.0
+    profiled_s: float = 0.0
     _group_s: float = field(default=0.0, repr=False)
     _starts_s: list[float] = field(default_factory=list, repr=False)
 
@@ -47,7 +49,7 @@ class Pace:
             options: How it was measured.
         """
         if options.profile:
-            self.piece_s = seconds
+            self.piece_s, self.profiled_s = seconds, seconds / max(len(records), 1)
             return
         self._group_s = seconds
         if options.memory or options.sittings > 1:

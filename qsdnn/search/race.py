@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,14 +72,13 @@ def race(bench: Bench, budget: Budget | None = None) -> Profile:
     slow = _slow(trials)
     rest = _in_order([name for name in plans if name not in trials], trials)
     while rest:
-        piece, rest = rest[:PIECE], rest[PIECE:]
-        needed_s = bench.pace.piece_s + final_s(bench, trials.values())
-        late = budget.elapsed_s + bench.pace.piece_s > share_s
-        if budget.ended(needed_s) or (late and _kind(piece[0]) in slow):
-            rest = [*piece, *rest]
+        slow_next = _kind(rest[0]) in slow
+        after_s = final_s(bench, trials.values(), mixed=slow_next)
+        room_s = min(budget.left_s - after_s, share_s - budget.elapsed_s if slow_next else inf)
+        count = min(PIECE, budget.plans, room_s / max(bench.pace.profiled_s, 1e-3) - 1)
+        if count < 1:
             break
-        count = int(min(len(piece), budget.plans))
-        piece, rest = piece[:count], [*piece[count:], *rest]
+        piece, rest = rest[: int(count)], rest[int(count) :]
         _measure(bench, {name: plans[name] for name in piece}, budget, trials)
     if rest:
         bench.listener.note(
