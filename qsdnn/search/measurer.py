@@ -343,13 +343,13 @@ def paired_ratio(a: Record, b: Record) -> tuple[float, float, float]:
     of neighbouring runs in one sitting; of the medians of the sittings where there are several.
     Fewer than six have none: their range is told.
     """
-    parts = [part for part in _ratios(a, b) if len(part)]
-    return interval_of(sitting_ratios(a, b) if len(parts) > 1 else parts[0].tolist())
+    parts = _ratios(a, b)
+    return interval_of(_medians(parts) if len(parts) > 1 else parts[0].tolist())
 
 
 def sitting_ratios(a: Record, b: Record) -> list[float]:
     """Latency of a over latency of b in each sitting: the median of neighbouring runs' ratios."""
-    return [float(np.median(part)) for part in _ratios(a, b) if len(part)]
+    return _medians(_ratios(a, b))
 
 
 def interval_of(samples: Sequence[float]) -> tuple[float, float, float]:
@@ -358,10 +358,15 @@ def interval_of(samples: Sequence[float]) -> tuple[float, float, float]:
     return float(np.median(samples)), float(low), float(high)
 
 
+def _medians(parts: Sequence[NDArray[np.float64]]) -> list[float]:
+    return [float(np.median(part)) for part in parts]
+
+
 def _ratios(a: Record, b: Record) -> list[NDArray[np.float64]]:
-    """Ratios of neighbouring runs, by sitting."""
+    """Ratios of neighbouring runs, by sitting; without sittings that have none."""
     ratios = [
         mine / others
         for mine, others in pairs(a.sittings_ms, a.disturbed, b.sittings_ms, b.disturbed)
     ]
-    return [part[np.isfinite(part)] for part in ratios]
+    finite = [part[np.isfinite(part)] for part in ratios]
+    return [part for part in finite if len(part)]
