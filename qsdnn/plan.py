@@ -54,11 +54,18 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """A uniform plan; `measured_ms` is None when it could not be measured."""
+    """A uniform plan.
+
+    Attributes:
+        name: Of its primitive.
+        measured_ms: Its latency; None where it could not be measured.
+        feasible: Whether it ran and keeps what was asked of accuracy; None where the search had no
+            time to ask.
+    """
 
     name: str
     measured_ms: float | None
-    feasible: bool
+    feasible: bool | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,9 +74,19 @@ def command(subjects: tuple[Path, ...], as_json: bool, **asked: Any) -> None:
         click.echo(json.dumps({"schema": "qsdnn.bench/1", "subjects": rows}))
         return
     print_table("", COLUMNS, [_cells(row) for row in rows])
+    for doubt, names in _doubts(rows).items():
+        were = "was" if len(names) == 1 else "were"
+        console = stdout_console()
+        console.print(f"[yellow]{', '.join(names)} {were} {doubt}[/]", highlight=False)
+
+
+def _doubts(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """Whose latency is not to be believed, by the reason."""
+    found: dict[str, list[str]] = {}
     for row in rows:
         if row["doubt"]:
-            stdout_console().print(f"[yellow]{row['name']} was {row['doubt']}[/]", highlight=False)
+            found.setdefault(row["doubt"], []).append(row["name"])
+    return found
 
 
 def _bench(

@@ -96,8 +96,10 @@ def parse_duration(option: str, text: str) -> float:
         InputError: Another form.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
-    if match is None or float(match[1]) <= 0:
+    if match is None:
         raise InputError(f"{option} {text}: not a duration", hint="for example: 90s, 5m, 1h")
+    if float(match[1]) == 0:
+        raise InputError(f"{option} {text}: no time at all", hint="for example: 90s, 5m, 1h")
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 

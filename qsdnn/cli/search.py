@@ -94,7 +94,8 @@ Examples:
               help="Most memory a process may take that runs the plan: 300M, 2G.")  # fmt: skip
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of all chance.")
 @click.option("--input", "inputs", type=click.Path(path_type=Path), metavar="FILE.npz",
-              help="Inputs to measure and verify with.  [default: random ones]")  # fmt: skip
+              help="Inputs to measure and verify with, one array for each input of the network; "
+              "FILE.npy where it has one.  [default: random ones]")  # fmt: skip
 @click.option("--tolerance", default=1e-4, show_default=True, type=click.FloatRange(0, 1),
               help="Largest error of an output, relative to its largest magnitude.")  # fmt: skip
 @store_option

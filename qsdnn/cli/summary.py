@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -37,7 +38,8 @@ def print_summary(content: dict[str, Any]) -> None:
     if "front" in content:
         console.print(_front(content["front"]))
         console.print(f"front: {', '.join(content['front']['files'])}")
-    console.print(f"plan: {content['plan']}   next: qsdnn package {content['plan']} -o DIR")
+    following = f"   next: qsdnn package {content['plan']} -o DIR"
+    console.print(f"plan: {content['plan']}{following if Path(content['plan']).is_file() else ''}")
 
 
 def _gap(content: dict[str, Any]) -> str:

@@ -28,6 +28,7 @@ from qsdnn.calibration import Calibration
 from qsdnn.calibrator import load_calibrator
 from qsdnn.graph.layer import Graph
 from qsdnn.primitive import Primitive
+from qsdnn.search.budget import Budget
 from qsdnn.search.constraint import AccuracyLimit
 from qsdnn.search.listener import Listener
 from qsdnn.search.profile import Profile
@@ -38,11 +39,11 @@ MOST_CALIBRATING, SKETCH, MOST_ANALYZING = 256, 16, 256
 """Samples that calibrate at the most; that tell a search the noise of a layer alone; and that an
 analysis asks about layers at the most: for a metric 16 are too few."""
 
-AT_ONCE = 8
-"""Plans evaluated in one round trip."""
+AT_ONCE, FEW = 8, 4
+"""Layers asked about in one round trip; and uniform plans."""
 
-SHARE = 0.25
-"""Of the time of a search, spent on asking about layers alone."""
+SHARE = 0.4
+"""Of the time that is left beside the final, spent on asking about layers alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,12 +111,16 @@ class Assessor:
             for inputs in (samples.choosing, samples.deciding, *few)
         )
 
-    def check(self) -> None:
+    def check(self) -> float:
         """Scores fp32, so that what is wrong with a metric shows before anything is measured.
+
+        Returns:
+            Wall time in seconds.
 
         Raises:
             InputError: The metric cannot score these samples.
         """
+        start_s = time.monotonic()
         accuracy = self._choosing.accuracy_of_fp32(self._listener.status)
         budget = self.config.budget
         useless = replace(accuracy, plan=0.0, drop=accuracy.reference, sqnr_db=math.inf)
@@ -124,14 +129,16 @@ class Assessor:
                 f"{budget} allows any loss: {accuracy.metric} is {accuracy.reference:.4g} in fp32; "
                 "a share is written as 1%"
             )
+        return time.monotonic() - start_s
 
-    def limit(self, space: Space, measured: Profile, seconds: float) -> AccuracyLimit:
+    def limit(self, space: Space, measured: Profile, budget: Budget) -> AccuracyLimit:
         """The constraint of a search: uniform plans and layers alone are evaluated first.
 
         Args:
             space: What can be chosen.
-            measured: The uniform plans.
-            seconds: What the search has in all.
+            measured: The uniform plans. The fastest are evaluated first; the others while there is
+                time, or none was found that may be chosen.
+            budget: Of the search; without what must follow.
         """
         limit = AccuracyLimit(
             space=space,
@@ -140,9 +147,12 @@ class Assessor:
             deciding=lambda plans: self.deciding(space, plans),
             alone=np.full(space.mask.shape, np.nan),
         )
-        limit.evaluate_all([trial.choice for trial in measured.best])
+        plans, admitted = [trial.choice for trial in measured.best], False
+        while plans and not (admitted and budget.left_s <= 0):
+            some, plans = plans[:FEW], plans[FEW:]
+            admitted |= any(limit.admits(some))
         asked = questions(space, measured.layer_ms)
-        until_s = time.monotonic() + SHARE * seconds
+        until_s = time.monotonic() + SHARE * max(0.0, budget.left_s)
         limit.alone = self.layers_alone(space, asked, until_s)
         return limit
 

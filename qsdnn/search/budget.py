@@ -22,6 +22,7 @@ class Budget:
         measurements: Plans to measure at the most, uniform and mixed; any number when None.
         counts: The measurer's, which goes on counting.
         start_s: When the search began, by `clock`.
+        reserved_s: Of that wall time, kept for what must follow.
         clock: Seconds of a clock that never goes back.
     """
 
@@ -29,6 +30,7 @@ class Budget:
     measurements: int | None
     counts: Counts
     start_s: float
+    reserved_s: float = 0.0
     clock: Callable[[], float] = field(default=time.monotonic, repr=False)
 
     @property
@@ -38,8 +40,8 @@ class Budget:
 
     @property
     def left_s(self) -> float:
-        """Wall time until the budget is over; negative after that."""
-        return self.seconds - self.elapsed_s
+        """Wall time until the budget is over, but for what is reserved; negative after that."""
+        return self.seconds - self.reserved_s - self.elapsed_s
 
     @property
     def plans(self) -> float:
@@ -50,7 +52,7 @@ class Budget:
 
     def less(self, seconds: float) -> Budget:
         """The same with less time: what must follow later is kept for it."""
-        return replace(self, seconds=self.seconds - seconds)
+        return replace(self, reserved_s=self.reserved_s + seconds)
 
     def ended(self, needed_s: float = 0.0) -> str:
         """What is used up, for people; empty while there is enough.

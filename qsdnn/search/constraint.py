@@ -8,6 +8,7 @@ data that nothing was chosen or calibrated with.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -45,8 +46,20 @@ class Constraint(Protocol):
         """Whether plans keep it, evaluated for real."""
         ...
 
-    def refusal(self, plan: Choice, *, final: bool) -> str:
-        """Why a plan may not be written; empty if it may. At the end by data kept apart."""
+    def is_known(self, plan: Choice) -> bool:
+        """Whether `admits` answers at once."""
+        ...
+
+    def refusal(self, plan: Choice) -> str:
+        """Why the data that plans are chosen with speaks against a plan; empty if it does not."""
+        ...
+
+    def held_out_refusals(self, plans: Sequence[Choice]) -> list[str]:
+        """Why plans may not be written, by data that nothing was chosen or calibrated with."""
+        ...
+
+    def evaluating_s(self, plans: int) -> float:
+        """Wall time in which so many plans are evaluated, in seconds."""
         ...
 
     def sqnr_db(self, plan: Choice) -> float:
@@ -73,9 +86,21 @@ class Unlimited:
         """All of them."""
         return [True] * len(plans)
 
-    def refusal(self, plan: Choice, *, final: bool) -> str:
+    def is_known(self, plan: Choice) -> bool:
+        """Always."""
+        return True
+
+    def refusal(self, plan: Choice) -> str:
         """Never."""
         return ""
+
+    def held_out_refusals(self, plans: Sequence[Choice]) -> list[str]:
+        """None of them."""
+        return [""] * len(plans)
+
+    def evaluating_s(self, plans: int) -> float:
+        """None."""
+        return 0.0
 
     def sqnr_db(self, plan: Choice) -> float:
         """Not asked."""
@@ -105,6 +130,7 @@ class AccuracyLimit:
     deciding: Callable[[Sequence[Choice]], Sequence[Accuracy]] = field(repr=False)
     alone: NDArray[np.float64] = field(repr=False)
     evaluated: dict[bytes, Accuracy] = field(default_factory=dict, repr=False)
+    _plan_s: float = field(default=0.0, init=False, repr=False)
     _noise: tuple[int, NoiseModel] | None = field(default=None, init=False, repr=False)
 
     @property
@@ -169,18 +195,38 @@ class AccuracyLimit:
 
     def evaluate_all(self, plans: Sequence[Choice]) -> list[Accuracy]:
         """What plans lose on the choosing data; kept."""
-        keys = [np.ascontiguousarray(plan, dtype=np.int64).tobytes() for plan in plans]
+        keys = [_key(plan) for plan in plans]
         new = {
             key: plan for key, plan in zip(keys, plans, strict=True) if key not in self.evaluated
         }
         if new:
-            found = self.choosing(list(new.values()))
+            found = self._timed(self.choosing, list(new.values()))
             self.evaluated |= dict(zip(new, found, strict=True))
         return [self.evaluated[key] for key in keys]
 
-    def refusal(self, plan: Choice, *, final: bool) -> str:
-        """What the budget has against what it loses."""
-        return self.budget.refusal(self.claim(plan, final=final))
+    def is_known(self, plan: Choice) -> bool:
+        """Whether it was evaluated on the choosing data."""
+        return _key(plan) in self.evaluated
+
+    def refusal(self, plan: Choice) -> str:
+        """What the budget has against what it loses on the choosing data."""
+        return self.budget.refusal(self.claim(plan, final=False))
+
+    def held_out_refusals(self, plans: Sequence[Choice]) -> list[str]:
+        """What the budget has against what they lose on the deciding data."""
+        return [self.budget.refusal(a) for a in self._timed(self.deciding, plans)] if plans else []
+
+    def evaluating_s(self, plans: int) -> float:
+        """As long a plan as in the last evaluation."""
+        return plans * self._plan_s
+
+    def _timed(
+        self, evaluate: Callable[[Sequence[Choice]], Sequence[Accuracy]], plans: Sequence[Choice]
+    ) -> Sequence[Accuracy]:
+        start_s = time.monotonic()
+        found = evaluate(plans)
+        self._plan_s = (time.monotonic() - start_s) / len(plans)
+        return found
 
     def sqnr_db(self, plan: Choice) -> float:
         """On the choosing data."""
@@ -189,3 +235,7 @@ class AccuracyLimit:
     def claim(self, plan: Choice, *, final: bool) -> Accuracy:
         """What is said of a plan: at the end by the deciding data."""
         return self.deciding([plan])[0] if final else self.evaluate_all([plan])[0]
+
+
+def _key(plan: Choice) -> bytes:
+    return np.ascontiguousarray(plan, dtype=np.int64).tobytes()

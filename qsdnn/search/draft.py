@@ -112,7 +112,14 @@ class Draft:
             Baseline(
                 name=name,
                 measured_ms=final_ms.get(name, looks_ms.get(name)),
-                feasible=trial.ok and self.constraint.admits([trial.choice])[0],
+                feasible=self._is_feasible(trial),
             )
             for name, trial in self.profile.trials.items()
         )
+
+    def _is_feasible(self, trial: Trial) -> bool | None:
+        if not trial.ok:
+            return False
+        if not self.constraint.is_known(trial.choice):  # there was no time to evaluate it
+            return None
+        return self.constraint.admits([trial.choice])[0]

@@ -23,15 +23,14 @@ def best_admitted(profile: Profile, constraint: Constraint) -> Trial:
     Raises:
         InfeasibleError: There is none.
     """
-    admitted = constraint.admits([trial.choice for trial in profile.best])
-    for trial, good in zip(profile.best, admitted, strict=True):
-        if good:
+    for trial in profile.best:
+        if constraint.admits([trial.choice])[0]:
             return trial
     names = profile.names
     nearest = max(profile.best, key=lambda trial: constraint.sqnr_db(trial.choice))
     raise InfeasibleError(
         f"no uniform plan keeps the limit; nearest is {names[nearest.key]}: "
-        f"{constraint.refusal(nearest.choice, final=False)}",
+        f"{constraint.refusal(nearest.choice)}",
         hint="allow more: a larger --max-drop, a smaller --min-sqnr",
     )
 
@@ -42,20 +41,42 @@ def keeping(
     """The first trials whose plans keep the constraint, also on data nothing was chosen with."""
     kept: list[Trial] = []
     refusals: list[str] = []
-    for trial in trials:
-        if len(kept) == count:
-            break
-        if not constraint.admits([trial.choice])[0]:
-            continue
-        refusal = constraint.refusal(trial.choice, final=True)
-        if refusal:
-            refusals.append(refusal)
-        else:
-            kept.append(trial)
+    rest = list(trials)
+    while rest and len(kept) < count:
+        some, rest = rest[: count - len(kept)], rest[count - len(kept) :]
+        admitted = constraint.admits([trial.choice for trial in some])
+        good = [trial for trial, yes in zip(some, admitted, strict=True) if yes]
+        said = constraint.held_out_refusals([trial.choice for trial in good])
+        kept += [trial for trial, refusal in zip(good, said, strict=True) if not refusal]
+        refusals += filter(None, said)
     if refusals:
         many = f"{len(refusals)} plans are" if len(refusals) > 1 else "a plan is"
         bench.listener.note(f"{many} rejected on the data kept apart: {refusals[-1]}")
     return kept
+
+
+def single_engines(
+    bench: Bench, constraint: Constraint, uniform: Sequence[Trial], names: Mapping[bytes, str]
+) -> list[Trial]:
+    """The uniform plans that a final needs, of those that keep the constraint.
+
+    Where the fastest of an engine does not keep it, the next takes its place, and where the fastest
+    of all does not, slower ones are near.
+
+    Args:
+        bench: Told of those that are rejected at the end.
+        constraint: What plans must keep.
+        uniform: Fastest first.
+        names: By key.
+    """
+    rest = list(uniform)
+    while True:
+        needed = of_each_engine(rest, names)
+        kept = keeping(bench, constraint, needed, len(needed))
+        if len(kept) == len(needed):
+            return kept
+        refused = {trial.key for trial in needed} - {trial.key for trial in kept}
+        rest = [trial for trial in rest if trial.key not in refused]
 
 
 def of_each_engine(uniform: Sequence[Trial], names: Mapping[bytes, str]) -> list[Trial]:

@@ -19,8 +19,8 @@ from qsdnn.search.entrants import (
     NEAR,
     bare_entrants,
     keeping,
-    of_each_engine,
     plan_entrant,
+    single_engines,
 )
 from qsdnn.search.objective import Cost
 from qsdnn.search.profile import Profile
@@ -140,7 +140,7 @@ class _Contest:
         self._budget = budget or unlimited(bench.measurer.counts)
         names = profile.names
         uniform = [trial for trial in ranked if trial.key in names]
-        kept = keeping(bench, constraint, of_each_engine(uniform, names), len(uniform))
+        kept = single_engines(bench, constraint, uniform, names)
         if not kept:
             raise InfeasibleError(
                 "no uniform plan keeps the limit on data it was not calibrated with"

@@ -49,6 +49,12 @@ from qsdnn.store import Store, Term
 ENERGY_SHARE, FRONT_SHARE = 0.25, 0.3
 """Of the budget: for the energy of the best plans, and for the front of latency and accuracy."""
 
+FINALISTS = 8
+"""Plans of a final whose accuracy is evaluated on data kept apart, the reference among them."""
+
+EVALUATIONS = 5
+"""Times that the evaluation of fp32 took: for those of a search at the least, on all its data."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
@@ -120,13 +126,18 @@ def search(
             seconds=config.budget_s, measurements=config.measurements, counts=counts, start_s=start
         )
         check_sensors(bench, config.goal)
-        assessor = _assessor(prepared, board, store)
+        assessor, evaluating_s = _assessor(prepared, board, store)
         signatures = [signature(layer, graph) for layer in graph.layers]
         elsewhere = _learned_elsewhere(bench, store, graph)
         spared = _spare(bench, elsewhere, signatures)
-        measured = race(bench, budget.less(_afterwards_s(config)))
+        for_latency = budget.less(_afterwards_s(config))
+        measured = race(bench, for_latency.less(evaluating_s))
         bench.space, measured = usable(bench.space, measured)
-        constraint = _constraint(assessor, bench, measured)
+        mixing = for_latency.less(final_s(bench, measured.best))
+        constraint: Constraint = Unlimited()
+        if assessor is not None:
+            constraint = assessor.limit(bench.space, measured, mixing.less(evaluating_s))
+        mixing = mixing.less(constraint.evaluating_s(FINALISTS))
         uniform = best_admitted(measured, constraint)
         draft = Draft(
             config=config,
@@ -144,7 +155,6 @@ def search(
         keep(uniform, uniform.latency_ms)
         prior = prior_of(elsewhere, bench.space, measured.layer_ms, signatures, info)
         logbook = Logbook(bench.space, measured, prior)
-        mixing = budget.less(_afterwards_s(config) + final_s(bench, measured.best))
         explore(bench, measured, logbook, mixing)
         rounds = Rounds(bench, logbook, uniform, learner, constraint, keep)
         cost = rounds.run(mixing)
@@ -219,21 +229,14 @@ def _spare(bench: Bench, known: Sequence[Term], signatures: Sequence[str]) -> tu
     return names
 
 
-def _assessor(prepared: Prepared, board: Board, store: Store) -> Assessor | None:
-    """Evaluates plans, where accuracy may be lost."""
+def _assessor(prepared: Prepared, board: Board, store: Store) -> tuple[Assessor | None, float]:
+    """Evaluates plans, where accuracy may be lost; and the time that it needs at the least."""
     bench, samples = prepared.bench, prepared.samples
     config = bench.config.accuracy
     if config is None or samples is None:
-        return None
+        return None, 0.0
     assessor = Assessor(config, samples, bench.builder, board, store, bench.listener)
-    assessor.check()
-    return assessor
-
-
-def _constraint(assessor: Assessor | None, bench: Bench, measured: Profile) -> Constraint:
-    if assessor is None:
-        return Unlimited()
-    return assessor.limit(bench.space, measured, bench.config.budget_s)
+    return assessor, EVALUATIONS * assessor.check()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -104,7 +104,7 @@ def _tell_least(bench: Bench, budget: Budget, engines: int) -> None:
     once_s = max(0.0, time.monotonic() - start_s - START_S)
     look_s = 2 * (START_S + engines * once_s)
     final = 3 * START_S + FINAL_LOADS * engines * once_s
-    least_s = budget.elapsed_s + look_s + final
+    least_s = budget.elapsed_s + look_s + final + budget.reserved_s
     if budget.seconds == float("inf"):
         return
     if least_s > budget.seconds:

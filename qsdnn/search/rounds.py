@@ -153,7 +153,7 @@ class Rounds:
         self.learning.rounds += 1
         for _ in range(TRIES):
             policy = self._learn(self._constraint.price(cost))
-            if budget.ended(self._bench.pace.group_s):
+            if budget.ended(self._bench.pace.group_s + self._constraint.evaluating_s(BATCH)):
                 return policy, [], []
             proposed = self._proposer.propose(
                 self._logbook.belief(),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from qsdnn.board import BoardInfo, Package
-from qsdnn.cli.bench import _threads
+from qsdnn.cli.bench import _doubts, _threads
 from qsdnn.engine import EngineInfo
 from qsdnn.errors import InputError
 from qsdnn.subject import Subject, open_subject
@@ -23,6 +23,12 @@ def test_threads_are_those_of_the_first_plan_or_package() -> None:
     bare = subject(1, bare=True)
     assert _threads([bare, subject(4), subject(2)]) == 4
     assert _threads([bare, bare]) == 1
+
+
+def test_what_disturbed_several_is_said_once() -> None:
+    said = {"a": "disturbed: …", "b": "", "c": "noisy: …", "d": "disturbed: …"}
+    rows = [{"name": name, "doubt": doubt} for name, doubt in said.items()]
+    assert _doubts(rows) == {"disturbed: …": ["a", "d"], "noisy: …": ["c"]}
 
 
 def test_an_engine_that_the_board_lacks_is_named(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_the_options_say_how_the_board_is_treated(care_of, command):
     ("option", "value", "words"),
     [
         ("--cooling-time", "soon", "--cooling-time soon: not a duration"),
-        ("--cooling-time", "0", "not a duration"),
+        ("--cooling-time", "0", "no time at all"),
         ("--max-temperature", "hot", "--max-temperature"),
         ("--max-temperature", "-1", "--max-temperature"),
     ],

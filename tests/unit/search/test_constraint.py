@@ -99,11 +99,13 @@ def test_nothing_is_evaluated_twice(cost, truth):
     plans = [np.full(LAYERS, p) for p in (0, 2, 0)]
     assert limit.admits(plans) == limit.admits(plans)
     assert len(counted) == 2
-    assert limit.refusal(plans[0], final=True) == ""
-    assert "dB" in limit.refusal(plans[1], final=True) or truth[:, 2].sum() < noise_of(30.0)
+    assert limit.refusal(plans[0]) == "" and limit.is_known(plans[2])
+    none, said = limit.held_out_refusals(plans[:2])
+    assert (none == "" and "dB" in said) or truth[:, 2].sum() < noise_of(30.0)
 
 
 def test_without_a_limit_everything_stays_as_it_is(cost):
     free, plans = Unlimited(), np.zeros((2, LAYERS), np.int64)
     assert free.price(cost) is cost and free.near(cost, plans) is plans
-    assert free.admits(list(plans)) == [True, True] and not free.refusal(plans[0], final=True)
+    assert free.admits(list(plans)) == [True, True] and free.is_known(plans[0])
+    assert not free.refusal(plans[0]) and free.held_out_refusals(plans) == ["", ""]
