@@ -27,15 +27,15 @@ from qsdnn.agents import agent
 from qsdnn.board import open_board
 from qsdnn.search.budget import Budget
 from qsdnn.search.config import SearchConfig
-from qsdnn.search.constraint import Unlimited
-from qsdnn.search.explore import explore
-from qsdnn.search.final import finish
+from qsdnn.search.limits.constraint import Unlimited
+from qsdnn.search.start.initial_design import explore
+from qsdnn.search.finish.final import finish
 from qsdnn.search.listener import Silent
-from qsdnn.search.logbook import Logbook
+from qsdnn.search.history import Logbook
 from qsdnn.search.loop import prepare
 from qsdnn.search.profile import usable
-from qsdnn.search.race import race
-from qsdnn.search.rounds import Rounds
+from qsdnn.search.start.race import race
+from qsdnn.search.rounds.loop import Rounds
 from qsdnn.store import Store
 
 HERE = Path(__file__).parent

@@ -34,8 +34,8 @@ from qsdnn.plan import choices, read_plan
 from qsdnn.search.config import SearchConfig
 from qsdnn.search.listener import Silent
 from qsdnn.search.loop import prepare
-from qsdnn.search.measurer import paired_ratio
-from qsdnn.search.race import race
+from qsdnn.measure.measurer import paired_ratio
+from qsdnn.search.start.race import race
 from qsdnn.store import Store
 
 NETWORKS = (

@@ -139,7 +139,7 @@ def split(folder):
     """The halves that `qsdnn search --seed 0` makes, with their outputs in fp32."""
     from qsdnn.accuracy.data import read_inputs
     from qsdnn.accuracy.inputs import halves
-    from qsdnn.graph import load_graph
+    from qsdnn.model import load_graph
 
     (folder / "graph").mkdir()
     graph = load_graph(folder / "model.onnx", workdir=folder / "graph")

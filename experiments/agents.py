@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from qsdnn.agents import AGENTS, agent
-from qsdnn.agents.exact import Exact
+from qsdnn.agents.exact.solver import Exact
 from qsdnn.cost.file import read_cost
 from qsdnn_envs.synthetic import HELD_OUT, drawn
 

@@ -48,7 +48,7 @@ from qsdnn.plan import Accuracy, Choice, Model, Plan, read_plan, write_plan
 from qsdnn.search.config import SearchConfig
 from qsdnn.search.listener import Silent
 from qsdnn.search.loop import prepare
-from qsdnn.search.uniform import uniform_plans
+from qsdnn.search.start.uniform import uniform_plans
 from qsdnn.store import Store
 
 NETWORKS = (

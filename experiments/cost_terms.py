@@ -28,12 +28,12 @@ import qsdnn.cost.fit as fitting
 import qsdnn.cost.terms as terms_module
 from qsdnn.board import open_board
 from qsdnn.cost.terms import Terms
-from qsdnn.graph.layer import Graph
+from qsdnn.model.layer import Graph
 from qsdnn.search.config import SearchConfig
 from qsdnn.search.listener import Silent
 from qsdnn.search.loop import prepare
 from qsdnn.search.profile import usable
-from qsdnn.search.race import race
+from qsdnn.search.start.race import race
 from qsdnn.space import Space
 from qsdnn.store import Store
 

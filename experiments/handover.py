@@ -33,10 +33,10 @@ import numpy as np
 from qsdnn.board import MeasureOptions, open_board
 from qsdnn.engine import load_engines
 from qsdnn.search.config import SearchConfig
-from qsdnn.search.contest import turn_ratios
+from qsdnn.search.rounds.sequential_test import turn_ratios
 from qsdnn.search.listener import Silent
 from qsdnn.search.loop import prepare
-from qsdnn.search.race import race
+from qsdnn.search.start.race import race
 from qsdnn.store import Store
 
 NETWORKS = ("resnet50", "vgg19")

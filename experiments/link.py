@@ -25,8 +25,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from qsdnn_boards.address import Address
-from qsdnn_boards.ssh_client import accept_host_key
+from qsdnn_boards.ssh.address import Address
+from qsdnn_boards.ssh.client import accept_host_key
 from tests.board.relay import Relay
 from tests.board.server import Server
 

@@ -7,7 +7,7 @@
 
 Its rows, and those of the other agents with as many episodes, go to results/masked_ppo.json.
 
-`MaskedPpo` keeps the contract of `qsdnn.agents._base.Agent`, so that other experiments can compare
+`MaskedPpo` keeps the contract of `qsdnn.agents.base.Agent`, so that other experiments can compare
 it with the rest: an episode is one plan walked, and learning stops after as many as it was given.
 The policy that PPO trains sees `NumericObservation`, masks come from the environment's own
 `action_masks`; rewards are scaled by their running deviation, as PPO needs.
@@ -28,7 +28,7 @@ from stable_baselines3.common.env_checker import check_env
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from qsdnn.agents import agent
-from qsdnn.agents._base import require_episodes
+from qsdnn.agents.base import require_episodes
 from qsdnn.agents.experience import ENV_ID, Experience
 from qsdnn.cost.file import read_cost
 from qsdnn_envs.wrappers import NumericObservation

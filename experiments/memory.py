@@ -54,7 +54,7 @@ def alone(model, folder, asked):
     from qsdnn.search.config import SearchConfig
     from qsdnn.search.listener import Silent
     from qsdnn.search.loop import prepare
-    from qsdnn.search.uniform import uniform_plans
+    from qsdnn.search.start.uniform import uniform_plans
     from qsdnn.store import Store
 
     with open_board("local") as board, Store(str(folder / "memory.db")) as store:
@@ -155,7 +155,7 @@ def poll(root, peaks, over):
         for pid in below(root):
             try:
                 command = Path(f"/proc/{pid}/cmdline").read_bytes()
-                if b"qsdnn_runtime.worker" in command:
+                if b"qsdnn_runtime.server.worker" in command:
                     peaks[pid] = max(peaks.get(pid, 0.0), status(pid)["VmHWM"])
             except (OSError, KeyError):
                 continue
@@ -187,7 +187,7 @@ def status(pid="self"):
 
 def weights_bytes(model, folder):
     """Of its layers: what a file computes from nothing, as a ConstantOfShape, counts too."""
-    from qsdnn.graph import load_graph
+    from qsdnn.model import load_graph
 
     graph = load_graph(model, {}, workdir=folder)
     return sum(layer.parameter_bytes for layer in graph.layers)

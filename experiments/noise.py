@@ -28,15 +28,15 @@ import numpy as np
 from qsdnn.accuracy.budget import Budget
 from qsdnn.accuracy.config import AccuracyConfig
 from qsdnn.accuracy.noise import fit_noise, kinds_of, noise_of, sqnr_db_of
-from qsdnn.accuracy.sensitivity import fp32_plan, questions
+from qsdnn.accuracy.questions import fp32_plan, questions
 from qsdnn.board import open_board
 from qsdnn.primitive import Precision
-from qsdnn.search.assessment import Assessor
+from qsdnn.search.limits.assessor import Assessor
 from qsdnn.search.config import SearchConfig
 from qsdnn.search.listener import Silent
 from qsdnn.search.loop import prepare
 from qsdnn.search.profile import usable
-from qsdnn.search.race import race
+from qsdnn.search.start.race import race
 from qsdnn.store import Store
 
 NETWORKS = ("digits", "tones", "squeezenet", "resnet18")

@@ -34,10 +34,10 @@ from qsdnn.primitive import Precision
 from qsdnn.search.config import SearchConfig
 from qsdnn.search.listener import Silent
 from qsdnn.search.loop import prepare
-from qsdnn.search.measurer import paired_ratio
+from qsdnn.measure.measurer import paired_ratio
 from qsdnn.search.profile import usable
-from qsdnn.search.race import race
-from qsdnn.search.uniform import uniform_plans
+from qsdnn.search.start.race import race
+from qsdnn.search.start.uniform import uniform_plans
 from qsdnn.store import Store
 
 ENGINES = ("onnxruntime", "openvino", "ncnn")

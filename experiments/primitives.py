@@ -25,12 +25,12 @@ import held_out
 import numpy as np
 
 from qsdnn.board import open_board
-from qsdnn.graph.extract import write_segment
+from qsdnn.model.extract import write_segment
 from qsdnn.search.config import SearchConfig
 from qsdnn.search.listener import Silent
 from qsdnn.search.loop import prepare
-from qsdnn.search.race import race
-from qsdnn.segment import Segment
+from qsdnn.search.start.race import race
+from qsdnn.model.segment import Segment
 from qsdnn.store import Store
 
 NETWORKS = ("resnet18", "mobilenet-v2", "squeezenet", "kws1", "tiny-multi", "tiny-transformer")

@@ -19,10 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
-from qsdnn.agents import agent, messages
-from qsdnn.agents.presets import Initial, StepCredit, preset
-from qsdnn.agents.q_learning import QLearning
-from qsdnn.agents.schedule import Staircase
+from qsdnn.agents import agent
+from qsdnn.agents.q_learning import messages
+from qsdnn.agents.q_learning.presets import Initial, StepCredit, preset
+from qsdnn.agents.q_learning.learner import QLearning
+from qsdnn.agents.q_learning.schedule import Staircase
 from qsdnn.cost.file import read_cost
 from qsdnn_envs.synthetic import TUNING, drawn
 

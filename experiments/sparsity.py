@@ -31,8 +31,8 @@ from qsdnn.board import MeasureOptions, open_board
 from qsdnn.search.config import SearchConfig
 from qsdnn.search.listener import Silent
 from qsdnn.search.loop import prepare
-from qsdnn.search.measurer import paired_ratio
-from qsdnn.search.uniform import uniform_plans
+from qsdnn.measure.measurer import paired_ratio
+from qsdnn.search.start.uniform import uniform_plans
 from qsdnn.store import Store
 from qsdnn_primitives.blas import algorithms
 

@@ -23,8 +23,8 @@ from pathlib import Path
 import numpy as np
 
 from qsdnn.agents import agent
-from qsdnn.agents.presets import Initial, StepCredit, preset
-from qsdnn.agents.q_learning import QLearning
+from qsdnn.agents.q_learning.presets import Initial, StepCredit, preset
+from qsdnn.agents.q_learning.learner import QLearning
 from qsdnn.cost.file import read_cost
 
 HERE = Path(__file__).parent

@@ -69,7 +69,7 @@ class Package:
     """A built plan, as files in one folder.
 
     Attributes:
-        manifest: The content of ``manifest.json`` (see `qsdnn_runtime.manifest`).
+        manifest: The content of ``manifest.json`` (see `qsdnn_runtime.program.manifest`).
         folder: Holds the artifacts the manifest names.
         digest: Hash of the manifest, which names artifacts by content: equal digests run alike.
     """
@@ -161,7 +161,7 @@ class Record:
             ``power_mw``, ``performance`` mode, ``cooling``, ``passes`` it took; of what others took
             of the processor ``others_share``, ``others_here_share`` (of the cores it was measured
             on), ``steal_share``, ``waited_share``, ``disturbed_runs``, ``involuntary_switches``:
-            see `qsdnn_runtime.disturbance`. Versions of engines are in the store, beside it.
+            see `qsdnn_runtime.board.disturbance`. Versions of engines are in the store, beside it.
     """
 
     state: State

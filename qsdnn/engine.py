@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from qsdnn.graph.layer import Layer
+from qsdnn.model.layer import Layer
 from qsdnn.plugin import load_plugins
 from qsdnn.primitive import Primitive
-from qsdnn.segment import Artifact, Segment
+from qsdnn.model.segment import Artifact, Segment
 
 GROUP = "qsdnn.engines"
 

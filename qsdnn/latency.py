@@ -23,7 +23,7 @@ These were within 3 % on two cores with eight busy processes, where medians told
 
 ENOUGH = 3
 """Undisturbed runs that are enough to count alone: what disturbs only adds time, so that few runs
-without it say more than many with it. `qsdnn_runtime.disturbance.ENOUGH` is its twin."""
+without it say more than many with it. `qsdnn_runtime.board.disturbance.ENOUGH` is its twin."""
 
 PAIRS_SHARE = 0.2
 """Pairs of undisturbed runs count alone where they are so many of all, and `ENOUGH`. Else all pairs

@@ -31,7 +31,7 @@ class Primitive:
         format: The layout and type in which a tensor is kept between layers of the family that run
             this way, e.g. ``"nchwc"``, ``"u8"``; empty where a family has but one.
         layouts: In which it takes and gives a tensor at the border of a segment besides ONNX's own
-            order (`qsdnn.layout`), as the board says. A tensor that all around it have so is
+            order (`qsdnn.model.layout`), as the board says. A tensor that all around it have so is
             handed over as it lies. No part of what it is: it compares equal without.
     """
 

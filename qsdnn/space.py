@@ -16,7 +16,7 @@ from qsdnn.primitive import Precision, Primitive
 
 if TYPE_CHECKING:
     from qsdnn.engine import Engine, EngineInfo
-    from qsdnn.graph.layer import Graph
+    from qsdnn.model.layer import Graph
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,9 +28,9 @@ from tomlkit.exceptions import TOMLKitError
 from qsdnn.errors import InputError, unknown
 from qsdnn.files import replacing
 
-from .address import Address
-from .spec import GENERIC, specs
-from .toml_table import TomlTable
+from .ssh.address import Address
+from .spec.spec import GENERIC, specs
+from .spec.toml_table import TomlTable
 
 CONFIG_VARIABLE = "QSDNN_CONFIG"
 FILE_NAME = "boards.toml"

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from qsdnn.errors import InputError
 
 from .addresses import AddressBook
-from .spec import GENERIC, specs
+from .spec.spec import GENERIC, specs
 
 if TYPE_CHECKING:
-    from .ssh_board import SshBoard
+    from .ssh.board import SshBoard
 
 
 class NamedFinder:
@@ -29,7 +29,7 @@ class NamedFinder:
         """See `qsdnn.board.BoardFinder.find`."""
         entry = AddressBook().entries().get(name)
         if entry is not None:
-            from .ssh_board import SshBoard  # `boards list` does without SSH
+            from .ssh.board import SshBoard  # `boards list` does without SSH
 
             return SshBoard(name, entry.address, specs()[entry.spec])
         if name in specs():

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from qsdnn.archive import runtime_archive
+from qsdnn.plan.archive import runtime_archive
 from qsdnn.errors import BoardError
 from qsdnn.files import replacing
 
-from .agent_board import AgentBoard
-from .bootstrap import prune
-from .spec import Spec
-from .transport import PipeTransport, Transport
+from .link.board import AgentBoard
+from .link.bootstrap import prune
+from .spec.spec import Spec
+from .link.transport import PipeTransport, Transport
 
 CACHE_VARIABLE = "QSDNN_BOARD_CACHE"
 # What a process needs to find its files, and to stay on the processor that qemu emulates; all else
@@ -61,7 +61,7 @@ class LocalBoard(AgentBoard):
             archive = _place_runtime(root)
             environment = {key: os.environ[key] for key in KEPT_VARIABLES if key in os.environ}
             environment["PYTHONPATH"] = os.pathsep.join([str(archive), *self._python_path])
-            command = [sys.executable, "-m", "qsdnn_runtime.agent", str(root)]
+            command = [sys.executable, "-m", "qsdnn_runtime.server", str(root)]
             # The working directory is on the path of `python -m`: one with nothing to import.
             return PipeTransport(command, environment, archive.parent)
         except OSError as error:

@@ -21,7 +21,7 @@ class AccuracyConfig:
         metric: Name of a metric; what is usual for the labels when None.
         evaluator: ``module:function`` in place of it.
         budget: What may be lost.
-        method: How ranges are found: see `qsdnn.calibrator`.
+        method: How ranges are found: see `qsdnn.accuracy.calibrator`.
     """
 
     calibration: Path

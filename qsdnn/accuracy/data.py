@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from qsdnn.accuracy.inputs import Inputs
 from qsdnn.errors import InputError, unknown
-from qsdnn.graph.layer import Graph, Tensor
+from qsdnn.model.layer import Graph, Tensor
 
 Array = NDArray[Any]
 

@@ -5,21 +5,21 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from qsdnn.agents.presets import PRESETS as _SETTINGS
-from qsdnn.agents.presets import preset as _preset
+from qsdnn.agents.q_learning.presets import PRESETS as _SETTINGS
+from qsdnn.agents.q_learning.presets import preset as _preset
 from qsdnn.errors import unknown
 
 if TYPE_CHECKING:
-    from qsdnn.agents._base import Agent
+    from qsdnn.agents.base import Agent
 
 _CLASSES = {
-    "annealing": "qsdnn.agents.annealing:Annealing",
-    "evolutionary": "qsdnn.agents.evolutionary:Evolutionary",
-    "exact": "qsdnn.agents.exact:Exact",
-    "greedy": "qsdnn.agents.greedy:Greedy",
-    "q-learning": "qsdnn.agents.q_learning:QLearning",
-    "random": "qsdnn.agents.random:Random",
-    "uniform": "qsdnn.agents.uniform:Uniform",
+    "annealing": "qsdnn.agents.baselines.annealing:Annealing",
+    "evolutionary": "qsdnn.agents.baselines.evolutionary:Evolutionary",
+    "exact": "qsdnn.agents.exact.solver:Exact",
+    "greedy": "qsdnn.agents.baselines.greedy:Greedy",
+    "q-learning": "qsdnn.agents.q_learning.learner:QLearning",
+    "random": "qsdnn.agents.baselines.random:Random",
+    "uniform": "qsdnn.agents.baselines.uniform:Uniform",
 }
 
 AGENTS = tuple(_CLASSES)

@@ -10,7 +10,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from qsdnn.agents._base import Episode, Policy
+from qsdnn.agents.base import Episode, Policy
 from qsdnn.cost.model import CostModel
 
 ENV_ID = "qsdnn_envs:qsdnn/Deployment-v0"

@@ -14,8 +14,8 @@ from qsdnn.cli.options import json_option, shape_option
 from qsdnn.files import write_csv
 
 if TYPE_CHECKING:
-    from qsdnn.analyze import Analysis, LayerRow, Shape, Totals
-    from qsdnn.graph.layer import Graph
+    from qsdnn.model.analyze import Analysis, LayerRow, Shape, Totals
+    from qsdnn.model.layer import Graph
 
 SCHEMA = "qsdnn.analyze/1"
 
@@ -79,8 +79,8 @@ def command(
 ) -> None:
     """Shows what each layer of MODEL computes, stores and moves."""
     # Slow to import, and not needed for --help.
-    from qsdnn.analyze import analyze
-    from qsdnn.graph import load_graph
+    from qsdnn.model.analyze import analyze
+    from qsdnn.model import load_graph
 
     graph = load_graph(model, shapes)
     analysis = analyze(graph, bits=bits)
@@ -114,7 +114,7 @@ def _record(row: LayerRow) -> dict[str, Any]:
 def _document(
     graph: Graph, analysis: Analysis, rows: Sequence[LayerRow], bits: int
 ) -> dict[str, Any]:
-    from qsdnn.graph.precision import precision_notes
+    from qsdnn.model.precision import precision_notes
 
     totals = analysis.totals
     return {
@@ -150,7 +150,7 @@ def _write_csv(path: Path, rows: Sequence[LayerRow]) -> None:
 def _print(graph: Graph, analysis: Analysis, rows: Sequence[LayerRow], bits: int) -> None:
     from rich.markup import escape
 
-    from qsdnn.graph.precision import precision_notes
+    from qsdnn.model.precision import precision_notes
 
     totals = analysis.totals
     print_table(

@@ -10,19 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from qsdnn.cli.console import Column, print_table, stdout_console
-from qsdnn.cli.options import (
-    board_option,
-    care_options,
-    json_option,
-    model_option,
-    parse_duration,
-    shape_option,
-)
+from qsdnn.cli.options import (board_option, care_options, json_option, model_option, parse_duration, shape_option)
 from qsdnn.errors import BoardLostError, InputError, QsdnnError
 
 if TYPE_CHECKING:
     from qsdnn.board import Care, Record
-    from qsdnn.subject import Subject
+    from qsdnn.plan.subject import Subject
 
 COLUMNS = (
     Column(heading="subject", folds=True),
@@ -100,11 +93,11 @@ def _bench(
     budget_s: float,
     min_runs: int,
 ) -> list[dict[str, Any]]:
-    from qsdnn.board import SITTINGS, MeasureOptions, Reference, check_threads, open_board
+    from qsdnn.board import (SITTINGS, MeasureOptions, Reference, check_threads, open_board)
     from qsdnn.cli.progress import Terminal
-    from qsdnn.feeds import random_feeds
-    from qsdnn.subject import open_subject
-    from qsdnn.trust import notes
+    from qsdnn.model.feeds import random_feeds
+    from qsdnn.plan.subject import open_subject
+    from qsdnn.measure.trust import notes
 
     with (
         Terminal() as terminal,
@@ -175,8 +168,8 @@ def _row(subject: Subject, record: Record, first: Record) -> dict[str, Any]:
     import numpy as np
 
     from qsdnn.board import State
-    from qsdnn.search.measurer import paired_ratio
-    from qsdnn.trust import doubt
+    from qsdnn.measure.measurer import paired_ratio
+    from qsdnn.measure.trust import doubt
 
     if record.state is State.BOARD_LOST:
         raise BoardLostError(f"the board was lost: {record.error}")

@@ -14,8 +14,8 @@ from qsdnn.files import write_csv
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from qsdnn.search.analysis import Analysis
-    from qsdnn.search.study import Study
+    from qsdnn.quantize.sensitivity import Analysis
+    from qsdnn.quantize.study import Study
 
 LEFT = ("layer", "kind", "primitive", "engine", "precision", "part")
 

@@ -34,10 +34,10 @@ def command(plan: Path, output: Path, model: Path | None, board: str, as_json: b
     runs it. Programs embed it with qsdnn_runtime.Session, which has the surface of
     onnxruntime.InferenceSession, and find that in the package: PYTHONPATH=PACKAGE.
     """
-    from qsdnn.archive import runtime_archive
+    from qsdnn.plan.archive import runtime_archive
     from qsdnn.board import open_board
-    from qsdnn.package import check_target, write_package
-    from qsdnn.replay import rebuild
+    from qsdnn.plan.package import check_target, write_package
+    from qsdnn.plan.replay import rebuild
 
     check_target(output)
     with open_board(board) as machine, tempfile.TemporaryDirectory(prefix="qsdnn-") as scratch:

@@ -22,7 +22,7 @@ from rich.progress import (
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
-from qsdnn.agents._base import Episode
+from qsdnn.agents.base import Episode
 from qsdnn.search.listener import Silent
 
 BAR = 20

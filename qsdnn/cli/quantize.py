@@ -12,24 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from qsdnn.cli.options import (
-    board_option,
-    care_options,
-    json_option,
-    samples_options,
-    shape_option,
-    split_names,
-    store_option,
-    threads_option,
-)
+from qsdnn.cli.options import (board_option, care_options, json_option, samples_options, shape_option, split_names, store_option, threads_option)
 from qsdnn.cli.output import check_writable
 from qsdnn.errors import InputError
 
 if TYPE_CHECKING:
     from qsdnn.accuracy.config import AccuracyConfig
     from qsdnn.board import Care
-    from qsdnn.search.analysis import Analysis
-    from qsdnn.search.study import Study
+    from qsdnn.quantize.sensitivity import Analysis
+    from qsdnn.quantize.study import Study
 
 WIDTHS, ALLOWED = (8, 6, 4), range(1, 17)
 """Bits of a value in a study: when nobody says, and at all."""
@@ -105,10 +96,10 @@ def command(
     from qsdnn.cli.losses import document, tables_of, write_tables
     from qsdnn.cli.progress import Terminal
     from qsdnn.primitive import Precision
-    from qsdnn.search import analysis
-    from qsdnn.search import study as studies
+    from qsdnn.quantize import sensitivity as analysis
+    from qsdnn.quantize import study as studies
     from qsdnn.search.config import SearchConfig
-    from qsdnn.simulator import ENGINE
+    from qsdnn.accuracy.simulator import ENGINE
     from qsdnn.store import Store
 
     if study is not None:

@@ -74,9 +74,9 @@ def _replay(
 
     from qsdnn.board import ANY, MeasureOptions, Reference, State, open_board
     from qsdnn.cli.progress import Terminal
-    from qsdnn.feeds import random_feeds
-    from qsdnn.replay import rebuild
-    from qsdnn.trust import doubt, notes
+    from qsdnn.model.feeds import random_feeds
+    from qsdnn.plan.replay import rebuild
+    from qsdnn.measure.trust import doubt, notes
 
     with (
         Terminal() as terminal,

@@ -49,8 +49,8 @@ def command(
     import numpy as np
 
     from qsdnn.board import Care, open_board
-    from qsdnn.feeds import random_feeds, read_feeds
-    from qsdnn.subject import open_subject
+    from qsdnn.model.feeds import random_feeds, read_feeds
+    from qsdnn.plan.subject import open_subject
 
     with (
         open_board(board, Care(wait_s=wait_s)) as machine,

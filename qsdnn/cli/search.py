@@ -14,19 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from qsdnn.agents import AGENTS
-from qsdnn.cli.options import (
-    accuracy_options,
-    board_option,
-    care_options,
-    json_option,
-    parse_duration,
-    parse_limit,
-    parse_size_mb,
-    shape_option,
-    split_names,
-    store_option,
-    threads_option,
-)
+from qsdnn.cli.options import (accuracy_options, board_option, care_options, json_option, parse_duration, parse_limit, parse_size_mb, shape_option, split_names, store_option, threads_option)
 from qsdnn.cli.output import check_writable
 from qsdnn.errors import InputError, VerificationError
 
@@ -156,7 +144,7 @@ def command(
 def _config(asked: dict[str, Any]) -> SearchConfig:
     from qsdnn.primitive import Precision
     from qsdnn.search.config import SearchConfig
-    from qsdnn.search.objective import Objective
+    from qsdnn.search.limits.goal import Objective
 
     asked["objective"] = Objective(asked["objective"])
     if asked["pareto"] and asked["objective"] is not Objective.LATENCY:
@@ -189,7 +177,7 @@ def _search(
 ) -> Found:
     from qsdnn.board import open_board
     from qsdnn.cli.progress import Terminal
-    from qsdnn.search.events import EventLog
+    from qsdnn.search.tensorboard import EventLog
     from qsdnn.search.listener import Several
     from qsdnn.search.loop import search
     from qsdnn.store import Store

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from qsdnn.search.measurer import Counts
+from qsdnn.measure.measurer import Counts
 
 TIME_IS_OVER = "the time is over"
 

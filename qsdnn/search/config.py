@@ -8,7 +8,7 @@ from pathlib import Path
 
 from qsdnn.accuracy.config import AccuracyConfig
 from qsdnn.primitive import Precision
-from qsdnn.search.objective import Goal, Objective
+from qsdnn.search.limits.goal import Goal, Objective
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

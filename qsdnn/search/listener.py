@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from qsdnn.agents._base import Episode
+from qsdnn.agents.base import Episode
 
 
 class Listener(Protocol):

@@ -10,39 +10,40 @@ from pathlib import Path
 
 from qsdnn.agents import agent
 from qsdnn.board import ANY, Board, Reference, check_threads
-from qsdnn.build import Builder
-from qsdnn.calibration import Calibration
+from qsdnn.plan.build import Builder
+from qsdnn.model.calibration import Calibration
 from qsdnn.cost.model import CostModel
 from qsdnn.engine import load_engines
 from qsdnn.errors import InputError
-from qsdnn.feeds import random_feeds, read_feeds
-from qsdnn.graph import load_graph
-from qsdnn.graph.layer import Graph
-from qsdnn.graph.precision import precision_notes
-from qsdnn.graph.randomness import check_repeatable
-from qsdnn.graph.signature import signature
+from qsdnn.model.feeds import random_feeds, read_feeds
+from qsdnn.model import load_graph
+from qsdnn.model.layer import Graph
+from qsdnn.model.precision import precision_notes
+from qsdnn.model.randomness import check_repeatable
+from qsdnn.model.signature import signature
 from qsdnn.plan import Plan
 from qsdnn.primitive import Precision
-from qsdnn.search.assessment import Assessor, Samples, calibrate, read_samples
+from qsdnn.search.limits.assessor import Assessor, Samples, calibrate, read_samples
 from qsdnn.search.budget import Budget
 from qsdnn.search.config import SearchConfig
-from qsdnn.search.constraint import AccuracyLimit, Constraint, Unlimited
-from qsdnn.search.decision import check_sensors, decide, measure_frugal
-from qsdnn.search.draft import Draft
-from qsdnn.search.entrants import best_admitted
-from qsdnn.search.explore import explore
-from qsdnn.search.final import Final, final_s, finish
-from qsdnn.search.knowledge import learned, prior_of
+from qsdnn.search.limits.constraint import AccuracyLimit, Constraint, Unlimited
+from qsdnn.search.finish.decision import check_sensors, decide, measure_frugal
+from qsdnn.search.finish.draft import Draft
+from qsdnn.search.finish.entrants import best_admitted
+from qsdnn.search.start.initial_design import explore
+from qsdnn.search.finish.final import Final, finish
+from qsdnn.search.start.transfer import learned, prior_of
 from qsdnn.search.listener import Listener
-from qsdnn.search.logbook import Logbook
-from qsdnn.search.measurer import Measurer
-from qsdnn.search.objective import Objective
-from qsdnn.search.outclassed import outclassed
-from qsdnn.search.pareto import Point, front
+from qsdnn.search.history import Logbook
+from qsdnn.measure.measurer import Measurer
+from qsdnn.search.limits.goal import Objective
+from qsdnn.search.start.outclassed import outclassed
+from qsdnn.search.finish.pareto import Point, front
 from qsdnn.search.profile import Profile, usable
-from qsdnn.search.race import race
-from qsdnn.search.rounds import Learning, Rounds
-from qsdnn.search.trial import Bench, Trial
+from qsdnn.search.start.race import race
+from qsdnn.search.rounds.loop import Learning, Rounds
+from qsdnn.search.bench import Bench
+from qsdnn.search.trial import Trial
 from qsdnn.space import space_of
 from qsdnn.store import Store, Term
 
@@ -133,7 +134,7 @@ def search(
         for_latency = budget.less(_afterwards_s(config))
         measured = race(bench, for_latency.less(evaluating_s))
         bench.space, measured = usable(bench.space, measured)
-        mixing = for_latency.less(final_s(bench, measured.best))
+        mixing = for_latency.less(bench.pace.final_s(measured.best))
         constraint: Constraint = Unlimited()
         if assessor is not None:
             constraint = assessor.limit(bench.space, measured, mixing.less(evaluating_s))

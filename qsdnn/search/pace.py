@@ -7,13 +7,24 @@ the first look at each engine shows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from qsdnn.board import MeasureOptions, Record, State
+from qsdnn.search.trial import Trial
 
 START_S = 0.5
 """A process of the board is started and imports its engines, in seconds, before it is known."""
+
+RUNS = MeasureOptions(min_runs=3, max_runs=45, precision=0.004, budget_s=1.7, again=0)
+"""Of one sitting of the final."""
+
+FEWEST_CLAIMS = 6
+"""Sittings that are the fewest for a 95 % interval."""
+
+FAR = 3.0
+"""A single engine sits in the final while the search saw it within that factor of the fastest: what
+is further off cannot win."""
 
 RUNS_BESIDE = 4
 """Runs of a package besides those that count: one checks its outputs, the others warm it up."""
@@ -69,6 +80,24 @@ class Pace:
         counted_s = max(runs.min_runs * once_s, min(runs.budget_s, runs.max_runs * once_s))
         loads_s = sum(load_s(record) for record in records)
         return self.start_s + loads_s + RUNS_BESIDE * once_s + counted_s
+
+    def final_s(self, trials: Iterable[Trial], *, mixed: bool = True) -> float:
+        """Wall time of the shortest final: each engine loaded a few times, and short runs.
+
+        Args:
+            trials: Uniform plans, of which those that are far off do not take part.
+            mixed: Whether a mixed plan is to be held against them.
+        """
+        ok = [trial for trial in trials if trial.ok]
+        fastest_ms = min((trial.latency_ms for trial in ok), default=0.0)
+        fastest: dict[str, Trial] = {}
+        for trial in sorted(ok, key=lambda trial: trial.latency_ms):
+            if trial.latency_ms <= FAR * fastest_ms:
+                fastest.setdefault(trial.package.manifest["segments"][0]["engine"], trial)
+        records = [trial.record for trial in fastest.values()]
+        heat_s = self.sitting_s([*records, *records, *records[:1]], RUNS)
+        claim_s = self.sitting_s(records[:1] * 3, RUNS)
+        return heat_s + (FEWEST_CLAIMS if mixed else 1) * claim_s
 
 
 def load_s(record: Record) -> float:

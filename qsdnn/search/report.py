@@ -7,15 +7,15 @@ from dataclasses import asdict
 from math import ceil
 from typing import Any
 
-from qsdnn.build import REFERENCE
+from qsdnn.plan.build import REFERENCE
 from qsdnn.plan import Plan
 from qsdnn.search.budget import TIME_IS_OVER
-from qsdnn.search.entrants import bare_name
-from qsdnn.search.final import Final, Standing
+from qsdnn.search.finish.entrants import bare_name
+from qsdnn.search.finish.final import Final, Standing
 from qsdnn.search.loop import Found
-from qsdnn.search.sittings import Kind
-from qsdnn.search.trial import GROUP
-from qsdnn.trust import doubt
+from qsdnn.search.finish.sittings import Kind
+from qsdnn.search.bench import GROUP
+from qsdnn.measure.trust import doubt
 
 SCHEMA = "qsdnn.search/1"
 

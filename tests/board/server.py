@@ -110,10 +110,10 @@ class Server:
         return list(dict.fromkeys(found))
 
     def agents(self) -> list[int]:
-        return [pid for pid in self.processes() if "qsdnn_runtime.agent" in command_of(pid)]
+        return [pid for pid in self.processes() if "qsdnn_runtime.server" in command_of(pid)]
 
     def workers(self) -> list[int]:
-        return [pid for pid in self.processes() if "qsdnn_runtime.worker" in command_of(pid)]
+        return [pid for pid in self.processes() if "qsdnn_runtime.server.worker" in command_of(pid)]
 
     def cut_sessions(self) -> None:
         """Kills the server's side of each connection; the agent under it is left to itself."""

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from qsdnn.errors import BoardError
-from qsdnn_boards import ssh_login
-from qsdnn_boards.address import Address
-from qsdnn_boards.ssh_board import SshBoard
-from qsdnn_boards.ssh_client import accept_host_key, fetch_host_key
+from qsdnn_boards.ssh import login as ssh_login
+from qsdnn_boards.ssh.address import Address
+from qsdnn_boards.ssh.board import SshBoard
+from qsdnn_boards.ssh.client import accept_host_key, fetch_host_key
 
 from .relay import Relay
 from .server import PATIENCE_S, make_key, wait_until

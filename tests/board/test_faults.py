@@ -16,11 +16,11 @@ import pytest
 
 from qsdnn.board import Package, Reference, State
 from qsdnn.errors import BoardError, BoardLostError
-from qsdnn.search import recovery
-from qsdnn.search.measurer import Measurer
+from qsdnn.measure import recovery
+from qsdnn.measure.measurer import Measurer
 from qsdnn.store import Store
 from qsdnn_boards.local import LocalBoard
-from qsdnn_boards.ssh_board import SshBoard
+from qsdnn_boards.ssh.board import SshBoard
 from tests.unit.boards.conftest import LOADERS, write_package
 
 from .memory import MemoryLimit
@@ -46,7 +46,7 @@ def make(tmp_path: Path) -> Callable[..., Package]:
 
 
 def agent() -> int:
-    (pid,) = [p for p in descendants(os.getpid()) if "qsdnn_runtime.agent" in command_of(p)]
+    (pid,) = [p for p in descendants(os.getpid()) if "qsdnn_runtime.server" in command_of(p)]
     return pid
 
 

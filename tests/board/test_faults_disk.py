@@ -10,8 +10,8 @@ import pytest
 
 from qsdnn.board import State
 from qsdnn.errors import BoardError
-from qsdnn_boards.address import Address
-from qsdnn_boards.ssh_board import SshBoard
+from qsdnn_boards.ssh.address import Address
+from qsdnn_boards.ssh.board import SshBoard
 
 from .disk import Disk
 from .server import Server, wait_until

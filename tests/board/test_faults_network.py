@@ -9,10 +9,12 @@ import pytest
 
 from qsdnn.board import State
 from qsdnn.errors import BoardError
-from qsdnn_boards import channel, client, ssh_client
-from qsdnn_boards.address import Address
-from qsdnn_boards.ssh_board import SshBoard
-from qsdnn_boards.ssh_client import accept_host_key
+from qsdnn_boards.ssh import channel
+from qsdnn_boards.link import client
+from qsdnn_boards.ssh import client as ssh_client
+from qsdnn_boards.ssh.address import Address
+from qsdnn_boards.ssh.board import SshBoard
+from qsdnn_boards.ssh.client import accept_host_key
 
 from .network import Cable
 from .server import Server, are_gone, find_sshd, wait_until

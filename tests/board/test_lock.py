@@ -14,7 +14,7 @@ import pytest
 
 from qsdnn.board import Care, MeasureOptions, State
 from qsdnn.errors import BoardError
-from qsdnn_boards.ssh_board import SshBoard
+from qsdnn_boards.ssh.board import SshBoard
 
 from .server import kill
 

@@ -8,12 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from qsdnn.archive import runtime_archive
+from qsdnn.plan.archive import runtime_archive
 from qsdnn.board import MeasureOptions, Reference, State, open_board
 from qsdnn.errors import BoardError
-from qsdnn_boards import agent_board, channel, client
-from qsdnn_boards.ssh_board import SshBoard
-from qsdnn_boards.ssh_client import accept_host_key
+from qsdnn_boards.link import board as agent_board
+from qsdnn_boards.ssh import channel
+from qsdnn_boards.link import client
+from qsdnn_boards.ssh.board import SshBoard
+from qsdnn_boards.ssh.client import accept_host_key
 
 from .relay import Relay
 from .server import kill, wait_until

@@ -16,10 +16,10 @@ from click.testing import CliRunner
 
 from qsdnn.board import Care, MeasureOptions, State
 from qsdnn.cli import group
-from qsdnn_boards import spec
+from qsdnn_boards.spec import spec
 from qsdnn_boards.local import LocalBoard
-from qsdnn_boards.spec import Spec, load_spec
-from qsdnn_boards.ssh_board import SshBoard
+from qsdnn_boards.spec.spec import Spec, load_spec
+from qsdnn_boards.ssh.board import SshBoard
 
 from .server import are_gone, command_of, descendants, wait_until
 
@@ -136,7 +136,7 @@ def once_measuring(act):
 
 def agents() -> list[int]:
     """Those this test started, directly or behind sshd."""
-    return [pid for pid in descendants(os.getpid()) if "qsdnn_runtime.agent" in command_of(pid)]
+    return [pid for pid in descendants(os.getpid()) if "qsdnn_runtime.server" in command_of(pid)]
 
 
 def test_it_is_set_while_measuring_and_set_back(machine, files, network):

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from qsdnn.board import MeasureOptions, State
-from qsdnn_boards import channel, client
-from qsdnn_boards.ssh_board import SshBoard
-from qsdnn_boards.ssh_client import accept_host_key
-from qsdnn_runtime.process import Process
+from qsdnn_boards.ssh import channel
+from qsdnn_boards.link import client
+from qsdnn_boards.ssh.board import SshBoard
+from qsdnn_boards.ssh.client import accept_host_key
+from qsdnn_runtime.board.process import Process
 
 from .relay import Relay
 from .server import are_gone, wait_until

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from qsdnn.agents import AGENTS, agent
-from qsdnn.agents._base import Episode, Policy
+from qsdnn.agents.base import Episode, Policy
 from qsdnn.cost.model import CostModel
 from qsdnn.primitive import Precision, Primitive
 from qsdnn.space import Edge, Space

@@ -8,15 +8,15 @@ import onnx
 import onnxruntime
 import pytest
 
-from qsdnn.build import Builder
+from qsdnn.plan.build import Builder
 from qsdnn.engine import load_engines
 from qsdnn.examples import build
-from qsdnn.feeds import random_feeds
-from qsdnn.graph import load_graph
-from qsdnn.search.uniform import uniform_plans
+from qsdnn.model.feeds import random_feeds
+from qsdnn.model import load_graph
+from qsdnn.search.start.uniform import uniform_plans
 from qsdnn.space import space_of
 from qsdnn_runtime import Session
-from qsdnn_runtime.difference import max_error
+from qsdnn_runtime.server.difference import max_error
 
 from .backend import infos
 

@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from qsdnn.board import Record, State
-from qsdnn.build import Builder
+from qsdnn.plan.build import Builder
 from qsdnn.cost.terms import ENTER, LEAVE
 from qsdnn.engine import load_engines
-from qsdnn.graph import load_graph
-from qsdnn.layout import block_of, fits, told_layouts
+from qsdnn.model import load_graph
+from qsdnn.model.layout import block_of, fits, told_layouts
 from qsdnn.search.trial import Trial
 from qsdnn.space import space_of
 from qsdnn_runtime import Session
-from qsdnn_runtime.difference import max_error
+from qsdnn_runtime.server.difference import max_error
 
 from .backend import infos
 

@@ -15,16 +15,16 @@ import pytest
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
-from qsdnn.build import Builder
+from qsdnn.plan.build import Builder
 from qsdnn.engine import load_engines
 from qsdnn.examples import build
-from qsdnn.feeds import random_feeds
-from qsdnn.graph import load_graph
+from qsdnn.model.feeds import random_feeds
+from qsdnn.model import load_graph
 from qsdnn.primitive import Precision, parse_name
-from qsdnn.search.uniform import uniform_plans
+from qsdnn.search.start.uniform import uniform_plans
 from qsdnn.space import space_of
 from qsdnn_runtime import Session
-from qsdnn_runtime.difference import max_error
+from qsdnn_runtime.server.difference import max_error
 
 from .backend import infos
 from .layers import KINDS

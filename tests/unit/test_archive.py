@@ -7,13 +7,13 @@ import subprocess
 import sys
 import zipfile
 
-from qsdnn.archive import runtime_archive
+from qsdnn.plan.archive import runtime_archive
 
 
 def test_equal_files_give_equal_bytes():
     assert runtime_archive() == runtime_archive.__wrapped__()
     names = zipfile.ZipFile(io.BytesIO(runtime_archive().content)).namelist()
-    assert "qsdnn_runtime/agent.py" in names and names == sorted(names)
+    assert "qsdnn_runtime/server/__main__.py" in names and names == sorted(names)
     assert all(name.startswith("qsdnn_runtime/") and name.endswith(".py") for name in names)
 
 
@@ -22,7 +22,7 @@ def test_the_agent_starts_from_the_zip_rather_than_from_what_is_installed(tmp_pa
     archive.write_bytes(runtime_archive().content)
     code = (
         f"import sys; sys.path.insert(0, {str(archive)!r});"
-        "import qsdnn_runtime.agent as agent; print(agent.__file__)"
+        "import qsdnn_runtime.server as agent; print(agent.__file__)"
     )
     ran = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True)
     assert ran.stdout.startswith(str(archive)), ran.stderr

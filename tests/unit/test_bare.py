@@ -14,13 +14,13 @@ import pytest
 
 from qsdnn import examples
 from qsdnn.board import BoardInfo, Package
-from qsdnn.build import Builder
+from qsdnn.plan.build import Builder
 from qsdnn.engine import EngineInfo, load_engines
 from qsdnn.errors import InputError, UnsupportedLayerError
-from qsdnn.graph import load_graph
-from qsdnn.subject import open_subject
+from qsdnn.model import load_graph
+from qsdnn.plan.subject import open_subject
 from qsdnn_runtime import Session
-from qsdnn_runtime.bare import Bare
+from qsdnn_runtime.server.bare import Bare
 from qsdnn_runtime.engine import EngineError
 
 ENGINES = ("onnxruntime", "openvino", "ncnn", "blas")

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from qsdnn.errors import InputError
-from qsdnn.feeds import random_feeds, read_feeds
-from qsdnn.graph.layer import Tensor
+from qsdnn.model.feeds import random_feeds, read_feeds
+from qsdnn.model.layer import Tensor
 
 IMAGE = Tensor(name="image", dtype="float32", shape=(1, 3, 4, 4))
 ONE = {"image": IMAGE}

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from qsdnn.archive import runtime_archive
+from qsdnn.plan.archive import runtime_archive
 from qsdnn.board import Package
 from qsdnn.errors import InputError, PlanError
-from qsdnn.package import is_package, read_package, write_package
+from qsdnn.plan.package import is_package, read_package, write_package
 from qsdnn.plan import Model, read_plan
 from qsdnn_runtime import PackageError, Session
-from qsdnn_runtime.package import open_package
+from qsdnn_runtime.program.package import open_package
 from tests.unit.runtime.onnx_package import Part, model
 from tests.unit.runtime.onnx_package import write_package as write_parts
 from tests.unit.test_plan import EXAMPLE
@@ -222,7 +222,7 @@ def test_a_disk_too_full_to_unpack_says_what_to_do(built, tmp_path, monkeypatch)
     def full(*_arguments, **_options):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("qsdnn_runtime.package.tempfile.mkdtemp", full)
+    monkeypatch.setattr("qsdnn_runtime.program.package.tempfile.mkdtemp", full)
     with pytest.raises(PackageError, match=r"No space left on device.* MB .*TMPDIR"):
         Session(target)
 

@@ -10,9 +10,9 @@ from qsdnn import examples
 from qsdnn.board import BoardInfo
 from qsdnn.engine import EngineInfo, load_engines
 from qsdnn.errors import PlanError
-from qsdnn.graph import load_graph
+from qsdnn.model import load_graph
 from qsdnn.plan import Choice, Model, read_plan, write_plan
-from qsdnn.replay import rebuild
+from qsdnn.plan.replay import rebuild
 from tests.unit.test_plan import EXAMPLE
 
 VERSIONS = {"blas": "1.0", "onnxruntime": "1.2"}

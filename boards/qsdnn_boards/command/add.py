@@ -12,11 +12,11 @@ import click
 
 from qsdnn.cli.options import json_option
 from qsdnn.errors import BoardError, InputError
-from qsdnn_boards.address import Address
+from qsdnn_boards.ssh.address import Address
 from qsdnn_boards.addresses import DEFAULT_PYTHON, AddressBook, Entry
-from qsdnn_boards.host_keys import KnownHosts, Verdict
-from qsdnn_boards.spec import GENERIC, specs
-from qsdnn_boards.ssh_config import resolve
+from qsdnn_boards.ssh.host_keys import KnownHosts, Verdict
+from qsdnn_boards.spec.spec import GENERIC, specs
+from qsdnn_boards.ssh.config import resolve
 
 from .words import describe_address, entry_record
 
@@ -100,7 +100,7 @@ def _settle_host_key(entry: Entry, accept: bool) -> dict[str, str]:
     Raises:
         BoardError: The board cannot be reached, or its key is not accepted.
     """
-    from qsdnn_boards.ssh_client import accept_host_key, fetch_host_key
+    from qsdnn_boards.ssh.client import accept_host_key, fetch_host_key
 
     endpoint = resolve(entry.address)
     key = fetch_host_key(entry.address)

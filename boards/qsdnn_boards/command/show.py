@@ -12,7 +12,7 @@ from qsdnn.cli.console import stdout_console
 from qsdnn.cli.options import json_option
 from qsdnn.errors import unknown
 from qsdnn_boards.addresses import AddressBook, Entry
-from qsdnn_boards.spec import Sensor, Spec, specs
+from qsdnn_boards.spec.spec import Sensor, Spec, specs
 
 from .words import describe_address, entry_record, typed
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from qsdnn_boards.address import Address
+from qsdnn_boards.ssh.address import Address
 from qsdnn_boards.addresses import Entry
-from qsdnn_boards.spec import PLACEHOLDER, Command, Setting
-from qsdnn_boards.ssh_config import host_and_port
+from qsdnn_boards.spec.spec import PLACEHOLDER, Command, Setting
+from qsdnn_boards.ssh.config import host_and_port
 
 
 def describe_address(address: Address) -> str:

@@ -1,5 +1,5 @@
 """The engine ``blas``, host half: our own layers on numpy and its BLAS; the reference family."""
 
-from .engine import BlasEngine
+from qsdnn_primitives.blas.engine import BlasEngine
 
 ENGINE = BlasEngine()

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from qsdnn.engine import EngineInfo
 from qsdnn.errors import BuildError
-from qsdnn.graph.layer import Layer
+from qsdnn.model.layer import Layer
 from qsdnn.primitive import Precision, Primitive
-from qsdnn.segment import Artifact, Segment
+from qsdnn.model.segment import Artifact, Segment
 from qsdnn_primitives.plain.node import Op, UnsupportedError
 from qsdnn_primitives.plain.program import write_program
 from qsdnn_primitives.plain.translation import translate
 
-from .algorithms import algorithms
+from qsdnn_primitives.blas.algorithms import algorithms
 
 
 class BlasEngine:

@@ -1,5 +1,5 @@
 """The engine ``ncnn``, host half: segments as ncnn networks, an algorithm for each convolution."""
 
-from .engine import NcnnEngine
+from qsdnn_primitives.ncnn.engine import NcnnEngine
 
 ENGINE = NcnnEngine()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from .operator import Operator
+from qsdnn_primitives.ncnn.operator import Operator
 
 AUTO = "auto"
 MASK_PARAM = 31

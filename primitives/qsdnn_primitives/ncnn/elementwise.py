@@ -9,8 +9,8 @@ import onnx_ir as ir
 
 from qsdnn_primitives.plain.node import UnsupportedError, is_constant, scalar_of, static_shape
 
-from .lowering import Lowering
-from .operator import Param, Weight
+from qsdnn_primitives.ncnn.lowering import Lowering
+from qsdnn_primitives.ncnn.operator import Param, Weight
 
 UNBOUNDED = 1e30
 """Limits beyond it are none: ncnn's text format need not read the largest float right."""

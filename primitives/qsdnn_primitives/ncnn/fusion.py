@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
-from .operator import Operator, Param, resolve
+from qsdnn_primitives.ncnn.operator import Operator, Param, resolve
 
 HOSTS = frozenset(
     {

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from qsdnn.calibration import Calibration
+from qsdnn.model.calibration import Calibration
 from qsdnn.errors import BuildError
-from qsdnn.graph.layer import Layer
+from qsdnn.model.layer import Layer
 
-from .operator import Array, Operator, Weight
+from qsdnn_primitives.ncnn.operator import Array, Operator, Weight
 
 SCALE_PARAM = 8
 _LARGEST = np.float32(127)

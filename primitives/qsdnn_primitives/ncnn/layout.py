@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from qsdnn_primitives.plain.node import NodeReader, Op, Shape, UnsupportedError, static_shape
 
-from .lowering import Lowering
-from .operator import Param
+from qsdnn_primitives.ncnn.lowering import Lowering
+from qsdnn_primitives.ncnn.operator import Param
 
 # What each order of ncnn's Permute makes: the input's dimensions by letter, innermost first.
 _ORDERS: Mapping[int, tuple[str, ...]] = {

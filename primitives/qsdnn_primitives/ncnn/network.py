@@ -8,15 +8,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from qsdnn.graph.content import write_content
-from qsdnn.layout import block_of
-from qsdnn.segment import Segment
+from qsdnn.model.content import write_content
+from qsdnn.model.layout import block_of
+from qsdnn.model.segment import Segment
 from qsdnn_primitives.plain.node import Shape
 
-from .algorithm import MASK_PARAM, MASKS
-from .operator import Operator, Param, resolve, shape_params
-from .translation import Fragment
-from .weights import WeightsFile
+from qsdnn_primitives.ncnn.algorithm import MASK_PARAM, MASKS
+from qsdnn_primitives.ncnn.operator import Operator, Param, resolve, shape_params
+from qsdnn_primitives.ncnn.translation import Fragment
+from qsdnn_primitives.ncnn.weights import WeightsFile
 
 SCHEMA = "qsdnn.ncnn/1"
 

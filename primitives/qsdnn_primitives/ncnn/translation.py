@@ -7,14 +7,17 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
-from qsdnn.graph.layer import Layer
+from qsdnn.model.layer import Layer
 from qsdnn_primitives.plain.node import NodeReader, Op, UnsupportedError
 from qsdnn_primitives.plain.translation import check_types, translate_node
 
-from . import elementwise, layout, linear, windows
-from .fusion import fuse
-from .lowering import Lowering
-from .operator import Operator
+from qsdnn_primitives.ncnn import elementwise
+from qsdnn_primitives.ncnn import layout
+from qsdnn_primitives.ncnn import linear
+from qsdnn_primitives.ncnn import windows
+from qsdnn_primitives.ncnn.fusion import fuse
+from qsdnn_primitives.ncnn.lowering import Lowering
+from qsdnn_primitives.ncnn.operator import Operator
 
 Lower = Callable[[Lowering], None]
 

@@ -16,10 +16,10 @@ from typing import Any
 
 import onnx_ir as ir
 
-from qsdnn.graph.content import link_file, write_content
+from qsdnn.model.content import link_file, write_content
 from qsdnn_primitives.plain.node import static_shape
 
-from .operator import Weight
+from qsdnn_primitives.ncnn.operator import Weight
 
 INLINE_BYTES = 1024
 """Larger pieces that are not in the graph's weights get a file of their own."""

@@ -8,8 +8,8 @@ import numpy as np
 
 from qsdnn_primitives.plain.node import NodeReader, Op, Shape, UnsupportedError, static_shape
 
-from .lowering import Lowering
-from .operator import Array, Param, Weight
+from qsdnn_primitives.ncnn.lowering import Lowering
+from qsdnn_primitives.ncnn.operator import Array, Param, Weight
 
 
 def conv(low: Lowering) -> None:

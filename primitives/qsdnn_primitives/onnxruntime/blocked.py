@@ -1,6 +1,6 @@
 """Which nodes of a layer run in onnxruntime's blocked layout, and how.
 
-It is the layout ``nchw<c>c`` of `qsdnn.layout`. onnxruntime has kernels of their own for
+It is the layout ``nchw<c>c`` of `qsdnn.model.layout`. onnxruntime has kernels of their own for
 convolutions and pools in it. What works on each element alone is the same in any layout, and so is
 a concatenation of whole blocks.
 """
@@ -11,9 +11,9 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
-from qsdnn.graph.dataflow import is_weight, tensor_of
-from qsdnn.graph.layer import Layer
-from qsdnn.layout import block_of, fits
+from qsdnn.model.dataflow import is_weight, tensor_of
+from qsdnn.model.layer import Layer
+from qsdnn.model.layout import block_of, fits
 
 POOLS = frozenset({"MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool"})
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import onnx
 
 from qsdnn.engine import EngineInfo
-from qsdnn.graph.extract import write_segment
-from qsdnn.graph.layer import Layer
-from qsdnn.layout import told_layouts
+from qsdnn.model.extract import write_segment
+from qsdnn.model.layer import Layer
+from qsdnn.model.layout import told_layouts
 from qsdnn.primitive import Precision, Primitive
-from qsdnn.segment import Artifact, Segment
+from qsdnn.model.segment import Artifact, Segment
 from qsdnn_primitives.onnxruntime.blocked import blocked_nodes
 from qsdnn_primitives.onnxruntime.integer import integer_nodes
 from qsdnn_primitives.onnxruntime.lowering import lower

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from qsdnn.graph.dataflow import is_weight
-from qsdnn.graph.layer import Layer
+from qsdnn.model.dataflow import is_weight
+from qsdnn.model.layer import Layer
 from qsdnn_primitives.quantization.qdq import CLAMPS, OPSET, PRODUCTS
 
 # QLinearAdd …, and what runs on uint8 as it does on float.

@@ -21,10 +21,10 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from qsdnn.layout import block_of
+from qsdnn.model.layout import block_of
 from qsdnn_primitives.quantization.constants import Constants
 
-from .blocked import FUSED, POOLS, reads_plain
+from qsdnn_primitives.onnxruntime.blocked import FUSED, POOLS, reads_plain
 
 DOMAIN = "com.microsoft.nchwc"
 

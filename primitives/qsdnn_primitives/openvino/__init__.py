@@ -5,7 +5,7 @@ travels is an ONNX file and each layer's primitive; the board makes the rest of 
 version of OpenVINO and its instruction set are its own.
 """
 
-from .engine import ENGINE
-from .operators import OPERATORS
+from qsdnn_primitives.openvino.engine import ENGINE
+from qsdnn_primitives.openvino.operators import OPERATORS
 
 __all__ = ["ENGINE", "OPERATORS"]

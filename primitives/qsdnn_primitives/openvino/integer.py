@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qsdnn.graph.layer import Layer
+from qsdnn.model.layer import Layer
 from qsdnn_primitives.onnxruntime.integer import integer_nodes as quantizable
 
 # Behind a product it computes these in the product's kernel, on its accumulators: that costs

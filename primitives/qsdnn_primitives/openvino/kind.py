@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from qsdnn.graph.dataflow import is_weight
-from qsdnn.graph.layer import Layer
+from qsdnn.model.dataflow import is_weight
+from qsdnn.model.layer import Layer
 
 _COMPUTING = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _WHOLE = frozenset({"MaxPool", "AveragePool", "GlobalAveragePool", "Add", "Concat"})

@@ -8,8 +8,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from qsdnn.graph.dataflow import is_weight
-from qsdnn.graph.layer import Layer
+from qsdnn.model.dataflow import is_weight
+from qsdnn.model.layer import Layer
 
 # Operators of the default domain that its ONNX frontend and CPU plugin compute as onnxruntime
 # does, on float32 of static shapes: each passes ONNX's own node tests of that kind

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .node import NodeReader, Op, UnsupportedError, is_constant, scalar_of
+from qsdnn_primitives.plain.node import NodeReader, Op, UnsupportedError, is_constant, scalar_of
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 

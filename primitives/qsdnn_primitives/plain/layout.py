@@ -6,7 +6,7 @@ from math import prod
 
 import onnx_ir as ir
 
-from .node import NodeReader, Op, Shape, UnsupportedError, scalar_of
+from qsdnn_primitives.plain.node import NodeReader, Op, Shape, UnsupportedError, scalar_of
 
 
 def reshape(node: NodeReader) -> Op:

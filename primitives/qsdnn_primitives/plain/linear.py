@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
-from .node import NodeReader, Op, UnsupportedError, is_constant
+from qsdnn_primitives.plain.node import NodeReader, Op, UnsupportedError, is_constant
 
 
 def gemm(node: NodeReader) -> Op:

@@ -10,10 +10,10 @@ from typing import Any
 
 import onnx_ir as ir
 
-from qsdnn.graph.content import link_file, write_content
-from qsdnn.segment import Segment
+from qsdnn.model.content import link_file, write_content
+from qsdnn.model.segment import Segment
 
-from .node import Op, is_constant, static_shape
+from qsdnn_primitives.plain.node import Op, is_constant, static_shape
 
 SCHEMA = "qsdnn.blas/1"
 DTYPES: Mapping[ir.DataType, str] = {

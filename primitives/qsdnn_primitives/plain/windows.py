@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .node import NodeReader, Op, Shape, UnsupportedError, is_constant
+from qsdnn_primitives.plain.node import NodeReader, Op, Shape, UnsupportedError, is_constant
 
 
 def conv(node: NodeReader) -> Op:

@@ -20,11 +20,11 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from qsdnn.calibration import Calibration
+from qsdnn.model.calibration import Calibration
 from qsdnn.errors import InputError
-from qsdnn.graph.extract import write_segment
-from qsdnn.graph.layer import Graph
-from qsdnn.segment import Segment
+from qsdnn.model.extract import write_segment
+from qsdnn.model.layer import Graph
+from qsdnn.model.segment import Segment
 from qsdnn_primitives.quantization.examples import Examples
 
 # Its own default for entropy, as many bins as levels, leaves nothing to choose from; four times as
@@ -39,7 +39,7 @@ _METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"
 
 @dataclass(frozen=True, slots=True)
 class OnnxruntimeCalibrator:
-    """See `qsdnn.calibrator.Calibrator`.
+    """See `qsdnn.accuracy.calibrator.Calibrator`.
 
     Attributes:
         name: ``"minmax"``, ``"entropy"`` or ``"percentile"``.

@@ -10,8 +10,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from qsdnn.graph.content import write_content
-from qsdnn.graph.read import bodies_of
+from qsdnn.model.content import write_content
+from qsdnn.model.read import bodies_of
 
 # Larger ones go to a file of their own, which plans that have them alike share.
 _INLINE_BYTES = 4096

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsdnn.errors import InputError, unknown
-from qsdnn.graph.layer import Graph, Tensor
+from qsdnn.model.layer import Graph, Tensor
 
 
 class Examples:

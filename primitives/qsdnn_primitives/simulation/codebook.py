@@ -15,22 +15,12 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from qsdnn.calibration import Calibration
-from qsdnn.graph.extract import write_segment
-from qsdnn.graph.layer import Layer
-from qsdnn.segment import Artifact, Segment
-from qsdnn.simulator import Part, Rounding
-from qsdnn_primitives.simulation.rounded import (
-    FP32_BITS,
-    Array,
-    chosen,
-    fp32_bytes,
-    packed_bytes,
-    primitive,
-    products,
-    round_weights,
-    weights_of,
-)
+from qsdnn.model.calibration import Calibration
+from qsdnn.model.extract import write_segment
+from qsdnn.model.layer import Layer
+from qsdnn.model.segment import Artifact, Segment
+from qsdnn.accuracy.simulator import Part, Rounding
+from qsdnn_primitives.simulation.rounded import (FP32_BITS, Array, chosen, fp32_bytes, packed_bytes, primitive, products, round_weights, weights_of)
 
 STEPS = 200
 """Of Lloyd's algorithm at the most; it mostly stands still earlier."""
@@ -46,7 +36,7 @@ class Codebook:
     name = "codebook"
 
     def roundings(self, layer: Layer, bits: int, calibration: Calibration) -> Sequence[Rounding]:
-        """See `qsdnn.simulator.Simulator`; activations are not known beforehand."""
+        """See `qsdnn.accuracy.simulator.Simulator`; activations are not known beforehand."""
         counts = [weights_of(node).size for node in products(layer).values()]
         if not counts:
             return ()
@@ -63,7 +53,7 @@ class Codebook:
         ]
 
     def build(self, segment: Segment, folder: Path) -> Artifact:
-        """See `qsdnn.simulator.Simulator`."""
+        """See `qsdnn.accuracy.simulator.Simulator`."""
 
         def edit(model: onnx.ModelProto) -> None:
             rounds = {

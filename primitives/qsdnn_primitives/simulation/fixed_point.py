@@ -15,22 +15,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from qsdnn.calibration import Calibration
-from qsdnn.graph.extract import write_segment
-from qsdnn.graph.layer import Layer
-from qsdnn.segment import Artifact, Segment
-from qsdnn.simulator import Part, Rounding
+from qsdnn.model.calibration import Calibration
+from qsdnn.model.extract import write_segment
+from qsdnn.model.layer import Layer
+from qsdnn.model.segment import Artifact, Segment
+from qsdnn.accuracy.simulator import Part, Rounding
 from qsdnn_primitives.simulation.activations import OPSET, Grid, round_activations
-from qsdnn_primitives.simulation.rounded import (
-    Array,
-    chosen,
-    fp32_bytes,
-    packed_bytes,
-    primitive,
-    products,
-    round_weights,
-    weights_of,
-)
+from qsdnn_primitives.simulation.rounded import (Array, chosen, fp32_bytes, packed_bytes, primitive, products, round_weights, weights_of)
 
 CLIPPED = 4
 """So many integer bits fewer than the largest value needs are tried at the most: each halves the
@@ -43,7 +34,7 @@ class FixedPoint:
     name = "fixed-point"
 
     def roundings(self, layer: Layer, bits: int, calibration: Calibration) -> Sequence[Rounding]:
-        """See `qsdnn.simulator.Simulator`; the rest of a layer, biases too, stays fp32."""
+        """See `qsdnn.accuracy.simulator.Simulator`; the rest of a layer, biases too, stays fp32."""
         weights = [weights_of(node) for node in products(layer).values()]
         if not weights:
             return ()
@@ -67,7 +58,7 @@ class FixedPoint:
         ]
 
     def build(self, segment: Segment, folder: Path) -> Artifact:
-        """See `qsdnn.simulator.Simulator`."""
+        """See `qsdnn.accuracy.simulator.Simulator`."""
 
         def edit(model: onnx.ModelProto) -> None:
             rounds = {

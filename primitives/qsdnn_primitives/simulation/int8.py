@@ -9,25 +9,16 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from qsdnn.calibration import Calibration
-from qsdnn.graph.extract import write_segment
-from qsdnn.graph.layer import Layer
+from qsdnn.model.calibration import Calibration
+from qsdnn.model.extract import write_segment
+from qsdnn.model.layer import Layer
 from qsdnn.primitive import Precision
-from qsdnn.segment import Artifact, Segment
-from qsdnn.simulator import Part, Rounding
+from qsdnn.model.segment import Artifact, Segment
+from qsdnn.accuracy.simulator import Part, Rounding
 from qsdnn_primitives.onnxruntime.integer import integer_nodes
 from qsdnn_primitives.quantization.qdq import insert
 from qsdnn_primitives.quantization.scale import quantize_weight
-from qsdnn_primitives.simulation.rounded import (
-    Array,
-    chosen,
-    fp32_bytes,
-    packed_bytes,
-    primitive,
-    products,
-    round_weights,
-    weights_of,
-)
+from qsdnn_primitives.simulation.rounded import (Array, chosen, fp32_bytes, packed_bytes, primitive, products, round_weights, weights_of)
 
 BITS = 8
 
@@ -38,7 +29,7 @@ class Int8:
     name = "int8"
 
     def roundings(self, layer: Layer, bits: int, calibration: Calibration) -> Sequence[Rounding]:
-        """See `qsdnn.simulator.Simulator`; both parts at once are what engines do for real."""
+        """See `qsdnn.accuracy.simulator.Simulator`; both parts at once are what engines do for real."""
         positions = integer_nodes(layer)
         if bits != BITS or not positions:
             return ()
@@ -59,7 +50,7 @@ class Int8:
         ]
 
     def build(self, segment: Segment, folder: Path) -> Artifact:
-        """See `qsdnn.simulator.Simulator`."""
+        """See `qsdnn.accuracy.simulator.Simulator`."""
 
         def edit(model: onnx.ModelProto) -> None:
             weighted = [layer for layer, _ in chosen(segment, Part.WEIGHTS)]

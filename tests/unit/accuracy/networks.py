@@ -7,8 +7,8 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, helper
 
-from qsdnn.graph import load_graph
-from qsdnn.graph.layer import Graph
+from qsdnn.model import load_graph
+from qsdnn.model.layer import Graph
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 

@@ -11,7 +11,7 @@ import pytest
 from qsdnn.accuracy.data import read_inputs
 from qsdnn.accuracy.inputs import Inputs
 from qsdnn.errors import InputError
-from qsdnn.graph.layer import Graph, Tensor
+from qsdnn.model.layer import Graph, Tensor
 
 from .networks import FLOAT, INT64, classifier, network
 

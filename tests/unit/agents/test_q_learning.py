@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from qsdnn.agents import agent
-from qsdnn.agents._base import Episode
-from qsdnn.agents.exact import Exact
-from qsdnn.agents.presets import PRESETS, Initial, StepCredit, preset
-from qsdnn.agents.q_learning import QLearning
+from qsdnn.agents.base import Episode
+from qsdnn.agents.exact.solver import Exact
+from qsdnn.agents.q_learning.presets import PRESETS, Initial, StepCredit, preset
+from qsdnn.agents.q_learning.learner import QLearning
 from qsdnn.cost.model import CostModel
 from qsdnn_envs.synthetic import HELD_OUT, drawn, instance
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from qsdnn.agents.experience import Batch
-from qsdnn.agents.presets import Initial, StepCredit
-from qsdnn.agents.q_table import QTable, StepValues
+from qsdnn.agents.q_learning.presets import Initial, StepCredit
+from qsdnn.agents.q_learning.q_table import QTable, StepValues
 
 MASK = np.array([[1, 1, 1, 0]], dtype=np.int8)
 

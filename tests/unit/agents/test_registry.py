@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from qsdnn.agents import AGENTS, PRESETS, agent
-from qsdnn.agents.presets import preset
+from qsdnn.agents.q_learning.presets import preset
 from qsdnn.errors import InputError
 from qsdnn_envs.synthetic import instance
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from qsdnn.agents.moves import Moves
-from qsdnn.agents.tally import Tally
+from qsdnn.agents.baselines.moves import Moves
+from qsdnn.agents.baselines.tally import Tally
 from qsdnn_envs.synthetic import instance
 
 

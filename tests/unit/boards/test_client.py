@@ -6,8 +6,8 @@ import io
 
 import pytest
 
-from qsdnn_boards.client import AgentClient, AgentLostError
-from qsdnn_boards.introduction import introduce
+from qsdnn_boards.link.client import AgentClient, AgentLostError
+from qsdnn_boards.link.introduction import introduce
 from qsdnn_runtime.frames import write_frame
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from qsdnn.board import Evaluation, State
 from qsdnn.errors import BoardError
-from qsdnn_boards import agent_board
-from qsdnn_runtime import evaluate
+from qsdnn_boards.link import board as agent_board
+from qsdnn_runtime.server import evaluate
 
 RUNS = 7
 INPUTS = {"x": np.arange(RUNS * 6, dtype=np.float32).reshape(RUNS, 2, 3)}

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from qsdnn.board import Care, MeasureOptions, Package
-from qsdnn_boards import wire
-from qsdnn_boards.spec import GENERIC, specs
-from qsdnn_runtime.conditions import Conditions
+from qsdnn_boards.link import wire
+from qsdnn_boards.spec.spec import GENERIC, specs
+from qsdnn_runtime.server.conditions import Conditions
 from qsdnn_runtime.frames import Frame
-from qsdnn_runtime.group import Group
-from qsdnn_runtime.trust import Repeats
-from qsdnn_runtime.values import pack_values
+from qsdnn_runtime.server.group import Group
+from qsdnn_runtime.server.trust import Repeats
+from qsdnn_runtime.program.values import pack_values
 
 from .conftest import LOADERS
 

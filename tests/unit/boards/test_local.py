@@ -16,8 +16,8 @@ import pytest
 
 from qsdnn.board import Applied, MeasureOptions, Reference, State, Trust, open_board
 from qsdnn.errors import BoardError, RunError
-from qsdnn.trust import doubt
-from qsdnn_boards.bootstrap import prune
+from qsdnn.measure.trust import doubt
+from qsdnn_boards.link.bootstrap import prune
 from qsdnn_boards.local import LocalBoard
 
 from .conftest import LOADERS

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from qsdnn.archive import runtime_archive
-from qsdnn_boards import bootstrap
-from qsdnn_boards.launch import READER
+from qsdnn.plan.archive import runtime_archive
+from qsdnn_boards.link import bootstrap
+from qsdnn_boards.ssh.launch import READER
 from qsdnn_runtime.frames import read_frame, write_frame
-from qsdnn_runtime.process import Process
+from qsdnn_runtime.board.process import Process
 
 TEXT = Path(bootstrap.__file__).read_text()
 ARCHIVE = runtime_archive()

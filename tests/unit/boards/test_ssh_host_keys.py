@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from paramiko import ECDSAKey, RSAKey
 
-from qsdnn_boards.host_keys import KnownHosts, Verdict, store
+from qsdnn_boards.ssh.host_keys import KnownHosts, Verdict, store
 
 A, B = ECDSAKey.generate(), ECDSAKey.generate()
 RSA = RSAKey.generate(2048)

@@ -11,7 +11,7 @@ from qsdnn.board import BoardInfo, Package
 from qsdnn.cli.bench import _doubts, _threads
 from qsdnn.engine import EngineInfo
 from qsdnn.errors import InputError
-from qsdnn.subject import Subject, open_subject
+from qsdnn.plan.subject import Subject, open_subject
 
 
 def subject(threads: int, **manifest: Any) -> Subject:

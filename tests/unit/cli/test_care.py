@@ -11,10 +11,11 @@ from click.testing import CliRunner
 from qsdnn.board import Care
 from qsdnn.cli import group
 from qsdnn.errors import QsdnnError
-from qsdnn_boards import agent_board, wire
+from qsdnn_boards.link import board as agent_board
+from qsdnn_boards.link import wire
 from qsdnn_boards.local import LocalBoard
-from qsdnn_boards.spec import specs
-from qsdnn_boards.ssh_board import SshBoard
+from qsdnn_boards.spec.spec import specs
+from qsdnn_boards.ssh.board import SshBoard
 
 COMMANDS = ["search", "replay", "bench"]
 

@@ -14,10 +14,10 @@ from onnx import TensorProto, helper, numpy_helper
 from qsdnn import examples
 from qsdnn.engine import Engine, EngineInfo
 from qsdnn.errors import BuildError
-from qsdnn.graph import load_graph
-from qsdnn.graph.layer import Graph
+from qsdnn.model import load_graph
+from qsdnn.model.layer import Graph
 from qsdnn.primitive import Precision, Primitive
-from qsdnn.segment import Artifact, Segment
+from qsdnn.model.segment import Artifact, Segment
 from qsdnn_primitives.blas import ENGINE
 
 INFO = EngineInfo(name="blas", version="")

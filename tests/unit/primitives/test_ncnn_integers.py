@@ -5,17 +5,19 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from qsdnn.build import Builder
-from qsdnn.calibration import Calibration
-from qsdnn.calibrator import load_calibrator
+from qsdnn.plan.build import Builder
+from qsdnn.model.calibration import Calibration
+from qsdnn.accuracy.calibrator import load_calibrator
 from qsdnn.engine import EngineInfo, load_engines
 from qsdnn.errors import BuildError
 from qsdnn.examples.catalog import EXAMPLES
 from qsdnn.examples.export import to_model
-from qsdnn.graph.load import load_graph
+from qsdnn.model.load import load_graph
 from qsdnn.primitive import Precision
 from qsdnn_runtime import Session
-from qsdnn_runtime.engines.ncnn import LOADER, integer, net
+from qsdnn_runtime.engines.ncnn import LOADER
+from qsdnn_runtime.engines.ncnn import integer
+from qsdnn_runtime.engines.ncnn import net
 
 FOUND = LOADER.probe()
 INFO = EngineInfo(name="ncnn", version="", capabilities=FOUND.capabilities if FOUND else ())

@@ -5,17 +5,17 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from qsdnn.build import Builder
-from qsdnn.calibrator import load_calibrator
+from qsdnn.plan.build import Builder
+from qsdnn.accuracy.calibrator import load_calibrator
 from qsdnn.engine import Engine, EngineInfo
 from qsdnn.errors import BuildError
 from qsdnn.examples.catalog import EXAMPLES
 from qsdnn.examples.export import to_model
-from qsdnn.graph.layer import Layer
-from qsdnn.graph.load import load_graph
-from qsdnn.layout import block_of
+from qsdnn.model.layer import Layer
+from qsdnn.model.load import load_graph
+from qsdnn.model.layout import block_of
 from qsdnn.primitive import Precision
-from qsdnn.segment import Segment
+from qsdnn.model.segment import Segment
 from qsdnn_primitives.onnxruntime import ENGINE
 from qsdnn_runtime import Session
 from qsdnn_runtime.engine import EngineError, SegmentSpec, find_loader

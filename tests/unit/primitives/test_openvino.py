@@ -10,7 +10,7 @@ from onnx import helper, numpy_helper
 from onnx.backend.test.loader import load_model_tests
 
 from qsdnn.engine import Engine, EngineInfo
-from qsdnn.graph.layer import Layer
+from qsdnn.model.layer import Layer
 from qsdnn_primitives.openvino import ENGINE, OPERATORS
 from qsdnn_runtime.engine import SegmentSpec, find_loader
 

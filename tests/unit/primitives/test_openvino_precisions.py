@@ -4,16 +4,17 @@ import numpy as np
 import onnx
 import pytest
 
-from qsdnn.build import Builder
-from qsdnn.calibrator import load_calibrator
+from qsdnn.plan.build import Builder
+from qsdnn.accuracy.calibrator import load_calibrator
 from qsdnn.engine import EngineInfo, load_engines
 from qsdnn.errors import BuildError
 from qsdnn.examples.catalog import EXAMPLES
 from qsdnn.examples.export import to_model
-from qsdnn.graph.load import load_graph
+from qsdnn.model.load import load_graph
 from qsdnn.primitive import Precision
 from qsdnn_runtime import EngineError, Session
-from qsdnn_runtime.engines.openvino import LOADER, loader
+from qsdnn_runtime.engines.openvino import LOADER
+from qsdnn_runtime.engines.openvino import loader
 
 FOUND = LOADER.probe()
 INFO = EngineInfo(name="openvino", version="", capabilities=FOUND.capabilities)

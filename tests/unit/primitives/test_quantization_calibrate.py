@@ -5,9 +5,9 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from qsdnn.calibrator import Calibrator, load_calibrator
+from qsdnn.accuracy.calibrator import Calibrator, load_calibrator
 from qsdnn.errors import InputError
-from qsdnn.graph.load import load_graph
+from qsdnn.model.load import load_graph
 
 METHODS = ("minmax", "percentile", "entropy")
 

@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from qsdnn.engine import EngineInfo
-from qsdnn.graph import load_graph
+from qsdnn.model import load_graph
 from qsdnn_primitives.blas import ENGINE
 
 

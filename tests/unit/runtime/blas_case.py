@@ -13,10 +13,10 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from qsdnn.engine import EngineInfo
-from qsdnn.graph import load_graph
-from qsdnn.graph.layer import Graph
+from qsdnn.model import load_graph
+from qsdnn.model.layer import Graph
 from qsdnn.primitive import Primitive
-from qsdnn.segment import Segment
+from qsdnn.model.segment import Segment
 from qsdnn_primitives.blas import ENGINE
 from qsdnn_runtime.engine import SegmentSpec
 from qsdnn_runtime.engines.blas import LOADER

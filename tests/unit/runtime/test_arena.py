@@ -3,8 +3,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qsdnn_runtime.arena import ALIGNMENT_BYTES, Life, allocate, buffer_lives, place
-from qsdnn_runtime.manifest import load_manifest
+from qsdnn_runtime.program.arena import ALIGNMENT_BYTES, Life, allocate, buffer_lives, place
+from qsdnn_runtime.program.manifest import load_manifest
 
 LIVES = st.lists(
     st.tuples(st.integers(0, 4000), st.integers(-1, 12), st.integers(0, 6)), max_size=24

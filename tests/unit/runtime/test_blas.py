@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qsdnn import examples
-from qsdnn.graph.layer import Graph
+from qsdnn.model.layer import Graph
 from tests.unit.runtime.blas_case import (
     Arrays,
     assert_close,

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from qsdnn_runtime.cache import ArtifactCache, CacheError
+from qsdnn_runtime.server.cache import ArtifactCache, CacheError
 
 Usage = namedtuple("Usage", "total used free")
 

@@ -12,20 +12,12 @@ from pathlib import Path
 import pytest
 
 import qsdnn.latency
-from qsdnn_runtime import disturbance
-from qsdnn_runtime.disturbance import (
-    SLACK_TICKS,
-    WAKE_MS,
-    Waits,
-    is_contended,
-    is_disturbed,
-    taken_by_others,
-    undisturbed,
-)
-from qsdnn_runtime.sensors import Sensors
-from qsdnn_runtime.sittings import pool
-from qsdnn_runtime.subject import Subject
-from qsdnn_runtime.trust import judge
+from qsdnn_runtime.board import disturbance
+from qsdnn_runtime.board.disturbance import (SLACK_TICKS, WAKE_MS, Waits, is_contended, is_disturbed, taken_by_others, undisturbed)
+from qsdnn_runtime.board.sensors import Sensors
+from qsdnn_runtime.server.sittings import pool
+from qsdnn_runtime.server.subject import Subject
+from qsdnn_runtime.server.trust import judge
 
 TICKS_S = os.sysconf("SC_CLK_TCK")
 

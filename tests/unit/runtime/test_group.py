@@ -10,11 +10,11 @@ from types import SimpleNamespace
 import pytest
 
 from qsdnn.board import MeasureOptions
-from qsdnn_runtime import group
-from qsdnn_runtime.beacon import NOBODY
-from qsdnn_runtime.child import Failure
+from qsdnn_runtime.server import group
+from qsdnn_runtime.server.beacon import NOBODY
+from qsdnn_runtime.server.child import Failure
 from qsdnn_runtime.frames import Frame
-from qsdnn_runtime.trust import Repeats
+from qsdnn_runtime.server.trust import Repeats
 
 STUCK = Failure("timed_out", "no end of 'start' after 120 s", "start", NOBODY)
 SEGFAULT = Failure("crashed", "SIGSEGV, in step 'run'", "run", 0)

@@ -15,9 +15,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from qsdnn_runtime import lock as lock_module
-from qsdnn_runtime.lock import BoardLock, LockError, lock_path
-from qsdnn_runtime.process import Process
+from qsdnn_runtime.board import lock as lock_module
+from qsdnn_runtime.board.lock import BoardLock, LockError, lock_path
+from qsdnn_runtime.board.process import Process
 
 # A guard against waiting for ever, not a measure of anything.
 PATIENCE_S = 60.0

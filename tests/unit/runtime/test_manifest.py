@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from qsdnn_runtime.manifest import PackageError, load_manifest
+from qsdnn_runtime.program.manifest import PackageError, load_manifest
 
 MANIFEST = {
     "schema": "qsdnn.package/1",

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from qsdnn_runtime import memory
-from qsdnn_runtime.memory import give_back
+from qsdnn_runtime.board import memory
+from qsdnn_runtime.board.memory import give_back
 
 SIZE = 64 << 20
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from qsdnn_runtime.orphans import end_orphans
+from qsdnn_runtime.board.orphans import end_orphans
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def stopped_child(tmp_path: Path):
     started = []
 
     def start(agent: int) -> subprocess.Popen[bytes]:
-        words = [sys.executable, "-m", "qsdnn_runtime.worker", "3", str(agent)]
+        words = [sys.executable, "-m", "qsdnn_runtime.server.worker", "3", str(agent)]
         environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
         started.append(subprocess.Popen(words, env=environment))
         os.waitid(os.P_PID, started[-1].pid, os.WSTOPPED)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qsdnn_runtime import pages
-from qsdnn_runtime.pages import in_use, joined_pages, without
+from qsdnn_runtime.board import pages
+from qsdnn_runtime.board.pages import in_use, joined_pages, without
 
 THP = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 SIZE = 32 * pages.HUGE_BYTES

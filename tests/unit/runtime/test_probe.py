@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from qsdnn_runtime.probe import board_facts
+from qsdnn_runtime.board.probe import board_facts
 
 XEON = "processor\t: 0\nmodel name\t: Intel(R) Xeon(R)\nflags\t\t: fpu avx2 fma avx512f\n"
 CORTEX = "processor\t: 0\nFeatures\t: fp asimd\nCPU implementer\t: 0x41\nCPU part\t: 0xd07\n"

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qsdnn.board import MeasureOptions
-from qsdnn_runtime.disturbance import undisturbed
-from qsdnn_runtime.rounds import SLOW_RATIO, Options, interleave
+from qsdnn_runtime.board.disturbance import undisturbed
+from qsdnn_runtime.server.turns import SLOW_RATIO, Options, interleave
 
 
 class Bench:

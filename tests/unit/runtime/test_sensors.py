@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from qsdnn_runtime.probe import board_facts, fingerprint
-from qsdnn_runtime.readings import SensorReader
-from qsdnn_runtime.sensors import Sensors
+from qsdnn_runtime.board.probe import board_facts, fingerprint
+from qsdnn_runtime.board.readings import SensorReader
+from qsdnn_runtime.board.sensors import Sensors
 
 PI = {
     "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "ondemand\n",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from qsdnn_runtime.cooling import STEADY_S, cool_down, cooling_note
-from qsdnn_runtime.sampler import Sampler, mean_power_mw, sensor_summary
-from qsdnn_runtime.trust import VAIN, Doubt, Repeats, doubt, judge
+from qsdnn_runtime.board.cooling import STEADY_S, cool_down, cooling_note
+from qsdnn_runtime.board.sampler import Sampler, mean_power_mw, sensor_summary
+from qsdnn_runtime.server.trust import VAIN, Doubt, Repeats, doubt, judge
 
 STEADY = [1.0, 1.001, 0.999] * 4
 WILD = [1.0, 1.1, 0.9] * 2

@@ -11,7 +11,7 @@ import numpy as np
 from qsdnn.board import Applied, BoardInfo, Care, Package, Record, State
 from qsdnn.cost.model import CostModel
 from qsdnn.engine import EngineInfo, load_engines
-from qsdnn.graph import load_graph
+from qsdnn.model import load_graph
 
 ENGINES = ("onnxruntime", "openvino")
 BARE = {"onnxruntime": "onnxruntime/nchwc/fp32", "openvino": "openvino/auto/fp32"}

@@ -12,8 +12,8 @@ import pytest
 from qsdnn.board import Package, Record, State
 from qsdnn.errors import BuildError
 from qsdnn.search.listener import Silent
-from qsdnn.search.measurer import Counts
-from qsdnn.search.trial import GROUP, Bench
+from qsdnn.measure.measurer import Counts
+from qsdnn.search.bench import GROUP, Bench
 
 # A guard against waiting for ever, not a measure of anything.
 PATIENCE_S = 60.0

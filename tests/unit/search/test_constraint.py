@@ -7,9 +7,9 @@ import pytest
 
 from qsdnn.accuracy.budget import Accuracy, Budget
 from qsdnn.accuracy.noise import noise_of, sqnr_db_of
-from qsdnn.agents.exact import Exact
+from qsdnn.agents.exact.solver import Exact
 from qsdnn.primitive import Precision, Primitive
-from qsdnn.search.constraint import AccuracyLimit, Unlimited
+from qsdnn.search.limits.constraint import AccuracyLimit, Unlimited
 from qsdnn_envs.synthetic import instance
 
 LAYERS = 12

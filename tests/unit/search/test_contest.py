@@ -6,7 +6,7 @@ from math import comb
 import numpy as np
 import pytest
 
-from qsdnn.search.contest import ALPHA, MARGIN, Contest, Verdict, log_evidence, turn_ratios
+from qsdnn.search.rounds.sequential_test import ALPHA, MARGIN, Contest, Verdict, log_evidence, turn_ratios
 
 
 def _first_verdict(rng, ratio, rank=1, looks=40, runs=10):

@@ -2,8 +2,8 @@
 
 from types import SimpleNamespace
 
-from qsdnn.search.constraint import Unlimited
-from qsdnn.search.entrants import single_engines
+from qsdnn.search.limits.constraint import Unlimited
+from qsdnn.search.finish.entrants import single_engines
 from qsdnn.search.listener import Silent
 
 BENCH = SimpleNamespace(listener=Silent())

@@ -11,13 +11,14 @@ import pytest
 from qsdnn.board import Applied, Package, Record, State, Trust
 from qsdnn.errors import BuildError, VerificationError
 from qsdnn.search.budget import Budget
-from qsdnn.search.constraint import Unlimited
-from qsdnn.search.final import CLAIMS, FEWEST_CLAIMS, HEATS, Final, finish
+from qsdnn.search.limits.constraint import Unlimited
+from qsdnn.search.finish.final import CLAIMS, HEATS, Final, finish
+from qsdnn.search.pace import FEWEST_CLAIMS
 from qsdnn.search.listener import Silent
-from qsdnn.search.measurer import Counts
+from qsdnn.measure.measurer import Counts
 from qsdnn.search.pace import Pace
 from qsdnn.search.profile import Profile
-from qsdnn.search.sittings import Kind
+from qsdnn.search.finish.sittings import Kind
 from qsdnn.search.trial import Trial
 
 STABLE, THROTTLED = Trust.STABLE, Trust.THROTTLED

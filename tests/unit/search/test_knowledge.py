@@ -9,7 +9,7 @@ from qsdnn.board import BoardInfo
 from qsdnn.cost.fit import fit, no_prior
 from qsdnn.engine import EngineInfo
 from qsdnn.primitive import Precision, Primitive
-from qsdnn.search.knowledge import learned, prior_of
+from qsdnn.search.start.transfer import learned, prior_of
 from qsdnn.space import Edge, Space
 
 LAYERS = 6

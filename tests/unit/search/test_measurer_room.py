@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from qsdnn.board import MeasureOptions, Package, Record, Reference, State
-from qsdnn.search.measurer import ANCHORS, APART, TURNS, Measurer, drift, runs_beside
+from qsdnn.measure.measurer import ANCHORS, APART, TURNS, Measurer, drift, runs_beside
 from qsdnn.store import Store
 from tests.unit.search.test_trust import FakeBoard, package, record
 
@@ -89,7 +89,7 @@ def test_what_is_paired_is_one_request_and_takes_turns_where_it_does_not_fit(mea
     board, _ = measure(named("abcd", 20.0), [record(1.0)] * 4, paired=True)
     assert board.groups == [["a", "b", "c", "d"]] and board.options[0].sittings == 1
     board, _ = measure(named("efg", 300.0), [record(1.0)] * 3, paired=True)
-    # how many sittings there are is the caller's to say: see `qsdnn.search.sittings`
+    # how many sittings there are is the caller's to say: see `qsdnn.search.finish.sittings`
     assert board.groups == [["e", "f", "g"]] and board.options[0].sittings == 1
 
 

@@ -11,7 +11,7 @@ from qsdnn.errors import InfeasibleError, InputError
 from qsdnn.search.config import SearchConfig
 from qsdnn.search.listener import Silent
 from qsdnn.search.loop import search
-from qsdnn.search.objective import Cost, Goal, Objective, energy_mj, power_mw
+from qsdnn.search.limits.goal import Cost, Goal, Objective, energy_mj, power_mw
 from qsdnn.store import Store
 from tests.unit.search.synthetic_board import ENGINES, SyntheticBoard
 

@@ -9,8 +9,8 @@ from qsdnn.board import BoardInfo
 from qsdnn.cost.fit import fit
 from qsdnn.engine import EngineInfo
 from qsdnn.primitive import Precision, Primitive
-from qsdnn.search.knowledge import learned
-from qsdnn.search.outclassed import FEW, LAG, outclassed
+from qsdnn.search.start.transfer import learned
+from qsdnn.search.start.outclassed import FEW, LAG, outclassed
 from qsdnn.space import Space
 
 NAMES = ("auto", "fast", "slow", "even")

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 from qsdnn.accuracy.noise import NoiseModel
-from qsdnn.search.pareto import predicted_front, undominated
+from qsdnn.search.finish.pareto import predicted_front, undominated
 from qsdnn_envs.synthetic import instance
 
 

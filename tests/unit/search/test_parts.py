@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qsdnn.agents._base import Episode
+from qsdnn.agents.base import Episode
 from qsdnn.board import Applied, Package, Record, State
 from qsdnn.primitive import Precision, Primitive
-from qsdnn.search.events import EventLog
-from qsdnn.search.measurer import paired_ratio
+from qsdnn.search.tensorboard import EventLog
+from qsdnn.measure.measurer import paired_ratio
 from qsdnn.search.profile import Profile, usable
-from qsdnn.search.sample import mixed_plan
+from qsdnn.search.start.random_plan import mixed_plan
 from qsdnn.search.trial import Trial
-from qsdnn.search.uniform import uniform_plans
+from qsdnn.search.start.uniform import uniform_plans
 from qsdnn.space import Space
 
 PRIMITIVES = tuple(

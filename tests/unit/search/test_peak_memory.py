@@ -10,11 +10,11 @@ import pytest
 from onnx import helper, numpy_helper
 
 from qsdnn.board import MeasureOptions
-from qsdnn.room import SPARE_BYTES, WEIGHTS
+from qsdnn.measure.batches import SPARE_BYTES, WEIGHTS
 from qsdnn.search.config import SearchConfig
 from qsdnn.search.listener import Silent
 from qsdnn.search.loop import prepare
-from qsdnn.search.uniform import uniform_plans
+from qsdnn.search.start.uniform import uniform_plans
 from qsdnn.store import Store
 from qsdnn_boards.local import LocalBoard
 

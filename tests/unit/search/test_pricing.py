@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from qsdnn.accuracy.noise import FLOOR, NoiseModel
-from qsdnn.agents.exact import Exact
-from qsdnn.search.pricing import price_of, priced, within
+from qsdnn.agents.exact.solver import Exact
+from qsdnn.search.limits.lagrangian import price_of, priced, within
 from qsdnn_envs.synthetic import instance
 
 

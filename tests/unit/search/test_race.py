@@ -12,9 +12,9 @@ from qsdnn.errors import InfeasibleError
 from qsdnn.primitive import Precision, Primitive
 from qsdnn.search.budget import Budget
 from qsdnn.search.listener import Silent
-from qsdnn.search.measurer import Counts
+from qsdnn.measure.measurer import Counts
 from qsdnn.search.pace import Pace
-from qsdnn.search.race import PIECE, race
+from qsdnn.search.start.race import PIECE, race
 from qsdnn.search.trial import Trial
 from qsdnn.space import Space
 

@@ -8,8 +8,8 @@ import pytest
 
 from qsdnn.board import Package, Record, State
 from qsdnn.errors import BoardError, BoardLostError
-from qsdnn.search import recovery as recovery_module
-from qsdnn.search.recovery import ALONE, PAUSES_S, TOGETHER, Recovery
+from qsdnn.measure import recovery as recovery_module
+from qsdnn.measure.recovery import ALONE, PAUSES_S, TOGETHER, Recovery
 
 LOST = Record(state=State.BOARD_LOST, error="board 'lab' was lost: the agent ended\nlast words")
 OK = Record(state=State.OK, runs_ms=(1.0,), segments_ms=((1.0,),))

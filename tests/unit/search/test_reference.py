@@ -10,7 +10,7 @@ from qsdnn.errors import ModelError, RunError
 from qsdnn.search.config import SearchConfig
 from qsdnn.search.listener import Silent
 from qsdnn.search.loop import prepare
-from qsdnn.search.measurer import Measurer
+from qsdnn.measure.measurer import Measurer
 from qsdnn.store import Store
 from tests.unit.search.test_trust import FakeBoard, package
 

@@ -9,20 +9,13 @@ from typing import Any
 
 import pytest
 
-from qsdnn.board import BoardInfo, MeasureOptions, Package, Record, Reference, State, Trust
+from qsdnn.board import (BoardInfo, MeasureOptions, Package, Record, Reference, State, Trust)
 from qsdnn.engine import EngineInfo
-from qsdnn.search import measurer as measurer_module
-from qsdnn.search.contest import turn_ratios
-from qsdnn.search.measurer import (
-    ANCHORS,
-    DISTURBED,
-    Measurer,
-    drift,
-    paired_ratio,
-    runs_beside,
-)
+from qsdnn.measure import measurer as measurer_module
+from qsdnn.search.rounds.sequential_test import turn_ratios
+from qsdnn.measure.measurer import (ANCHORS, DISTURBED, Measurer, drift, paired_ratio, runs_beside)
 from qsdnn.store import Store
-from qsdnn.trust import doubt
+from qsdnn.measure.trust import doubt
 
 INFO = BoardInfo(
     name="fake",

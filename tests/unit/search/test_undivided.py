@@ -4,7 +4,7 @@ import numpy as np
 
 from qsdnn.cost.model import CostModel
 from qsdnn.primitive import Precision, Primitive
-from qsdnn.search.rounds import undivided
+from qsdnn.search.rounds.loop import undivided
 from qsdnn.space import Space
 
 

@@ -2,7 +2,7 @@
 
 Three savings, in this order: a tensor that is another one under a new shape is the same memory; an
 elementwise operator writes over an operand that nothing reads afterwards, so that Conv + Add + Relu
-works on one buffer; what is left shares one arena by life (`qsdnn_runtime.arena`).
+works on one buffer; what is left shares one arena by life (`qsdnn_runtime.program.arena`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from qsdnn_runtime.arena import Life, aligned_block, place
+from qsdnn_runtime.program.arena import Life, aligned_block, place
 
 from .kernel import Kernel, Operand, Shape
 

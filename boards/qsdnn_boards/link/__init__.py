@@ -1,0 +1,1 @@
+"""The link to a measuring server: its client, its transports, and how it is started."""

@@ -1,0 +1,176 @@
+"""A board that measures through an agent: all of one but how the agent is started."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, ClassVar, Self, TypeVar
+
+import numpy as np
+
+from qsdnn.board import (BoardInfo, Care, Evaluation, MeasureOptions, Package, Record, Reference, State)
+from qsdnn.errors import BoardError
+from qsdnn.measure.batches import room_of
+from qsdnn_runtime.board.probe import boot_id
+
+from . import wire
+from .client import AgentClient, AgentLostError
+from .harvest import Harvest
+from .introduction import introduce
+from ..spec.spec import GENERIC, Spec, specs
+from .transport import Transport
+
+T = TypeVar("T")
+
+RUN_TIMEOUT_S = 600.0
+# To load a package, or to run it once.
+STEP_TIMEOUT_S = 120.0
+
+
+class AgentBoard(ABC):
+    """Implements `qsdnn.board.Board`. The agent starts when it is first needed.
+
+    After the agent was lost, or a call was interrupted, the next call starts a new one.
+
+    Args:
+        name: As the user calls it.
+        spec: What kind of board it is; any machine with Linux when None.
+    """
+
+    performs: ClassVar[bool]
+    """Whether its performance mode is set when nobody says."""
+
+    def __init__(self, name: str, spec: Spec | None = None) -> None:
+        self.name = name
+        self.care = Care()
+        self._spec = spec or specs()[GENERIC]
+        self._introduction = introduce()
+        self._boot_id = ""
+        self._client: AgentClient | None = None
+        self._info: BoardInfo | None = None
+
+    @abstractmethod
+    def _start(self) -> Transport:
+        """Starts an agent.
+
+        Raises:
+            BoardError: It cannot be started.
+        """
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    @property
+    def elsewhere(self) -> bool:
+        """See `qsdnn.board.Board.elsewhere`; an address does not tell, as ports are forwarded."""
+        return self._boot_id not in ("", boot_id())
+
+    def probe(self) -> BoardInfo:
+        """See `qsdnn.board.Board.probe`."""
+        if self._info is None:
+            self._info = self._with_agent(AgentClient.probe)
+        return self._info
+
+    def measure(
+        self,
+        packages: Sequence[Package],
+        reference: Reference,
+        options: MeasureOptions,
+        on_progress: Callable[[str], None] | None = None,
+    ) -> list[Record]:
+        """See `qsdnn.board.Board.measure`.
+
+        Raises:
+            BoardError: Another host measures on the board, or it refuses the artifacts, e.g.
+                because its disk is full.
+        """
+        records: dict[int, Record] = {}
+        conditions = wire.conditions(self._spec, self.care, perform=self.performs)
+        tell = on_progress or (lambda text: None)
+
+        def work(client: AgentClient) -> None:
+            client.hold(self.care.wait_s, tell)
+            client.measure(
+                packages,
+                reference,
+                options,
+                conditions,
+                records.__setitem__,
+                tell,
+                shifts=room_of(self._info).shifts(packages),
+            )
+
+        lost = Record(state=State.BOARD_LOST)
+        if packages:
+            try:
+                self._with_agent(work)
+            except AgentLostError as error:
+                lost = Record(state=State.BOARD_LOST, error=error.message)
+        return [records.get(index, lost) for index in range(len(packages))]
+
+    def run(
+        self,
+        package: Package,
+        feeds: Mapping[str, Any],
+        *,
+        threads: int = 1,
+        on_progress: Callable[[str], None] | None = None,
+    ) -> dict[str, Any]:
+        """See `qsdnn.board.Board.run`."""
+        tell = on_progress or (lambda text: None)
+
+        def work(client: AgentClient) -> dict[str, Any]:
+            client.hold(self.care.wait_s, tell)
+            return client.run(package, feeds, tell, threads=threads, timeout_s=RUN_TIMEOUT_S)
+
+        return self._with_agent(work)
+
+    def evaluate(
+        self,
+        packages: Sequence[Package],
+        inputs: Mapping[str, np.ndarray[Any, Any]],
+        *,
+        threads: int = 1,
+        on_progress: Callable[[str], None] | None = None,
+    ) -> list[Evaluation]:
+        """See `qsdnn.board.Board.evaluate`."""
+        tell, harvest = on_progress or (lambda text: None), Harvest()
+
+        def work(client: AgentClient) -> None:
+            client.hold(self.care.wait_s, tell)
+            client.evaluate(
+                packages, inputs, harvest, tell, threads=threads, timeout_s=STEP_TIMEOUT_S
+            )
+
+        lost = Evaluation(state=State.BOARD_LOST)
+        if packages:
+            try:
+                self._with_agent(work)
+            except AgentLostError as error:
+                lost = Evaluation(state=State.BOARD_LOST, error=error.message)
+        return harvest.evaluations(len(packages), lost)
+
+    def _with_agent(self, work: Callable[[AgentClient], T]) -> T:
+        """Does something with the agent, started when there is none."""
+        if self._client is None:
+            self._client = AgentClient(self.name, self._start(), self._introduction)
+            self._boot_id = self._client.boot_id
+        try:
+            return work(self._client)
+        except BaseException as error:
+            # Except after a refusal, an answer may be half read: it can be asked nothing more.
+            if not isinstance(error, BoardError) or isinstance(error, AgentLostError):
+                self._client.kill()
+                self._client = None
+            raise

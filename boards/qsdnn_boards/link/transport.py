@@ -1,0 +1,143 @@
+"""How bytes reach an agent: a transport, and the one through the pipes of a subprocess."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, BinaryIO, Protocol, cast
+
+from qsdnn_runtime.server.tail import Tail
+
+# An agent whose standard input ends sets back the performance mode before it ends itself.
+GRACE_S = 10.0
+TURN_S = 1.0
+
+
+class Transport(Protocol):
+    """Two byte streams to a running agent. One thread may read while others write or end it.
+
+    Attributes:
+        compress: Whether what is sent is better compressed.
+    """
+
+    @property
+    def compress(self) -> bool:
+        """See above."""
+        ...
+
+    def read(self, size: int, timeout_s: float) -> bytes:
+        """At most so many bytes, as soon as there are any; none at the end of the stream.
+
+        Raises:
+            TimeoutError: Nothing came in that time.
+            OSError: The stream is broken.
+        """
+        ...
+
+    def write(self, data: bytes, timeout_s: float) -> None:
+        """Writes all of it.
+
+        Raises:
+            TimeoutError: The other end took nothing for so long.
+            OSError: The stream is broken.
+        """
+        ...
+
+    def close(self, timeout_s: float) -> None:
+        """Ends the stream to the agent, which then ends itself; after the time-out, kills it."""
+        ...
+
+    def kill(self) -> None:
+        """Ends it, whatever it is doing; it may still set back what it has set on the board."""
+        ...
+
+    def last_words(self) -> str:
+        """The last lines of the agent's standard error."""
+        ...
+
+
+class PipeTransport:
+    """An agent that is a process of this machine.
+
+    It has a session of its own: Ctrl-C at the terminal reaches this process and not the agent.
+    A pipe is faster than any compression.
+
+    Args:
+        command: What to start.
+        environment: All of its environment.
+        folder: Its working directory.
+    """
+
+    compress = False
+
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str], folder: Path
+    ) -> None:
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            env=environment,
+            cwd=folder,
+            start_new_session=True,
+        )
+        self._to_agent = cast(IO[bytes], self._process.stdin)
+        self._from_agent = cast(IO[bytes], self._process.stdout)
+        os.set_blocking(self._to_agent.fileno(), False)
+        self._writing = threading.Lock()  # nobody writes to a descriptor that was closed
+        self._errors = Tail(cast(BinaryIO, os.fdopen(self._stderr(), "rb")))
+
+    def read(self, size: int, timeout_s: float) -> bytes:
+        """See `Transport.read`."""
+        if not select.select([self._from_agent], [], [], timeout_s)[0]:
+            raise TimeoutError(f"the agent was silent for {timeout_s:g} s")
+        return os.read(self._from_agent.fileno(), size)
+
+    def write(self, data: bytes, timeout_s: float) -> None:
+        """See `Transport.write`."""
+        rest = memoryview(data)
+        while rest:
+            with self._writing:
+                if self._to_agent.closed:
+                    raise BrokenPipeError("the agent was told to end")
+                if not select.select([], [self._to_agent], [], timeout_s)[1]:
+                    raise TimeoutError(f"the agent took nothing for {timeout_s:g} s")
+                rest = rest[os.write(self._to_agent.fileno(), rest) :]
+
+    def close(self, timeout_s: float) -> None:
+        """See `Transport.close`."""
+        # A thread that writes to an agent that takes nothing is freed by force alone.
+        if self._writing.acquire(timeout=TURN_S):
+            self._to_agent.close()
+            self._writing.release()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout_s)
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        with self._writing:
+            self._to_agent.close()
+        self._from_agent.close()
+
+    def kill(self) -> None:
+        """See `Transport.kill`."""
+        self.close(GRACE_S)
+
+    def last_words(self) -> str:
+        """See `Transport.last_words`."""
+        return self._errors.text(wait_s=1.0)
+
+    def _stderr(self) -> int:
+        """The descriptor of its standard error, taken from the raw stream of `Popen`."""
+        stream = cast(IO[bytes], self._process.stderr)
+        descriptor = os.dup(stream.fileno())
+        stream.close()
+        return descriptor

@@ -1,0 +1,163 @@
+"""Packages, references and records as the agent speaks of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from qsdnn.board import (Applied, BoardInfo, Care, MeasureOptions, Package, Record, Reference, State, Trust)
+from qsdnn.engine import EngineInfo
+from qsdnn_runtime.frames import Frame
+from qsdnn_runtime.program.values import pack_values, unpack_values
+
+from .cargo import Cargo, Item, artifacts, value
+from ..spec.spec import Spec
+
+
+def conditions(spec: Spec, care: Care, *, perform: bool) -> dict[str, Any]:
+    """Under what conditions a board is to measure.
+
+    Args:
+        spec: What kind of board it is.
+        care: How it is treated.
+        perform: Whether its performance mode is set when nobody says.
+    """
+    wanted = perform if care.performance_mode is None else care.performance_mode
+    limit_c = care.max_temperature_c
+    return {
+        "performance": [dataclasses.asdict(setting) for setting in spec.performance if wanted],
+        "sensors": [dataclasses.asdict(sensor) for sensor in spec.sensors],
+        "max_temperature_c": spec.max_temperature_c if limit_c is None else limit_c,
+        "cooling_limit_s": care.cooling_limit_s,
+    }
+
+
+def measure_request(
+    packages: Sequence[Package],
+    reference: Reference,
+    options: MeasureOptions,
+    conditions: Mapping[str, Any],
+) -> tuple[dict[str, Any], Cargo]:
+    """The request to measure a group, and what must be on the board for it."""
+    outputs = reference.outputs
+    values, items = _pack(
+        {
+            "feeds": list(reference.feeds.values()),
+            "outputs": None if outputs is None else list(outputs.values()),
+        }
+    )
+    header = {
+        "op": "measure",
+        "packages": [{"manifest": dict(package.manifest)} for package in packages],
+        "options": dataclasses.asdict(options),
+        "conditions": conditions,
+        "tolerance": reference.tolerance,
+        "feeds": list(reference.feeds),
+        "outputs": None if outputs is None else list(outputs),
+        **values,
+    }
+    return header, Cargo([*items, *artifacts(packages)])
+
+
+def run_request(
+    package: Package, feeds: Mapping[str, Any], *, threads: int, timeout_s: float
+) -> tuple[dict[str, Any], Cargo]:
+    """The request to run a package once, and what must be on the board for it."""
+    values, items = _pack({"feeds": list(feeds.values())})
+    header = {
+        "op": "run",
+        "packages": [{"manifest": dict(package.manifest)}],
+        "threads": threads,
+        "timeout_s": timeout_s,
+        "feeds": list(feeds),
+        **values,
+    }
+    return header, Cargo([*items, *artifacts([package])])
+
+
+def evaluate_request(
+    packages: Sequence[Package],
+    inputs: Mapping[str, np.ndarray[Any, Any]],
+    *,
+    threads: int,
+    timeout_s: float,
+) -> tuple[dict[str, Any], Cargo]:
+    """The request to run packages over many inputs, and what must be on the board for it."""
+    items = [value([array.tobytes()]) for array in inputs.values()]
+    header = {
+        "op": "evaluate",
+        "packages": [{"manifest": dict(package.manifest)} for package in packages],
+        "threads": threads,
+        "timeout_s": timeout_s,
+        "inputs": [
+            {
+                "name": name,
+                "sha256": item.digest,
+                "dtype": array.dtype.str,
+                "shape": list(array.shape),
+            }
+            for (name, array), item in zip(inputs.items(), items, strict=True)
+        ],
+    }
+    return header, Cargo([*items, *artifacts(packages)])
+
+
+def _pack(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Item]]:
+    """The part of a header that describes values, and their bytes, each value's on their own.
+
+    So what stays the same from request to request is sent once.
+    """
+    descriptions: dict[str, Any] = {}
+    items: list[Item] = []
+    for name, content in values.items():
+        described, pieces = pack_values({name: content})
+        descriptions |= described
+        items.append(value(pieces))
+    return {"values": descriptions, "payloads": [item.digest for item in items]}, items
+
+
+def read_outputs(answer: Frame) -> dict[str, Any]:
+    """The outputs of a run by name."""
+    return unpack_values(answer.header["values"], answer.payload)
+
+
+def read_board_info(name: str, answer: Mapping[str, Any]) -> BoardInfo:
+    """What a board said of itself."""
+    engines = {
+        engine: EngineInfo(
+            name=engine,
+            version=entry["version"],
+            devices=tuple(entry["devices"]),
+            capabilities=tuple(entry["capabilities"]),
+        )
+        for engine, entry in answer["engines"].items()
+    }
+    return BoardInfo(
+        name=name, fingerprint=answer["fingerprint"], engines=engines, facts=answer["facts"]
+    )
+
+
+def read_record(entry: Mapping[str, Any]) -> Record:
+    """A record, from what a board sends: fields that do not apply are absent there."""
+    low_ms, high_ms = entry.get("ci95_ms", (0.0, 0.0))
+    return Record(
+        state=State(entry["state"]),
+        error=entry.get("error", ""),
+        runs_ms=tuple(entry.get("runs_ms", ())),
+        segments_ms=tuple(map(tuple, entry.get("segments_ms", ()))),
+        disturbed=tuple(entry.get("disturbed", ())),
+        ci95_ms=(low_ms, high_ms),
+        load_ms=entry.get("load_ms", 0.0),
+        layers_ms={int(index): time for index, time in entry.get("layers_ms", {}).items()},
+        applied={
+            int(index): Applied(primitive=primitive, kernel=kernel)
+            for index, (primitive, kernel) in entry.get("applied", {}).items()
+        },
+        max_error=entry.get("max_error"),
+        peak_memory_mb=entry.get("peak_memory_mb"),
+        trust=Trust(entry.get("trust", Trust.STABLE)),
+        context=entry.get("context", {}),
+    )

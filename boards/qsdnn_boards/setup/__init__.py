@@ -1,0 +1,1 @@
+"""Setting boards up and checking them."""

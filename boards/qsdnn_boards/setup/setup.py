@@ -1,0 +1,115 @@
+"""Sets a board up: the host's half of `installer`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from qsdnn.errors import BoardError
+
+from .script import Script
+from ..link.transport import Transport
+
+# pip says nothing while it takes a large wheel, or unpacks it onto an SD card.
+SILENCE_S = 900.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoardPython:
+    """What decides which wheels fit a board.
+
+    Attributes:
+        version: Major and minor of its Python.
+        platform: As Python has it: ``linux-aarch64``.
+        libc: Name and version: ``("glibc", "2.31")``; empty where that is not known.
+    """
+
+    version: tuple[int, int]
+    platform: str
+    libc: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installed:
+    """How it went.
+
+    Attributes:
+        python: The path of the environment's Python, on the board.
+        errors: What went wrong, by package; empty for those that went well.
+    """
+
+    python: str
+    errors: Mapping[str, str]
+
+
+class Setup:
+    """A conversation with the installer on one board; use it as a context manager.
+
+    Args:
+        name: Of the board, for messages.
+        transport: See `Script`.
+
+    Raises:
+        BoardError: The board was lost.
+    """
+
+    def __init__(self, name: str, transport: Transport) -> None:
+        self._name = name
+        self._script = Script(name, transport, "installer.py", SILENCE_S)
+
+    def __enter__(self) -> Setup:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._script.__exit__(*error)
+
+    def begin(self) -> BoardPython:
+        """What wheels the board needs.
+
+        Raises:
+            BoardError: The installer does not start.
+        """
+        answer = next(self._script.answers)
+        major, minor = answer["python"]
+        libc, version = answer["libc"]
+        return BoardPython(
+            version=(major, minor), platform=answer["platform"], libc=(libc, version)
+        )
+
+    def install(
+        self, packages: Sequence[str], wheels: Sequence[Path], on_line: Callable[[str], None]
+    ) -> Installed:
+        """Makes the environment and installs packages into it, one after the other.
+
+        Args:
+            packages: As pip names them.
+            wheels: What to install from; none for the board's own package index.
+            on_line: Told what pip prints.
+
+        Raises:
+            BoardError: There is no environment: the board was lost, or cannot make one.
+        """
+        pairs = [(path.name, path.stat().st_size) for path in wheels]
+        self._script.tell({"packages": list(packages), "wheels": pairs})
+        for number, path in enumerate(wheels, 1):
+            on_line(f"sending {path.name} ({number} of {len(wheels)})")
+            self._script.send(path)
+        errors: dict[str, str] = {}
+        for answer in self._script.answers:
+            if "line" in answer:
+                on_line(answer["line"])
+            elif "package" in answer:
+                errors[answer["package"]] = answer["error"]
+            elif "stopped" in answer:
+                raise self._stopped(answer["stopped"])
+            else:
+                break
+        return Installed(python=answer["environment"], errors=errors)
+
+    def _stopped(self, reason: str) -> BoardError:
+        venv = "ensurepip" in reason or "No module named venv" in reason
+        fix = "on the board: sudo apt-get install python3-venv" if venv else "free some space there"
+        return BoardError(
+            f"board '{self._name}': no virtual environment can be made: {reason}", hint=fix
+        )

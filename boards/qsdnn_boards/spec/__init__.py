@@ -1,0 +1,1 @@
+"""Kinds of boards, and the user's address book of boards."""

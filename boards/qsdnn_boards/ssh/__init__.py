@@ -1,0 +1,1 @@
+"""Boards over SSH: addresses, keys, logging in."""

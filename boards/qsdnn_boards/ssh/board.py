@@ -1,0 +1,39 @@
+"""A board reached over SSH."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from .address import Address
+from ..link.board import AgentBoard
+from .launch import launch
+from ..spec.spec import Spec
+from .client import connect
+from ..link.transport import Transport
+
+
+class SshBoard(AgentBoard):
+    """Measures on a machine reached over SSH; nothing listens there, and nothing is installed.
+
+    The runtime and the artifacts are kept there, in ``~/.cache/qsdnn/board``, or where its
+    environment variable ``QSDNN_BOARD_CACHE`` says.
+
+    Args:
+        name: As the user calls it.
+        address: Where it is; ``~/.ssh/config`` says what it does not.
+        spec: What kind of board it is; any machine with Linux when None.
+    """
+
+    performs = True
+
+    def __init__(self, name: str, address: Address, spec: Spec | None = None) -> None:
+        super().__init__(name, spec)
+        self._address = address
+
+    def _start(self) -> Transport:
+        connection = connect(self.name, self._address)
+        with ExitStack() as stack:
+            stack.callback(connection.close)
+            transport = launch(self.name, connection)
+            stack.pop_all()
+        return transport

@@ -1,0 +1,1 @@
+"""Agents that Q-learning is held against."""

@@ -1,0 +1,147 @@
+"""Payoffs: what a choice costs where it is made, learned from rewards as a sum of table entries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsdnn.agents.q_learning.wiring import NONE, Wiring
+from qsdnn.space import Space
+
+UNKNOWN = -1
+"""Stands for a code that was never seen."""
+
+Ids = list[NDArray[np.intp]]
+"""For each tensor that a layer reads, (n,) the number of its code among those seen there."""
+
+
+class Payoffs:
+    """Tables of rewards, and of what is seen later of a choice.
+
+    The reward of a choice is taken to be a sum: one entry for the layer and its primitive, and for
+    each tensor that the layer reads one for the tensor's code in the observation and the domain
+    chosen. So what was learned from one combination of tensors tells of combinations never met.
+
+    All entries begin at 0. Where no reward is positive that is optimistic: what has not been tried
+    looks as good as the best that may be, and so is tried, if what is known is not as good.
+
+    Args:
+        space: What can be chosen. No cost is in it.
+        wiring: Of the space.
+
+    Attributes:
+        following: For each passage, (codes, domains) the number of the code at the tensor's next
+            reader; `UNKNOWN` where not seen yet.
+        beginning: For each passage from a layer that makes the tensor, (domains,) likewise.
+        tried: For each passage, (codes, domains) whether the domain was ever chosen there.
+    """
+
+    def __init__(self, space: Space, wiring: Wiring) -> None:
+        self._wiring = wiring
+        self._domains = len(space.domains)
+        self._domain_of = space.domain_of
+        layers, self._primitives = space.mask.shape
+        self._used: int = layers * self._primitives
+        self._entries = np.zeros(self._used)
+        self._ids: list[dict[int, int]] = [{} for _ in range(wiring.passages)]
+        self._base: list[list[int]] = [[] for _ in range(wiring.passages)]
+        self.following = [self._unknown(0) for _ in range(wiring.passages)]
+        self.beginning = [self._unknown(1)[0] for _ in range(wiring.passages)]
+        self.tried = [np.zeros((0, self._domains), dtype=np.bool_) for _ in range(wiring.passages)]
+        # The entries of one episode lie side by side, a layer's first one at `_starts`.
+        self._terms = np.array([1 + len(entering) for entering in wiring.entering])
+        self._starts = np.concatenate([[0], np.cumsum(self._terms)[:-1]])
+        self.forget_episodes()
+
+    def __len__(self) -> int:
+        return self._used
+
+    def forget_episodes(self) -> None:
+        """Forgets the episodes, which will not be replayed any more; keeps what they taught."""
+        self._episodes: list[NDArray[np.int32]] = []
+        self._rewards: list[NDArray[np.float64]] = []
+
+    def ids(self, layer: int, observations: NDArray[np.int64]) -> Ids:
+        """The codes of the tensors that a layer reads, which come first in its observations."""
+        return [
+            self._numbered(passage, observations[:, 1 + place].tolist())
+            for place, passage in enumerate(self._wiring.entering[layer])
+        ]
+
+    def own(self) -> NDArray[np.float64]:
+        """(layers, primitives) the entries of the layers; a view."""
+        return self._entries[: len(self._terms) * self._primitives].reshape(-1, self._primitives)
+
+    def crossing(self, passage: int) -> NDArray[np.float64]:
+        """(codes, domains) the entries of a tensor where a passage ends."""
+        base = np.array(self._base[passage], dtype=np.intp)
+        return np.asarray(self._entries[base[:, None] + np.arange(self._domains)])
+
+    def record(
+        self, ids: Sequence[Ids], actions: NDArray[np.int64], rewards: NDArray[np.float64]
+    ) -> None:
+        """Remembers episodes: the codes met at each layer, (n, layers) actions and rewards."""
+        domains = self._domain_of[actions]
+        entries = np.empty((len(actions), int(self._terms.sum())), dtype=np.int32)
+        for layer, (met, start) in enumerate(zip(ids, self._starts.tolist(), strict=True)):
+            entries[:, start] = layer * self._primitives + actions[:, layer]
+            chosen = domains[:, layer]
+            for passage in self._wiring.made[layer]:
+                self.beginning[passage][chosen] = self._at_end(passage, ids)
+            for place, passage in enumerate(self._wiring.entering[layer]):
+                base = np.array(self._base[passage], dtype=np.int32)
+                entries[:, start + 1 + place] = base[met[place]] + chosen
+                self.tried[passage][met[place], chosen] = True
+                onward = self._wiring.onward[layer][place]
+                if onward != NONE:
+                    self.following[passage][met[place], chosen] = self._at_end(onward, ids)
+        self._episodes += list(entries)
+        self._rewards += list(rewards)
+
+    def replay(self, fresh: int, again: int, alpha: float, rng: np.random.Generator) -> None:
+        """Learns from the latest episodes, and once more from some drawn from all.
+
+        What a layer's entries miss the reward by is shared among them: Q-learning's step for a
+        value that is a sum, here with no later value, as those are no part of the tables. With α of
+        1 it is Kaczmarz's projection, which converges to entries that explain every reward.
+
+        Args:
+            fresh: How many of the latest.
+            again: How many drawn.
+            alpha: Learning rate.
+            rng: What draws.
+        """
+        total = len(self._episodes)
+        drawn = rng.integers(total, size=again).tolist()
+        for episode in [*range(total - fresh, total), *drawn]:
+            at = self._episodes[episode]
+            missing = self._rewards[episode] - np.add.reduceat(self._entries[at], self._starts)
+            self._entries[at] += np.repeat(alpha * missing / self._terms, self._terms)
+
+    def _at_end(self, passage: int, ids: Sequence[Ids]) -> NDArray[np.intp]:
+        layer, place = self._wiring.ends[passage]
+        return ids[layer][place]
+
+    def _numbered(self, passage: int, codes: list[int]) -> NDArray[np.intp]:
+        ids = self._ids[passage]
+        numbers = [ids.setdefault(code, len(ids)) for code in codes]
+        fresh = len(ids) - len(self._base[passage])
+        if fresh:
+            self._grow(passage, fresh)
+        return np.array(numbers, dtype=np.intp)
+
+    def _grow(self, passage: int, fresh: int) -> None:
+        """Makes room for codes that were not seen before."""
+        begin, self._used = self._used, self._used + fresh * self._domains
+        if self._used > len(self._entries):
+            room = np.zeros(max(self._used - len(self._entries), len(self._entries)))
+            self._entries = np.concatenate([self._entries, room])
+        self._base[passage] += range(begin, self._used, self._domains)
+        self.following[passage] = np.concatenate([self.following[passage], self._unknown(fresh)])
+        untried = np.zeros((fresh, self._domains), dtype=np.bool_)
+        self.tried[passage] = np.concatenate([self.tried[passage], untried])
+
+    def _unknown(self, rows: int) -> NDArray[np.intp]:
+        return np.full((rows, self._domains), UNKNOWN, dtype=np.intp)

@@ -1,0 +1,50 @@
+"""Refuses networks that onnxruntime refuses: every plan's outputs are held against its own."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+import onnx
+
+from qsdnn.errors import ModelError
+from qsdnn.model.opset import restamp
+from qsdnn.model.read import Source
+from qsdnn.model.versions import USUAL
+from qsdnn_runtime.engines.onnxruntime.refusal import refusal
+
+
+def check_accepted(source: Source, *, reshaped: bool) -> None:
+    """Raises ModelError when this machine's onnxruntime does not run a network.
+
+    It is asked without the large weights, which takes milliseconds, and in case of doubt with them:
+    a few operators want to know theirs. What is newer than it may be written in older operators.
+
+    Args:
+        source: Its large weights are inputs, see `qsdnn.model.initializers.detach`.
+        reshaped: The user gave other shapes than are in the file.
+    """
+    library = _library()
+    if library is None:
+        return
+    found = refusal(library, source.proto.SerializeToString())
+    if found and any(stamp.version > USUAL.opset for stamp in source.proto.opset_import):
+        older = onnx.ModelProto()
+        older.CopyFrom(source.proto)
+        restamp(older, USUAL)
+        found = found if refusal(library, older.SerializeToString()) else ""
+    if found and not reshaped:
+        found = refusal(library, str(source.path))
+    if found:
+        raise ModelError(
+            f"{source.path}: onnxruntime {library.__version__} refuses it: {found}",
+            hint="outputs of plans are compared with onnxruntime's: "
+            "export the model so that onnxruntime runs it",
+        )
+
+
+def _library() -> ModuleType | None:
+    try:
+        return importlib.import_module("onnxruntime")
+    except ImportError:
+        return None

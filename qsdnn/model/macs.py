@@ -1,0 +1,77 @@
+"""What a node costs: multiply-accumulates and weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import prod
+
+import onnx_ir as ir
+
+from qsdnn.model.dataflow import is_weight, reads, tensor_of
+
+# Shapes, indices and flags are no parameters.
+_NOT_TRAINED = {ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL, ir.DataType.STRING}
+
+
+def macs(node: ir.Node) -> int:
+    """Multiply-accumulates of Conv, ConvTranspose, Gemm, MatMul and Einsum; 0 for the rest.
+
+    Products with padding count, biases do not. 0 too where a shape is not known.
+    """
+    shapes = [_shape(value) for value in node.inputs]
+    output = _shape(node.outputs[0])
+    if node.domain not in ("", "ai.onnx") or None in shapes[:2] or output is None:
+        return 0
+    known = [shape or () for shape in shapes]
+    match node.op_type:
+        case "Conv":
+            return prod(output) * prod(known[1][1:])
+        case "ConvTranspose":
+            return prod(known[0]) * prod(known[1][1:])
+        case "Gemm":
+            transposed = node.attributes.get("transA")
+            depth = known[0][0 if transposed is not None and transposed.as_int() else 1]
+            return prod(output) * depth
+        case "MatMul":
+            return prod(output) * known[0][-1]
+        case "Einsum":
+            return _einsum_macs(node.attributes["equation"].as_string(), known)
+    return 0
+
+
+def _einsum_macs(equation: str, shapes: list[tuple[int, ...]]) -> int:
+    """The loop nest of an Einsum: one product less than operands for each index value."""
+    sizes: dict[str, int] = {}
+    terms = equation.replace(" ", "").split("->")[0].split(",")
+    for term, shape in zip(terms, shapes, strict=False):
+        head, dots, tail = term.partition("...")
+        extra = len(shape) - len(head) - len(tail) if dots else 0
+        # Broadcast dimensions align to the right: name them by their distance from the end.
+        labels = [*head, *(f"...{extra - k}" for k in range(extra)), *tail]
+        for label, size in zip(labels, shape, strict=False):
+            sizes[label] = max(size, sizes.get(label, 1))
+    return prod(sizes.values()) * (len(terms) - 1)
+
+
+def weights_of(nodes: Iterable[ir.Node]) -> list[ir.Value]:
+    """The trained weights some nodes read, each once: not shapes, indices and scalars."""
+    values = dict.fromkeys(value for node in nodes for value in reads(node) if is_weight(value))
+    return [
+        value
+        for value in values
+        if value.const_value is not None and value.dtype not in _NOT_TRAINED and value.shape
+    ]
+
+
+def parameters(weights: Iterable[ir.Value]) -> int:
+    """Number of elements of some weights."""
+    return sum(value.const_value.size for value in weights if value.const_value is not None)
+
+
+def parameter_bytes(weights: Iterable[ir.Value]) -> int:
+    """Bytes of some weights."""
+    return sum(value.const_value.nbytes for value in weights if value.const_value is not None)
+
+
+def _shape(value: ir.Value | None) -> tuple[int, ...] | None:
+    return tensor_of(value).shape if value is not None else None

@@ -1,0 +1,308 @@
+"""Build: a plan becomes a package, segment by segment."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from qsdnn.board import Package
+from qsdnn.model.calibration import Calibration
+from qsdnn.engine import Choosy, Engine, EngineInfo, OnnxReader
+from qsdnn.errors import BuildError, UnsupportedLayerError, unknown
+from qsdnn.model.extract import write_original
+from qsdnn.model.layer import Graph, Layer, Tensor
+from qsdnn.model.versions import versions_read
+from qsdnn.model.layout import fits
+from qsdnn.model.partition import partition
+from qsdnn.primitive import Precision, Primitive
+from qsdnn.model.segment import Artifact, Segment
+
+SCHEMA = "qsdnn.package/1"
+
+REFERENCE = "onnxruntime"
+"""The engine that defines what a network computes; every board has it."""
+
+
+class Builder:
+    """Builds packages of one network into one folder, where equal segments are written once.
+
+    Args:
+        graph: The network.
+        engines: Host halves by name.
+        folder: Where artifacts go; it must exist.
+        threads: Threads the packages are for.
+        calibration: Of the network, where plans may choose int8.
+        infos: What the board says about its engines, by name: what `bare` goes by, and which
+            versions of ONNX it is given.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        engines: Mapping[str, Engine],
+        folder: Path,
+        *,
+        threads: int = 1,
+        calibration: Calibration | None = None,
+        infos: Mapping[str, EngineInfo] = MappingProxyType({}),
+    ) -> None:
+        self.graph = graph
+        self.calibration = calibration
+        self._engines = engines
+        self._infos = infos
+        self._folder = folder
+        self._reads = versions_read(w for info in infos.values() for w in info.capabilities)
+        self.threads = threads
+        self._artifacts: dict[tuple[Any, ...], Artifact] = {}
+        self._stamps: dict[str, dict[str, Any]] = {}
+        self._readers = _readers(graph)
+        self._offers: dict[tuple[int, Primitive, tuple[str, ...]], tuple[str, ...]] = {}
+
+    def segments(self, choice: Sequence[Primitive]) -> list[Segment]:
+        """The fewest convex segments of a plan, in execution order.
+
+        Args:
+            choice: The primitive of each layer.
+        """
+        layers = self.graph.layers
+        before = [_predecessors(self.graph, layer) for layer in layers]
+        groups = partition(before, [primitive.family for primitive in choice])
+        layouts = self._layouts(groups, choice)
+        return [self._segment([layers[i] for i in group], choice, layouts) for group in groups]
+
+    def build(self, choice: Sequence[Primitive]) -> Package:
+        """Builds a plan.
+
+        Raises:
+            BuildError: An engine cannot express one of the segments.
+        """
+        return self.package(self.segments(choice))
+
+    def reference(self) -> Package:
+        """The network as the user gave it, whole, in onnxruntime: what outputs are held against."""
+        return self._original(REFERENCE, REFERENCE, bare=False)
+
+    def bare(self, engine: str) -> Package:
+        """The network in an engine alone, as that comes, without a session of ours around it.
+
+        An engine that reads ONNX runs it as the user gave it. Any other gets all of it as one
+        segment, each layer as that engine does it by default: the fp32 primitive it offers first.
+
+        Args:
+            engine: One of those the builder has, or the reference.
+
+        Raises:
+            UnsupportedLayerError: It cannot run one of the layers.
+            InputError: The builder does not have it.
+        """
+        if engine not in self._engines and engine != REFERENCE:
+            raise unknown("engine", engine, self._engines)
+        if engine == REFERENCE or isinstance(self._engines[engine], OnnxReader):
+            return self._original(engine, engine, bare=True)
+        choice = [self._default(engine, layer) for layer in self.graph.layers]
+        segment = self._segment(self.graph.layers, choice, {})
+        try:
+            return self.package([segment], bare=True)
+        except BuildError as error:
+            raise UnsupportedLayerError(error.message, hint=error.hint) from error
+
+    def _default(self, engine: str, layer: Layer) -> Primitive:
+        info = self._infos.get(engine) or EngineInfo(name=engine, version="")
+        for primitive in self._engines[engine].primitives(layer, info):
+            if primitive.precision is Precision.FP32:
+                return primitive
+        raise UnsupportedLayerError(
+            f"{engine} cannot run layer '{layer.name}' ({', '.join(layer.op_types)}): "
+            f"{layer.pinned or self._refusal(engine, layer)}",
+            hint=f"it cannot run this network alone: leave out @{engine}",
+        )
+
+    def _refusal(self, engine: str, layer: Layer) -> str:
+        """Why an engine offers nothing for a layer: what it says when told to build it."""
+        wanted = Primitive(engine=engine, algorithm="auto", precision=Precision.FP32, family=engine)
+        segment = self._segment([layer], {layer.index: wanted}, {})
+        try:
+            self._engines[engine].build(segment, self._folder)
+        except BuildError as error:
+            return error.message.rpartition(f"'{layer.name}': ")[2]
+        return "it has nothing that computes exactly what ONNX says"
+
+    def _original(self, engine: str, family: str, *, bare: bool) -> Package:
+        files = write_original(self.graph, self._folder, self._reads)
+        entry = {
+            "engine": engine,
+            "family": family,
+            "artifact": files[0],
+            "inputs": list(self.graph.inputs),
+            "outputs": list(self.graph.outputs),
+            "options": {"nodes": {}, "tensors": {}},
+            "layers": [],
+        }
+        names = [*self.graph.inputs, *self.graph.outputs]
+        return self._assemble([entry], names, files, bare=bare)
+
+    def _layouts(
+        self, groups: Sequence[Sequence[int]], choice: Sequence[Primitive]
+    ) -> dict[str, str]:
+        """The tensors that cross between segments as they lie, and the layout they have.
+
+        It is one that whoever makes and reads the tensor has; the caller has ONNX's own order.
+        """
+        place = {layer: number for number, group in enumerate(groups) for layer in group}
+        found = {}
+        for name, readers in self._readers.items():
+            producer = self.graph.producer[name]
+            if name in self.graph.outputs or len({place[i] for i in (producer, *readers)}) == 1:
+                continue
+            for layout in self._offered(producer, choice):
+                taken = all(layout in self._offered(reader, choice) for reader in readers)
+                if taken and fits(layout, self.graph.tensors[name]):
+                    found[name] = layout
+        return found
+
+    def _offered(self, index: int, choice: Sequence[Primitive]) -> tuple[str, ...]:
+        """The layouts in which a layer takes and gives tensors."""
+        primitive = choice[index]
+        if not primitive.layouts:
+            return ()
+        key = (index, primitive, primitive.layouts)
+        if key not in self._offers:
+            engine = self._engines[primitive.engine]
+            self._offers[key] = (
+                tuple(engine.layouts(self.graph.layers[index], primitive))
+                if isinstance(engine, Choosy)
+                else primitive.layouts
+            )
+        return self._offers[key]
+
+    def _segment(
+        self,
+        layers: Sequence[Layer],
+        choice: Sequence[Primitive] | Mapping[int, Primitive],
+        layouts: Mapping[str, str],
+    ) -> Segment:
+        inside = {layer.index for layer in layers}
+        made = [name for layer in layers for name in layer.outputs]
+        read_outside = {
+            name
+            for layer in self.graph.layers
+            if layer.index not in inside
+            for name in layer.inputs
+        } | set(self.graph.outputs)
+        read = dict.fromkeys(name for layer in layers for name in layer.inputs)
+        inputs = tuple(name for name in read if name not in set(made))
+        outputs = tuple(name for name in made if name in read_outside)
+        return Segment(
+            family=choice[layers[0].index].family,
+            layers=tuple(layers),
+            choices=tuple(choice[layer.index] for layer in layers),
+            inputs=inputs,
+            outputs=outputs,
+            graph=self.graph,
+            calibration=self.calibration,
+            layouts={n: layouts[n] for n in (*inputs, *outputs) if n in layouts},
+            reads=self._reads,
+        )
+
+    def _artifact(self, segment: Segment) -> Artifact:
+        indices = tuple(layer.index for layer in segment.layers)
+        layouts = tuple(segment.layouts.items())
+        key = (indices, segment.choices, segment.outputs, layouts)
+        if key not in self._artifacts:
+            engine = self._engines[segment.engine]
+            try:
+                self._artifacts[key] = engine.build(segment, self._folder)
+            except BuildError as error:
+                first, last = segment.layers[0].name, segment.layers[-1].name
+                raise BuildError(
+                    f"{segment.engine} cannot build layers '{first}' … '{last}': {error.message}",
+                    hint=error.hint,
+                ) from error
+        return self._artifacts[key]
+
+    def package(self, segments: Sequence[Segment], *, bare: bool = False) -> Package:
+        """Builds the segments of a plan, see `segments`.
+
+        Args:
+            segments: The segments.
+            bare: Whether to run the one segment without a session around it.
+
+        Raises:
+            BuildError: An engine cannot express one of them.
+        """
+        built = [(segment, self._artifact(segment)) for segment in segments]
+        entries = [
+            {
+                "engine": segment.engine,
+                "family": segment.family,
+                "artifact": artifact.file,
+                "inputs": list(segment.inputs),
+                "outputs": list(segment.outputs),
+                "options": dict(artifact.options),
+                "layers": [
+                    {"index": layer.index, "name": layer.name, "primitive": str(primitive)}
+                    for layer, primitive in zip(segment.layers, segment.choices, strict=True)
+                ],
+            }
+            for segment, artifact in built
+        ]
+        names = [n for s, _ in built for n in (*s.inputs, *s.outputs)]
+        files = [file for _, artifact in built for file in artifact.files]
+        layouts = {name: layout for s, _ in built for name, layout in s.layouts.items()}
+        names = [*self.graph.inputs, *names]
+        return self._assemble(entries, names, files, layouts, bare=bare)
+
+    def _assemble(
+        self,
+        entries: Sequence[Mapping[str, Any]],
+        names: Sequence[str],
+        files: Sequence[str],
+        layouts: Mapping[str, str] = MappingProxyType({}),
+        *,
+        bare: bool = False,
+    ) -> Package:
+        tensors = [self.graph.tensors[name] for name in dict.fromkeys(names)]
+        manifest = {
+            "schema": SCHEMA,
+            "model": {"name": self.graph.name, "sha256": self.graph.sha256},
+            "threads": self.threads,
+            **({"bare": True} if bare else {}),
+            "tensors": {t.name: _described(t, layouts.get(t.name, "")) for t in tensors},
+            "inputs": list(self.graph.inputs),
+            "outputs": list(self.graph.outputs),
+            "segments": list(entries),
+            "artifacts": {file: self._stamp(file) for file in sorted(set(files))},
+        }
+        digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+        return Package(manifest=manifest, folder=self._folder, digest=digest)
+
+    def _stamp(self, file: str) -> dict[str, Any]:
+        if file not in self._stamps:
+            path = self._folder / file
+            with path.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            self._stamps[file] = {"sha256": digest, "size_bytes": path.stat().st_size}
+        return self._stamps[file]
+
+
+def _described(tensor: Tensor, layout: str) -> dict[str, Any]:
+    shape = None if tensor.shape is None else list(tensor.shape)
+    return {"dtype": tensor.dtype, "shape": shape, **({"layout": layout} if layout else {})}
+
+
+def _readers(graph: Graph) -> dict[str, list[int]]:
+    """Who reads each tensor that a layer makes."""
+    readers: dict[str, list[int]] = {}
+    for layer in graph.layers:
+        for name in layer.inputs:
+            if name in graph.producer:
+                readers.setdefault(name, []).append(layer.index)
+    return readers
+
+
+def _predecessors(graph: Graph, layer: Layer) -> list[int]:
+    return [graph.producer[name] for name in layer.inputs if name in graph.producer]

@@ -1,0 +1,180 @@
+"""Packages on disk: a folder or a zip that runs on a board with nothing else of ours.
+
+Its form is that of `qsdnn_runtime.program.package`, the same in both.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from qsdnn.plan.archive import EPOCH, MODE
+from qsdnn.board import Package
+from qsdnn.errors import InputError, PlanError
+from qsdnn.files import naming, replacing
+from qsdnn.plan import Plan, portable, to_json
+from qsdnn_runtime.program.manifest import PackageError, digest_of
+from qsdnn_runtime.program.package import ZIP_MAGIC, open_package
+
+ARCHIVES = {".7z", ".bz2", ".egg", ".gz", ".rar", ".tar", ".tgz", ".whl", ".xz", ".zst"}
+"""Endings of what is neither a folder nor a zip, and would surprise as a folder's name."""
+
+LARGEST_ZIP_BYTES = 2**31 - 2**20
+"""Python below 3.13 imports nothing from larger ones."""
+
+MAIN = b'''\
+"""Runs this package: python PACKAGE --help."""
+import os
+import sys
+from importlib.util import find_spec
+
+if sys.version_info < (3, 8):
+    sys.exit("error: Python 3.8 or newer is needed; this is %s" % sys.version.split()[0])
+if find_spec("numpy") is None:
+    sys.exit("error: numpy is not installed: %s -m pip install numpy" % sys.executable)
+
+from qsdnn_runtime.__main__ import main
+
+sys.exit(main(package=os.path.dirname(os.path.abspath(__file__))))
+'''
+"""What Python starts when it is given the package."""
+
+
+def check_target(target: Path) -> None:
+    """Tells whether a package can be written, before it is built.
+
+    Args:
+        target: A folder or a zip; must not exist, or be a package, which is replaced.
+
+    Raises:
+        InputError: It cannot.
+    """
+    ending = target.suffix.lower()
+    if ending in ARCHIVES:
+        named = target.name.removesuffix(target.suffix).removesuffix(".tar")
+        raise InputError(
+            f"-o {target}: a package is a folder or a .zip, not a {ending}",
+            hint=f"for example: -o {target.with_name(named + '.zip')}",
+        )
+    if target.exists() and not _may_be_replaced(target):
+        raise InputError(f"{target} exists and is no package", hint="choose another -o")
+    with naming(target), tempfile.TemporaryDirectory(dir=_parent(target), prefix=".qsdnn-"):
+        pass
+
+
+def write_package(package: Package, plan: Plan, runtime: bytes, target: Path) -> None:
+    """Writes a package as a folder, or as a zip when the target ends in ``.zip``.
+
+    It is written beside the target first: an interrupted write leaves no half package.
+
+    Args:
+        package: What was built.
+        plan: What it was built from.
+        runtime: The runtime as a zip.
+        target: See `check_target`.
+
+    Raises:
+        InputError: The target cannot be written, or is something else.
+    """
+    check_target(target)
+    with naming(target):
+        if target.suffix.lower() == ".zip":
+            with replacing(target) as file:
+                _write_zip(_entries(package, plan, runtime, target), file, target)
+            return
+        with tempfile.TemporaryDirectory(dir=_parent(target), prefix=".qsdnn-") as scratch:
+            made = Path(scratch) / "package"
+            _write_folder(_entries(package, plan, runtime, target), made)
+            place = target.resolve()
+            if place.is_dir():
+                place.replace(Path(scratch) / "before")
+            made.replace(place)
+
+
+def is_package(path: Path) -> bool:
+    """Whether a path is to be read as a package, whole or damaged."""
+    if path.is_dir() or path.suffix.lower() == ".zip":
+        return True
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
+
+
+def read_package(path: Path, scratch: Path) -> Package:
+    """Reads a package, and checks that it is the one that was made; a zip is unpacked first.
+
+    Args:
+        path: A folder or a zip.
+        scratch: Where a zip is unpacked; must outlive the package.
+
+    Raises:
+        PlanError: It is no package, or damaged.
+    """
+    try:
+        opened = open_package(path, scratch=scratch)
+    except PackageError as error:
+        raise PlanError(str(error)) from error
+    content = opened.content
+    return Package(manifest=content, folder=opened.artifacts, digest=digest_of(content))
+
+
+def _entries(
+    package: Package, plan: Plan, runtime: bytes, target: Path
+) -> Iterator[tuple[str, bytes | Path]]:
+    """Each file of a package: its name, and its content or where that is."""
+    manifest = {**package.manifest, "digest": digest_of(package.manifest)}
+    yield "__main__.py", MAIN
+    yield "manifest.json", json.dumps(manifest, indent=1).encode()
+    yield "plan.json", to_json(portable(plan, target / "plan.json")).encode()
+    with zipfile.ZipFile(io.BytesIO(runtime)) as archive:
+        for name in archive.namelist():
+            yield name, archive.read(name)
+    for file in package.manifest["artifacts"]:
+        yield f"artifacts/{file}", package.folder / file
+
+
+def _write_folder(entries: Iterator[tuple[str, bytes | Path]], folder: Path) -> None:
+    for name, content in entries:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, Path):
+            shutil.copyfile(content, path)
+        else:
+            path.write_bytes(content)
+
+
+def _write_zip(entries: Iterator[tuple[str, bytes | Path]], file: IO[bytes], target: Path) -> None:
+    """Artifacts are stored as they are: weights hardly shrink, and a session has to unpack them."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in entries:
+            info = zipfile.ZipInfo(name, EPOCH)
+            info.external_attr = MODE << 16
+            if isinstance(content, bytes):
+                archive.writestr(info, content, zipfile.ZIP_DEFLATED)
+                continue
+            info.file_size = content.stat().st_size
+            with content.open("rb") as source, archive.open(info, "w") as sink:
+                shutil.copyfileobj(source, sink, 1 << 20)
+            if file.tell() > LARGEST_ZIP_BYTES:
+                raise InputError(
+                    f"{target}: more than {LARGEST_ZIP_BYTES / 1e6:.0f} MB, from which Python "
+                    "cannot run a zip",
+                    hint=f"write a folder, which runs likewise: -o {target.with_suffix('')}",
+                )
+
+
+def _parent(target: Path) -> Path:
+    return target.resolve().parent
+
+
+def _may_be_replaced(path: Path) -> bool:
+    if path.is_dir():
+        return (path / "manifest.json").is_file() or not any(path.iterdir())
+    return zipfile.is_zipfile(path) and "manifest.json" in zipfile.ZipFile(path).namelist()

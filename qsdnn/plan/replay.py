@@ -1,0 +1,130 @@
+"""Replay: a plan and its model become a package again."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from qsdnn.board import BoardInfo, Package
+from qsdnn.plan.build import Builder
+from qsdnn.engine import load_engines
+from qsdnn.errors import PlanError
+from qsdnn.model import load_graph
+from qsdnn.model.layer import Graph, Tensor
+from qsdnn.plan import Plan, choices, read_plan
+from qsdnn.primitive import Precision, Primitive
+from qsdnn.space import space_of
+
+LOCAL = "local"
+"""The board whose engines are those of the Python that runs this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """A plan rebuilt.
+
+    Attributes:
+        plan: The plan.
+        graph: The network.
+        choice: The primitive of each layer.
+        package: The plan, built.
+        reference: The network as the user gave it, built for onnxruntime.
+        note: In what the board is not the one that the plan was found on; empty if in nothing.
+    """
+
+    plan: Plan = field(repr=False)
+    graph: Graph = field(repr=False)
+    choice: tuple[Primitive, ...] = field(repr=False)
+    package: Package
+    reference: Package
+    note: str = ""
+
+    @property
+    def inputs(self) -> dict[str, Tensor]:
+        """The network's inputs by name."""
+        return {name: self.graph.tensors[name] for name in self.graph.inputs}
+
+
+def rebuild(path: Path, model: Path | None, info: BoardInfo, folder: Path) -> Replay:
+    """Builds a plan again.
+
+    Args:
+        path: The plan's file.
+        model: The network's file; where the plan says, or beside it, when None.
+        info: The board it is to run on.
+        folder: Where artifacts go; must outlive the packages.
+
+    Raises:
+        PlanError: It is no plan, or does not fit the model or the board.
+    """
+    plan = read_plan(path)
+    network = model or _find_model(plan, path)
+    names = dict.fromkeys(choice.primitive.split("/")[0] for choice in plan.layers)
+    graph = load_graph(network, plan.model.shapes, workdir=folder)
+    engines = load_engines(list(names))
+    absent = [name for name in engines if name not in info.engines]
+    if absent:
+        raise PlanError(
+            f"{path} needs {' and '.join(absent)}, which the board {info.name} does not have",
+            hint=f"{_installing(absent, info)}   (it has: {', '.join(info.engines)})",
+        )
+    space = space_of(graph, engines, info.engines, tuple(Precision))
+    choice = choices(plan, graph, space, str(path))
+    builder = Builder(
+        graph,
+        engines,
+        folder,
+        threads=plan.threads,
+        calibration=plan.calibration,
+        infos=info.engines,
+    )
+    return Replay(
+        plan=plan,
+        graph=graph,
+        choice=choice,
+        package=builder.build(choice),
+        reference=builder.reference(),
+        note=_difference(plan, path, info),
+    )
+
+
+def _find_model(plan: Plan, path: Path) -> Path:
+    """Where the plan says, beside the plan, or in the current folder; its hash is checked later."""
+    said = Path(plan.model.path)
+    places = list(dict.fromkeys([said, path.resolve().parent / said.name, Path.cwd() / said.name]))
+    for place in places:
+        if place.is_file():
+            return place
+    looked = dict.fromkeys(os.path.abspath(place) for place in places)
+    raise PlanError(
+        f"{path}: its model {said.name} is not there any more: looked at {', '.join(looked)}",
+        hint="say where it is: --model FILE",
+    )
+
+
+def _installing(engines: Sequence[str], info: BoardInfo) -> str:
+    """The command that adds engines to a board."""
+    if info.name == LOCAL:
+        return f"{shlex.quote(sys.executable)} -m pip install {' '.join(engines)}"
+    return f"qsdnn boards setup {shlex.quote(info.name)} --engines {','.join(engines)}"
+
+
+def _difference(plan: Plan, path: Path, info: BoardInfo) -> str:
+    """Why what was measured for a plan need not hold on a board."""
+    found = []
+    if plan.board["fingerprint"] != info.fingerprint:
+        found.append(f"on another board ({plan.board['name']}; this one is {info.name})")
+    for name, version in plan.engines.items():
+        here = info.engines[name].version
+        if version != here:
+            found.append(f"with {name} {version} (here it is {here})")
+    if not found:
+        return ""
+    return (
+        f"{path} was found {' and '.join(found)}: what it says of speed and accuracy need not hold "
+        f"here; qsdnn search {shlex.quote(plan.model.path)} finds a plan for this board"
+    )

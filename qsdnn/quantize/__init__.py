@@ -1,0 +1,1 @@
+"""What layers lose in lower precisions, and what a plan saves by them."""

@@ -1,0 +1,1 @@
+"""The end of a search: the contest of the best plans and all engines, and what is written."""

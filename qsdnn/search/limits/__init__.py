@@ -1,0 +1,1 @@
+"""Limits that a plan must keep: accuracy, memory, energy."""

@@ -1,0 +1,1 @@
+"""The start of a search: uniform plans raced and profiled, first random plans, what is known."""

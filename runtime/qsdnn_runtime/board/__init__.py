@@ -1,0 +1,1 @@
+"""The board itself: sensors, performance mode, lock, memory, disturbance by others."""

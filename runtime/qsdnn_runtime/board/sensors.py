@@ -1,0 +1,158 @@
+"""What the board's sensors say around a measurement.
+
+A sensor that a board lacks is a key that is absent.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Collection, Dict, List, Mapping, Optional, Sequence, Set
+
+from .readings import ROOT, Readings, SensorReader, matching, number, text
+
+# Raspberry Pi firmware, "get_throttled": bits 0-3 say what holds now.
+FIRMWARE_THROTTLED = "sys/devices/platform/soc/soc:firmware/get_throttled"
+FIRMWARE_NOW = 0xF
+# Types of the kernel's cooling devices that slow processors or the GPU down, in any kernel since 4.
+SLOWING = ("cpufreq-", "thermal-cpufreq-", "devfreq-", "thermal-devfreq-", "Processor")
+COOLING_DEVICES = "sys/class/thermal/cooling_device[0-9]*"
+
+
+class Sensors:
+    """The sensors of this board, generic ones and those its spec names.
+
+    Args:
+        cores: Those the measurement runs on.
+        named: The spec's, as the host sends them: see `qsdnn_boards.spec.spec.Sensor`.
+        root: Where ``/sys`` and ``/proc`` are.
+    """
+
+    def __init__(
+        self, cores: Sequence[int], named: Sequence[Mapping[str, Any]] = (), root: Path = ROOT
+    ) -> None:
+        self._cores = cores
+        self._named = SensorReader(named, root)
+        self._root = root
+        self._here = {sibling for core in cores for sibling in _siblings(core, root)}
+        self._slowing = [
+            folder / "cur_state"
+            for folder in matching(COOLING_DEVICES, root)
+            if (text(folder / "type") or "").startswith(SLOWING)
+        ]
+
+    def read(self) -> Dict[str, Any]:
+        """One reading.
+
+        Returns:
+            Of ``governor``, ``frequency_mhz`` and ``max_frequency_mhz`` (lowest of the cores),
+            ``temperature_c`` (the hottest: of the spec's sensors, else of all thermal zones),
+            ``throttle_count``, ``throttling`` (now), ``load`` (one minute), ``all_ticks`` of all
+            cores since the start, ``busy_ticks`` and ``steal_ticks`` of them, ``here_ticks`` and
+            ``here_busy_ticks``, those of the cores and of what shares their execution units, and
+            ``sensors``, the spec's, see `readings.Readings`: those the board has.
+        """
+        cores, root = self._cores, self._root
+        named = self._named.read()
+        readings = {
+            "governor": text(_cpufreq(root, cores[0]) / "scaling_governor") if cores else None,
+            "frequency_mhz": _frequency_mhz(cores, root),
+            "max_frequency_mhz": _lowest_mhz("cpuinfo_max_freq", cores, root),
+            "temperature_c": self._hottest_c(named),
+            "throttle_count": _throttle_count(cores, root),
+            "throttling": self._throttling(),
+            "load": _load(root),
+            "sensors": named or None,
+        }
+        readings.update(_ticks(root, self._here))
+        return {key: value for key, value in readings.items() if value is not None}
+
+    def temperature_c(self) -> Optional[float]:
+        """The hottest, as in `read`."""
+        return self._hottest_c(self._named.read())
+
+    def _hottest_c(self, named: Readings) -> Optional[float]:
+        # Not every zone is a temperature: the Jetson Nano's PMIC-Die always says 100 °C.
+        known = named.get("temperature_c")
+        return max(known.values()) if known else _hottest_zone_c(self._root)
+
+    def _throttling(self) -> Optional[bool]:
+        """Whether the firmware or the kernel slows the board down now."""
+        firmware = text(self._root / FIRMWARE_THROTTLED)
+        states = _known([number(path) for path in self._slowing])
+        if firmware:
+            states.append(int(firmware, 16) & FIRMWARE_NOW)
+        return any(state > 0 for state in states) if states else None
+
+
+def _cpufreq(root: Path, core: int) -> Path:
+    return root / "sys/devices/system/cpu" / ("cpu%d" % core) / "cpufreq"
+
+
+def _known(values: Sequence[Optional[float]]) -> List[float]:
+    return [value for value in values if value is not None]
+
+
+def _lowest_mhz(file: str, cores: Sequence[int], root: Path) -> Optional[float]:
+    found = _known([number(_cpufreq(root, core) / file) for core in cores])
+    return min(found) / 1000 if found else None  # the kernel speaks kHz
+
+
+def _frequency_mhz(cores: Sequence[int], root: Path) -> Optional[float]:
+    current = _lowest_mhz("scaling_cur_freq", cores, root)
+    if current is not None:
+        return current
+    lines = (text(root / "proc/cpuinfo") or "").splitlines()
+    listed = [float(line.split(":")[1]) for line in lines if line.startswith("cpu MHz")]
+    chosen = [listed[core] for core in cores if core < len(listed)]
+    return min(chosen) if chosen else None
+
+
+def _hottest_zone_c(root: Path) -> Optional[float]:
+    zones = matching("sys/class/thermal/thermal_zone[0-9]*/temp", root)
+    found = _known([number(zone) for zone in zones])
+    return max(found) / 1000 if found else None
+
+
+def _throttle_count(cores: Sequence[int], root: Path) -> Optional[int]:
+    counters = []
+    for core in cores:
+        folder = root / "sys/devices/system/cpu" / ("cpu%d" % core) / "thermal_throttle"
+        counters += [number(folder / ("%s_throttle_count" % kind)) for kind in ("core", "package")]
+    found = _known(counters)
+    return int(sum(found)) if found else None
+
+
+def _load(root: Path) -> Optional[float]:
+    words = (text(root / "proc/loadavg") or "").split()
+    return float(words[0]) if words else None
+
+
+def _siblings(core: int, root: Path) -> Set[int]:
+    """The core, and the threads of the same one: a list such as ``0,4`` or ``0-1``."""
+    path = root / "sys/devices/system/cpu" / ("cpu%d" % core) / "topology/thread_siblings_list"
+    ranges = [part.split("-") for part in (text(path) or str(core)).split(",")]
+    return {core for ends in ranges for core in range(int(ends[0]), int(ends[-1]) + 1)}
+
+
+def _ticks(root: Path, here: Collection[int]) -> Dict[str, int]:
+    """Of each line of ``/proc/stat`` that is a core's, the first eight fields.
+
+    They are: user, nice, system, idle, waiting for input and output, two of interrupts, stolen.
+    What follows is counted in user time already.
+    """
+    found: Dict[str, int] = {}
+    for line in (text(root / "proc/stat") or "").splitlines():
+        name, *fields = line.split()[:9]
+        if not name.startswith("cpu"):
+            break
+        if len(fields) < 8:
+            continue
+        ticks = [int(field) for field in fields]
+        every, stolen = sum(ticks), ticks[7]
+        busy = every - ticks[3] - ticks[4] - stolen
+        if name == "cpu":
+            found.update(all_ticks=every, busy_ticks=busy, steal_ticks=stolen)
+        elif int(name[3:]) in here:
+            found["here_ticks"] = found.get("here_ticks", 0) + every
+            found["here_busy_ticks"] = found.get("here_busy_ticks", 0) + busy
+    return found

@@ -1,0 +1,1 @@
+"""Packages: their manifest and files, and the memory that their tensors share."""

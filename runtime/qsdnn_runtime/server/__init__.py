@@ -1,0 +1,1 @@
+"""The measuring server: packages measured in child processes, for a host over frames."""

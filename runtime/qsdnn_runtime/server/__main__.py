@@ -1,0 +1,315 @@
+"""The measuring agent: ``python -m qsdnn_runtime.server CACHE``, spoken to in frames.
+
+It imports no engine: what may crash runs in children. Both sides begin with ``hello``. Requests by
+``op``, and what answers them; one at a time, the last frame of each answer names the op again:
+
+- ``probe`` → facts, fingerprint, engines.
+- ``hold``: ``wait_s`` → the board's lock is this host's until the agent ends. Before what follows.
+- ``have``: ``needs`` {sha256: bytes} → ``missing``.
+- ``put``: ``sha256``, ``size_bytes``, ``lasting``, ``offset``, ``encoding`` and a chunk as payload:
+  no answer; what goes wrong is said when the artifact is needed.
+- ``measure``: ``needs``, ``packages`` [{``manifest``}], ``shifts`` (lists of their indices: which
+  are loaded at once), ``options``, ``tolerance``, ``conditions`` (see `qsdnn_runtime.server.conditions`),
+  values, and ``payloads``, the digests of their bytes →
+  ``progress`` and ``record`` frames, then ``measure``; a record that comes again for a package is
+  better than the one before. With ``missing`` nothing was measured, for something is.
+- ``run``: one package, ``threads``, ``timeout_s``, the rest as for ``measure`` → values.
+- ``evaluate``: ``needs``, ``packages``, ``threads``, ``timeout_s`` of one run, and ``inputs``
+  [{``name``, ``sha256``, ``dtype``, ``shape``}], a run a row → ``progress``; for each package
+  ``outputs`` (stacked values from row ``first`` on; from 0 on again if it is tried again), then
+  ``evaluated``, or ``failed`` with ``state`` and ``error``; then ``evaluate``.
+- ``ping`` → nothing: the host lives.
+- ``bye`` → the agent ends, as it does when the host is gone.
+
+An answer ``error`` has a ``message``; it is ``busy`` when another host holds the board. While a
+request is worked on, ``alive`` frames say so. However the agent ends, unless by SIGKILL, it kills
+its children and sets back the performance mode.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+import traceback
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Mapping
+
+from .cache import ArtifactCache, CacheError
+from .child import Child
+from .conditions import Keeper
+from .evaluation import Evaluation
+from ..frames import Frame, take_standard_streams
+from .group import Group
+from .host import Host
+from .inventory import installed_engines
+from ..board.lock import BoardLock, LockError
+from ..board.orphans import end_orphans
+from ..board.probe import board_facts, boot_id, fingerprint
+
+PROTOCOL = 2
+LOCK_POLL_S = 1.0
+# A child that ends badly may have been killed by chance.
+RUN_TRIES = 2
+# Cleaning up that takes longer hangs: a device that does not answer, a command that never ends.
+ENDING_S = 60.0
+
+
+class RequestError(Exception):
+    """A request cannot be done; the message is for the host's user."""
+
+
+class FailedError(RequestError):
+    """What was to run failed; the board is as well as before."""
+
+
+class BusyError(RequestError):
+    """Another host measures on this board."""
+
+
+class Agent:
+    """Answers the requests of a host.
+
+    Args:
+        host: Who asks.
+        cache: Artifacts kept on this board.
+        lock: The board's.
+        keeper: Of the board's performance mode.
+    """
+
+    def __init__(self, host: Host, cache: ArtifactCache, lock: BoardLock, keeper: Keeper) -> None:
+        self._host = host
+        self._cache = cache
+        self._lock = lock
+        self._keeper = keeper
+        self._ending = threading.Lock()
+        self._refused: Dict[str, str] = {}  # why artifacts that were sent are not here
+
+    def serve(self) -> None:
+        """Greets, then answers requests until ``bye``."""
+        hello = {"op": "hello", "protocol": PROTOCOL, "pid": os.getpid(), "boot_id": boot_id()}
+        self._host.send(hello)
+        self._host.listen(on_ping=self._lock.touch, on_gone=lambda: self.end(0))
+        with self._host.kept_waiting():
+            end_orphans()
+            self._keeper.recover()
+        for request in self._host.requests():
+            if request.header.get("op") == "put":
+                self._put(request)
+            else:
+                with self._host.kept_waiting():
+                    self._answer(request)
+
+    def end(self, code: int) -> None:
+        """Ends this process, from any thread; nothing stays behind."""
+        self._ending.acquire()  # for good: the first to come ends it for all
+        self._host.mute()  # what its end does to a measurement is not for a record
+        limit = threading.Timer(ENDING_S, os._exit, [1])
+        limit.daemon = True
+        limit.start()
+        Child.kill_all()
+        self._keeper.leave()
+        Child.kill_all()  # what was started meanwhile
+        self._cache.close()
+        self._lock.release()
+        os._exit(code)  # a thread still waits for input, which an ordinary exit would wait for
+
+    def _answer(self, request: Frame) -> None:
+        op = request.header.get("op")
+        operations: Dict[Any, Callable[[Frame], Frame]] = {
+            "probe": self._probe,
+            "hold": self._hold,
+            "have": self._have,
+            "measure": self._measure,
+            "run": self._run,
+            "evaluate": self._evaluate,
+        }
+        try:
+            if op not in operations:
+                raise RequestError("the agent knows no request '%s'" % op)
+            reply = operations[op](request)
+        except BusyError as error:
+            reply = Frame({"op": "error", "message": str(error), "busy": True})
+        except FailedError as error:
+            reply = Frame({"op": "error", "message": str(error), "failed": True})
+        except (RequestError, CacheError, LockError) as error:
+            reply = Frame({"op": "error", "message": str(error)})
+        except OSError as error:
+            reply = Frame({"op": "error", "message": _trouble(error)})
+        except (KeyError, TypeError, ValueError) as error:
+            reply = Frame({"op": "error", "message": "malformed request '%s': %r" % (op, error)})
+        self._host.send({"op": op, **reply.header}, [reply.payload])
+
+    def _probe(self, request: Frame) -> Frame:
+        facts = board_facts()
+        with self._scratch() as scratch:
+            engines, extra = installed_engines(scratch)
+        return Frame(
+            {
+                "facts": {**facts, **extra},
+                "fingerprint": fingerprint(facts),
+                "engines": engines,
+            }
+        )
+
+    def _hold(self, request: Frame) -> Frame:
+        deadline = time.monotonic() + request.header["wait_s"]
+        while True:
+            other = self._lock.take(self._host.introduction)
+            if not other:
+                return Frame({})
+            if time.monotonic() >= deadline:
+                raise BusyError(other)
+            self._progress("waiting: %s" % other)
+            time.sleep(LOCK_POLL_S)
+
+    def _have(self, request: Frame) -> Frame:
+        return Frame({"missing": self._cache.missing(request.header["needs"])})
+
+    def _put(self, request: Frame) -> None:
+        digest = request.header["sha256"]
+        if digest in self._refused:
+            return
+        try:
+            self._cache.put(request.header, request.payload)
+        except (CacheError, OSError) as error:
+            self._refused[digest] = str(error)
+
+    def _measure(self, request: Frame) -> Frame:
+        def on_record(index: int, record: Mapping[str, Any]) -> None:
+            self._host.send({"op": "record", "index": index, "record": record})
+
+        missing = self._missing(request)
+        if missing:
+            return Frame({"missing": missing})
+        with self._scratch() as scratch:
+            folders = self._lay_out(request, scratch)
+            whole = Frame(request.header, self._cache.read(request.header["payloads"]))
+            conditions = self._keeper.conditions(request.header, self._progress)
+            Group(whole, folders, scratch, conditions, on_record, self._progress).run()
+        return Frame({})
+
+    def _run(self, request: Frame) -> Frame:
+        missing = self._missing(request)
+        if missing:
+            return Frame({"missing": missing})
+        answers: List[Frame] = []
+        threads = request.header["threads"]
+        with self._scratch() as scratch:
+            (folder,) = self._lay_out(request, scratch)
+            manifest = request.header["packages"][0]["manifest"]
+            package = {"index": 0, "manifest": manifest, "folder": str(folder)}
+            job = {**request.header, "job": "run", "packages": [package]}
+            payload = self._cache.read(request.header["payloads"])
+            for _ in range(RUN_TRIES):
+                with Child(job, [payload], folder=scratch, threads=threads) as child:
+                    failure = child.attend(answers.append, request.header["timeout_s"])
+                if failure is None:
+                    break
+        if failure is not None:
+            raise RequestError("%s: %s" % (failure.state, failure.error))
+        if answers[0].header["event"] == "failed":
+            raise FailedError(answers[0].header["error"])
+        return Frame({"values": answers[0].header["values"]}, answers[0].payload)
+
+    def _evaluate(self, request: Frame) -> Frame:
+        missing = self._missing(request)
+        if missing:
+            return Frame({"missing": missing})
+        with self._scratch() as scratch:
+            folders, inputs = self._lay_out(request, scratch), scratch / "inputs"
+            files = {str(i): entry for i, entry in enumerate(request.header["inputs"])}
+            self._cache.lay_out(files, inputs)
+            Evaluation(request.header, folders, inputs, scratch, self._host.send).run()
+        return Frame({})
+
+    def _missing(self, request: Frame) -> List[str]:
+        """What must be sent before a request can be done.
+
+        Raises:
+            RequestError: It was sent, and could not be kept; or the board is not held.
+        """
+        if not self._lock.held:
+            raise RequestError("the board must be held before it is used")
+        missing = self._cache.missing(request.header["needs"])
+        refused, self._refused = self._refused, {}
+        for digest in missing:
+            if digest in refused:
+                raise RequestError(refused[digest])
+        return missing
+
+    def _lay_out(self, request: Frame, scratch: Path) -> List[Path]:
+        folders = []
+        for index, package in enumerate(request.header["packages"]):
+            folders.append(scratch / str(index))
+            self._cache.lay_out(package["manifest"]["artifacts"], folders[-1])
+        return folders
+
+    def _progress(self, text: str) -> None:
+        self._host.send({"op": "progress", "text": text})
+
+    @contextmanager
+    def _scratch(self) -> Iterator[Path]:
+        folder = self._cache.folder()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(str(folder), ignore_errors=True)
+
+
+def main() -> None:
+    """Serves the host at the other end of standard input and output."""
+    source, sink = take_standard_streams()
+    root = Path(sys.argv[1]).expanduser()
+    host = Host(source, sink)
+    try:
+        agent = Agent(host, ArtifactCache(root), BoardLock(), Keeper(root))
+    except OSError as error:
+        host.send({"op": "error", "message": _trouble(error)})
+        raise SystemExit(1) from None
+
+    def on_signal(number: int, _frame: Any) -> None:
+        # In a thread: what this interrupts may hold a lock that the end needs.
+        threading.Thread(target=agent.end, args=(128 + number,)).start()
+
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, on_signal)
+    code = 1
+    try:
+        with _runtime_in_use():
+            agent.serve()
+        code = 0
+    except Exception:
+        traceback.print_exc()
+    finally:
+        agent.end(code)
+
+
+def _trouble(error: OSError) -> str:
+    """What the board's disk says, in the words that the cache has for it."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return str(error)
+    where = " in %s" % error.filename if error.filename else ""
+    return "the disk is full: nothing more can be written%s" % where
+
+
+@contextmanager
+def _runtime_in_use() -> Iterator[None]:
+    """Keeps others from pruning the zip that this runs from: children import from it too."""
+    archive = Path(__file__).parents[2]
+    if not archive.is_file():  # installed, not sent
+        yield
+        return
+    with archive.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        yield
+
+
+if __name__ == "__main__":
+    main()

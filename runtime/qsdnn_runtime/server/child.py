@@ -1,0 +1,194 @@
+"""A child of the agent: the process in which engines run, crash and hang."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Callable, ClassVar, Dict, Iterator, Optional, Sequence, Type, cast
+
+from .beacon import NOBODY, Beacon, Position, beacon_file
+from ..frames import Frame, FrameError, read_frame, write_frame
+from .tail import Tail
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+# Imports alone take seconds from a slow SD card.
+START_TIMEOUT_S = 120.0
+POLL_S = 0.25
+WORKER = (sys.executable, "-m", "qsdnn_runtime.server.worker")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """How a child ended before its work did.
+
+    Attributes:
+        state: ``crashed`` or ``timed_out``.
+        error: For people: how, at which step, and the last lines of its standard error.
+        step: What it was doing, of `qsdnn_runtime.server.beacon.STEPS`.
+        index: With which package or engine; `NOBODY` when with none.
+    """
+
+    state: str
+    error: str
+    step: str
+    index: int
+
+
+class Child:
+    """A running child. A context manager: at its end the process is gone, and all it started.
+
+    Args:
+        job: What to do: see `qsdnn_runtime.server.worker`.
+        payload: The bytes that go with the job.
+        folder: Its working directory.
+        threads: Threads its libraries may start, on as many cores; unrestricted when None.
+    """
+
+    _running: ClassVar[Dict[int, "Child"]] = {}
+
+    def __init__(
+        self,
+        job: Dict[str, Any],
+        payload: Sequence[bytes] = (),
+        *,
+        folder: Path,
+        threads: Optional[int] = None,
+    ) -> None:
+        self._frames: queue.SimpleQueue[Optional[Frame]] = queue.SimpleQueue()
+        with tempfile.TemporaryFile(dir=str(folder)) as order, beacon_file() as shared:
+            write_frame(order.write, job, payload)
+            order.seek(0)
+            self._beacon = Beacon(shared.fileno())
+            with _held_to_cores(threads):
+                self._process = subprocess.Popen(
+                    [*WORKER, str(shared.fileno()), str(os.getpid())],
+                    stdin=order,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    cwd=str(folder),
+                    env=_environment(threads),
+                    pass_fds=[shared.fileno()],
+                    start_new_session=True,
+                )
+        self._running[self._process.pid] = self
+        self._errors = Tail(cast(BinaryIO, self._process.stderr))
+        threading.Thread(target=self._read_frames, daemon=True).start()
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        self.kill()
+        self._process.wait()
+        self._running.pop(self._process.pid, None)
+        self._beacon.close()
+
+    def attend(
+        self, on_event: Callable[[Frame], None], timeout_s: float = START_TIMEOUT_S
+    ) -> Optional[Failure]:
+        """Passes on what the child says until it says ``end``.
+
+        Args:
+            on_event: Gets each frame but the last.
+            timeout_s: Longest one step may take.
+
+        Returns:
+            None when it finished; else how it failed.
+        """
+        while True:
+            try:
+                frame = self._frames.get(timeout=POLL_S)
+            except queue.Empty:
+                late = self._overdue(timeout_s)
+                if late is not None:
+                    return late
+                continue
+            if frame is None:
+                return self._crash()
+            if frame.header.get("event") == "end":
+                return None
+            on_event(frame)
+
+    def kill(self) -> None:
+        """Kills the process and all of its group, at once."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    @classmethod
+    def kill_all(cls) -> None:
+        """Kills every running child: the agent is about to end."""
+        for child in list(cls._running.values()):
+            child.kill()
+
+    def _read_frames(self) -> None:
+        assert self._process.stdout is not None
+        # A FrameError: it died in the middle of one.
+        with self._process.stdout as stream, suppress(FrameError):
+            for frame in iter(lambda: read_frame(stream.read), None):
+                self._frames.put(frame)
+        self._frames.put(None)
+
+    def _overdue(self, timeout_s: float) -> Optional[Failure]:
+        position = self._beacon.read()
+        limit_s = START_TIMEOUT_S if position.index == NOBODY else timeout_s
+        if time.monotonic() - position.since_s <= limit_s:
+            return None
+        self.kill()
+        return self._failure("timed_out", "no end of '%s' after %g s" % (position.step, limit_s))
+
+    def _crash(self) -> Failure:
+        self.kill()  # it may have closed its stream and live on
+        return self._failure("crashed", _cause(self._process.wait()))
+
+    def _failure(self, state: str, how: str) -> Failure:
+        position: Position = self._beacon.read()
+        error = "%s, in step '%s'" % (how, position.step) if state == "crashed" else how
+        last = self._errors.text(wait_s=1.0)
+        return Failure(
+            state, "%s\n%s" % (error, last) if last else error, position.step, position.index
+        )
+
+
+def _cause(code: int) -> str:
+    if code >= 0:
+        return "the process exited with code %d" % code
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = "signal %d" % -code
+    hint = " (the board may be out of memory)" if name == "SIGKILL" else ""
+    return "the process was killed by %s%s" % (name, hint)
+
+
+@contextmanager
+def _held_to_cores(threads: Optional[int]) -> Iterator[None]:
+    """Keeps this thread on the first of its cores, as many as threads.
+
+    A process started meanwhile inherits that, before its libraries can start any thread.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, cores[:threads])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+def _environment(threads: Optional[int]) -> Dict[str, str]:
+    counts = {} if threads is None else {name: str(threads) for name in THREAD_VARIABLES}
+    return {**os.environ, **counts}

@@ -1,0 +1,130 @@
+"""Under what conditions the board measures: performance mode, temperature, sensors, trust."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Mapping
+
+from ..board.cooling import cool_down, cooling_note
+from ..board.disturbance import is_contended, taken_by_others
+from ..board.performance import PerformanceMode, Report
+from ..board.readings import ROOT
+from ..board.sampler import Sampler, mean_power_mw, sensor_summary
+from ..board.sensors import Sensors
+from .trust import Repeats, judge
+
+# A board that throttled got hot from the limit on within one group.
+COOLER_C = 10.0
+# So long it is looked whether what disturbed a measurement goes on: 30 clock ticks.
+LOOK_S = 0.3
+
+
+class Keeper:
+    """Keeps the board in order while an agent lives.
+
+    Args:
+        root: The board's cache folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.repeats = Repeats()
+        self._mode = PerformanceMode(root)
+        self._notes: List[str] = []
+
+    def recover(self) -> None:
+        """Sets back what an agent that was killed had set; the next record tells."""
+        self._notes += self._mode.recover().notes()
+
+    def conditions(self, request: Mapping[str, Any], tell: Callable[[str], None]) -> Conditions:
+        """Brings the board into its performance mode, unless it is already or was not asked to.
+
+        Args:
+            request: The header of the host's ``measure``.
+            tell: Told what is being done.
+        """
+        wanted = request["conditions"]
+        notes, self._notes = self._notes, []
+        reports: List[Report] = []
+        if wanted["performance"]:
+            tell("setting the performance mode")
+            reports, more = self._mode.set(wanted["performance"])
+            notes += more
+        return Conditions(request, reports, notes, self.repeats, tell)
+
+    def leave(self) -> None:
+        """Sets back what was set."""
+        self._mode.restore()
+
+
+class Conditions:
+    """Under what the packages of one request are measured.
+
+    Args:
+        request: The header of the host's ``measure``.
+        performance: Of the performance mode: see `knob.report`.
+        notes: What to tell the user.
+        repeats: Decides whether a group is measured again.
+        tell: Told what is being done.
+        root: Where ``/sys`` and ``/proc`` are.
+    """
+
+    def __init__(
+        self,
+        request: Mapping[str, Any],
+        performance: List[Report],
+        notes: List[str],
+        repeats: Repeats,
+        tell: Callable[[str], None],
+        root: Path = ROOT,
+    ) -> None:
+        self.repeats = repeats
+        self._wanted: Mapping[str, Any] = request["conditions"]
+        self._options: Mapping[str, Any] = request["options"]
+        self._performance = performance
+        self._notes = notes
+        self._tell = tell
+        self._cooling: Dict[str, Any] = {}
+        self._cores = sorted(os.sched_getaffinity(0))[: self._options["threads"]]
+        self._sensors = Sensors(self._cores, self._wanted["sensors"], root)
+
+    def cool(self, *, throttled: bool = False) -> None:
+        """Waits for a cool board, and for a cooler one after it throttled."""
+        limit_c, limit_s = self._wanted["max_temperature_c"], self._wanted["cooling_limit_s"]
+        limit_c -= COOLER_C if throttled else 0.0
+        self._cooling = cool_down(self._sensors.temperature_c, limit_c, limit_s, self._tell)
+
+    def contended(self) -> bool:
+        """Whether others take too much of the processor now; the agent itself does nothing."""
+        before, own_s = self._sensors.read(), time.process_time()
+        time.sleep(LOOK_S)
+        after, own_s = self._sensors.read(), time.process_time() - own_s
+        shares = taken_by_others(before, after, own_s)
+        return is_contended({"runs_ms": (), "context": shares})
+
+    def sampler(self) -> Sampler:
+        """Reads the sensors while it is entered."""
+        return Sampler(self._sensors.read, self._cores)
+
+    def complete(self, record: Dict[str, Any], sampler: Sampler) -> None:
+        """Adds to a record that ended well how far to believe it, and what it was measured under.
+
+        Args:
+            record: As the child sends it.
+            sampler: That ran meanwhile.
+        """
+        context = record["context"]
+        start_s, end_s = context.pop("span_s")
+        before, after = context["before"], context["after"]
+        samples = sampler.between(start_s, end_s)
+        readings = [before, *samples, after]
+        record["trust"] = judge(record, self._options["precision"], readings)
+        context["during"] = sensor_summary(samples)
+        context["power_mw"] = mean_power_mw(before, samples, after, end_s - start_s)
+        context["performance"] = self._performance
+        context["cooling"] = self._cooling
+        context["passes"] = 1
+        # After it throttled a lower limit was waited for, which need not be reached.
+        hot = cooling_note({**self._cooling, "limit_c": self._wanted["max_temperature_c"]})
+        context["notes"] = [*self._notes, *filter(None, [hot])]

@@ -1,0 +1,154 @@
+"""The jobs of a child that run packages: measure a group, profile it, run one."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+
+from .beacon import Beacon
+from ..board.disturbance import Waits, taken_by_others
+from ..frames import Frame
+from .turns import Options, interleave
+from ..board.sensors import Sensors
+from .subject import Subject
+from ..program.values import pack_values, unpack_values
+
+PROGRESS_EVERY_S = 0.5
+
+# Some engines take more memory in their second run.
+MEMORY_RUNS = 3
+
+Emit = Callable[..., None]
+
+
+def measure(frame: Frame, beacon: Beacon, emit: Emit) -> None:
+    """Measures packages interleaved with one another: a ``record`` event for each."""
+    options = Options(**frame.header["options"])
+    feeds, want = _values(frame)
+    tolerance = frame.header["tolerance"]
+    loaded = []
+    for number, package in enumerate(frame.header["packages"], 1):
+        emit(_progress("loading %d of %d" % (number, len(frame.header["packages"]))))
+        subject = Subject(package, options.threads, beacon)
+        subject.load(feeds)
+        subject.run_first()
+        subject.check(want, tolerance)
+        if not subject.alive:
+            # Said at once: should another package end this process, this need not be done again.
+            emit(_record(subject, subject.record()))
+            subject.close()
+        else:
+            loaded.append(subject)
+    cores = sorted(os.sched_getaffinity(0))
+    sensors = Sensors(cores, frame.header["conditions"]["sensors"])
+    around = _interleave(loaded, options, sensors, emit)
+    beacon.mark("report")  # what goes wrong from here on is not the fault of who ran last
+    context = {"threads": options.threads, "cores": cores, **around}
+    context["process_peak_mb"] = _peak_memory_mb()  # with all that was loaded at once
+    for subject in loaded:
+        subject.check(want, tolerance)  # what the timed runs left, not only the first one
+        fields = {**subject.record(), "context": {**context, **subject.waits()}}
+        emit(_record(subject, fields))
+
+
+def profile(frame: Frame, beacon: Beacon, emit: Emit) -> None:
+    """Times the layers of packages one after another: a ``profile`` event for each."""
+    options = Options(**frame.header["options"])
+    feeds, _ = _values(frame)
+    for number, package in enumerate(frame.header["packages"], 1):
+        emit(_progress("profiling %d of %d" % (number, len(frame.header["packages"]))))
+        subject = Subject(package, options.threads, beacon)
+        subject.load(feeds, profile=True)
+        found = subject.layers()
+        fields = {"error": subject.failure["error"]} if found is None else found
+        emit({"event": "profile", "index": subject.index, **fields})
+        subject.close()
+
+
+def memory(frame: Frame, beacon: Beacon, emit: Emit) -> None:
+    """Runs one package, as a device would that runs nothing else: a ``memory`` event."""
+    feeds, _ = _values(frame)
+    subject = Subject(frame.header["packages"][0], frame.header["options"]["threads"], beacon)
+    subject.load(feeds)
+    for _ in range(MEMORY_RUNS):
+        subject.run_first()
+    if subject.alive:
+        emit({"event": "memory", "index": subject.index, "peak_memory_mb": _peak_memory_mb()})
+    subject.close()
+
+
+def _peak_memory_mb() -> Optional[float]:
+    """Most memory that this process ever took, where the system tells."""
+    try:
+        with open("/proc/self/status", encoding="ascii") as stream:
+            sizes = [line.split()[1] for line in stream if line.startswith("VmHWM:")]
+    except OSError:
+        return None
+    return int(sizes[0]) * 1024 / 1e6 if sizes else None
+
+
+def run(frame: Frame, beacon: Beacon, emit: Emit) -> None:
+    """Runs one package once: an ``outputs`` event, or ``failed``."""
+    feeds, _ = _values(frame)
+    subject = Subject(frame.header["packages"][0], frame.header["threads"], beacon)
+    subject.load(feeds, huge_pages=False)
+    outputs = subject.run_first()
+    if outputs is None:
+        emit({"event": "failed", "error": subject.failure["error"]})
+        return
+    descriptions, pieces = pack_values(outputs)
+    emit({"event": "outputs", "values": descriptions}, pieces)
+
+
+def _interleave(
+    subjects: Sequence[Subject], options: Options, sensors: Sensors, emit: Emit
+) -> Dict[str, Any]:
+    """Makes the timed runs.
+
+    Returns:
+        What the sensors said ``before`` and ``after``; ``span_s``, the time between on the
+        monotonic clock; ``involuntary_switches``, how often another process or the kernel took a
+        thread's core meanwhile; what others took, see `qsdnn_runtime.board.disturbance`.
+    """
+    last = [-PROGRESS_EVERY_S]
+
+    def on_round(number: int) -> None:
+        if time.monotonic() - last[0] >= PROGRESS_EVERY_S:
+            last[0] = time.monotonic()
+            emit(_progress("round %d of %d packages" % (number, len(subjects))))
+
+    start_s, before = time.monotonic(), sensors.read()
+    own_s, switches = time.process_time(), _switches()
+    with Waits() as waits:
+        interleave(subjects, options, time.monotonic, on_round, waits)
+    own_s, switches = time.process_time() - own_s, _switches() - switches
+    end_s, after = time.monotonic(), sensors.read()
+    return {
+        "before": before,
+        "after": after,
+        "span_s": [start_s, end_s],
+        "involuntary_switches": switches,
+        **taken_by_others(before, after, own_s),
+    }
+
+
+def _switches() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+
+
+def _values(frame: Frame) -> Tuple[Dict[str, Any], Optional[Dict[str, Any]]]:
+    """Inputs, and the reference's outputs where there is one."""
+    values = unpack_values(frame.header["values"], frame.payload)
+    names: Optional[List[str]] = frame.header.get("outputs")
+    feeds = dict(zip(frame.header["feeds"], values["feeds"]))
+    return feeds, None if names is None else dict(zip(names, values["outputs"]))
+
+
+def _record(subject: Subject, fields: Mapping[str, Any]) -> Dict[str, Any]:
+    return {"event": "record", "index": subject.index, "record": dict(fields)}
+
+
+def _progress(text: str) -> Dict[str, Any]:
+    return {"event": "progress", "text": text}

@@ -1,0 +1,90 @@
+"""Sittings: a group measured in several processes, one after another, and taken together.
+
+Where a process's memory happens to lie makes some plans faster and others slower, in all of their
+runs: two equal plans of a tiny network differed by 12 % in a process that measured both. More runs
+do not help against that; more processes do, with packages loaded in another order.
+
+Where not all packages are loaded at once, a sitting is one child for each shift of them.
+"""
+
+from __future__ import annotations
+
+import math
+from statistics import mean
+from typing import Any, Dict, List, Mapping, Sequence
+
+from ..board.disturbance import undisturbed
+from .interval import median_interval
+from .trust import THROTTLED, judge
+
+# Of a context: what is known of each sitting.
+SHARES = ("waited_share", "others_share", "others_here_share", "steal_share")
+COUNTS = ("disturbed_runs", "involuntary_switches")
+
+
+def share(options: Mapping[str, Any], part: float = 1.0) -> Dict[str, Any]:
+    """What one child gets of the options of a group, see `qsdnn.board.MeasureOptions`.
+
+    Args:
+        options: The group's.
+        part: The share of the group's packages that it loads.
+    """
+    count = options["sittings"]
+    return {
+        **options,
+        "budget_s": options["budget_s"] * part / count,
+        "min_runs": math.ceil(options["min_runs"] / count),
+        "max_runs": math.ceil(options["max_runs"] / count),
+    }
+
+
+def order(indices: Sequence[int], sitting: int) -> List[int]:
+    """In which order packages are loaded: the other way round in every second sitting."""
+    return sorted(indices, reverse=sitting % 2 == 1)
+
+
+def turn(shifts: Sequence[List[int]], sitting: int) -> List[List[int]]:
+    """In which order shifts work: the other way round in every second sitting, for drift."""
+    return list(shifts)[:: -1 if sitting % 2 else 1]
+
+
+def pool(records: Sequence[Mapping[str, Any]], precision: float) -> Dict[str, Any]:
+    """One record of all sittings of a package.
+
+    Args:
+        records: At least one, all of which ended well; the first tells what it ran under.
+        precision: What was asked for: see `qsdnn_runtime.server.trust.judge`.
+    """
+    first = records[0]
+    runs_ms: List[float] = []
+    disturbed: List[int] = []
+    for record in records:
+        disturbed += [len(runs_ms) + number for number in record.get("disturbed", ())]
+        runs_ms += record["runs_ms"]
+    throttled = any(record["trust"] == THROTTLED for record in records)
+    errors = [record["max_error"] for record in records if record["max_error"] is not None]
+    pooled = {
+        **first,
+        "runs_ms": runs_ms,
+        "disturbed": disturbed,
+        "segments_ms": [run for record in records for run in record["segments_ms"]],
+        "ci95_ms": median_interval(undisturbed(runs_ms, disturbed)),
+        "max_error": max(errors, default=None),
+        "context": {
+            **first["context"],
+            **_taken([record["context"] for record in records]),
+            "sittings": [len(record["runs_ms"]) for record in records],
+        },
+    }
+    return {**pooled, "trust": THROTTLED if throttled else judge(pooled, precision)}
+
+
+def _taken(contexts: Sequence[Mapping[str, Any]]) -> Dict[str, Any]:
+    """What others took: shares are means, of sittings that are as long; what is counted, sums."""
+    found: Dict[str, Any] = {}
+    for keys, together in ((SHARES, mean), (COUNTS, sum)):
+        for key in keys:
+            known = [context[key] for context in contexts if key in context]
+            if len(known) == len(contexts):
+                found[key] = together(known)
+    return found

@@ -1,0 +1,195 @@
+"""Interleaved repeats: who runs next, and when it is enough. Knows no engine and no clock."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass
+from statistics import median
+from typing import Callable, Dict, List, Optional, Protocol, Sequence
+
+from .interval import is_precise
+
+# A package this many times slower than the fastest cannot win: its interval does not matter.
+SLOW_RATIO = 5.0
+# A turn of a tiny network lasts at least so long: else it mostly measures the caches and branch
+# predictors its neighbours left.
+TURN_MS = 2.0
+# After runs shorter than that nobody looks how long they waited for a processor: that takes some
+# microseconds, and brings other things into the caches. Their turn is looked at as a whole.
+LAP_MS = 1.0
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to measure a group: see `qsdnn.board.MeasureOptions`, its twin on the host."""
+
+    threads: int = 1
+    warmup: int = 2
+    min_runs: int = 5
+    max_runs: int = 200
+    precision: float = 0.01
+    budget_s: float = 10.0
+    timeout_s: float = 120.0
+    profile: bool = False
+    again: int = 1
+    sittings: int = 1
+    memory: bool = False
+
+
+class Subject(Protocol):
+    """What is measured."""
+
+    runs_ms: List[float]
+    alive: bool
+
+    @property
+    def counted_ms(self) -> Sequence[float]:
+        """Of `runs_ms` those that count: all, where too few were undisturbed."""
+
+    def run_once(self) -> float:
+        """One run's milliseconds; infinite after a failure, which also clears `alive`."""
+
+    def count(self, run_ms: float) -> None:
+        """Adds the run that was made last to `runs_ms`."""
+
+    def wait(self, runs: int, waited_ms: Optional[float]) -> None:
+        """Takes how long the last runs waited for a processor; None where that is not known."""
+
+
+class Waits(Protocol):
+    """Tells how long runs wait for a processor: see `qsdnn_runtime.board.disturbance.Waits`."""
+
+    def refresh(self) -> None:
+        """Looks for threads that have started."""
+
+    def lap(self) -> Optional[float]:
+        """Milliseconds since the last lap; None where that is not known."""
+
+
+class NoWaits:
+    """Where nobody can tell."""
+
+    def refresh(self) -> None:
+        """Does nothing."""
+
+    def lap(self) -> Optional[float]:
+        """Not known."""
+        return None
+
+
+def interleave(
+    subjects: Sequence[Subject],
+    options: Options,
+    clock: Callable[[], float],
+    on_round: Callable[[int], None] = lambda number: None,
+    waits: Optional[Waits] = None,
+) -> None:
+    """Fills `runs_ms` of every subject, in rounds of one turn each, shuffled with a fixed seed.
+
+    - Turns have the same number of runs for all but slow subjects, so their i-th runs are
+      neighbours in time and may be compared in pairs. Where a turn has several runs, one more
+      goes before them and is not counted: it brings the caches back.
+    - Rounds end when each interval of the median is within ``precision``, the subject has
+      ``max_runs``, or ``budget_s`` is over. A precise subject runs on beside the others until it
+      has twice the runs it needed, then rests.
+    - Runs that were disturbed are made again within the budget: of the others there are
+      ``min_runs`` too, and their interval is asked for, unless they are too few to count.
+    - ``min_runs`` is kept even past the budget, except by slow subjects (`SLOW_RATIO`): these
+      stop after ``max(3, min_runs // 2)`` runs, past the budget after one.
+
+    Args:
+        subjects: What to measure; those not `alive` are left out.
+        options: When it is enough.
+        clock: Seconds.
+        on_round: Told the number of each round before it starts.
+        waits: Tells how long runs wait for a processor.
+    """
+    waits = waits or NoWaits()
+    deadline = clock() + options.budget_s
+    estimates = _warm_up(subjects, options.warmup)
+    fastest = min(estimates.values(), default=1.0)
+    burst = _burst(fastest, options)
+    shuffle = random.Random(SEED).shuffle
+    needed: Dict[int, int] = {}
+    number = 0
+    while True:
+        late = clock() >= deadline
+        turns = _turns(subjects, options, late, needed)
+        if not turns:
+            return
+        number += 1
+        on_round(number)
+        waits.refresh()
+        shuffle(turns)
+        for index in turns:
+            slow = estimates[index] > SLOW_RATIO * fastest
+            _turn(subjects[index], 1 if slow else burst, options.max_runs, waits)
+
+
+def _warm_up(subjects: Sequence[Subject], runs: int) -> Dict[int, float]:
+    """Uncounted runs; the last one's milliseconds by subject. Slow ones do not repeat theirs."""
+    last: Dict[int, float] = {}
+    for number in range(max(runs, 1)):
+        fastest = min(last.values(), default=math.inf)
+        for index, subject in enumerate(subjects):
+            if subject.alive and (number == 0 or last[index] <= SLOW_RATIO * fastest):
+                last[index] = subject.run_once()
+    return {index: value for index, value in last.items() if subjects[index].alive}
+
+
+def _burst(fastest_ms: float, options: Options) -> int:
+    """Runs a turn; at least two times ``min_runs`` turns must fit into ``max_runs``."""
+    wanted = math.ceil(TURN_MS / max(fastest_ms, 1e-3))
+    return max(1, min(wanted, options.max_runs // (2 * max(options.min_runs, 1))))
+
+
+def _turn(subject: Subject, burst: int, max_runs: int, waits: Waits) -> None:
+    waits.lap()  # before the run that is not counted, which brings the caches back
+    if burst > 1:
+        subject.run_once()
+    runs = 0
+    for left in reversed(range(min(burst, max_runs - len(subject.runs_ms)))):
+        if not subject.alive:
+            return
+        elapsed = subject.run_once()
+        if subject.alive:
+            subject.count(elapsed)
+            runs += 1
+            if elapsed >= LAP_MS or not left:
+                subject.wait(runs, waits.lap())
+                runs = 0
+
+
+def _turns(
+    subjects: Sequence[Subject], options: Options, late: bool, needed: Dict[int, int]
+) -> List[int]:
+    """Who runs in the next round; nobody when it is enough.
+
+    Args:
+        subjects: What is measured.
+        options: When it is enough.
+        late: Whether the budget is over.
+        needed: Kept between calls: runs a subject had when it first was precise.
+    """
+    counted = {i: s.counted_ms for i, s in enumerate(subjects) if s.alive and s.runs_ms}
+    middles = {index: median(runs_ms) for index, runs_ms in counted.items()}
+    fastest = min(middles.values(), default=math.inf)
+    unfinished, settled = [], []
+    for index, subject in enumerate(subjects):
+        runs = len(subject.runs_ms)
+        if not subject.alive or runs >= options.max_runs:
+            continue
+        if runs and middles[index] > SLOW_RATIO * fastest:
+            if runs < (1 if late else max(3, options.min_runs // 2)):
+                unfinished.append(index)
+        elif runs < options.min_runs:
+            unfinished.append(index)
+        elif not late:
+            enough = len(counted[index]) >= options.min_runs
+            if not enough or not is_precise(counted[index], options.precision):
+                unfinished.append(index)
+            elif runs < 2 * needed.setdefault(index, runs):
+                settled.append(index)
+    return unfinished + settled if unfinished else []

@@ -1,0 +1,103 @@
+"""The child's side: ``python -m qsdnn_runtime.server.worker BEACON PARENT``, the job on standard input.
+
+A job is one frame; its header names it. The answers are frames on standard output, each with an
+``event``, the last one ``end``:
+
+- ``probe``: ``engines`` → ``engine`` events with ``index`` and ``info``, and ``numpy``.
+- ``measure``: ``packages``, ``options``, values → ``record`` events.
+- ``profile``: the same → ``profile`` events.
+- ``memory``: the same, for one package → a ``memory`` event.
+- ``run``: one package, values → ``outputs``.
+- ``evaluate``: ``packages``, ``inputs`` in files → ``outputs`` and ``evaluated``, or ``failed``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from typing import Any, BinaryIO, Callable, Dict, Sequence
+
+from .beacon import Beacon
+from ..frames import Frame, read_frame, take_standard_streams, write_frame
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+Emit = Callable[..., None]
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Does one job and ends without cleaning up: engines crash and hang in their destructors."""
+    beacon = Beacon(int(arguments[0]))
+    _die_with(int(arguments[1]))
+    source, sink = take_standard_streams()
+    frame = read_frame(source.read)
+    if frame is None:
+        raise SystemExit("no job on standard input")
+    emit = _emitter(sink)
+    _job(frame.header["job"])(frame, beacon, emit)
+    emit({"event": "end"})
+    os._exit(0)
+
+
+def _job(name: str) -> Callable[[Frame, Beacon, Emit], None]:
+    """Imports as little as the job needs."""
+    if name == "probe":
+        return _probe
+    if name == "evaluate":
+        from .evaluate import evaluate
+
+        return evaluate
+    from .measure import measure, memory, profile, run
+
+    return {"measure": measure, "memory": memory, "profile": profile, "run": run}[name]
+
+
+def _probe(frame: Frame, beacon: Beacon, emit: Emit) -> None:
+    for index, engine in frame.header["engines"]:
+        beacon.mark("probe", index)
+        emit({"event": "engine", "index": index, **_engine(engine)})
+    beacon.mark("start")
+    import numpy
+
+    emit({"event": "numpy", "version": numpy.__version__})
+
+
+def _engine(name: str) -> Dict[str, Any]:
+    """What an engine's loader says of itself; broken installations raise anything at all."""
+    from ..engine import EngineError, find_loader
+
+    try:
+        info = find_loader(name).probe()
+    except EngineError:
+        return {"info": None}
+    except Exception as error:
+        if isinstance(error, AttributeError) and "'LOADER'" in str(error):
+            return {"info": None}  # a module that loaders share
+        return {"info": None, "error": "%s: %s" % (type(error).__name__, error)}
+    if info is None:
+        return {"info": None}
+    devices, capabilities = list(info.devices), list(info.capabilities)
+    return {
+        "info": {"version": info.version, "devices": devices, "capabilities": capabilities},
+    }
+
+
+def _emitter(sink: BinaryIO) -> Emit:
+    def emit(header: Dict[str, Any], payload: Sequence[bytes] = ()) -> None:
+        write_frame(sink.write, header, payload)
+        sink.flush()
+
+    return emit
+
+
+def _die_with(parent: int) -> None:
+    """Has the kernel kill this process when the agent dies, however it dies."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before that
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
