@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from qsdnn.agents import AGENTS, agent
+from qsdnn.agents import agent, names
 from qsdnn.agents.exact.solver import Exact
 from qsdnn.cost.file import read_cost
 from qsdnn_envs.synthetic import HELD_OUT, drawn
@@ -41,7 +41,7 @@ FEW = ("exact", "greedy", "uniform")
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--agents", nargs="+", default=AGENTS)
+    parser.add_argument("--agents", nargs="+", default=names())
     parser.add_argument("--instances", type=int, default=len(HELD_OUT))
     parser.add_argument("--networks-only", action="store_true")
     parser.add_argument("--seed", type=int, default=0)

@@ -16,7 +16,6 @@ The policy that PPO trains sees `NumericObservation`, masks come from the enviro
 import argparse
 import json
 import sys
-import time
 from pathlib import Path
 
 import gymnasium
@@ -68,7 +67,6 @@ class MaskedPpo:
     name = "masked-ppo"
 
     def learn(self, cost, *, episodes, seed, on_episode=None):
-        began = time.perf_counter()
         require_episodes(episodes)
         torch.set_num_threads(1)
         layers = len(cost.space.layers)
@@ -90,7 +88,7 @@ class MaskedPpo:
         experience = Experience(on_episode)
         model.learn(layers * (episodes + ENVS), callback=Memory(experience, episodes))
         scaled.close()
-        return experience.policy(time.perf_counter() - began)
+        return experience.policy()
 
 
 def main():

@@ -21,7 +21,7 @@ import numpy as np
 
 from qsdnn.agents import agent
 from qsdnn.agents.q_learning import messages
-from qsdnn.agents.q_learning.presets import Initial, StepCredit, preset
+from qsdnn.agents.q_learning.presets import PRESETS, Initial, StepCredit
 from qsdnn.agents.q_learning.learner import QLearning
 from qsdnn.agents.q_learning.schedule import Staircase
 from qsdnn.cost.file import read_cost
@@ -32,7 +32,7 @@ RESULTS = HERE / "results" / "q_ablation.json"
 NETWORKS = ("resnet50", "googlenet", "mobilenet-v2", "squeezenet", "shufflenet-v2", "kws1")
 EPISODES = (100, 300, 1000)
 
-DEFAULT = preset("default")
+DEFAULT = PRESETS["default"]
 STEPS = StepCredit(
     state="frontier", alpha=1.0, gamma=1.0, replay=16, initial=Initial.ZERO
 )  # what credit along tensors is held against: the same, but each state has its own values

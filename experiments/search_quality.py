@@ -25,7 +25,8 @@ from pathlib import Path
 
 import numpy as np
 
-from qsdnn.agents import AGENTS, PRESETS, agent
+from qsdnn.agents import agent, names
+from qsdnn.agents.q_learning.presets import PRESETS
 from qsdnn.cost.file import read_cost
 
 HERE = Path(__file__).parent
@@ -37,7 +38,7 @@ SECONDS = tuple(float(s) for s in np.round(np.geomspace(0.003, 10, 24), 4))
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--agents", nargs="+", default=AGENTS)
+    parser.add_argument("--agents", nargs="+", default=names())
     parser.add_argument("--networks", nargs="+", default=NETWORKS)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--processes", type=int, default=2)

@@ -23,7 +23,8 @@ from pathlib import Path
 import numpy as np
 
 from qsdnn.agents import agent
-from qsdnn.agents.q_learning.presets import Initial, StepCredit, preset
+from qsdnn.agents.q_learning.presets import PRESETS as PUBLISHED
+from qsdnn.agents.q_learning.presets import Initial, StepCredit
 from qsdnn.agents.q_learning.learner import QLearning
 from qsdnn.cost.file import read_cost
 
@@ -34,9 +35,9 @@ EPISODES = (100, 300, 1000)
 STATES = ("frontier", "producers", "layer")
 STEPS = StepCredit(state="frontier", alpha=1.0, gamma=1.0, replay=16, initial=Initial.ZERO)
 PRESETS = {
-    "qsdnn-2018": preset("qsdnn-2018"),
-    "metaqnn": preset("metaqnn"),
-    "steps": replace(preset("default"), credit=STEPS),
+    "qsdnn-2018": PUBLISHED["qsdnn-2018"],
+    "metaqnn": PUBLISHED["metaqnn"],
+    "steps": replace(PUBLISHED["default"], credit=STEPS),
 }
 
 
@@ -63,7 +64,7 @@ def main():
 
 def gaps(job):
     name, state, network, seed = job
-    settings = PRESETS.get(name, preset("default"))
+    settings = PRESETS.get(name, PUBLISHED["default"])
     if state:
         settings = replace(settings, credit=replace(settings.credit, state=state))
     cost = read_cost(HERE / "data" / "cost" / f"{network}.npz")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from qsdnn.errors import unknown
+from qsdnn.errors import InputError, unknown
 
 
 def load_plugins(group: str, kind: str, names: Sequence[str] | None = None) -> dict[str, Any]:
@@ -18,10 +18,20 @@ def load_plugins(group: str, kind: str, names: Sequence[str] | None = None) -> d
         names: Which; all registered ones when None or empty.
 
     Raises:
-        InputError: A name is not registered.
+        InputError: A name is not registered, or what is registered cannot be imported.
     """
     points = {point.name: point for point in entry_points(group=group)}
     for name in names or ():
         if name not in points:
             raise unknown(kind, name, points)
-    return {name: points[name].load() for name in names or sorted(points)}
+    return {name: _load(points[name], kind) for name in names or sorted(points)}
+
+
+def _load(point: EntryPoint, kind: str) -> Any:
+    try:
+        return point.load()
+    except (ImportError, AttributeError) as error:
+        package = f" of {point.dist.name}" if point.dist else ""
+        raise InputError(
+            f"{kind} '{point.name}'{package} cannot be loaded from {point.value}: {error}"
+        ) from error

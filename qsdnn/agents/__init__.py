@@ -1,50 +1,78 @@
-"""Agents: Q-learning and its baselines."""
+"""Agents: what learns on the environment of a cost model, ours and those of other packages.
+
+An agent is a class with the base `Agent`, registered under the entry point group ``qsdnn.agents``.
+Names alone import none of them, and not numpy.
+"""
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
 
-from qsdnn.agents.q_learning.presets import PRESETS as _SETTINGS
-from qsdnn.agents.q_learning.presets import preset as _preset
-from qsdnn.errors import unknown
+from qsdnn.errors import InputError, unknown
+from qsdnn.plugin import load_plugins
 
 if TYPE_CHECKING:
-    from qsdnn.agents.base import Agent
+    from qsdnn.agents.base import Agent, Episode, Policy
+    from qsdnn.agents.experience import Batch, Experience, make_env, walk
 
-_CLASSES = {
-    "annealing": "qsdnn.agents.baselines.annealing:Annealing",
-    "evolutionary": "qsdnn.agents.baselines.evolutionary:Evolutionary",
-    "exact": "qsdnn.agents.exact.solver:Exact",
-    "greedy": "qsdnn.agents.baselines.greedy:Greedy",
-    "q-learning": "qsdnn.agents.q_learning.learner:QLearning",
-    "random": "qsdnn.agents.baselines.random:Random",
-    "uniform": "qsdnn.agents.baselines.uniform:Uniform",
+GROUP = "qsdnn.agents"
+
+_HOME = {
+    "Agent": "base",
+    "Batch": "experience",
+    "Episode": "base",
+    "Experience": "experience",
+    "Policy": "base",
+    "make_env": "experience",
+    "walk": "experience",
 }
 
-AGENTS = tuple(_CLASSES)
-"""Names of the agents."""
+__all__ = [
+    "Agent",
+    "Batch",
+    "Episode",
+    "Experience",
+    "Policy",
+    "agent",
+    "make_env",
+    "names",
+    "walk",
+]
 
-PRESETS = tuple(_SETTINGS)
-"""Names of the settings of ``q-learning``; the other agents have ``default`` only."""
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def names() -> tuple[str, ...]:
+    """The names of all registered agents, in alphabetical order."""
+    return tuple(sorted({point.name for point in entry_points(group=GROUP)}))
 
 
 def agent(name: str, preset: str = "default") -> Agent:
     """A new agent, which has learned nothing yet.
 
     Args:
-        name: One of `AGENTS`.
-        preset: One of `PRESETS`.
+        name: One of `names`.
+        preset: Settings by name: one of the agent's `Agent.presets`.
 
     Raises:
-        InputError: There is no such agent, or it has no such preset.
+        InputError: No agent is registered under that name, the agent has no such preset, or what is
+            registered is no `Agent`.
     """
-    if name not in _CLASSES:
-        raise unknown("agent", name, AGENTS)
-    settings = _preset(preset)
-    if name != "q-learning" and preset != "default":
-        raise unknown(f"preset of agent '{name}'", preset, ["default"])
-    module, _, kind = _CLASSES[name].partition(":")
-    make = getattr(import_module(module), kind)
-    made: Agent = make(settings) if name == "q-learning" else make()
-    return made
+    from qsdnn.agents.base import Agent
+
+    kind = load_plugins(GROUP, "agent", [name])[name]
+    if not (isinstance(kind, type) and issubclass(kind, Agent)):
+        raise InputError(
+            f"agent '{name}' is no subclass of qsdnn.agents.Agent: {kind!r}",
+            hint="the README has an agent of 20 lines, under Research",
+        )
+    if preset not in kind.presets:
+        of = "" if len(kind.presets) > 1 else f" of agent '{name}'"
+        raise unknown(f"preset{of}", preset, kind.presets)
+    return kind.with_preset(preset)

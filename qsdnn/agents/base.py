@@ -1,10 +1,11 @@
-"""What an agent is, and how agents are found by name."""
+"""The base of every agent, and what an agent says of its work."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,11 +56,25 @@ class Policy:
     seconds: float = 0.0
 
 
-class Agent(Protocol):
-    """Learns on the environment of a cost model; knows spaces and masks, not graphs or boards."""
+class Agent(ABC):
+    """A learner on the environment of a cost model; it knows spaces and masks, no graphs or boards.
 
-    name: str
+    Attributes:
+        name: The name it is registered under.
+        presets: Names of settings that `with_preset` takes.
+    """
 
+    __slots__ = ()
+
+    name: ClassVar[str]
+    presets: ClassVar[Sequence[str]] = ("default",)
+
+    @classmethod
+    def with_preset(cls, preset: str) -> Self:
+        """A new agent with settings of that name, one of `presets`."""
+        return cls()
+
+    @abstractmethod
     def learn(
         self,
         cost: CostModel,
@@ -71,8 +86,16 @@ class Agent(Protocol):
         """Runs episodes and returns what was learned. The same seed gives the same policy.
 
         Called again with a refitted cost model, an agent may start from what it learned before.
+
+        Args:
+            cost: Latency in ms of every plan; `CostModel.space` says what each layer may take.
+            episodes: Plans to look at, at the most.
+            seed: The seed of every random number.
+            on_episode: Called after each episode.
+
+        Raises:
+            ValueError: Fewer than 1 episode.
         """
-        ...
 
 
 def require_episodes(episodes: int) -> None:

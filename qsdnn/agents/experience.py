@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,7 +62,7 @@ def walk(env: gymnasium.vector.VectorEnv, act: Act) -> Batch:
 
 @dataclass(slots=True)
 class Experience:
-    """Every episode so far: what was chosen, and how fast it was.
+    """Every episode so far: what was chosen, and how fast it was. Its clock runs from the start.
 
     Attributes:
         on_episode: Told of every episode.
@@ -74,6 +75,7 @@ class Experience:
     episodes: int = 0
     best_ms: float = np.inf
     best: NDArray[np.int64] | None = None
+    _began_s: float = field(default_factory=time.perf_counter)
     _actions: list[NDArray[np.int32]] = field(default_factory=list)
     _latency_ms: list[NDArray[np.float64]] = field(default_factory=list)
 
@@ -100,7 +102,7 @@ class Experience:
         batch = Batch(actions=plans, rewards=np.empty((len(plans), 0)), latency_ms=latency_ms)
         self.add(batch, epsilon=np.full(len(plans), np.nan), keep=len(plans))
 
-    def policy(self, seconds: float) -> Policy:
+    def policy(self) -> Policy:
         """The best plan, and the best candidates."""
         plans, latency_ms = self._distinct()
         candidates = plans[_varied(plans, CANDIDATES)]
@@ -110,7 +112,7 @@ class Experience:
             candidates=candidates,
             episodes=self.episodes,
             steps=self.episodes * plans.shape[1],
-            seconds=seconds,
+            seconds=time.perf_counter() - self._began_s,
         )
 
     def _distinct(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

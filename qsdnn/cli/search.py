@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from qsdnn.agents import AGENTS
+from qsdnn.agents import names
 from qsdnn.cli.options import (accuracy_options, board_option, care_options, json_option, parse_duration, parse_limit, parse_size_mb, shape_option, split_names, store_option, threads_option)
 from qsdnn.cli.output import check_writable
 from qsdnn.errors import InputError, VerificationError
@@ -54,7 +54,7 @@ Examples:
 @threads_option
 @shape_option
 @click.option("--agent", default="q-learning", show_default=True,
-              help=f"What learns: {', '.join(AGENTS)}.")  # fmt: skip
+              help=f"What learns: {', '.join(names())}.")  # fmt: skip
 @click.option("--preset", default="default", show_default=True,
               help="The agent's settings: default, qsdnn-2018, metaqnn.")  # fmt: skip
 @click.option("--episodes", default=1000, show_default=True, type=click.IntRange(1),

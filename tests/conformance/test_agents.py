@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from qsdnn.agents import AGENTS, agent
+from qsdnn.agents import agent, names
 from qsdnn.agents.base import Episode, Policy
 from qsdnn.cost.model import CostModel
 from qsdnn.primitive import Precision, Primitive
@@ -66,7 +66,7 @@ def check(policy: Policy, cost: CostModel) -> None:
     assert policy.steps == policy.episodes * len(cost.space.layers)
 
 
-@pytest.fixture(params=AGENTS)
+@pytest.fixture(params=names())
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

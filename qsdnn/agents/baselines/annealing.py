@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qsdnn.agents.base import Episode, Policy, require_episodes
+from qsdnn.agents.base import Agent, Episode, Policy, require_episodes
 from qsdnn.agents.experience import Experience
 from qsdnn.agents.baselines.moves import Moves
 from qsdnn.agents.baselines.tally import Tally
@@ -24,7 +23,7 @@ CYCLE = 2
 """Episodes of a cycle, for each layer and domain."""
 
 
-class Annealing:
+class Annealing(Agent):
     """Changes a run of layers at a time, and takes what is slower now and then, ever more seldom.
 
     It begins at the best of the greedy plan, the uniform plans and what it knew before, and as
@@ -57,7 +56,6 @@ class Annealing:
         Raises:
             ValueError: Fewer than 1 episode.
         """
-        began = time.perf_counter()
         require_episodes(episodes)
         rng = np.random.default_rng(seed)
         experience = Experience(on_episode)
@@ -79,7 +77,7 @@ class Annealing:
                 worse_ms = look.latency_ms - tally.latency_ms
                 if worse_ms <= 0 or rng.random() < math.exp(-worse_ms / temperature / scale_ms):
                     tally.take(look)
-        policy = experience.policy(time.perf_counter() - began)
+        policy = experience.policy()
         self._known.remember(cost.space, policy.candidates)
         return policy
 

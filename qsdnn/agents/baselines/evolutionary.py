@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from qsdnn.agents.base import Episode, Policy, require_episodes
+from qsdnn.agents.base import Agent, Episode, Policy, require_episodes
 from qsdnn.agents.experience import Experience
 from qsdnn.agents.baselines.moves import Moves
 from qsdnn.agents.warm import Known
@@ -21,7 +21,7 @@ CROSSED = 0.5
 """Share of the children that have two parents."""
 
 
-class Evolutionary:
+class Evolutionary(Agent):
     """Crosses good plans with each other, changes runs of layers, and keeps the best.
 
     A child has a run of layers of one parent, and all others of another: in topological order a run
@@ -54,14 +54,13 @@ class Evolutionary:
         Raises:
             ValueError: Fewer than 1 episode.
         """
-        began = time.perf_counter()
         require_episodes(episodes)
         moves = Moves(cost=cost, rng=np.random.default_rng(seed))
         nursery = _Nursery(cost, moves, self._population, Experience(on_episode), episodes)
         nursery.add(np.concatenate([self._known.plans(cost.space), moves.starts()]))
         while nursery.left:
             nursery.add(np.array([nursery.child() for _ in range(self._children)]))
-        policy = nursery.experience.policy(time.perf_counter() - began)
+        policy = nursery.experience.policy()
         self._known.remember(cost.space, policy.candidates)
         return policy
 

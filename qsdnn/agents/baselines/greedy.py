@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qsdnn.agents.base import Episode, Policy
+from qsdnn.agents.base import Agent, Episode, Policy
 from qsdnn.cost.model import CostModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Greedy:
+class Greedy(Agent):
     """Takes the fastest primitive of each layer, whatever the crossings cost."""
 
-    name: str = "greedy"
+    name = "greedy"
 
     def learn(
         self,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qsdnn.agents.base import Episode, Policy, require_episodes
+from qsdnn.agents.base import Agent, Episode, Policy, require_episodes
 from qsdnn.agents.experience import Experience, make_env, walk
 from qsdnn.agents.q_learning.exploration import random_actions
 from qsdnn.cost.model import CostModel
@@ -19,10 +18,10 @@ BATCH = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Random:
+class Random(Agent):
     """Chooses uniformly among what each layer may take, and keeps the best plans."""
 
-    name: str = "random"
+    name = "random"
 
     def learn(
         self,
@@ -37,7 +36,6 @@ class Random:
         Raises:
             ValueError: Fewer than 1 episode.
         """
-        began = time.perf_counter()
         require_episodes(episodes)
         rng = np.random.default_rng(seed)
         experience = Experience(on_episode)
@@ -52,4 +50,4 @@ class Random:
             left = episodes - experience.episodes
             experience.add(walk(env, act), epsilon=np.ones(BATCH), keep=left)
         env.close()
-        return experience.policy(time.perf_counter() - began)
+        return experience.policy()

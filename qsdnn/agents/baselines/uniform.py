@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from qsdnn.agents.base import Episode, Policy, require_episodes
+from qsdnn.agents.base import Agent, Episode, Policy, require_episodes
 from qsdnn.agents.experience import Experience
 from qsdnn.cost.model import CostModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Uniform:
+class Uniform(Agent):
     """Takes each primitive for all layers in turn, and keeps the best.
 
     A layer that may not take it takes the fastest of its domain, else the fastest there is.
     """
 
-    name: str = "uniform"
+    name = "uniform"
 
     def learn(
         self,
@@ -35,7 +34,6 @@ class Uniform:
         Raises:
             ValueError: Fewer than 1 episode.
         """
-        began = time.perf_counter()
         require_episodes(episodes)
         space = cost.space
         layer_ms = np.where(space.mask, cost.layer_ms, np.inf)
@@ -49,4 +47,4 @@ class Uniform:
         distinct = np.array(list({plan.tobytes(): plan for plan in plans}.values()))[:episodes]
         experience = Experience(on_episode)
         experience.see(distinct, np.array([cost.predict(plan) for plan in distinct]))
-        return experience.policy(time.perf_counter() - began)
+        return experience.policy()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qsdnn.agents.base import Episode, Policy
+from qsdnn.agents.base import Agent, Episode, Policy
 from qsdnn.agents.experience import CANDIDATES
 from qsdnn.agents.exact.relaxation import Relaxation, relax
 from qsdnn.agents.exact.trellis import ROUNDING, Sweep, sweep
@@ -25,7 +25,7 @@ RAISE = 4.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exact:
+class Exact(Agent):
     """Branch and bound over the layers, with merging: the best plans, or a bound on them.
 
     1. A linear program gives a lower bound on every plan, and on the rest of every half-made one:
@@ -44,14 +44,13 @@ class Exact:
     tensors, and the bounds leave little of that.
 
     Attributes:
-        name: For reports.
         plans: How many plans to find. They are the best of all when the first is `proven`, unless
             there was no room for them all.
         max_reads: Later readers of open tensors that a sweep looks at, in all partial plans: time
             is proportional, about 10 s for 100 million, and so is memory, about 1 GB.
     """
 
-    name: str = "exact"
+    name = "exact"
     plans: int = CANDIDATES
     max_reads: int = 100_000_000
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
-from qsdnn.agents.base import Episode, Policy, require_episodes
+from qsdnn.agents.base import Agent, Episode, Policy, require_episodes
 from qsdnn.agents.experience import Batch, Experience, make_env, walk
 from qsdnn.agents.q_learning.exploration import Exploration, random_actions, share_epsilon
-from qsdnn.agents.q_learning.presets import Settings, TensorCredit, preset
+from qsdnn.agents.q_learning.presets import PRESETS, Settings, TensorCredit
 from qsdnn.agents.q_learning.q_table import StepValues
 from qsdnn.agents.q_learning.tensor_values import TensorValues
 from qsdnn.agents.warm import Known
@@ -45,7 +44,7 @@ class Values(Protocol):
         ...
 
 
-class QLearning:
+class QLearning(Agent):
     """Learns what each action is worth in each state, from episodes and their replay.
 
     It acts ε-greedily and in batches of episodes, and learns after each batch. `Settings` says what
@@ -60,9 +59,15 @@ class QLearning:
     """
 
     name = "q-learning"
+    presets = tuple(PRESETS)
+
+    @classmethod
+    def with_preset(cls, preset: str) -> Self:
+        """Q-learning with our own settings, or with published ones."""
+        return cls(PRESETS[preset])
 
     def __init__(self, settings: Settings | None = None) -> None:
-        self._settings = settings or preset("default")
+        self._settings = settings or PRESETS["default"]
         self._space: Space | None = None
         self._values: Values | None = None
         self._known = Known()
@@ -89,7 +94,6 @@ class QLearning:
         Raises:
             ValueError: Fewer than 1 episode.
         """
-        began = time.perf_counter()
         require_episodes(episodes)
         settings = self._settings
         state = "frontier" if isinstance(settings.credit, TensorCredit) else settings.credit.state
@@ -105,7 +109,7 @@ class QLearning:
             epsilon = settings.schedule.epsilon(experience.episodes, episodes)
             run.explore(epsilon, keep=episodes - experience.episodes)
         env.close()
-        policy = experience.policy(time.perf_counter() - began)
+        policy = experience.policy()
         self._known.remember(cost.space, policy.candidates)
         return policy
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from qsdnn.agents.q_learning.schedule import Staircase
-from qsdnn.errors import unknown
 
 
 class Initial(StrEnum):
@@ -129,14 +128,3 @@ PRESETS = {
         ),
     ),
 }
-
-
-def preset(name: str) -> Settings:
-    """The settings of that name.
-
-    Raises:
-        InputError: There is none.
-    """
-    if name not in PRESETS:
-        raise unknown("preset", name, PRESETS)
-    return PRESETS[name]

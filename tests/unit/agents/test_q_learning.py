@@ -7,7 +7,7 @@ import pytest
 from qsdnn.agents import agent
 from qsdnn.agents.base import Episode
 from qsdnn.agents.exact.solver import Exact
-from qsdnn.agents.q_learning.presets import PRESETS, Initial, StepCredit, preset
+from qsdnn.agents.q_learning.presets import PRESETS, Initial, StepCredit
 from qsdnn.agents.q_learning.learner import QLearning
 from qsdnn.cost.model import CostModel
 from qsdnn_envs.synthetic import HELD_OUT, drawn, instance
@@ -52,10 +52,10 @@ def test_it_reaches_the_optimum_of_wide_instances_that_settings_were_not_tuned_o
 def test_credit_along_tensors_learns_faster_than_credit_along_steps() -> None:
     cost = instance("inception", layers=40, primitives=6, domains=4, crossing=0.5, seed=3)
     steps = StepCredit(state="frontier", alpha=1.0, gamma=1.0, replay=16, initial=Initial.ZERO)
-    by_steps = replace(preset("default"), credit=steps)
+    by_steps = replace(PRESETS["default"], credit=steps)
     found = [
         QLearning(settings).learn(cost, episodes=300, seed=0).latency_ms
-        for settings in (preset("default"), by_steps)
+        for settings in (PRESETS["default"], by_steps)
     ]
     assert found[0] < found[1]
 
