@@ -83,8 +83,8 @@ def main():
 
 def compare(folder, asked):
     """The search without faults and with them, and their plans beside one another."""
-    prelude = f"from qsdnn.search import explore; explore.MOST = {asked.plans}"
-    prelude += "; explore.SURE = 0.0"
+    prelude = f"from qsdnn.search.start import initial_design; initial_design.MOST = {asked.plans}"
+    prelude += "; initial_design.SURE = 0.0"
     with Lab(folder, prelude) as lab:
         network = lab.example(asked.network)
         words = ["search", network, "--board", "lab", "--engines", asked.engines, "--json"]

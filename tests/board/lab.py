@@ -20,8 +20,9 @@ from .server import Server, descendants, kill, wait_until
 NOT_OURS = ("SSH_AUTH_SOCK", "QSDNN_CONFIG", "QSDNN_BOARD_CACHE", "XDG_CONFIG_HOME")
 # Seconds where users have minutes; nothing else is another.
 IMPATIENT = """
-from qsdnn.search import recovery
-from qsdnn_boards import channel, client, ssh_client
+from qsdnn.measure import recovery
+from qsdnn_boards.link import client
+from qsdnn_boards.ssh import channel, client as ssh_client
 recovery.PAUSES_S = (0.5, 1.0, 1.0)
 ssh_client.PAUSES_S = ()
 client.SILENCE_S = client.HOST_SILENCE_S = 6.0

@@ -162,8 +162,8 @@ def test_what_a_login_script_prints_does_no_harm(server, address):
 MUTTERING = """
 import sys
 from qsdnn.errors import BoardError
-from qsdnn_boards import ssh_client
-from qsdnn_boards.address import Address
+from qsdnn_boards.ssh import client as ssh_client
+from qsdnn_boards.ssh.address import Address
 
 ssh_client.PAUSES_S = ()
 try:

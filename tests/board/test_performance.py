@@ -187,7 +187,7 @@ HOST = """
 import pickle, sys
 from qsdnn.board import Care
 from qsdnn_boards.local import LocalBoard
-from qsdnn_boards.ssh_board import SshBoard
+from qsdnn_boards.ssh.board import SshBoard
 (kind, address, spec), package, reference, options = pickle.load(sys.stdin.buffer)
 board = LocalBoard(spec=spec) if kind == "local" else SshBoard("lab", address, spec)
 board.care = Care(performance_mode=True)

@@ -27,7 +27,7 @@ NOBODY = 65534
 HOLDER = """
 import json, signal, sys
 from pathlib import Path
-from qsdnn_runtime.lock import BoardLock
+from qsdnn_runtime.board.lock import BoardLock
 
 lock = BoardLock(Path(sys.argv[1]))
 print(lock.take(json.loads(sys.argv[2])), flush=True)

@@ -48,7 +48,7 @@ def test_pages_that_may_have_been_written_are_kept(tmp_path):
 def test_free_memory_is_given_back():
     """In a new process, whose heap nothing else has cut up."""
     code = """
-from qsdnn_runtime.memory import give_back
+from qsdnn_runtime.board.memory import give_back
 from tests.unit.runtime.test_memory import size_bytes
 held = [number.to_bytes(2, 'big') * 50_000 for number in range(600)]
 last = b'last' * 25_000  # the heap cannot shrink below it

@@ -39,7 +39,7 @@ def test_new_memory_is_found():
     """In a new process: in an old one the kernel may see it as one with much that is not used."""
     code = f"""
 import numpy as np
-from qsdnn_runtime.pages import in_use, without
+from qsdnn_runtime.board.pages import in_use, without
 before = in_use()
 full = np.ones({SIZE}, np.uint8)
 middle = full.ctypes.data + full.nbytes // 2

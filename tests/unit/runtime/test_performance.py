@@ -118,7 +118,7 @@ def test_what_holds_already_is_left_alone(governors, root):
 KILLED = """
 import json, os, signal, sys
 from pathlib import Path
-from qsdnn_runtime.performance import PerformanceMode
+from qsdnn_runtime.board.performance import PerformanceMode
 PerformanceMode(Path(sys.argv[1])).set(json.loads(sys.argv[2]))
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -255,7 +255,7 @@ def test_without_root_the_user_is_told_what_is_needed():
     code = """
 import json, os, sys
 from pathlib import Path
-from qsdnn_runtime.performance import PerformanceMode
+from qsdnn_runtime.board.performance import PerformanceMode
 os.setgid(65534), os.setuid(65534)
 mode = PerformanceMode(Path(sys.argv[1]))
 print(json.dumps(mode.set(json.loads(sys.argv[2]))))

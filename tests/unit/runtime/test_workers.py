@@ -16,7 +16,7 @@ import json, os, sys, threading
 os.sched_setaffinity(0, json.loads(sys.argv[1]))
 import onnxruntime
 from onnx import TensorProto, helper
-from qsdnn_runtime.workers import settle_workers
+from qsdnn_runtime.board.workers import settle_workers
 
 mine = threading.Event()
 value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [4]) for name in "xy"]
