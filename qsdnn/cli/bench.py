@@ -97,6 +97,7 @@ def _bench(
     from qsdnn.cli.progress import Terminal
     from qsdnn.model.feeds import random_feeds
     from qsdnn.plan.subject import open_subject
+    from qsdnn.measure.recovery import measure_together
     from qsdnn.measure.trust import notes
 
     with (
@@ -118,7 +119,8 @@ def _bench(
         threads = threads or _threads(opened)
         check_threads(info, threads)
         terminal.phase("Measuring", 0)
-        records = machine.measure(
+        records = measure_together(
+            machine,
             [subject.package for subject in opened],
             Reference(feeds=random_feeds(opened[0].tensors)),
             MeasureOptions(
@@ -130,7 +132,8 @@ def _bench(
                 again=2,
                 sittings=SITTINGS,
             ),
-            terminal.status,
+            on_note=terminal.note,
+            on_progress=terminal.status,
         )
         for note in notes(records):
             terminal.note(note)

@@ -76,6 +76,7 @@ def _replay(
     from qsdnn.cli.progress import Terminal
     from qsdnn.model.feeds import random_feeds
     from qsdnn.plan.replay import rebuild
+    from qsdnn.measure.recovery import measure_together, run_once
     from qsdnn.measure.trust import doubt, notes
 
     with (
@@ -88,16 +89,20 @@ def _replay(
         if replay.note:
             terminal.note(replay.note)
         feeds = random_feeds(replay.inputs, seed)
-        outputs = machine.run(replay.reference, feeds)
+        outputs = run_once(
+            machine, replay.reference, feeds, on_note=terminal.note, on_progress=terminal.status
+        )
         plan = replay.plan
         terminal.phase("Measuring", 0)
-        (record,) = machine.measure(
+        (record,) = measure_together(
+            machine,
             [replay.package],
             Reference(feeds=feeds, outputs=outputs, tolerance=tolerance if plan.is_exact else ANY),
             MeasureOptions(
                 threads=plan.threads, min_runs=10, precision=0.005, profile=True, again=2
             ),
-            terminal.status,
+            on_note=terminal.note,
+            on_progress=terminal.status,
         )
         for note in notes([record]):
             terminal.note(note)

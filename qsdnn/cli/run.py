@@ -50,6 +50,7 @@ def command(
 
     from qsdnn.board import Care, open_board
     from qsdnn.model.feeds import random_feeds, read_feeds
+    from qsdnn.measure.recovery import run_once
     from qsdnn.plan.subject import open_subject
 
     with (
@@ -58,7 +59,14 @@ def command(
     ):
         opened = open_subject(subject, model, machine.probe(), Path(scratch))
         feeds = read_feeds(inputs, opened.tensors) if inputs else random_feeds(opened.tensors, seed)
-        outputs = machine.run(opened.package, feeds, threads=opened.threads)
+        outputs = run_once(
+            machine,
+            opened.package,
+            feeds,
+            threads=opened.threads,
+            on_note=lambda note: click.echo(f"note: {note}", err=True),
+            on_progress=lambda text: None,
+        )
     if output is not None:
         with open_output(output) as file:
             np.savez(file, **outputs)

@@ -14,6 +14,7 @@ from qsdnn.accuracy.inputs import Inputs
 from qsdnn.accuracy.metric import DB_LIMIT, Metric, answers, sqnr_db, usual_metric
 from qsdnn.board import Board, Evaluation, Package, State
 from qsdnn.errors import BoardError, BoardLostError, InputError
+from qsdnn.measure.recovery import Recovery
 from qsdnn.store import Key, Store
 
 Outputs = Mapping[str, NDArray[Any]]
@@ -49,6 +50,7 @@ class Evaluator:
         inputs: The samples that decide.
         metric: What the user judges by; what is usual for these samples when None.
         threads: Threads an engine may use.
+        on_note: Told at once what becomes of a board that was lost.
 
     Attributes:
         taken: Packages that were evaluated, not found in the store.
@@ -62,6 +64,7 @@ class Evaluator:
         inputs: Inputs,
         metric: Metric | None = None,
         threads: int = 1,
+        on_note: Tell = lambda note: None,
     ) -> None:
         self.inputs = inputs
         self.taken = 0
@@ -72,15 +75,19 @@ class Evaluator:
         self._threads = threads
         self._purpose = f"accuracy {inputs.digest} {metric.key if metric else 'usual'}"
         self._reference: _Reference | None = None
+        self._recovery = Recovery(self._run_one, on_note)
 
     def evaluate(
         self, packages: Sequence[Package], on_progress: Tell | None = None
     ) -> list[Verdict]:
         """One verdict for each package, in their order.
 
+        A board that is lost meanwhile is waited for: see `Recovery`. What was scored is stored.
+
         Raises:
             InputError: The metric cannot score these samples, not even in fp32.
-            BoardError: The reference cannot be evaluated, or the board refuses to.
+            BoardError: The reference cannot be evaluated, the board refuses to, or was lost and
+                does not come back.
         """
         found: dict[str, Verdict] = {}
         for package in packages:
@@ -121,14 +128,18 @@ class Evaluator:
 
     def _take(self, packages: Sequence[Package], on_progress: Tell | None) -> dict[str, Verdict]:
         reference = self._fp32(on_progress)
-        evaluations = self._run(packages, on_progress)
-        self.taken += len(packages)
-        verdicts = {}
-        for package, evaluation in zip(packages, evaluations, strict=True):
+        verdicts: dict[str, Verdict] = {}
+
+        def keep(package: Package, evaluation: Evaluation) -> None:
             verdict = self._judge(evaluation, reference)
             verdicts[package.digest] = verdict
             if verdict.accuracy is not None:
                 self._store.put_accuracy(self._key(package), verdict.accuracy)
+
+        self._recovery.measure(
+            packages, lambda group: self._run(group, on_progress), keep, paired=False
+        )
+        self.taken += len(packages)
         return verdicts
 
     def _run(self, packages: Sequence[Package], on_progress: Tell | None) -> list[Evaluation]:
@@ -136,6 +147,11 @@ class Evaluator:
             packages, self.inputs.runs(), threads=self._threads, on_progress=on_progress
         )
         return [dataclasses.replace(e, outputs=self.inputs.unbatched(e.outputs)) for e in found]
+
+    def _run_one(self) -> object:
+        """The network as the user gave it, on the first inputs."""
+        feeds = {name: runs[0] for name, runs in self.inputs.runs().items()}
+        return self._board.run(self._build_reference(), feeds, threads=self._threads)
 
     def _judge(self, evaluation: Evaluation, reference: _Reference) -> Verdict:
         if evaluation.state is not State.OK:
@@ -158,7 +174,12 @@ class Evaluator:
 
     def _fp32(self, on_progress: Tell | None) -> _Reference:
         if self._reference is None:
-            (evaluation,) = self._run([self._build_reference()], on_progress)
+            (evaluation,) = self._recovery.measure(
+                [self._build_reference()],
+                lambda group: self._run(group, on_progress),
+                lambda package, evaluation: None,
+                paired=False,
+            )
             if evaluation.state is State.BOARD_LOST:
                 raise BoardLostError(evaluation.error)
             if evaluation.state is not State.OK:

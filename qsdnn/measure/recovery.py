@@ -8,19 +8,16 @@ it is lost every time, and well in between, is what loses it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from qsdnn.board import Package, Record, State
+from qsdnn.board import Board, Evaluation, MeasureOptions, Package, Record, Reference, State
 from qsdnn.errors import BoardError, BoardLostError
 
 T = TypeVar("T")
-
-Take = Callable[[Sequence[Package]], list[Record]]
-"""Measures packages side by side, once: a record each, `State.BOARD_LOST` where there is none."""
-
-Settle = Callable[[Package, Record], None]
+R = TypeVar("R", Record, Evaluation)
+"""What becomes of a package: the record of a measurement, or an evaluation of its outputs."""
 
 PAUSES_S = (1.0, 5.0, 15.0, 30.0, 60.0)
 """Before each further try to reach a board that was lost: small boards boot in a minute or two."""
@@ -34,7 +31,7 @@ process that took the memory. To time out takes minutes."""
 
 
 class Recovery:
-    """Has packages measured on a board that may be lost meanwhile.
+    """Has packages measured, or evaluated, on a board that may be lost meanwhile.
 
     Args:
         try_out: Has the board do something that is known to work.
@@ -48,16 +45,17 @@ class Recovery:
     def measure(
         self,
         packages: Sequence[Package],
-        take: Take,
-        keep: Callable[[Package, Record], None],
+        take: Callable[[Sequence[Package]], list[R]],
+        keep: Callable[[Package, R], None],
         *,
         paired: bool,
-    ) -> list[Record]:
+    ) -> list[R]:
         """One record for each package. `State.BOARD_LOST` are those that lose the board.
 
         Args:
             packages: What to measure.
-            take: Measures.
+            take: Measures packages side by side, once: a record each, `State.BOARD_LOST` where
+                there is none.
             keep: Given each record as soon as it will not change any more.
             paired: All records must come of one measurement, except of those that end badly.
 
@@ -65,7 +63,7 @@ class Recovery:
             BoardError: The board does not come back, or is lost with anything.
         """
 
-        def settle(package: Package, record: Record) -> None:
+        def settle(package: Package, record: R) -> None:
             if not paired and record.state not in CHANCES:
                 keep(package, record)
 
@@ -108,10 +106,15 @@ class Recovery:
             ) from error
 
     def _survive(
-        self, packages: Sequence[Package], take: Take, settle: Settle, *, paired: bool
-    ) -> list[Record]:
+        self,
+        packages: Sequence[Package],
+        take: Callable[[Sequence[Package]], list[R]],
+        settle: Callable[[Package, R], None],
+        *,
+        paired: bool,
+    ) -> list[R]:
         """Measures packages whatever becomes of the board."""
-        records: dict[int, Record] = {}
+        records: dict[int, R] = {}
         for _ in range(TOGETHER):
             found = self._together(_without(packages, records), take, paired=paired)
             for i, record in found.items():
@@ -128,14 +131,18 @@ class Recovery:
         return [records[i] for i in range(len(packages))]
 
     def _together(
-        self, packages: dict[int, Package], take: Take, *, paired: bool
-    ) -> dict[int, Record]:
+        self,
+        packages: dict[int, Package],
+        take: Callable[[Sequence[Package]], list[R]],
+        *,
+        paired: bool,
+    ) -> dict[int, R]:
         """The records of one measurement; afterwards the board is there."""
         records = dict(zip(packages, self._take(list(packages.values()), take), strict=True))
         found = {i: record for i, record in records.items() if record.state is not State.BOARD_LOST}
         return {} if paired and len(found) < len(records) else found
 
-    def _alone(self, package: Package, take: Take) -> Record:
+    def _alone(self, package: Package, take: Callable[[Sequence[Package]], list[R]]) -> R:
         """A package's record; one that says so when the board is lost with it."""
         for _ in range(ALONE):
             (record,) = self._take([package], take)
@@ -144,7 +151,9 @@ class Recovery:
         blame = f"it was measured alone {ALONE} times, the board was lost each time and well after"
         return replace(record, error=f"{blame}: {record.error}")
 
-    def _once_more(self, packages: dict[int, Package], take: Take) -> dict[int, Record]:
+    def _once_more(
+        self, packages: dict[int, Package], take: Callable[[Sequence[Package]], list[R]]
+    ) -> dict[int, R]:
         records = self._together(packages, take, paired=True) if packages else {}
         if len(records) < len(packages):
             raise BoardError(
@@ -154,7 +163,9 @@ class Recovery:
             )
         return records
 
-    def _take(self, packages: Sequence[Package], take: Take) -> list[Record]:
+    def _take(
+        self, packages: Sequence[Package], take: Callable[[Sequence[Package]], list[R]]
+    ) -> list[R]:
         records = self.persist(lambda: take(packages))
         lost = [record for record in records if record.state is State.BOARD_LOST]
         if lost:
@@ -166,5 +177,55 @@ class Recovery:
         self._on_note(f"{trouble.splitlines()[0]}; {remedy}" if trouble else remedy)
 
 
-def _without(packages: Sequence[Package], records: dict[int, Record]) -> dict[int, Package]:
+def _without(packages: Sequence[Package], records: dict[int, R]) -> dict[int, Package]:
     return {i: package for i, package in enumerate(packages) if i not in records}
+
+
+def measure_together(
+    board: Board,
+    packages: Sequence[Package],
+    reference: Reference,
+    options: MeasureOptions,
+    *,
+    on_note: Callable[[str], None],
+    on_progress: Callable[[str], None],
+) -> list[Record]:
+    """Measures packages that are to be compared with one another, without a store.
+
+    Args:
+        board: Started.
+        packages: All are measured in one measurement, interleaved run by run.
+        reference: Inputs, and the outputs that they must give, if any.
+        options: How.
+        on_note: Told what becomes of a board that was lost.
+        on_progress: Told what the board does.
+
+    Raises:
+        BoardError: The board was lost and does not come back.
+    """
+    return Recovery(lambda: None, on_note).measure(
+        packages,
+        lambda group: board.measure(group, reference, options, on_progress),
+        lambda package, record: None,
+        paired=True,
+    )
+
+
+def run_once(
+    board: Board,
+    package: Package,
+    feeds: Mapping[str, Any],
+    *,
+    threads: int = 1,
+    on_note: Callable[[str], None],
+    on_progress: Callable[[str], None],
+) -> dict[str, Any]:
+    """Runs a package once; outputs by name.
+
+    Raises:
+        RunError: The run failed there.
+        BoardError: The board was lost and does not come back.
+    """
+    return Recovery(lambda: None, on_note).persist(
+        lambda: board.run(package, feeds, threads=threads, on_progress=on_progress)
+    )

@@ -107,7 +107,9 @@ class Assessor:
         judge = config.judge()
         few = [_first(samples.choosing, count) for count in (SKETCH, MOST_ANALYZING)]
         self._choosing, self._deciding, self._sketch, self._analyzing = (
-            Evaluator(board, store, builder.reference, inputs, judge, builder.threads)
+            Evaluator(
+                board, store, builder.reference, inputs, judge, builder.threads, listener.note
+            )
             for inputs in (samples.choosing, samples.deciding, *few)
         )
 
@@ -174,14 +176,16 @@ class Assessor:
             some = asked[start : start + AT_ONCE]
             found = self._evaluate(self._sketch, space, [question.plan for question in some])
             for question, accuracy in zip(some, found, strict=True):
-                alone[question.layer, question.primitive] = noise_of(accuracy.sqnr_db)
+                if accuracy is not None:
+                    alone[question.layer, question.primitive] = noise_of(accuracy.sqnr_db)
                 self._listener.step()
         return alone
 
     def analyze(
         self, what: str, builder: Builder, plans: Sequence[Sequence[Primitive]]
     ) -> list[Accuracy]:
-        """What plans lose on the samples of an analysis, a few plans at a time.
+        """What plans lose on the samples of an analysis, a few plans at a time; all where one
+        does not run.
 
         Args:
             what: For people.
@@ -192,32 +196,33 @@ class Assessor:
         found: list[Accuracy] = []
         for start in range(0, len(plans), AT_ONCE):
             packages = [builder.build(plan) for plan in plans[start : start + AT_ONCE]]
-            found += self._losses(self._analyzing, packages)
+            losses = self._losses(self._analyzing, packages)
+            found += [_ALL_IS_LOST if accuracy is None else accuracy for accuracy in losses]
             for _ in packages:
                 self._listener.step()
         return found
 
-    def choosing(self, space: Space, plans: Sequence[NDArray[np.int64]]) -> list[Accuracy]:
-        """What plans lose on the choosing half."""
+    def choosing(self, space: Space, plans: Sequence[NDArray[np.int64]]) -> list[Accuracy | None]:
+        """What plans lose on the choosing half; None of a plan that does not run."""
         return self._evaluate(self._choosing, space, plans)
 
-    def deciding(self, space: Space, plans: Sequence[NDArray[np.int64]]) -> list[Accuracy]:
-        """What plans lose on the deciding half."""
+    def deciding(self, space: Space, plans: Sequence[NDArray[np.int64]]) -> list[Accuracy | None]:
+        """What plans lose on the deciding half; None of a plan that does not run."""
         return self._evaluate(self._deciding, space, plans)
 
     def _evaluate(
         self, evaluator: Evaluator, space: Space, plans: Sequence[NDArray[np.int64]]
-    ) -> list[Accuracy]:
+    ) -> list[Accuracy | None]:
         packages = [self._builder.build([space.primitives[p] for p in plan]) for plan in plans]
         return self._losses(evaluator, packages)
 
-    def _losses(self, evaluator: Evaluator, packages: Sequence[Package]) -> list[Accuracy]:
-        """What packages lose; one that does not run loses all."""
+    def _losses(self, evaluator: Evaluator, packages: Sequence[Package]) -> list[Accuracy | None]:
+        """What packages lose; None of one that does not run."""
         found = []
         for verdict in evaluator.evaluate(packages, self._listener.status):
             if verdict.accuracy is None:
                 self._listener.note(f"a plan cannot be evaluated: {verdict.error}")
-            found.append(verdict.accuracy or _ALL_IS_LOST)
+            found.append(verdict.accuracy)
         return found
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from qsdnn.accuracy.budget import Accuracy, Budget
 from qsdnn.accuracy.noise import NoiseModel, fit_noise, noise_of
 from qsdnn.cost.model import CostModel
+from qsdnn.errors import VerificationError
 from qsdnn.search.limits.lagrangian import price_of, priced, within
 from qsdnn.space import Space
 
@@ -121,15 +122,15 @@ class AccuracyLimit:
         choosing: Evaluates plans on the data that plans are chosen with.
         deciding: Evaluates plans on other data.
         alone: (layers, primitives) noise of layers alone, NaN where not measured.
-        evaluated: What plans were evaluated to lose, by their bytes.
+        evaluated: What plans were evaluated to lose, by their bytes; None of one that does not run.
     """
 
     space: Space
     budget: Budget
-    choosing: Callable[[Sequence[Choice]], Sequence[Accuracy]] = field(repr=False)
-    deciding: Callable[[Sequence[Choice]], Sequence[Accuracy]] = field(repr=False)
+    choosing: Callable[[Sequence[Choice]], Sequence[Accuracy | None]] = field(repr=False)
+    deciding: Callable[[Sequence[Choice]], Sequence[Accuracy | None]] = field(repr=False)
     alone: NDArray[np.float64] = field(repr=False)
-    evaluated: dict[bytes, Accuracy] = field(default_factory=dict, repr=False)
+    evaluated: dict[bytes, Accuracy | None] = field(default_factory=dict, repr=False)
     _plan_s: float = field(default=0.0, init=False, repr=False)
     _noise: tuple[int, NoiseModel] | None = field(default=None, init=False, repr=False)
 
@@ -137,11 +138,17 @@ class AccuracyLimit:
     def noise(self) -> NoiseModel:
         """What is known of the noise of each layer."""
         if self._noise is None or self._noise[0] != len(self.evaluated):
-            plans = [np.frombuffer(key, dtype=np.int64) for key in self.evaluated]
-            seen = [noise_of(accuracy.sqnr_db) for accuracy in self.evaluated.values()]
+            known = self._scored
+            plans = [np.frombuffer(key, dtype=np.int64) for key in known]
+            seen = [noise_of(accuracy.sqnr_db) for accuracy in known.values()]
             model = fit_noise(self.space, self.alone, plans, seen)
             self._noise = (len(self.evaluated), model)
         return self._noise[1]
+
+    @property
+    def _scored(self) -> dict[bytes, Accuracy]:
+        """What the plans lose that ran."""
+        return {key: found for key, found in self.evaluated.items() if found is not None}
 
     @property
     def limit(self) -> float:
@@ -157,7 +164,7 @@ class AccuracyLimit:
         """The noise that best divides the evaluated plans into those allowed and the others."""
         rows = sorted(
             (noise_of(accuracy.sqnr_db), self.budget.allows(accuracy))
-            for accuracy in self.evaluated.values()
+            for accuracy in self._scored.values()
         )
         noise, good = np.array([row[0] for row in rows]), np.array([row[1] for row in rows], bool)
         if good.all():
@@ -191,9 +198,9 @@ class AccuracyLimit:
 
     def admits(self, plans: Sequence[Choice]) -> list[bool]:
         """Whether the budget allows what they lose on the choosing data."""
-        return [self.budget.allows(accuracy) for accuracy in self.evaluate_all(plans)]
+        return [not self._refusal(accuracy) for accuracy in self.evaluate_all(plans)]
 
-    def evaluate_all(self, plans: Sequence[Choice]) -> list[Accuracy]:
+    def evaluate_all(self, plans: Sequence[Choice]) -> list[Accuracy | None]:
         """What plans lose on the choosing data; kept."""
         keys = [_key(plan) for plan in plans]
         new = {
@@ -210,31 +217,44 @@ class AccuracyLimit:
 
     def refusal(self, plan: Choice) -> str:
         """What the budget has against what it loses on the choosing data."""
-        return self.budget.refusal(self.claim(plan, final=False))
+        return self._refusal(self.evaluate_all([plan])[0])
 
     def held_out_refusals(self, plans: Sequence[Choice]) -> list[str]:
         """What the budget has against what they lose on the deciding data."""
-        return [self.budget.refusal(a) for a in self._timed(self.deciding, plans)] if plans else []
+        return [self._refusal(a) for a in self._timed(self.deciding, plans)] if plans else []
+
+    def _refusal(self, accuracy: Accuracy | None) -> str:
+        return "it does not run on all data" if accuracy is None else self.budget.refusal(accuracy)
 
     def evaluating_s(self, plans: int) -> float:
         """As long a plan as in the last evaluation."""
         return plans * self._plan_s
 
     def _timed(
-        self, evaluate: Callable[[Sequence[Choice]], Sequence[Accuracy]], plans: Sequence[Choice]
-    ) -> Sequence[Accuracy]:
+        self,
+        evaluate: Callable[[Sequence[Choice]], Sequence[Accuracy | None]],
+        plans: Sequence[Choice],
+    ) -> Sequence[Accuracy | None]:
         start_s = time.monotonic()
         found = evaluate(plans)
         self._plan_s = (time.monotonic() - start_s) / len(plans)
         return found
 
     def sqnr_db(self, plan: Choice) -> float:
-        """On the choosing data."""
-        return self.claim(plan, final=False).sqnr_db
+        """On the choosing data; minus infinity where it does not run."""
+        accuracy = self.evaluate_all([plan])[0]
+        return -np.inf if accuracy is None else accuracy.sqnr_db
 
     def claim(self, plan: Choice, *, final: bool) -> Accuracy:
-        """What is said of a plan: at the end by the deciding data."""
-        return self.deciding([plan])[0] if final else self.evaluate_all([plan])[0]
+        """What is said of a plan that runs: at the end by the deciding data.
+
+        Raises:
+            VerificationError: It does not run any more.
+        """
+        accuracy = self.deciding([plan])[0] if final else self.evaluate_all([plan])[0]
+        if accuracy is None:
+            raise VerificationError("the plan does not run on the data that its accuracy is of")
+        return accuracy
 
 
 def _key(plan: Choice) -> bytes:
