@@ -65,6 +65,7 @@ def front(
     points = [
         Point(trial=trial, ratio=_ratio(trial, uniform), accuracy=accuracy)
         for trial, accuracy in zip(trials, losses, strict=True)
+        if accuracy is not None
     ]
     return [points[i] for i in undominated([_costs(point) for point in points])]
 
