@@ -158,10 +158,11 @@ class Record:
             the interpreter and the engines' libraries in it.
         trust: How far the latency may be believed.
         context: Under what it was measured: sensors ``before``, ``during`` and ``after``, mean
-            ``power_mw``, ``performance`` mode, ``cooling``, ``passes`` it took; of what others took
-            of the processor ``others_share``, ``others_here_share`` (of the cores it was measured
-            on), ``steal_share``, ``waited_share``, ``disturbed_runs``, ``involuntary_switches``:
-            see `qsdnn_runtime.board.disturbance`. Versions of engines are in the store, beside it.
+            ``power_mw`` by rail, the rails that carry all of it (``supply``), ``performance`` mode,
+            ``cooling``, ``passes`` it took; of what others took of the processor ``others_share``,
+            ``others_here_share`` (of the cores it was measured on), ``steal_share``,
+            ``waited_share``, ``disturbed_runs``, ``involuntary_switches``: see
+            `qsdnn_runtime.board.disturbance`. Versions of engines are in the store, beside it.
     """
 
     state: State

@@ -98,6 +98,8 @@ class Sensor:
         files: Globs of files with a number; the first that exists is it.
         times: The same for a second number, which the first is multiplied by (a rail's current).
         scale: What the number in the file is multiplied by to give the quantity's unit.
+        total: Whether the rail carries all of the board's power, so that the others are parts of
+            it.
     """
 
     name: str
@@ -106,6 +108,7 @@ class Sensor:
     files: tuple[str, ...] = ()
     times: tuple[str, ...] = ()
     scale: float
+    total: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +214,7 @@ def _command(table: TomlTable, known: set[str]) -> Command:
 
 
 def _sensor(table: TomlTable) -> Sensor:
-    table.only(("name", "quantity", "zones", "files", "times", "scale"))
+    table.only(("name", "quantity", "zones", "files", "times", "scale", "total"))
     quantity = table.text("quantity")
     if quantity not in list(Quantity):
         raise table.fail("quantity", f"unknown '{quantity}'; known: {', '.join(Quantity)}")
@@ -222,6 +225,7 @@ def _sensor(table: TomlTable) -> Sensor:
         files=table.texts("files", ()),
         times=table.texts("times", ()),
         scale=table.number("scale"),
+        total=table.flag("total", False),
     )
     if bool(sensor.zones) == bool(sensor.files):
         raise table.fail("files", "a sensor has either files or zones")

@@ -13,9 +13,6 @@ from typing import Any
 
 from qsdnn.board import Record
 
-SUPPLY = "_IN"
-"""How a rail's name ends that carries all of a board's power; the others are parts of it."""
-
 TIE = 1.01
 """What is within this factor of the least is as good: what runs of the same plan differ by."""
 
@@ -111,10 +108,10 @@ class Goal:
 def power_mw(record: Record) -> float | None:
     """Mean power of the board while it measured; None where no sensor told.
 
-    The rails that carry all of it if they are named so, else the sum of all.
+    That of the rails which carry all of it, where the board's spec names some; else the sum of all.
     """
     rails: Mapping[str, float] = record.context.get("power_mw", {})
-    supply = [power for name, power in rails.items() if name.upper().endswith(SUPPLY)]
+    supply = [rails[name] for name in record.context.get("supply", ()) if name in rails]
     return sum(supply or rails.values()) if rails else None
 
 

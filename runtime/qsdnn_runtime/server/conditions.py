@@ -88,6 +88,7 @@ class Conditions:
         self._cooling: Dict[str, Any] = {}
         self._cores = sorted(os.sched_getaffinity(0))[: self._options["threads"]]
         self._sensors = Sensors(self._cores, self._wanted["sensors"], root)
+        self._supply = [named["name"] for named in self._wanted["sensors"] if named.get("total")]
 
     def cool(self, *, throttled: bool = False) -> None:
         """Waits for a cool board, and for a cooler one after it throttled."""
@@ -122,6 +123,7 @@ class Conditions:
         record["trust"] = judge(record, self._options["precision"], readings)
         context["during"] = sensor_summary(samples)
         context["power_mw"] = mean_power_mw(before, samples, after, end_s - start_s)
+        context["supply"] = self._supply
         context["performance"] = self._performance
         context["cooling"] = self._cooling
         context["passes"] = 1

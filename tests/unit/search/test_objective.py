@@ -127,12 +127,14 @@ def test_near_ties_go_to_the_faster_plan():
     assert goal.order([Cost(latency_ms=1.0), *costs]) == [2, 1, 3]  # not weighed, not considered
 
 
-def record(**rails):
-    return Record(state="ok", runs_ms=(2.0,), context={"power_mw": rails} if rails else {})
+def record(supply=(), **rails):
+    context = {"power_mw": rails, "supply": supply} if rails else {}
+    return Record(state="ok", runs_ms=(2.0,), context=context)
 
 
 def test_a_rail_that_carries_all_of_the_power_is_not_added_to_its_parts():
-    assert power_mw(record(POM_5V_IN=5000.0, POM_5V_CPU=3000.0)) == 5000
+    assert power_mw(record(["POM_5V_IN"], POM_5V_IN=5000.0, POM_5V_CPU=3000.0)) == 5000
+    assert power_mw(record(["absent"], POM_5V_IN=5000.0, POM_5V_CPU=3000.0)) == 8000
     assert power_mw(record(GPU=500.0, CPU=3000.0)) == 3500
     assert energy_mj(record(GPU=500.0, CPU=3000.0)) == 7.0
     assert energy_mj(record()) is None
