@@ -31,11 +31,11 @@ import numpy as np
 
 from qsdnn.board import SITTINGS, MeasureOptions, State, open_board
 from qsdnn.plan import choices, read_plan
-from qsdnn.search.config import SearchConfig
-from qsdnn.search.listener import Silent
-from qsdnn.search.loop import prepare
+from qsdnn.tuning.config import SearchConfig
+from qsdnn.tuning.listener import Silent
+from qsdnn.tuning.loop import prepare
 from qsdnn.measure.measurer import paired_ratio
-from qsdnn.search.start.race import race
+from qsdnn.tuning.start.race import race
 from qsdnn.store import Store
 
 NETWORKS = (

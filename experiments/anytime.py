@@ -30,18 +30,18 @@ import numpy as np
 
 from qsdnn.agents import agent
 from qsdnn.board import MeasureOptions, open_board
-from qsdnn.search.budget import Budget
-from qsdnn.search.config import SearchConfig
-from qsdnn.search.limits.constraint import Unlimited
-from qsdnn.search.start.initial_design import explore
-from qsdnn.search.listener import Silent
-from qsdnn.search.history import Logbook
-from qsdnn.search.loop import prepare
+from qsdnn.tuning.budget import Budget
+from qsdnn.tuning.config import SearchConfig
+from qsdnn.tuning.limits.constraint import Unlimited
+from qsdnn.tuning.start.initial_design import explore
+from qsdnn.tuning.listener import Silent
+from qsdnn.tuning.history import Logbook
+from qsdnn.tuning.loop import prepare
 from qsdnn.measure.measurer import paired_ratio
-from qsdnn.search.profile import usable
-from qsdnn.search.start.race import race
-from qsdnn.search.rounds.loop import Rounds
-from qsdnn.search.bench import GROUP
+from qsdnn.tuning.profile import usable
+from qsdnn.tuning.start.race import race
+from qsdnn.tuning.rounds.loop import Rounds
+from qsdnn.tuning.bench import GROUP
 from qsdnn.store import Store
 
 HERE = Path(__file__).parent

@@ -29,11 +29,11 @@ import qsdnn.cost.terms as terms_module
 from qsdnn.board import open_board
 from qsdnn.cost.terms import Terms
 from qsdnn.model.layer import Graph
-from qsdnn.search.config import SearchConfig
-from qsdnn.search.listener import Silent
-from qsdnn.search.loop import prepare
-from qsdnn.search.profile import usable
-from qsdnn.search.start.race import race
+from qsdnn.tuning.config import SearchConfig
+from qsdnn.tuning.listener import Silent
+from qsdnn.tuning.loop import prepare
+from qsdnn.tuning.profile import usable
+from qsdnn.tuning.start.race import race
 from qsdnn.space import Space
 from qsdnn.store import Store
 

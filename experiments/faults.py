@@ -83,7 +83,7 @@ def main():
 
 def compare(folder, asked):
     """The search without faults and with them, and their plans beside one another."""
-    prelude = f"from qsdnn.search.start import initial_design; initial_design.MOST = {asked.plans}"
+    prelude = f"from qsdnn.tuning.start import initial_design; initial_design.MOST = {asked.plans}"
     prelude += "; initial_design.SURE = 0.0"
     with Lab(folder, prelude) as lab:
         network = lab.example(asked.network)

@@ -32,11 +32,11 @@ import numpy as np
 
 from qsdnn.board import MeasureOptions, open_board
 from qsdnn.engine import load_engines
-from qsdnn.search.config import SearchConfig
-from qsdnn.search.rounds.sequential_test import turn_ratios
-from qsdnn.search.listener import Silent
-from qsdnn.search.loop import prepare
-from qsdnn.search.start.race import race
+from qsdnn.tuning.config import SearchConfig
+from qsdnn.tuning.rounds.sequential_test import turn_ratios
+from qsdnn.tuning.listener import Silent
+from qsdnn.tuning.loop import prepare
+from qsdnn.tuning.start.race import race
 from qsdnn.store import Store
 
 NETWORKS = ("resnet50", "vgg19")

@@ -51,10 +51,10 @@ def main():
 
 def alone(model, folder, asked):
     from qsdnn.board import open_board
-    from qsdnn.search.config import SearchConfig
-    from qsdnn.search.listener import Silent
-    from qsdnn.search.loop import prepare
-    from qsdnn.search.start.uniform import uniform_plans
+    from qsdnn.tuning.config import SearchConfig
+    from qsdnn.tuning.listener import Silent
+    from qsdnn.tuning.loop import prepare
+    from qsdnn.tuning.start.uniform import uniform_plans
     from qsdnn.store import Store
 
     with open_board("local") as board, Store(str(folder / "memory.db")) as store:

@@ -31,12 +31,12 @@ from qsdnn.accuracy.noise import fit_noise, kinds_of, noise_of, sqnr_db_of
 from qsdnn.accuracy.questions import fp32_plan, questions
 from qsdnn.board import open_board
 from qsdnn.primitive import Precision
-from qsdnn.search.limits.assessor import Assessor
-from qsdnn.search.config import SearchConfig
-from qsdnn.search.listener import Silent
-from qsdnn.search.loop import prepare
-from qsdnn.search.profile import usable
-from qsdnn.search.start.race import race
+from qsdnn.tuning.limits.assessor import Assessor
+from qsdnn.tuning.config import SearchConfig
+from qsdnn.tuning.listener import Silent
+from qsdnn.tuning.loop import prepare
+from qsdnn.tuning.profile import usable
+from qsdnn.tuning.start.race import race
 from qsdnn.store import Store
 
 NETWORKS = ("digits", "tones", "squeezenet", "resnet18")

@@ -31,13 +31,13 @@ import numpy as np
 from qsdnn.accuracy.config import AccuracyConfig
 from qsdnn.board import MeasureOptions, State, open_board
 from qsdnn.primitive import Precision
-from qsdnn.search.config import SearchConfig
-from qsdnn.search.listener import Silent
-from qsdnn.search.loop import prepare
+from qsdnn.tuning.config import SearchConfig
+from qsdnn.tuning.listener import Silent
+from qsdnn.tuning.loop import prepare
 from qsdnn.measure.measurer import paired_ratio
-from qsdnn.search.profile import usable
-from qsdnn.search.start.race import race
-from qsdnn.search.start.uniform import uniform_plans
+from qsdnn.tuning.profile import usable
+from qsdnn.tuning.start.race import race
+from qsdnn.tuning.start.uniform import uniform_plans
 from qsdnn.store import Store
 
 ENGINES = ("onnxruntime", "openvino", "ncnn")

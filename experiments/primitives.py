@@ -26,10 +26,10 @@ import numpy as np
 
 from qsdnn.board import open_board
 from qsdnn.model.extract import write_segment
-from qsdnn.search.config import SearchConfig
-from qsdnn.search.listener import Silent
-from qsdnn.search.loop import prepare
-from qsdnn.search.start.race import race
+from qsdnn.tuning.config import SearchConfig
+from qsdnn.tuning.listener import Silent
+from qsdnn.tuning.loop import prepare
+from qsdnn.tuning.start.race import race
 from qsdnn.model.segment import Segment
 from qsdnn.store import Store
 

@@ -28,11 +28,11 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from qsdnn.board import MeasureOptions, open_board
-from qsdnn.search.config import SearchConfig
-from qsdnn.search.listener import Silent
-from qsdnn.search.loop import prepare
+from qsdnn.tuning.config import SearchConfig
+from qsdnn.tuning.listener import Silent
+from qsdnn.tuning.loop import prepare
 from qsdnn.measure.measurer import paired_ratio
-from qsdnn.search.start.uniform import uniform_plans
+from qsdnn.tuning.start.uniform import uniform_plans
 from qsdnn.store import Store
 from qsdnn_primitives.blas import algorithms
 

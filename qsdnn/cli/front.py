@@ -11,7 +11,7 @@ from qsdnn.files import naming, open_output, write_csv
 from qsdnn.plan import Plan, write_plan
 
 if TYPE_CHECKING:
-    from qsdnn.search.finish.pareto import Point
+    from qsdnn.tuning.finish.pareto import Point
 
 COLUMNS = (
     *("latency_ms", "speedup", "sqnr_db", "score", "drop", "memory_mb"),

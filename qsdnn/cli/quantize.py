@@ -98,7 +98,7 @@ def command(
     from qsdnn.primitive import Precision
     from qsdnn.quantize import sensitivity as analysis
     from qsdnn.quantize import study as studies
-    from qsdnn.search.config import SearchConfig
+    from qsdnn.tuning.config import SearchConfig
     from qsdnn.accuracy.simulator import ENGINE
     from qsdnn.store import Store
 

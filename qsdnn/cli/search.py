@@ -21,8 +21,8 @@ from qsdnn.errors import InputError, VerificationError
 if TYPE_CHECKING:
     from qsdnn.board import Care
     from qsdnn.plan import Plan
-    from qsdnn.search.config import SearchConfig
-    from qsdnn.search.loop import Found
+    from qsdnn.tuning.config import SearchConfig
+    from qsdnn.tuning.loop import Found
 
 EPILOG = """\b
 Examples:
@@ -115,7 +115,7 @@ def command(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from qsdnn.cost.file import write_cost
     from qsdnn.plan import write_plan
-    from qsdnn.search.report import document
+    from qsdnn.tuning.report import document
 
     config = _config(asked)
     for path in filter(None, (output, cost_model)):
@@ -143,8 +143,8 @@ def command(
 
 def _config(asked: dict[str, Any]) -> SearchConfig:
     from qsdnn.primitive import Precision
-    from qsdnn.search.config import SearchConfig
-    from qsdnn.search.limits.goal import Objective
+    from qsdnn.tuning.config import SearchConfig
+    from qsdnn.tuning.limits.goal import Objective
 
     asked["objective"] = Objective(asked["objective"])
     if asked["pareto"] and asked["objective"] is not Objective.LATENCY:
@@ -177,9 +177,9 @@ def _search(
 ) -> Found:
     from qsdnn.board import open_board
     from qsdnn.cli.progress import Terminal
-    from qsdnn.search.tensorboard import EventLog
-    from qsdnn.search.listener import Several
-    from qsdnn.search.loop import search
+    from qsdnn.tuning.tensorboard import EventLog
+    from qsdnn.tuning.listener import Several
+    from qsdnn.tuning.loop import search
     from qsdnn.store import Store
 
     start_s: float | None = click.get_current_context().find_root().obj

@@ -14,7 +14,7 @@ def print_summary(content: dict[str, Any]) -> None:
     """Prints the document of a search as a table and a few lines.
 
     Args:
-        content: See `qsdnn.search.report.document`.
+        content: See `qsdnn.tuning.report.document`.
     """
     console = stdout_console()
     console.print(_latencies(content))

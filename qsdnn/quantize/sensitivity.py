@@ -16,12 +16,12 @@ from qsdnn.plan.build import Builder
 from qsdnn.errors import InputError
 from qsdnn.model.layer import Graph
 from qsdnn.primitive import Precision, Primitive
-from qsdnn.search.limits.assessor import Assessor
-from qsdnn.search.config import SearchConfig
-from qsdnn.search.listener import Listener
-from qsdnn.search.loop import Prepared, prepare
-from qsdnn.search.profile import usable
-from qsdnn.search.start.race import race
+from qsdnn.tuning.limits.assessor import Assessor
+from qsdnn.tuning.config import SearchConfig
+from qsdnn.tuning.listener import Listener
+from qsdnn.tuning.loop import Prepared, prepare
+from qsdnn.tuning.profile import usable
+from qsdnn.tuning.start.race import race
 from qsdnn.quantize.simulate import Simulation
 from qsdnn.accuracy.simulator import Part
 from qsdnn.space import Space

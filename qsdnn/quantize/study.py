@@ -16,9 +16,9 @@ from qsdnn.board import Board
 from qsdnn.errors import InputError
 from qsdnn.model.layer import Graph
 from qsdnn.quantize.sensitivity import assessor_of
-from qsdnn.search.config import SearchConfig
-from qsdnn.search.listener import Listener
-from qsdnn.search.loop import prepare
+from qsdnn.tuning.config import SearchConfig
+from qsdnn.tuning.listener import Listener
+from qsdnn.tuning.loop import prepare
 from qsdnn.quantize.simulate import Simulation
 from qsdnn.accuracy.simulator import Part, Rounding
 from qsdnn.store import Store

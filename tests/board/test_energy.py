@@ -8,11 +8,11 @@ import pytest
 
 from qsdnn.board import MeasureOptions, Package, Record, Reference
 from qsdnn.examples import build
-from qsdnn.search.finish import decision
-from qsdnn.search.config import SearchConfig
-from qsdnn.search.listener import Silent
-from qsdnn.search.loop import search
-from qsdnn.search.limits.goal import Objective
+from qsdnn.tuning.finish import decision
+from qsdnn.tuning.config import SearchConfig
+from qsdnn.tuning.listener import Silent
+from qsdnn.tuning.loop import search
+from qsdnn.tuning.limits.goal import Objective
 from qsdnn.store import Store
 from qsdnn_boards.local import LocalBoard
 

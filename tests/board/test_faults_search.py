@@ -18,7 +18,7 @@ from .ledger import Ledger
 from .server import find_sshd, make_key, wait_until
 
 # Long enough for all that is to happen.
-LONG = IMPATIENT + "from qsdnn.search.start import initial_design\ninitial_design.SURE = 0.0\n"
+LONG = IMPATIENT + "from qsdnn.tuning.start import initial_design\ninitial_design.SURE = 0.0\n"
 WORDS = ("--engines", "onnxruntime", "--episodes", "50", "--seed", "0", "--json")
 
 

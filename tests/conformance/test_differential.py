@@ -13,7 +13,7 @@ from qsdnn.engine import load_engines
 from qsdnn.examples import build
 from qsdnn.model.feeds import random_feeds
 from qsdnn.model import load_graph
-from qsdnn.search.start.uniform import uniform_plans
+from qsdnn.tuning.start.uniform import uniform_plans
 from qsdnn.space import space_of
 from qsdnn_runtime import Session
 from qsdnn_runtime.server.difference import max_error

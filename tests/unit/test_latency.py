@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from qsdnn.board import Record, State
-from qsdnn.search.rounds.sequential_test import turn_ratios
+from qsdnn.tuning.rounds.sequential_test import turn_ratios
 
 
 def of_runs(segments_ms: np.ndarray, around_ms: float = 0.05, **context: object) -> Record:

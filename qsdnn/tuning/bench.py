@@ -1,0 +1,213 @@
+"""The bench of a search: builds plans and measures them, a few side by side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsdnn.board import MeasureOptions, Package, Record, State
+from qsdnn.cost.crossings import segments_of
+from qsdnn.cost.terms import Observation
+from qsdnn.measure.measurer import Measurer, drift
+from qsdnn.model.segment import Segment
+from qsdnn.plan.build import Builder
+from qsdnn.tuning.config import SearchConfig
+from qsdnn.tuning.listener import Listener
+from qsdnn.tuning.pace import Pace
+from qsdnn.tuning.trial import Trial
+from qsdnn.space import Space
+
+GROUP = 4
+"""Plans measured side by side, besides the anchor: few enough to fit a small board's memory."""
+
+GROUP_S, GROUP_SHARE = 6.0, 0.05
+"""Time for the runs of a group, at the most, and as a share of a short search's."""
+
+LONG_S = 120.0
+"""Searches that have so long measure a group again that was noisy. What the rounds believe of a
+plan comes of its neighbours' runs, and the final decides."""
+
+
+class Bench:
+    """Builds and measures plans of one space.
+
+    Args:
+        space: What can be chosen.
+        builder: Of the network.
+        measurer: Of the board.
+        config: The search.
+        listener: Told of progress.
+
+    Attributes:
+        pace: How long the board takes.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        builder: Builder,
+        measurer: Measurer,
+        config: SearchConfig,
+        listener: Listener,
+    ) -> None:
+        self.space = space
+        self.measurer = measurer
+        self.config = config
+        self.listener = listener
+        self.builder = builder
+        self.pace = Pace()
+        self._known_ms: dict[str, float] = {}
+        self._told = 0  # of the board's notes
+
+    def measure(
+        self,
+        choices: Sequence[NDArray[np.int64]],
+        purpose: str,
+        options: MeasureOptions,
+        *,
+        anchors: Sequence[Trial] = (),
+        paired: bool = False,
+        ahead: Sequence[NDArray[np.int64]] = (),
+    ) -> list[Trial]:
+        """Measures plans side by side, interleaved with the anchors; see `Measurer.measure`.
+
+        Those that come after them, `ahead`, are built meanwhile if that disturbs no measurement.
+
+        Raises:
+            BoardError: The board was lost for good; what was measured is stored.
+        """
+        segments, packages = self._build(choices)
+        if self.config.weighs:
+            purpose, options = f"{purpose}, memory", replace(options, memory=True)
+        with self._building(ahead):
+            records = self.measure_packages(
+                packages, purpose, options, anchors=anchors, paired=paired
+            )
+        latest = {
+            p.digest: r.quiet_ms
+            for p, r in zip(packages, records, strict=True)
+            if r.state is State.OK
+        }
+        known_ms = {**latest, **self._known_ms}
+        built = zip(choices, segments, packages, records, strict=True)
+        return [
+            Trial(
+                choice=np.asarray(choice),
+                segments=tuple(cut),
+                package=package,
+                record=self.within_memory(record),
+                drift=drift(record, known_ms),
+            )
+            for choice, cut, package, record in built
+        ]
+
+    def measure_packages(
+        self,
+        packages: Sequence[Package],
+        purpose: str,
+        options: MeasureOptions,
+        *,
+        anchors: Sequence[Trial] = (),
+        paired: bool = False,
+    ) -> list[Record]:
+        """Measures what is built already, a bare engine among others; see `Measurer.measure`."""
+        start_s, taken = time.monotonic(), self.measurer.counts.taken
+        records = self.measurer.measure(
+            packages,
+            purpose,
+            options,
+            anchors=[anchor.package for anchor in anchors],
+            paired=paired,
+            on_progress=self.listener.status,
+        )
+        if self.measurer.counts.taken > taken:
+            beside = [anchor.record for anchor in anchors]
+            self.pace.learn(time.monotonic() - start_s, [*records, *beside], options)
+        self._tell_notes()
+        return records
+
+    def _tell_notes(self) -> None:
+        """Passes on what the board had to say since the last time."""
+        for note in self.measurer.notes[self._told :]:
+            self.listener.note(note)
+        self._told = len(self.measurer.notes)
+
+    def tell_best(self, trials: Iterable[Trial]) -> None:
+        """Tells the listener which latency is the least so far."""
+        latencies_ms = [trial.latency_ms for trial in trials if trial.ok]
+        if latencies_ms:
+            self.listener.best(min(latencies_ms))
+
+    def within_memory(self, record: Record) -> Record:
+        """A plan that takes more memory than it may does not count."""
+        most, taken = self.config.max_memory_mb, record.peak_memory_mb
+        if most is None or taken is None or taken <= most:
+            return record
+        error = f"takes {taken:.0f} MB, --max-memory is {most:g} MB"
+        return replace(record, state=State.UNSUPPORTED, error=error)
+
+    def in_groups(
+        self,
+        choices: Sequence[NDArray[np.int64]],
+        anchors: Sequence[Trial],
+        purpose: str = "plan",
+        *,
+        weigh: bool = False,
+    ) -> list[Trial]:
+        """Measures any number of plans, a few at a time; `weigh` their memory too."""
+        trials: list[Trial] = []
+        for start in range(0, len(choices), GROUP):
+            group, ahead = choices[start : start + GROUP], choices[start + GROUP :][:GROUP]
+            options = replace(self.options(), memory=weigh)
+            trials += self.measure(group, purpose, options, anchors=anchors, ahead=ahead)
+            for trial in trials[-len(group) :]:
+                self._tell(trial)
+                self.listener.step()
+        return trials
+
+    def cut(self, choice: NDArray[np.int64]) -> list[Observation]:
+        """The segments of a plan, for the cost model to predict; nothing is built."""
+        segments = self.builder.segments([self.space.primitives[p] for p in choice])
+        return segments_of(self.space, choice, segments)
+
+    def remember(self, trials: Mapping[str, Trial]) -> None:
+        """Takes the first latency of anchors: later measurements are held against it."""
+        self._known_ms |= {t.package.digest: t.record.quiet_ms for t in trials.values() if t.ok}
+
+    def options(self) -> MeasureOptions:
+        """How a plan is measured while searching."""
+        return MeasureOptions(
+            threads=self.config.threads,
+            min_runs=7,
+            max_runs=150,
+            precision=0.01,
+            budget_s=min(GROUP_S, max(1.0, GROUP_SHARE * self.config.budget_s)),
+            again=1 if self.config.budget_s >= LONG_S else 0,
+        )
+
+    def _build(
+        self, choices: Sequence[NDArray[np.int64]]
+    ) -> tuple[list[list[Segment]], list[Package]]:
+        plans = [[self.space.primitives[p] for p in choice] for choice in choices]
+        segments = [self.builder.segments(plan) for plan in plans]
+        return segments, [self.builder.package(cut) for cut in segments]
+
+    @contextmanager
+    def _building(self, choices: Sequence[NDArray[np.int64]]) -> Iterator[None]:
+        """Builds plans in the background; the builder keeps the parts, and later finds them."""
+        if not choices or not self.measurer.elsewhere:
+            yield
+            return
+        with ThreadPoolExecutor(1) as background:
+            background.submit(self._build, choices)  # what fails, fails again when it is needed
+            yield
+
+    def _tell(self, trial: Trial) -> None:
+        if not trial.ok:
+            self.listener.note(f"a plan ended as {trial.record.state}: {trial.record.error}")

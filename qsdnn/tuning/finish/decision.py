@@ -1,0 +1,252 @@
+"""The end of a search that asks for more than least latency: which plan meets the goal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from qsdnn.board import MeasureOptions
+from qsdnn.cost.model import CostModel
+from qsdnn.errors import InfeasibleError, InputError, VerificationError
+from qsdnn.model.layer import Graph
+from qsdnn.tuning.budget import Budget
+from qsdnn.tuning.limits.constraint import Constraint
+from qsdnn.tuning.finish.entrants import keeping
+from qsdnn.tuning.finish.final import (CLAIMS, SAME, Final, Standing, complaint, read_back, with_detail)
+from qsdnn.tuning.finish.memory import frugal_plans
+from qsdnn.tuning.limits.goal import Cost, Goal, Objective, energy_mj, senses_power
+from qsdnn.tuning.profile import Profile
+from qsdnn.tuning.finish.sittings import Entrant, Kind, Sittings
+from qsdnn.tuning.bench import Bench
+from qsdnn.tuning.pace import FEWEST_CLAIMS, RUNS
+from qsdnn.tuning.trial import Trial
+
+ENERGIES = 8
+"""Plans whose energy is measured, the fastest, besides the fastest uniform plan of each engine."""
+
+ENERGY_S = 5.0
+"""For so long each: the board's sensors are read each second."""
+
+TRIES = 5
+"""Plans that may fail verification before it is said that none meets the goal."""
+
+HINT = "allow more: a larger --max-latency, --max-energy or --max-memory"
+
+
+def check_sensors(bench: Bench, goal: Goal) -> None:
+    """Looks for a sensor of power before anything else is measured, where one is needed.
+
+    Raises:
+        InputError: The board has none that can be read.
+    """
+    if not goal.asks(Objective.ENERGY):
+        return
+    options = MeasureOptions(
+        threads=bench.config.threads, min_runs=1, max_runs=3, budget_s=0.5, again=0
+    )
+    reference = bench.builder.reference()
+    (record,) = bench.measurer.measure([reference], "sensors", options)
+    if not senses_power(record):
+        name = bench.measurer.info.name
+        raise InputError(
+            f"the energy of a plan cannot be measured: board '{name}' has no sensor of power that "
+            "can be read",
+            hint=f"see qsdnn boards check {name}; or search without --objective energy and "
+            "--max-energy",
+        )
+
+
+def decide(
+    goal: Goal,
+    bench: Bench,
+    profile: Profile,
+    ranked: Sequence[Trial],
+    constraint: Constraint,
+    budget: Budget,
+) -> Final:
+    """Measures what the goal asks for, and takes the best plan that keeps all limits.
+
+    Args:
+        goal: What is asked for.
+        bench: Builds and measures plans.
+        profile: Of the uniform plans.
+        ranked: All plans measured, fastest first, no two alike.
+        constraint: What plans must keep besides.
+        budget: Of the search.
+
+    Raises:
+        InfeasibleError: No plan meets the goal; the nearest is named.
+    """
+    names = profile.names
+    if goal.asks(Objective.ENERGY):
+        ranked = _fast(ranked, names)
+    costs = dict(zip([t.key for t in ranked], _costs(goal, bench, ranked, budget), strict=True))
+    best = [ranked[i] for i in goal.order(list(costs.values()))]
+    within = [trial for trial in best if not goal.refusal(costs[trial.key])]
+    bench.listener.phase("Verifying", 1)
+    uniform = [trial for trial in within if trial.key in names]
+    rivals = keeping(bench, constraint, uniform or profile.best, 1)
+    for trial in keeping(bench, constraint, within, TRIES):
+        final = _final(goal, bench, profile, costs, trial, rivals, budget)
+        if final is not None:
+            return final
+    raise InfeasibleError(_nearest(goal, best or ranked, costs, names), hint=HINT)
+
+
+def measure_frugal(
+    bench: Bench, graph: Graph, cost: CostModel, ranked: Sequence[Trial], constraint: Constraint
+) -> list[Trial]:
+    """Measures further plans that may take little memory.
+
+    Args:
+        bench: Builds and measures plans.
+        graph: The network.
+        cost: Of the last round.
+        ranked: All plans measured, fastest first.
+        constraint: What plans must keep.
+    """
+    weights_mb = np.array([layer.parameter_bytes for layer in graph.layers]) / 1e6
+    plans = frugal_plans(cost, constraint, weights_mb, ranked)
+    bench.listener.phase("Measuring plans of little memory", len(plans))
+    return [trial for trial in bench.in_groups(plans, ranked[:1], "frugal") if trial.ok]
+
+
+def _fast(ranked: Sequence[Trial], names: Mapping[bytes, str]) -> list[Trial]:
+    """The fastest plans, and the fastest uniform plan of each engine."""
+    chosen = {trial.key: trial for trial in ranked[:ENERGIES]}
+    engines: set[str] = set()
+    for trial in ranked:
+        engine = names.get(trial.key, "").split("/")[0]
+        if engine and engine not in engines:
+            engines.add(engine)
+            chosen.setdefault(trial.key, trial)
+    return list(chosen.values())
+
+
+def _costs(goal: Goal, bench: Bench, trials: Sequence[Trial], budget: Budget) -> list[Cost]:
+    """What plans take; energy only where it is asked for, each plan measured alone.
+
+    The energy of plans that the budget has no time for stays unknown.
+    """
+    asked = goal.asks(Objective.ENERGY)
+    if asked:
+        bench.listener.phase("Measuring energy", len(trials))
+    costs: list[Cost] = []
+    for trial in trials:
+        energy = None
+        if asked and (not costs or budget.left_s > ENERGY_S + FEWEST_CLAIMS * bench.pace.start_s):
+            (alone,) = bench.measure([trial.choice], "energy", _alone(bench))
+            energy = energy_mj(alone.record) if alone.ok else None
+            bench.listener.step()
+        costs.append(
+            Cost(
+                latency_ms=trial.latency_ms,
+                memory_mb=trial.record.peak_memory_mb,
+                energy_mj=energy,
+            )
+        )
+    return costs
+
+
+def _alone(bench: Bench) -> MeasureOptions:
+    """Plans that are measured in turns are told one power, the mean of all."""
+    return MeasureOptions(
+        threads=bench.config.threads, max_runs=20_000, precision=0.0, budget_s=ENERGY_S, again=0
+    )
+
+
+def _final(
+    goal: Goal,
+    bench: Bench,
+    profile: Profile,
+    costs: Mapping[bytes, Cost],
+    trial: Trial,
+    rivals: Sequence[Trial],
+    budget: Budget,
+) -> Final | None:
+    """A plan measured for good, beside the best uniform one; None where it does not hold."""
+    names = profile.names
+    beside = [rival for rival in rivals if rival.key != trial.key]
+    if not beside and trial.key not in names:
+        raise InfeasibleError("no uniform plan keeps the limit on data it was not calibrated with")
+    entrants = [_entrant(one, names) for one in (trial, *beside)]
+    sittings = Sittings(bench, "final", entrants)
+    for number in range(CLAIMS):
+        once_s = bench.pace.sitting_s([one.record for one in (trial, *beside)], RUNS)
+        if number >= FEWEST_CLAIMS and budget.left_s < once_s:
+            break
+        sittings.hold(entrants)
+    for entrant in entrants:
+        if sittings.failure(entrant):
+            bench.listener.note(f"{entrant.name} is rejected: {sittings.failure(entrant)}")
+            return None
+    records = [sittings.record(entrant) for entrant in entrants]
+    first, *others = (
+        with_detail(one, record, read_back(bench, one))
+        for one, record in zip((trial, *beside), records, strict=True)
+        if record is not None
+    )
+    taken = _as_measured(first, costs)
+    wrong = complaint(first, profile.applied) or goal.refusal(taken)
+    if wrong:
+        bench.listener.note(f"a plan is rejected: {wrong}")
+        return None
+    rival = first if trial.key in names else others[0]
+    if not rival.ok:
+        raise VerificationError(f"{names[rival.key]}: {rival.record.error}")
+    ratio = SAME
+    if rival is not first:
+        ratio = sittings.ratio(entrants[0], entrants[-1]) or SAME
+    known = rival.key in costs and not goal.refusal(_as_measured(rival, costs))
+    if goal.objective is Objective.LATENCY and known and not ratio.is_faster:
+        first, taken, ratio = rival, _as_measured(rival, costs), SAME
+    winner = entrants[0] if first.key == trial.key else entrants[-1]
+    standings = [
+        Standing(
+            name=entrant.name,
+            kind=entrant.kind,
+            record=record,
+            ratio=sittings.ratio(entrant, winner) or SAME,
+        )
+        for entrant, record in zip(entrants, records, strict=True)
+        if record is not None
+    ]
+    return Final(
+        trial=first,
+        name=winner.name,
+        uniform=(names[rival.key], rival),
+        ratio=ratio,
+        mixed=first.key not in names,
+        standings=tuple(sorted(standings, key=lambda standing: standing.ratio.value)),
+        costs=(taken, _as_measured(rival, costs)),
+    )
+
+
+def _entrant(trial: Trial, names: Mapping[bytes, str]) -> Entrant:
+    kind = Kind.UNIFORM if trial.key in names else Kind.MIXED
+    return Entrant(
+        name=names.get(trial.key, "plan 1"), kind=kind, package=trial.package, trial=trial
+    )
+
+
+def _as_measured(trial: Trial, costs: Mapping[bytes, Cost]) -> Cost:
+    """What a plan took in the final; its energy was measured before."""
+    before = costs.get(trial.key)
+    return Cost(
+        latency_ms=trial.record.latency_ms if trial.ok else float("inf"),
+        memory_mb=trial.record.peak_memory_mb,
+        energy_mj=None if before is None else before.energy_mj,
+    )
+
+
+def _nearest(
+    goal: Goal, trials: Sequence[Trial], costs: Mapping[bytes, Cost], names: Mapping[bytes, str]
+) -> str:
+    """Why no plan meets the goal, by the one that misses it least."""
+    nearest = min(trials, key=lambda trial: goal.excess(costs[trial.key]))
+    refusal = goal.refusal(costs[nearest.key]) or "it does not hold when it is verified"
+    if costs[nearest.key].of(goal.objective) is None:
+        refusal = f"its {goal.objective} is not known"
+    name = names.get(nearest.key, "a mixed plan")
+    return f"no plan keeps all limits; nearest is {name}: {refusal}"

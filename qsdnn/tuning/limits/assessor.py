@@ -1,0 +1,231 @@
+"""Assessment: what a plan loses of a network's accuracy, asked of the board.
+
+The user's samples are split once. One half calibrates integers and chooses between plans; the other
+half is looked at only to decide about what was chosen.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsdnn.accuracy.budget import Accuracy
+from qsdnn.accuracy.config import AccuracyConfig
+from qsdnn.accuracy.data import read_inputs
+from qsdnn.measure.evaluator import Evaluator
+from qsdnn.accuracy.inputs import Inputs, halves
+from qsdnn.accuracy.metric import DB_LIMIT
+from qsdnn.accuracy.noise import noise_of
+from qsdnn.accuracy.questions import Question, questions
+from qsdnn.board import Board, Package
+from qsdnn.plan.build import Builder
+from qsdnn.model.calibration import Calibration
+from qsdnn.accuracy.calibrator import load_calibrator
+from qsdnn.model.layer import Graph
+from qsdnn.primitive import Primitive
+from qsdnn.tuning.budget import Budget
+from qsdnn.tuning.limits.constraint import AccuracyLimit
+from qsdnn.tuning.listener import Listener
+from qsdnn.tuning.profile import Profile
+from qsdnn.space import Space
+from qsdnn.store import Store
+
+MOST_CALIBRATING, SKETCH, MOST_ANALYZING = 256, 16, 256
+"""Samples that calibrate at the most; that tell a search the noise of a layer alone; and that an
+analysis asks about layers at the most: for a metric 16 are too few."""
+
+AT_ONCE, FEW = 8, 4
+"""Layers asked about in one round trip; and uniform plans."""
+
+SHARE = 0.4
+"""Of the time that is left beside the final, spent on asking about layers alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Samples:
+    """The user's samples, split.
+
+    Attributes:
+        choosing: Calibrate, and choose.
+        deciding: Decide.
+    """
+
+    choosing: Inputs
+    deciding: Inputs
+
+
+def read_samples(config: AccuracyConfig, graph: Graph, seed: int) -> Samples:
+    """Reads and splits them.
+
+    Raises:
+        InputError: They are not usable, or too few.
+    """
+    choosing, deciding = halves(read_inputs(config.calibration, graph, config.labels), seed)
+    return Samples(choosing=choosing, deciding=deciding)
+
+
+def calibrate(config: AccuracyConfig, graph: Graph, samples: Samples) -> Calibration:
+    """The ranges of the network's tensors on the choosing half, at most `MOST_CALIBRATING`."""
+    some = _first(samples.choosing, MOST_CALIBRATING)
+    return load_calibrator(config.method).calibrate(graph, some.arrays)
+
+
+def _first(inputs: Inputs, count: int) -> Inputs:
+    batch = max(inputs.batch, 1)
+    return inputs.take(np.arange(min(inputs.samples, -(-count // batch) * batch)))
+
+
+class Assessor:
+    """Evaluates plans of one network.
+
+    Args:
+        config: What is asked.
+        samples: The user's.
+        builder: Of the network.
+        board: Started.
+        store: Where what was evaluated is kept.
+        listener: Told of what ends badly, and of progress.
+    """
+
+    def __init__(
+        self,
+        config: AccuracyConfig,
+        samples: Samples,
+        builder: Builder,
+        board: Board,
+        store: Store,
+        listener: Listener,
+    ) -> None:
+        self.config = config
+        self._builder = builder
+        self._listener = listener
+        judge = config.judge()
+        few = [_first(samples.choosing, count) for count in (SKETCH, MOST_ANALYZING)]
+        self._choosing, self._deciding, self._sketch, self._analyzing = (
+            Evaluator(
+                board, store, builder.reference, inputs, judge, builder.threads, listener.note
+            )
+            for inputs in (samples.choosing, samples.deciding, *few)
+        )
+
+    def check(self) -> float:
+        """Scores fp32, so that what is wrong with a metric shows before anything is measured.
+
+        Returns:
+            Wall time in seconds.
+
+        Raises:
+            InputError: The metric cannot score these samples.
+        """
+        start_s = time.monotonic()
+        accuracy = self._choosing.accuracy_of_fp32(self._listener.status)
+        budget = self.config.budget
+        useless = replace(accuracy, plan=0.0, drop=accuracy.reference, sqnr_db=math.inf)
+        if budget.max_drop is not None and budget.allows(useless):
+            self._listener.note(
+                f"{budget} allows any loss: {accuracy.metric} is {accuracy.reference:.4g} in fp32; "
+                "a share is written as 1%"
+            )
+        return time.monotonic() - start_s
+
+    def limit(self, space: Space, measured: Profile, budget: Budget) -> AccuracyLimit:
+        """The constraint of a search: uniform plans and layers alone are evaluated first.
+
+        Args:
+            space: What can be chosen.
+            measured: The uniform plans. The fastest are evaluated first; the others while there is
+                time, or none was found that may be chosen.
+            budget: Of the search; without what must follow.
+        """
+        limit = AccuracyLimit(
+            space=space,
+            budget=self.config.budget,
+            choosing=lambda plans: self.choosing(space, plans),
+            deciding=lambda plans: self.deciding(space, plans),
+            alone=np.full(space.mask.shape, np.nan),
+        )
+        plans, admitted = [trial.choice for trial in measured.best], False
+        while plans and not (admitted and budget.left_s <= 0):
+            some, plans = plans[:FEW], plans[FEW:]
+            admitted |= any(limit.admits(some))
+        asked = questions(space, measured.layer_ms)
+        until_s = time.monotonic() + SHARE * max(0.0, budget.left_s)
+        limit.alone = self.layers_alone(space, asked, until_s)
+        return limit
+
+    def layers_alone(
+        self, space: Space, asked: Sequence[Question], until_s: float = math.inf
+    ) -> NDArray[np.float64]:
+        """(layers, primitives) noise of each layer alone; NaN where it was not asked.
+
+        Args:
+            space: What can be chosen.
+            asked: In this order.
+            until_s: When to leave the rest, by `time.monotonic`.
+        """
+        alone = np.full(space.mask.shape, np.nan)
+        self._listener.phase("Asking what each layer loses", len(asked))
+        for start in range(0, len(asked), AT_ONCE):
+            if time.monotonic() > until_s:
+                break
+            some = asked[start : start + AT_ONCE]
+            found = self._evaluate(self._sketch, space, [question.plan for question in some])
+            for question, accuracy in zip(some, found, strict=True):
+                if accuracy is not None:
+                    alone[question.layer, question.primitive] = noise_of(accuracy.sqnr_db)
+                self._listener.step()
+        return alone
+
+    def analyze(
+        self, what: str, builder: Builder, plans: Sequence[Sequence[Primitive]]
+    ) -> list[Accuracy]:
+        """What plans lose on the samples of an analysis, a few plans at a time; all where one
+        does not run.
+
+        Args:
+            what: For people.
+            builder: Of the network; not always that of a search.
+            plans: The primitive of each layer.
+        """
+        self._listener.phase(what, len(plans))
+        found: list[Accuracy] = []
+        for start in range(0, len(plans), AT_ONCE):
+            packages = [builder.build(plan) for plan in plans[start : start + AT_ONCE]]
+            losses = self._losses(self._analyzing, packages)
+            found += [_ALL_IS_LOST if accuracy is None else accuracy for accuracy in losses]
+            for _ in packages:
+                self._listener.step()
+        return found
+
+    def choosing(self, space: Space, plans: Sequence[NDArray[np.int64]]) -> list[Accuracy | None]:
+        """What plans lose on the choosing half; None of a plan that does not run."""
+        return self._evaluate(self._choosing, space, plans)
+
+    def deciding(self, space: Space, plans: Sequence[NDArray[np.int64]]) -> list[Accuracy | None]:
+        """What plans lose on the deciding half; None of a plan that does not run."""
+        return self._evaluate(self._deciding, space, plans)
+
+    def _evaluate(
+        self, evaluator: Evaluator, space: Space, plans: Sequence[NDArray[np.int64]]
+    ) -> list[Accuracy | None]:
+        packages = [self._builder.build([space.primitives[p] for p in plan]) for plan in plans]
+        return self._losses(evaluator, packages)
+
+    def _losses(self, evaluator: Evaluator, packages: Sequence[Package]) -> list[Accuracy | None]:
+        """What packages lose; None of one that does not run."""
+        found = []
+        for verdict in evaluator.evaluate(packages, self._listener.status):
+            if verdict.accuracy is None:
+                self._listener.note(f"a plan cannot be evaluated: {verdict.error}")
+            found.append(verdict.accuracy)
+        return found
+
+
+_ALL_IS_LOST = Accuracy(
+    metric="", reference=0.0, plan=-math.inf, drop=math.inf, sqnr_db=-DB_LIMIT, samples=0
+)

@@ -1,0 +1,146 @@
+"""The profile: what each layer takes in each primitive, from the uniform plans."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsdnn.board import Applied
+from qsdnn.errors import InfeasibleError
+from qsdnn.primitive import parse_name
+from qsdnn.tuning.trial import Trial
+from qsdnn.space import Space
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """What the uniform plans showed.
+
+    Attributes:
+        trials: The uniform plans by primitive name, also those that failed.
+        layer_ms: (layers, primitives) time of each layer, scaled so that a segment's layers sum to
+            its unprofiled time on a quiet machine that had not drifted; NaN where nothing was
+            measured.
+        applied: What the engine executed, by (layer, primitive) index.
+    """
+
+    trials: Mapping[str, Trial]
+    layer_ms: NDArray[np.float64] = field(repr=False)
+    applied: Mapping[tuple[int, int], Applied] = field(repr=False)
+
+    @property
+    def best(self) -> tuple[Trial, ...]:
+        """The uniform plans that ran, fastest first."""
+        return tuple(sorted((t for t in self.trials.values() if t.ok), key=lambda t: t.latency_ms))
+
+    @property
+    def names(self) -> dict[bytes, str]:
+        """The uniform plans' names by the keys of their trials."""
+        return {trial.key: name for name, trial in self.trials.items()}
+
+
+def usable(space: Space, measured: Profile) -> tuple[Space, Profile]:
+    """The space and its profile without what could not be profiled, and what read back equal.
+
+    A layer that ran in another precision than it was asked to cannot take that primitive; plans
+    that asked for it are taken to have asked for what ran.
+
+    Raises:
+        InfeasibleError: A layer has nothing left.
+    """
+    mask = space.mask & np.isfinite(measured.layer_ms)
+    ran = _ran_as(space, mask, measured)
+    for layer, primitive in ran:
+        mask[layer, primitive] = False
+    empty = np.flatnonzero(~mask.any(axis=1))
+    if len(empty):
+        raise InfeasibleError(f"layer '{space.layers[empty[0]]}' runs on none of the engines")
+    twins = _twins(space, mask, measured)
+    mask[:, twins] = False
+    names = {str(space.primitives[twin]) for twin in twins}
+    trials = {
+        name: replace(trial, choice=_as_ran(trial.choice, ran))
+        for name, trial in measured.trials.items()
+        if name not in names
+    }
+    return replace(space, mask=mask), replace(measured, trials=trials)
+
+
+def _ran_as(space: Space, mask: NDArray[np.bool_], measured: Profile) -> dict[tuple[int, int], int]:
+    """What ran, where it computed in another precision than it was asked to."""
+    found = {}
+    for (layer, asked), applied in measured.applied.items():
+        engine, _, precision = parse_name(applied.primitive)
+        if precision is space.primitives[asked].precision:
+            continue
+        alike = [
+            i
+            for i, p in enumerate(space.primitives)
+            if mask[layer, i] and (p.engine, p.precision) == (engine, precision)
+        ]
+        if alike:  # best by its very name
+            names = [str(space.primitives[i]) for i in alike]
+            exactly = applied.primitive in names
+            found[layer, asked] = alike[names.index(applied.primitive) if exactly else 0]
+    return found
+
+
+def _as_ran(choice: NDArray[np.int64], ran: Mapping[tuple[int, int], int]) -> NDArray[np.int64]:
+    pairs = enumerate(choice.tolist())
+    return np.array([ran.get(pair, pair[1]) for pair in pairs], dtype=np.int64)
+
+
+def _twins(space: Space, mask: NDArray[np.bool_], measured: Profile) -> list[int]:
+    """Primitives whose kernels read back as those of an earlier one of that engine, everywhere."""
+    seen: set[tuple[object, ...]] = set()
+    twins = []
+    for index, primitive in enumerate(space.primitives):
+        layers = np.flatnonzero(mask[:, index]).tolist()
+        applied = [measured.applied.get((layer, index)) for layer in layers]
+        kernels = tuple(one.kernel for one in applied if one is not None)
+        if not layers or len(kernels) < len(layers):
+            continue
+        key = (primitive.engine, primitive.precision, tuple(layers), kernels)
+        if key in seen:
+            twins.append(index)
+        seen.add(key)
+    return twins
+
+
+def collect(space: Space, trials: Mapping[str, Trial]) -> Profile:
+    """The profile of uniform plans.
+
+    Args:
+        space: What can be chosen.
+        trials: Uniform plans by name; others of the space were not measured.
+    """
+    layer_ms = np.full((len(space.layers), len(space.primitives)), np.nan)
+    applied: dict[tuple[int, int], Applied] = {}
+    for name, trial in trials.items():
+        if not trial.ok:
+            continue
+        scaled = _scaled(trial)
+        for layer, primitive in enumerate(trial.choice):
+            named = str(space.primitives[primitive]) == name
+            if named or np.isnan(layer_ms[layer, primitive]):
+                layer_ms[layer, primitive] = scaled[layer]
+                if layer in trial.record.applied:
+                    applied[layer, int(primitive)] = trial.record.applied[layer]
+    return Profile(trials=trials, layer_ms=layer_ms, applied=applied)
+
+
+def _scaled(trial: Trial) -> dict[int, float]:
+    """Profiled layer times, scaled within each segment to what it takes unprofiled."""
+    times: dict[int, float] = {}
+    for segment, ms in zip(trial.segments, trial.record.quiet_segment_ms, strict=True):
+        segment_ms = ms / trial.drift
+        raw = {la.index: trial.record.layers_ms.get(la.index, 0.0) for la in segment.layers}
+        total = sum(raw.values())
+        if total > 0:
+            times |= {index: ms * segment_ms / total for index, ms in raw.items()}
+        else:  # the engine told nothing: share alike
+            times |= dict.fromkeys(raw, segment_ms / len(raw))
+    return times

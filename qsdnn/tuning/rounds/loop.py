@@ -1,0 +1,269 @@
+"""Rounds of Dyna-Q: learn on the cost model, measure what was learned on the board, refit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsdnn.agents import agent
+from qsdnn.agents.base import Agent, Policy
+from qsdnn.agents.exact.solver import Exact
+from qsdnn.cost.model import CostModel
+from qsdnn.tuning.budget import Budget
+from qsdnn.tuning.limits.constraint import Constraint
+from qsdnn.tuning.rounds.sequential_test import Contest, Verdict
+from qsdnn.tuning.history import HeldOut, Logbook
+from qsdnn.measure.measurer import runs_beside
+from qsdnn.tuning.rounds.acquisition import BATCH, Proposer
+from qsdnn.tuning.bench import GROUP, Bench
+from qsdnn.tuning.trial import Trial
+
+TRIES = 3
+"""Times a round learns anew when all it found loses too much accuracy."""
+
+REMATCHES, MEETINGS = 2, 3
+"""Plans measured again a round, because they seem faster than the incumbent and it is not sure; and
+how often a plan is measured at the most."""
+
+ROUNDING = 1e-12
+"""A gap below it is the order in which costs were added up."""
+
+
+@dataclass(slots=True)
+class Learning:
+    """What the agent did over all rounds.
+
+    Attributes:
+        rounds: How many.
+        episodes: In all rounds, on the mean cost model.
+        steps: Environment steps in them.
+        seconds: Wall time of them.
+        gap: The last policy's predicted latency over the optimum of the cost model, minus 1; over
+            a lower bound on it where it is not proven; None where nothing was learned.
+        bound_ms: That optimum, or that bound.
+        proven: Whether it is the optimum.
+        held_out: How well the last cost model predicts.
+        ended: Why the rounds ended, for people.
+        crowned: Plans that became the incumbent.
+    """
+
+    rounds: int = 0
+    episodes: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+    gap: float | None = None
+    bound_ms: float = 0.0
+    proven: bool = False
+    held_out: HeldOut = field(default_factory=HeldOut)
+    ended: str = ""
+    crowned: int = 0
+
+
+class Rounds:
+    """The learning half of a search.
+
+    Args:
+        bench: Builds and measures plans.
+        logbook: All that was measured.
+        best_uniform: The first incumbent; everything is measured beside it and the incumbent.
+        learner: Learns on the cost model.
+        constraint: What plans must keep.
+        on_best: Told of every new incumbent, and its predicted latency.
+
+    Attributes:
+        learning: What the agent did so far.
+        uniform: The best uniform plan.
+        incumbent: The best plan so far: no other was faster with confidence.
+    """
+
+    def __init__(
+        self,
+        bench: Bench,
+        logbook: Logbook,
+        best_uniform: Trial,
+        learner: Agent,
+        constraint: Constraint,
+        on_best: Callable[[Trial, float], None],
+    ) -> None:
+        config = bench.config
+        self.learning = Learning()
+        self.incumbent = best_uniform
+        self._bench = bench
+        self._logbook = logbook
+        self.uniform = best_uniform
+        self._learner = learner
+        self._constraint = constraint
+        self._refused: list[NDArray[np.int64]] = []
+        self._proposer = Proposer(
+            dreamer=agent(config.agent, config.preset),
+            cut=bench.cut,
+            constraint=constraint,
+            episodes=config.episodes,
+            seed=config.seed,
+        )
+        self._exact = Exact(plans=1)
+        self._on_best = on_best
+        self._contests: dict[bytes, Contest] = {}
+        self._challengers = 0
+
+    def run(self, budget: Budget) -> CostModel:
+        """Learns and measures until nothing better is found, or the budget is over.
+
+        Returns:
+            The cost model at the end.
+        """
+        held = 0
+        self.learning.ended = budget.ended(self._bench.pace.group_s)
+        while not self.learning.ended:
+            policy, fresh, again = self._next(budget)
+            if not fresh and not again:
+                self.learning.ended = (
+                    budget.ended(self._bench.pace.group_s) or "no plan is left that may be faster"
+                )
+                break
+            number = self.learning.rounds
+            self._bench.listener.phase(f"Measuring round {number}", len(fresh) + len(again))
+            crowned = self._measure(fresh, again)
+            held = 0 if crowned else held + 1
+            self._report(policy)
+            self.learning.ended = self._end(budget, held)
+        count, why = self.learning.rounds, self.learning.ended
+        rounds = "1 round" if count == 1 else f"{count} rounds"
+        self._bench.listener.note(f"the search ends after {rounds}: {why}")
+        self.learning.held_out = self._logbook.held_out()
+        return self._logbook.belief().cost
+
+    def ranked(self) -> list[Trial]:
+        """The incumbent, then the other plans, fastest first."""
+        key = self.incumbent.key
+        others = [t for _, t in self._logbook.ranked() if t.key != key]
+        return [self.incumbent, *others]
+
+    def _end(self, budget: Budget, held: int) -> str:
+        if held >= self._bench.config.patience:
+            return f"the best plan held for {held} rounds"
+        return budget.ended(self._bench.pace.group_s)
+
+    def _next(self, budget: Budget) -> tuple[Policy, list[NDArray[np.int64]], list[Trial]]:
+        """What was learned, new plans to measure, and old ones to measure again."""
+        cost = self._logbook.belief().cost
+        self.learning.rounds += 1
+        for _ in range(TRIES):
+            policy = self._learn(self._constraint.price(cost))
+            if budget.ended(self._bench.pace.group_s + self._constraint.evaluating_s(BATCH)):
+                return policy, [], []
+            proposed = self._proposer.propose(
+                self._logbook.belief(),
+                self._constraint.near(cost, np.vstack([policy.candidates, undivided(cost)])),
+                self.incumbent.choice,
+                [*(trial.choice for trial in self._logbook.trials), *self._refused],
+                self.learning.rounds - 1,
+            )
+            fresh = self._admitted(proposed)
+            if fresh or not proposed:
+                break
+        again = self._rematches()
+        groups = max(1, int(min(BATCH, budget.left_s / max(self._bench.pace.group_s, 1e-3))))
+        room = int(min(BATCH + REMATCHES, budget.plans, GROUP * groups))
+        again = again[:room]
+        return policy, fresh[: room - len(again)], again
+
+    def _admitted(self, plans: list[NDArray[np.int64]]) -> list[NDArray[np.int64]]:
+        admitted = self._constraint.admits(plans)
+        self._refused += [plan for plan, good in zip(plans, admitted, strict=True) if not good]
+        return [plan for plan, good in zip(plans, admitted, strict=True) if good]
+
+    def _learn(self, cost: CostModel) -> Policy:
+        config, listener, learning = self._bench.config, self._bench.listener, self.learning
+        number = learning.rounds - 1
+        listener.phase(f"Learning round {number + 1}", config.episodes)
+        policy = self._learner.learn(
+            cost,
+            episodes=config.episodes,
+            seed=config.seed + number,
+            on_episode=lambda episode: listener.episode(number, episode),
+        )
+        optimum = self._exact.learn(cost)
+        learning.episodes += policy.episodes
+        learning.steps += policy.steps
+        learning.seconds += policy.seconds
+        gap = policy.latency_ms / optimum.bound_ms - 1
+        learning.gap = gap if abs(gap) > ROUNDING else 0.0
+        learning.bound_ms, learning.proven = optimum.bound_ms, optimum.proven
+        return policy
+
+    def _rematches(self) -> list[Trial]:
+        """Plans that seem faster than the incumbent, fastest first."""
+        latency_ms = {t.key: ms for ms, t in self._logbook.ranked()}
+        now_ms = latency_ms.get(self.incumbent.key, self.incumbent.latency_ms)
+        return [
+            trial
+            for ms, trial in self._logbook.ranked()
+            if ms < now_ms
+            and self._verdict(trial) is not Verdict.SLOWER
+            and self._logbook.times(trial) < MEETINGS
+            and self._constraint.admits([trial.choice])[0]
+        ][:REMATCHES]
+
+    def _measure(self, fresh: list[NDArray[np.int64]], again: list[Trial]) -> bool:
+        """Measures plans beside the incumbent; whether one of them takes its place."""
+        beside = {trial.package.digest: trial for trial in (self.uniform, self.incumbent)}
+        anchors = list(beside.values())
+        trials = self._bench.in_groups(fresh, anchors)
+        for number, group in groupby(sorted(again, key=self._logbook.times), self._logbook.times):
+            choices = [trial.choice for trial in group]
+            trials += self._bench.in_groups(choices, anchors, f"plan {number + 1}")
+        self._logbook.add(trials)
+        self._bench.tell_best([*trials, self.incumbent])
+        for trial in trials:
+            self._meet(trial)
+        faster = [t for t in trials if t.ok and self._verdict(t) is Verdict.FASTER]
+        if not faster:
+            return False
+        self.incumbent = min(faster, key=lambda trial: self._contest(trial).ratio)
+        self._contests.clear()
+        self.learning.crowned += 1
+        self._on_best(self.incumbent, self._logbook.predict(self.incumbent))
+        return True
+
+    def _meet(self, trial: Trial) -> None:
+        """Takes the runs a plan made beside the incumbent as pairs of their contest."""
+        if trial.ok:
+            for mine, others in runs_beside(trial.record, self.incumbent.package.digest):
+                self._contest(trial).add(mine, others)
+
+    def _contest(self, trial: Trial) -> Contest:
+        """A plan's contest against the incumbent."""
+        key = trial.key
+        if key not in self._contests:
+            self._challengers += 1
+            self._contests[key] = Contest(rank=self._challengers)
+        return self._contests[key]
+
+    def _verdict(self, trial: Trial) -> Verdict:
+        contest = self._contests.get(trial.key)
+        return Verdict.OPEN if contest is None else contest.verdict
+
+    def _report(self, policy: Policy) -> None:
+        listener, number = self._bench.listener, self.learning.rounds
+        listener.scalar("search/predicted_ms", policy.latency_ms, number)
+        listener.scalar("search/measured_ms", self.incumbent.latency_ms, number)
+        listener.scalar("search/gap", self.learning.gap or 0.0, number)
+
+
+def undivided(cost: CostModel) -> NDArray[np.int64]:
+    """(n, layers) the fastest plan within each domain that takes all layers.
+
+    An agent sees what layers take in parts of a network, and so overrates what these plans take.
+    """
+    space = cost.space
+    plans = []
+    for domain in range(len(space.domains)):
+        inside = np.where(space.domain_of == domain, cost.layer_ms, np.inf)
+        if np.isfinite(inside.min(axis=1)).all():
+            plans.append(inside.argmin(axis=1))
+    return np.array(plans, dtype=np.int64).reshape(len(plans), len(space.layers))

@@ -1,0 +1,169 @@
+"""The race of the uniform plans: piece by piece, each engine's own default first.
+
+A search begins with one look at each engine, in each precision. The other uniform plans follow a
+few at a time beside the fastest so far, those of fast engines first: these before any mixed plan,
+for one of them may be the fastest of all; those of slow engines while their share of the budget
+lasts. Each piece is stored when it ends. What a search had no time to measure cannot be chosen for
+any layer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import inf
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsdnn.board import MeasureOptions
+from qsdnn.errors import InfeasibleError
+from qsdnn.primitive import Precision, parse_name
+from qsdnn.tuning.budget import Budget, unlimited
+from qsdnn.tuning.pace import START_S
+from qsdnn.tuning.profile import Profile, collect
+from qsdnn.tuning.bench import Bench
+from qsdnn.tuning.trial import Trial
+from qsdnn.tuning.start.uniform import uniform_plans
+
+SLOW = 2.0
+"""An engine is slow whose default takes so many times as long as the fastest: no variant of one was
+seen to win."""
+
+SHARE = 0.4
+"""Of the time that is left beside the final: for the uniform plans of slow engines; the rest is for
+mixed plans."""
+
+PIECE = 6
+"""Uniform plans measured side by side: each is held against the fastest only."""
+
+SHORT_S = 45.0
+"""Searches shorter than that give a uniform plan three runs at the least, others seven."""
+
+PRECISION = 0.02
+"""Of a uniform plan's latency: the final decides, not the race."""
+
+FINAL_LOADS = 5
+"""Loads of each engine that a final takes at the least: bare and as a plan, in two to three
+processes."""
+
+Choice = NDArray[np.int64]
+
+
+def race(bench: Bench, budget: Budget | None = None) -> Profile:
+    """Measures and profiles uniform plans until all are known or their time is over.
+
+    Args:
+        bench: Builds and measures plans.
+        budget: Of the search; all uniform plans are measured without one.
+
+    Raises:
+        InfeasibleError: No engine runs the network.
+    """
+    budget = budget or unlimited(bench.measurer.counts)
+    plans = uniform_plans(bench.space)
+    first = defaults(plans)
+    _tell_least(bench, budget, len({parse_name(name)[0] for name in first}))
+    bench.listener.phase("Racing uniform plans", len(plans))
+    trials: dict[str, Trial] = {}
+    _measure(bench, {name: plans[name] for name in first}, budget, trials)
+    share_s = budget.elapsed_s + SHARE * (budget.left_s - bench.pace.final_s(trials.values()))
+    slow = _slow(trials)
+    rest = _in_order([name for name in plans if name not in trials], trials)
+    while rest:
+        slow_next = _kind(rest[0]) in slow
+        after_s = bench.pace.final_s(trials.values(), mixed=slow_next)
+        room_s = min(budget.left_s - after_s, share_s - budget.elapsed_s if slow_next else inf)
+        count = min(PIECE, budget.plans, room_s / max(bench.pace.profiled_s, 1e-3) - 1)
+        if count < 1:
+            break
+        piece, rest = rest[: int(count)], rest[int(count) :]
+        _measure(bench, {name: plans[name] for name in piece}, budget, trials)
+    if rest:
+        bench.listener.note(
+            f"{len(rest)} of {len(plans)} uniform plans were not measured, for want of "
+            f"{'time' if budget.plans else 'measurements'}: {', '.join(rest)}"
+        )
+    _check(trials)
+    return collect(bench.space, trials)
+
+
+def defaults(plans: Mapping[str, Choice]) -> list[str]:
+    """The first uniform plan of each engine and precision: what the engine does by default."""
+    found: dict[tuple[str, Precision], str] = {}
+    for name in plans:
+        found.setdefault(_kind(name), name)
+    return sorted(found.values(), key=lambda name: parse_name(name)[2] is not Precision.FP32)
+
+
+def _tell_least(bench: Bench, budget: Budget, engines: int) -> None:
+    """Says at once what a search takes at the least, if the budget is smaller."""
+    start_s = time.monotonic()
+    bench.measurer.reference(bench.listener.status)
+    once_s = max(0.0, time.monotonic() - start_s - START_S)
+    look_s = 2 * (START_S + engines * once_s)
+    final = 3 * START_S + FINAL_LOADS * engines * once_s
+    least_s = budget.elapsed_s + look_s + final + budget.reserved_s
+    if budget.seconds == float("inf"):
+        return
+    if least_s > budget.seconds:
+        bench.listener.note(
+            f"the budget of {budget.seconds:g} s is less than one look at each of {engines} "
+            f"engines and the final take: this search takes about {least_s:.0f} s"
+        )
+    else:
+        bench.listener.note(
+            f"takes {budget.seconds:g} s at the most, of which loading, one look at each of "
+            f"{engines} engines and the final are about {least_s:.0f} s"
+        )
+
+
+def _in_order(names: Sequence[str], trials: Mapping[str, Trial]) -> list[str]:
+    """Uniform plans not yet measured, by how fast their engine is in their precision."""
+    look_ms = {_kind(name): trial.latency_ms for name, trial in trials.items()}
+    return sorted(names, key=lambda name: look_ms[_kind(name)])
+
+
+def _slow(trials: Mapping[str, Trial]) -> set[tuple[str, Precision]]:
+    """Engines and precisions whose first look was slow."""
+    fastest_ms = min(trial.latency_ms for trial in trials.values())
+    return {_kind(name) for name, t in trials.items() if t.latency_ms > SLOW * fastest_ms}
+
+
+def _kind(name: str) -> tuple[str, Precision]:
+    """Engine and precision of a primitive."""
+    engine, _, precision = parse_name(name)
+    return engine, precision
+
+
+def _measure(
+    bench: Bench, plans: Mapping[str, Choice], budget: Budget, trials: dict[str, Trial]
+) -> None:
+    """Measures a piece beside the fastest plan so far, and adds it to `trials`."""
+    best = sorted((t for t in trials.values() if t.ok), key=lambda trial: trial.latency_ms)[:1]
+    measured = bench.measure(list(plans.values()), "profile", _options(bench, budget), anchors=best)
+    piece = dict(zip(plans, measured, strict=True))
+    for name, trial in piece.items():
+        if not trial.ok:
+            bench.listener.note(f"{name} is left out: {trial.record.state}: {trial.record.error}")
+        bench.listener.step()
+    bench.remember(piece)
+    trials |= piece
+    bench.tell_best(trials.values())
+
+
+def _options(bench: Bench, budget: Budget) -> MeasureOptions:
+    return replace(
+        bench.options(),
+        profile=True,
+        min_runs=3 if budget.seconds < SHORT_S else 7,
+        precision=PRECISION,
+    )
+
+
+def _check(trials: Mapping[str, Trial]) -> None:
+    if any(trial.ok for trial in trials.values()):
+        return
+    errors = "; ".join(f"{n}: {t.record.state}: {t.record.error}" for n, t in trials.items())
+    raise InfeasibleError(f"no engine on the board runs this network: {errors}")

@@ -1,0 +1,154 @@
+"""The race of the uniform plans: what is looked at first, and what is left when time is short."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from qsdnn.board import BoardInfo, Record, State
+from qsdnn.errors import InfeasibleError
+from qsdnn.primitive import Precision, Primitive
+from qsdnn.tuning.budget import Budget
+from qsdnn.tuning.listener import Silent
+from qsdnn.measure.measurer import Counts
+from qsdnn.tuning.pace import Pace
+from qsdnn.tuning.start.race import PIECE, race
+from qsdnn.tuning.trial import Trial
+from qsdnn.space import Space
+
+NAMES = (
+    "fast/auto/fp32", "fast/other/fp32", "slow/auto/fp32", "slow/b/fp32", "slow/c/fp32",
+    "slow/d/fp32", "slow/e/fp32", "fast/auto/int8",
+)  # fmt: skip
+PRIMITIVES = tuple(
+    Primitive(engine=e, algorithm=a, precision=Precision(p), family=f"{e}/{a}/{p}")
+    for e, a, p in (name.split("/") for name in NAMES)
+)
+SPACE = Space(
+    layers=("x", "y"),
+    primitives=PRIMITIVES,
+    mask=np.ones((2, len(PRIMITIVES)), bool),
+    edges=(),
+)
+DEFAULTS = {"fast/auto/fp32", "slow/auto/fp32", "fast/auto/int8"}
+
+
+class Bench:
+    """Every group takes ten seconds; engines take what their names say."""
+
+    group_s = 10.0
+
+    def __init__(self, fails=()):
+        self.space, self.config = SPACE, SimpleNamespace(threads=1)
+        self.notes, self.groups, self.anchors = [], [], []
+        self.listener = Silent()
+        self.listener.note = self.notes.append
+        self.pace = Pace(start_s=1.0)
+        self.measurer = SimpleNamespace(
+            counts=Counts(),
+            reference=lambda _: None,
+            info=BoardInfo(name="b", fingerprint="f", engines={}, facts={}),
+        )
+        self.now_s, self._fails = 0.0, fails
+
+    def options(self):
+        from qsdnn.board import MeasureOptions
+
+        return MeasureOptions()
+
+    def remember(self, trials):
+        pass
+
+    def tell_best(self, trials):
+        pass
+
+    def measure(self, choices, purpose, options, *, anchors=()):
+        assert options.profile and purpose == "profile"
+        self.now_s += self.group_s
+        self.pace.piece_s, self.pace.profiled_s = self.group_s, self.group_s / len(choices)
+        self.measurer.counts.taken += len(choices)
+        names = [NAMES[int(choice[0])] for choice in choices]
+        self.groups.append(names)
+        self.anchors.append([NAMES[int(anchor.choice[0])] for anchor in anchors])
+        return [self._trial(choice, name) for choice, name in zip(choices, names, strict=True)]
+
+    def _trial(self, choice, name):
+        from pathlib import Path
+
+        from qsdnn.board import Package
+
+        ms = 1.0 if name.startswith("fast") else 3.0
+        ok = name not in self._fails
+        record = Record(
+            state=State.OK if ok else State.CRASHED,
+            error="" if ok else "it fell",
+            runs_ms=(ms,) * 9 if ok else (),
+            segments_ms=((ms,),) * 9 if ok else (),
+            layers_ms={0: ms / 2, 1: ms / 2} if ok else {},
+        )
+        manifest = {"segments": [{"engine": name.split("/")[0]}]}
+        layers = tuple(SimpleNamespace(index=i) for i in range(2))
+        return Trial(
+            choice=choice,
+            segments=(SimpleNamespace(layers=layers),),
+            package=Package(manifest=manifest, folder=Path(), digest=name),
+            record=record,
+        )
+
+
+def budget_of(bench, seconds=float("inf"), measurements=None):
+    return Budget(
+        seconds=seconds,
+        measurements=measurements,
+        counts=bench.measurer.counts,
+        start_s=0.0,
+        clock=lambda: bench.now_s,
+    )
+
+
+def test_each_engine_is_looked_at_first_then_variants_of_the_fast_ones():
+    bench = Bench()
+    profile = race(bench)
+    assert set(profile.trials) == set(NAMES)
+    assert set(bench.groups[0]) == DEFAULTS and bench.anchors[0] == []
+    assert bench.groups[1] == [
+        "fast/other/fp32", "slow/b/fp32", "slow/c/fp32", "slow/d/fp32", "slow/e/fp32"
+    ]  # fmt: skip
+    assert all(anchors == ["fast/auto/fp32"] for anchors in bench.anchors[1:])
+    assert np.isfinite(profile.layer_ms).all()
+    assert not bench.notes
+
+
+def test_a_short_budget_still_looks_at_each_engine_and_says_what_was_left_out():
+    bench = Bench()
+    profile = race(bench, budget_of(bench, seconds=1.0))
+    assert set(profile.trials) == DEFAULTS and len(bench.groups) == 1
+    assert np.isnan(profile.layer_ms[:, 1]).all()  # not measured, so not to be chosen
+    least, left = bench.notes
+    assert "the budget of 1 s is less than" in least
+    assert "5 of 8 uniform plans were not measured, for want of time: fast/other/fp32" in left
+
+
+def test_mixed_plans_keep_their_share_of_the_time():
+    bench = Bench()
+    race(bench, budget_of(bench, seconds=50.0))
+    assert len(bench.groups) == 2  # of three, though there is time for four
+
+
+@pytest.mark.parametrize(("most", "raced"), [(1, 3), (4, 4), (6, 6), (100, 8)])
+def test_a_number_of_measurements_holds(most, raced):
+    bench = Bench()
+    assert len(race(bench, budget_of(bench, measurements=most)).trials) == raced
+    assert all(len(group) <= PIECE for group in bench.groups)
+    assert bool(bench.notes) is (raced < 8)
+    assert all("want of measurements" in note for note in bench.notes)
+
+
+def test_what_fails_is_left_out_and_said():
+    bench = Bench(fails={"slow/auto/fp32"})
+    assert not race(bench).trials["slow/auto/fp32"].ok
+    assert "slow/auto/fp32 is left out: crashed: it fell" in bench.notes
+    with pytest.raises(InfeasibleError, match="no engine on the board runs this"):
+        race(Bench(fails=NAMES))
