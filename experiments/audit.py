@@ -46,7 +46,7 @@ from qsdnn.board import MeasureOptions, State, open_board
 from qsdnn.errors import QsdnnError
 from qsdnn.plan import Accuracy, Choice, Model, Plan, read_plan, write_plan
 from qsdnn.tuning.config import SearchConfig
-from qsdnn.tuning.listener import Silent
+from qsdnn.listener import Silent
 from qsdnn.tuning.loop import prepare
 from qsdnn.tuning.start.uniform import uniform_plans
 from qsdnn.store import Store

@@ -30,7 +30,7 @@ from qsdnn.board import open_board
 from qsdnn.cost.terms import Terms
 from qsdnn.model.layer import Graph
 from qsdnn.tuning.config import SearchConfig
-from qsdnn.tuning.listener import Silent
+from qsdnn.listener import Silent
 from qsdnn.tuning.loop import prepare
 from qsdnn.tuning.profile import usable
 from qsdnn.tuning.start.race import race

@@ -34,7 +34,7 @@ from qsdnn.board import MeasureOptions, open_board
 from qsdnn.engine import load_engines
 from qsdnn.tuning.config import SearchConfig
 from qsdnn.tuning.rounds.sequential_test import turn_ratios
-from qsdnn.tuning.listener import Silent
+from qsdnn.listener import Silent
 from qsdnn.tuning.loop import prepare
 from qsdnn.tuning.start.race import race
 from qsdnn.store import Store

@@ -30,7 +30,7 @@ import numpy as np
 from qsdnn.board import Trust, open_board
 from qsdnn.cost.fit import fit
 from qsdnn.tuning.config import SearchConfig
-from qsdnn.tuning.listener import Silent
+from qsdnn.listener import Silent
 from qsdnn.tuning.loop import prepare
 from qsdnn.tuning.profile import usable
 from qsdnn.tuning.start.race import race

@@ -40,7 +40,7 @@ from qsdnn.tuning.config import SearchConfig
 from qsdnn.tuning.limits.constraint import Unlimited
 from qsdnn.tuning.start.initial_design import explore
 from qsdnn.tuning.finish.final import finish
-from qsdnn.tuning.listener import Silent
+from qsdnn.listener import Silent
 from qsdnn.tuning.history import Logbook
 from qsdnn.tuning.loop import prepare
 from qsdnn.measure.measurer import paired_ratio

@@ -52,7 +52,7 @@ def main():
 def alone(model, folder, asked):
     from qsdnn.board import open_board
     from qsdnn.tuning.config import SearchConfig
-    from qsdnn.tuning.listener import Silent
+    from qsdnn.listener import Silent
     from qsdnn.tuning.loop import prepare
     from qsdnn.tuning.start.uniform import uniform_plans
     from qsdnn.store import Store

@@ -33,7 +33,7 @@ from qsdnn.board import open_board
 from qsdnn.primitive import Precision
 from qsdnn.tuning.limits.assessor import Assessor
 from qsdnn.tuning.config import SearchConfig
-from qsdnn.tuning.listener import Silent
+from qsdnn.listener import Silent
 from qsdnn.tuning.loop import prepare
 from qsdnn.tuning.profile import usable
 from qsdnn.tuning.start.race import race

@@ -32,7 +32,7 @@ from qsdnn.accuracy.config import AccuracyConfig
 from qsdnn.board import MeasureOptions, State, open_board
 from qsdnn.primitive import Precision
 from qsdnn.tuning.config import SearchConfig
-from qsdnn.tuning.listener import Silent
+from qsdnn.listener import Silent
 from qsdnn.tuning.loop import prepare
 from qsdnn.measure.measurer import paired_ratio
 from qsdnn.tuning.profile import usable

@@ -27,7 +27,7 @@ import numpy as np
 from qsdnn.board import open_board
 from qsdnn.model.extract import write_segment
 from qsdnn.tuning.config import SearchConfig
-from qsdnn.tuning.listener import Silent
+from qsdnn.listener import Silent
 from qsdnn.tuning.loop import prepare
 from qsdnn.tuning.start.race import race
 from qsdnn.model.segment import Segment

@@ -23,7 +23,7 @@ from rich.progress_bar import ProgressBar
 from rich.text import Text
 
 from qsdnn.agents.base import Episode
-from qsdnn.tuning.listener import Silent
+from qsdnn.listener import Silent
 
 BAR = 20
 """Columns of the bar."""

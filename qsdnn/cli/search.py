@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from qsdnn.board import Care
     from qsdnn.plan import Plan
     from qsdnn.tuning.config import SearchConfig
-    from qsdnn.tuning.loop import Found
+    from qsdnn.tuning.result import Result
 
 EPILOG = """\b
 Examples:
@@ -113,18 +113,15 @@ def command(
     """
     # Before numpy is loaded: its threads would spin beside what is measured here, and gain nothing.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from qsdnn.cost.file import write_cost
-    from qsdnn.plan import write_plan
-    from qsdnn.tuning.report import document
 
     config = _config(asked)
     for path in filter(None, (output, cost_model)):
         check_writable(path)
-    found = _search(config, board, care, store, quiet=as_json, output=output)
-    write_plan(found.plan, output)
+    result = _search(config, board, care, store, quiet=as_json, output=output)
+    result.save(output)
     if cost_model is not None:
-        write_cost(found.cost, cost_model)
-    content = document(found, str(output))
+        result.save_cost_model(cost_model)
+    found, content = result.found, {**result.document, "plan": str(output)}
     if found.front:
         from qsdnn.cli.front import write_front
 
@@ -174,23 +171,25 @@ def _config(asked: dict[str, Any]) -> SearchConfig:
 
 def _search(
     config: SearchConfig, board: str, care: Care, store: str | None, *, quiet: bool, output: Path
-) -> Found:
-    from qsdnn.board import open_board
+) -> Result:
+    from qsdnn.api import search_for
     from qsdnn.cli.progress import Terminal
+    from qsdnn.listener import Several
     from qsdnn.tuning.tensorboard import EventLog
-    from qsdnn.tuning.listener import Several
-    from qsdnn.tuning.loop import search
-    from qsdnn.store import Store
 
     start_s: float | None = click.get_current_context().find_root().obj
     with ExitStack() as stack:
-        machine = open_board(board, care)
-        opened = stack.enter_context(Store(store))
         listener = Several(stack.enter_context(Terminal(quiet=quiet, budget_s=config.budget_s)))
         if config.log_dir is not None:
             listener = Several(listener, stack.enter_context(EventLog(config.log_dir)))
-        return search(
-            config, stack.enter_context(machine), opened, listener, _keeper(output), start_s
+        return search_for(
+            config,
+            board=board,
+            care=care,
+            store=store,
+            listener=listener,
+            on_plan=_keeper(output),
+            start_s=start_s,
         )
 
 

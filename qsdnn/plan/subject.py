@@ -14,7 +14,7 @@ from qsdnn.errors import InputError
 from qsdnn.model import load_graph
 from qsdnn.model.layer import Tensor
 from qsdnn.plan.package import is_package, read_package
-from qsdnn.plan.replay import rebuild
+from qsdnn.plan.rebuild import rebuild
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

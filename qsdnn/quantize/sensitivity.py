@@ -18,7 +18,7 @@ from qsdnn.model.layer import Graph
 from qsdnn.primitive import Precision, Primitive
 from qsdnn.tuning.limits.assessor import Assessor
 from qsdnn.tuning.config import SearchConfig
-from qsdnn.tuning.listener import Listener
+from qsdnn.listener import Listener
 from qsdnn.tuning.loop import Prepared, prepare
 from qsdnn.tuning.profile import usable
 from qsdnn.tuning.start.race import race

@@ -17,7 +17,7 @@ from qsdnn.errors import InputError
 from qsdnn.model.layer import Graph
 from qsdnn.quantize.sensitivity import assessor_of
 from qsdnn.tuning.config import SearchConfig
-from qsdnn.tuning.listener import Listener
+from qsdnn.listener import Listener
 from qsdnn.tuning.loop import prepare
 from qsdnn.quantize.simulate import Simulation
 from qsdnn.accuracy.simulator import Part, Rounding

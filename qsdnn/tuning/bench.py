@@ -18,7 +18,7 @@ from qsdnn.measure.measurer import Measurer, drift
 from qsdnn.model.segment import Segment
 from qsdnn.plan.build import Builder
 from qsdnn.tuning.config import SearchConfig
-from qsdnn.tuning.listener import Listener
+from qsdnn.listener import Listener
 from qsdnn.tuning.pace import Pace
 from qsdnn.tuning.trial import Trial
 from qsdnn.space import Space

@@ -33,7 +33,7 @@ from qsdnn.tuning.finish.entrants import best_admitted
 from qsdnn.tuning.start.initial_design import explore
 from qsdnn.tuning.finish.final import Final, finish
 from qsdnn.tuning.start.transfer import learned, prior_of
-from qsdnn.tuning.listener import Listener
+from qsdnn.listener import Listener
 from qsdnn.tuning.history import Logbook
 from qsdnn.measure.measurer import Measurer
 from qsdnn.tuning.limits.goal import Objective

@@ -122,7 +122,7 @@ def collect(space: Space, trials: Mapping[str, Trial]) -> Profile:
     for name, trial in trials.items():
         if not trial.ok:
             continue
-        scaled = _scaled(trial)
+        scaled = scaled_layers_ms(trial)
         for layer, primitive in enumerate(trial.choice):
             named = str(space.primitives[primitive]) == name
             if named or np.isnan(layer_ms[layer, primitive]):
@@ -132,8 +132,10 @@ def collect(space: Space, trials: Mapping[str, Trial]) -> Profile:
     return Profile(trials=trials, layer_ms=layer_ms, applied=applied)
 
 
-def _scaled(trial: Trial) -> dict[int, float]:
-    """Profiled layer times, scaled within each segment to what it takes unprofiled."""
+def scaled_layers_ms(trial: Trial) -> dict[int, float]:
+    """Time in ms of each layer by index: as profiled, scaled so that the layers of a segment sum
+    to its unprofiled time; equal shares where the engine tells none.
+    """
     times: dict[int, float] = {}
     for segment, ms in zip(trial.segments, trial.record.quiet_segment_ms, strict=True):
         segment_ms = ms / trial.drift

@@ -9,7 +9,7 @@ from typing import Self
 
 from qsdnn.agents.base import Episode
 from qsdnn.errors import InputError
-from qsdnn.tuning.listener import Silent
+from qsdnn.listener import Silent
 
 
 class EventLog(Silent):

@@ -10,7 +10,7 @@ from qsdnn.board import MeasureOptions, Package, Record, Reference
 from qsdnn.examples import build
 from qsdnn.tuning.finish import decision
 from qsdnn.tuning.config import SearchConfig
-from qsdnn.tuning.listener import Silent
+from qsdnn.listener import Silent
 from qsdnn.tuning.loop import search
 from qsdnn.tuning.limits.goal import Objective
 from qsdnn.store import Store

@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PLUG_INS = {"qsdnn_boards", "qsdnn_envs", "qsdnn_primitives"}
+RUNTIME_API = ["EngineError", "FeedError", "PackageError", "Session"]
 ON_THE_BOARD = {"ncnn", "numpy", "onnxruntime", "openvino", "qsdnn_runtime", "__future__"}
 
 
@@ -101,12 +102,23 @@ def test_every_toml_parses(path):
     tomllib.loads(path.read_text(encoding="utf-8"))
 
 
-def test_the_public_api():
+def test_the_public_api_of_the_runtime():
     import qsdnn_runtime
 
-    assert set(qsdnn_runtime.__all__) >= {"Session"}
+    assert sorted(qsdnn_runtime.__all__) == RUNTIME_API
     surface = {"run", "get_inputs", "get_outputs", "bind", "run_bound", "close"}
     assert surface <= set(dir(qsdnn_runtime.Session))
+
+
+def test_the_public_api():
+    import qsdnn
+
+    assert qsdnn.__all__ == [
+        *("Comparison", "Plan", "QsdnnError", "Replayed", "Result"),
+        *("compare", "load_plan", "open_board", "read_cost", "replay", "search"),
+    ]
+    assert all(getattr(qsdnn, name) is not None for name in qsdnn.__all__)
+    assert dir(qsdnn) == sorted([*qsdnn.__all__, "__version__"])
 
 
 def test_openblas_does_not_spin_where_other_engines_wait():

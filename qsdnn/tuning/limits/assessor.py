@@ -30,7 +30,7 @@ from qsdnn.model.layer import Graph
 from qsdnn.primitive import Primitive
 from qsdnn.tuning.budget import Budget
 from qsdnn.tuning.limits.constraint import AccuracyLimit
-from qsdnn.tuning.listener import Listener
+from qsdnn.listener import Listener
 from qsdnn.tuning.profile import Profile
 from qsdnn.space import Space
 from qsdnn.store import Store

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from qsdnn.board import BoardInfo, Package
-from qsdnn.cli.bench import _doubts, _threads
+from qsdnn.cli.bench import _doubts
 from qsdnn.engine import EngineInfo
 from qsdnn.errors import InputError
+from qsdnn.measure.comparison import _threads
 from qsdnn.plan.subject import Subject, open_subject
 
 
@@ -27,7 +29,7 @@ def test_threads_are_those_of_the_first_plan_or_package() -> None:
 
 def test_what_disturbed_several_is_said_once() -> None:
     said = {"a": "disturbed: …", "b": "", "c": "noisy: …", "d": "disturbed: …"}
-    rows = [{"name": name, "doubt": doubt} for name, doubt in said.items()]
+    rows: Any = [SimpleNamespace(name=name, doubt=doubt) for name, doubt in said.items()]
     assert _doubts(rows) == {"disturbed: …": ["a", "d"], "noisy: …": ["c"]}
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from qsdnn.board import Package, Record, State
 from qsdnn.errors import BuildError
-from qsdnn.tuning.listener import Silent
+from qsdnn.listener import Silent
 from qsdnn.measure.measurer import Counts
 from qsdnn.tuning.bench import GROUP, Bench
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 from qsdnn.tuning.limits.constraint import Unlimited
 from qsdnn.tuning.finish.entrants import single_engines
-from qsdnn.tuning.listener import Silent
+from qsdnn.listener import Silent
 
 BENCH = SimpleNamespace(listener=Silent())
 

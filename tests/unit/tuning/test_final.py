@@ -14,7 +14,7 @@ from qsdnn.tuning.budget import Budget
 from qsdnn.tuning.limits.constraint import Unlimited
 from qsdnn.tuning.finish.final import CLAIMS, HEATS, Final, finish
 from qsdnn.tuning.pace import FEWEST_CLAIMS
-from qsdnn.tuning.listener import Silent
+from qsdnn.listener import Silent
 from qsdnn.measure.measurer import Counts
 from qsdnn.tuning.pace import Pace
 from qsdnn.tuning.profile import Profile

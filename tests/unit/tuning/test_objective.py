@@ -9,7 +9,7 @@ from qsdnn.board import Record
 from qsdnn.cli import main
 from qsdnn.errors import InfeasibleError, InputError
 from qsdnn.tuning.config import SearchConfig
-from qsdnn.tuning.listener import Silent
+from qsdnn.listener import Silent
 from qsdnn.tuning.loop import search
 from qsdnn.tuning.limits.goal import Cost, Goal, Objective, energy_mj, power_mw
 from qsdnn.store import Store

@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 from qsdnn.board import MeasureOptions
 from qsdnn.measure.batches import SPARE_BYTES, WEIGHTS
 from qsdnn.tuning.config import SearchConfig
-from qsdnn.tuning.listener import Silent
+from qsdnn.listener import Silent
 from qsdnn.tuning.loop import prepare
 from qsdnn.tuning.start.uniform import uniform_plans
 from qsdnn.store import Store

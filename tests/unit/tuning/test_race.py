@@ -11,7 +11,7 @@ from qsdnn.board import BoardInfo, Record, State
 from qsdnn.errors import InfeasibleError
 from qsdnn.primitive import Precision, Primitive
 from qsdnn.tuning.budget import Budget
-from qsdnn.tuning.listener import Silent
+from qsdnn.listener import Silent
 from qsdnn.measure.measurer import Counts
 from qsdnn.tuning.pace import Pace
 from qsdnn.tuning.start.race import PIECE, race

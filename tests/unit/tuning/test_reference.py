@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, save
 from qsdnn.board import Package, Reference
 from qsdnn.errors import ModelError, RunError
 from qsdnn.tuning.config import SearchConfig
-from qsdnn.tuning.listener import Silent
+from qsdnn.listener import Silent
 from qsdnn.tuning.loop import prepare
 from qsdnn.measure.measurer import Measurer
 from qsdnn.store import Store

@@ -10,7 +10,7 @@ from qsdnn.agents import agent
 from qsdnn.cli import main
 from qsdnn.plan import from_json, to_json
 from qsdnn.tuning.config import SearchConfig
-from qsdnn.tuning.listener import Silent
+from qsdnn.listener import Silent
 from qsdnn.tuning.loop import search
 from qsdnn.store import Store
 from tests.unit.tuning.synthetic_board import ENGINES, SLOW, SyntheticBoard
