@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from importlib.metadata import entry_points
 from pathlib import Path
 from statistics import median
@@ -17,32 +16,15 @@ from numpy.typing import NDArray
 from qsdnn.engine import EngineInfo
 from qsdnn.errors import InputError, unknown
 from qsdnn.latency import quiet_ms, quiet_segment_ms, undisturbed
+from qsdnn_runtime.protocol import State as State
+from qsdnn_runtime.protocol import Step as Step
+from qsdnn_runtime.protocol import Trust as Trust
 
 GROUP = "qsdnn.boards"
 
 SITTINGS = 9
 """Sittings of what is claimed: the fewest whose range holds the median with 95 % confidence (six is
 enough for that) without the least and the greatest, so that one unlucky process decides nothing."""
-
-
-class State(StrEnum):
-    """How a measurement ended."""
-
-    OK = "ok"
-    UNSUPPORTED = "unsupported"
-    CRASHED = "crashed"
-    TIMED_OUT = "timed_out"
-    WRONG_OUTPUT = "wrong_output"
-    BOARD_LOST = "board_lost"
-
-
-class Trust(StrEnum):
-    """How far a latency may be believed."""
-
-    STABLE = "stable"
-    NOISY = "noisy"
-    DISTURBED = "disturbed"
-    THROTTLED = "throttled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +127,7 @@ class Record:
     Attributes:
         state: How it ended; the numbers below are there only when it is `State.OK`.
         error: For people, when it did not end well: what, and the last lines of stderr.
+        step: What the child process did when it crashed or hung; None where none did.
         runs_ms: End-to-end latency of each counted run, in the order they were made.
         segments_ms: For each counted run, the time of each segment.
         disturbed: Which of the runs waited for a processor that others took, by their number.
@@ -167,6 +150,7 @@ class Record:
 
     state: State
     error: str = ""
+    step: Step | None = None
     runs_ms: tuple[float, ...] = ()
     segments_ms: tuple[tuple[float, ...], ...] = ()
     disturbed: tuple[int, ...] = ()

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from qsdnn.accuracy.budget import Accuracy
-from qsdnn.board import Applied, Record, State, Trust
+from qsdnn.board import Applied, Record, State, Step, Trust
 from qsdnn.errors import StoreError
 
 _VERSIONS = (
@@ -276,6 +276,7 @@ def record_from_json(text: str) -> Record:
             "trust": Trust(content["trust"]),
             "runs_ms": tuple(content["runs_ms"]),
             "segments_ms": tuple(tuple(row) for row in content["segments_ms"]),
+            "step": Step(content["step"]) if content.get("step") else None,
             "disturbed": tuple(content.get("disturbed", ())),  # of an older version: none
             "ci95_ms": tuple(content["ci95_ms"]),
             "layers_ms": {int(index): ms for index, ms in content["layers_ms"].items()},

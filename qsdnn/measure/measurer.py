@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qsdnn.board import (Board, BoardInfo, MeasureOptions, Package, Record, Reference, State, Trust)
+from qsdnn.board import (Board, BoardInfo, MeasureOptions, Package, Record, Reference, State, Step, Trust)
 from qsdnn.errors import ModelError, RunError
 from qsdnn.latency import pairs, quiet_ms, undisturbed
 from qsdnn.measure.batches import room_of, together
@@ -289,7 +289,7 @@ def _is_outdated(record: Record) -> bool:
     age_s = time.time() - record.context.get(TAKEN_AT, 0.0)
     noise_is_over = record.trust in (Trust.NOISY, Trust.DISTURBED) and age_s > NOISE_LASTS_S
     # What ended before any package was loaded says nothing of this one.
-    nobodys = record.state in (State.CRASHED, State.TIMED_OUT) and "'start'" in record.error
+    nobodys = record.state in (State.CRASHED, State.TIMED_OUT) and record.step is Step.START
     return nobodys or noise_is_over or record.trust is Trust.THROTTLED
 
 

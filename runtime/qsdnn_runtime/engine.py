@@ -151,11 +151,14 @@ def find_loader(engine: str) -> Loader:
     """
     for module in ("qsdnn_runtime.engines." + engine, "qsdnn_loader_" + engine):
         try:
-            loader: Loader = importlib.import_module(module).LOADER
-            return loader
+            found = importlib.import_module(module)
         except ModuleNotFoundError as error:
             if error.name != module:
                 raise EngineError(
                     "engine '%s' is not installed here: %s" % (engine, error)
                 ) from error
+            continue
+        if hasattr(found, "LOADER"):  # else it is a module that loaders share
+            loader: Loader = found.LOADER
+            return loader
     raise EngineError("this runtime has no loader for engine '%s'" % engine)

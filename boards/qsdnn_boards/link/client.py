@@ -13,6 +13,7 @@ import numpy as np
 from qsdnn.board import BoardInfo, MeasureOptions, Package, Record, Reference
 from qsdnn.errors import BoardError, BoardLostError, RunError
 from qsdnn_runtime.frames import Frame, FrameError, read_frame, write_frame
+from qsdnn_runtime.protocol import VERSION, Code, code_of
 
 from . import wire
 from .cargo import Cargo, Item
@@ -21,7 +22,6 @@ from .heartbeat import Heartbeat
 from .introduction import Introduction
 from .transport import Transport
 
-PROTOCOL = 2
 # A busy agent says so every other second; a Raspberry Pi that swaps may be late with it.
 SILENCE_S = 60.0
 # How long the agent waits for a host that says nothing, and how often this one says that it lives.
@@ -31,8 +31,7 @@ GOODBYE_S = 5.0
 # So much is sent without asking whether the board has it from an earlier session: on most links
 # that takes no longer than asking.
 UNASKED_BYTES = 128 << 10
-# What the agent says of its disk, and what to do about it.
-FULL = "the disk is full"
+# What to do about a disk that is full.
 FREE = (
     "free some space there, or set QSDNN_BOARD_CACHE there to another folder; then repeat the "
     "command: what was measured is kept"
@@ -230,15 +229,16 @@ class AgentClient:
             on_event(frame)
 
     def _refusal(self, header: Mapping[str, Any]) -> BoardError:
-        if header.get("busy"):
+        code = code_of(header)
+        if code is Code.BUSY:
             return BoardError(
                 f"board '{self._name}' is in use: {header['message']}",
                 hint="wait until it is free: add --wait 30m",
             )
-        if header.get("failed"):
+        if code is Code.FAILED:
             return RunError(f"board '{self._name}': {header['message']}")
-        full = header["message"].startswith(FULL)
-        return BoardError(f"board '{self._name}': {header['message']}", hint=FREE if full else "")
+        hint = FREE if code is Code.DISK_FULL else ""
+        return BoardError(f"board '{self._name}': {header['message']}", hint=hint)
 
     def _send(self, header: dict[str, Any], payload: Iterable[bytes] = ()) -> None:
         try:
@@ -265,8 +265,8 @@ class AgentClient:
         if "message" in frame.header:
             self.kill()
             raise self._refusal(frame.header)
-        if frame.header.get("op") != "hello" or frame.header.get("protocol") != PROTOCOL:
-            raise self._lost(f"it greets with {frame.header}, not with protocol {PROTOCOL}")
+        if frame.header.get("op") != "hello" or frame.header.get("protocol") != VERSION:
+            raise self._lost(f"it greets with {frame.header}, not with protocol {VERSION}")
         return str(frame.header["boot_id"])
 
     def _lost(self, cause: object) -> AgentLostError:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from qsdnn.board import (Applied, BoardInfo, Care, MeasureOptions, Package, Record, Reference, State, Trust)
+from qsdnn.board import (Applied, BoardInfo, Care, MeasureOptions, Package, Record, Reference, State, Step, Trust)
 from qsdnn.engine import EngineInfo
 from qsdnn_runtime.frames import Frame
 from qsdnn_runtime.program.values import pack_values, unpack_values
@@ -146,6 +146,7 @@ def read_record(entry: Mapping[str, Any]) -> Record:
     return Record(
         state=State(entry["state"]),
         error=entry.get("error", ""),
+        step=Step(entry["step"]) if "step" in entry else None,
         runs_ms=tuple(entry.get("runs_ms", ())),
         segments_ms=tuple(map(tuple, entry.get("segments_ms", ()))),
         disturbed=tuple(entry.get("disturbed", ())),

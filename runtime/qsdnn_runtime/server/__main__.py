@@ -21,8 +21,8 @@ It imports no engine: what may crash runs in children. Both sides begin with ``h
 - ``ping`` → nothing: the host lives.
 - ``bye`` → the agent ends, as it does when the host is gone.
 
-An answer ``error`` has a ``message``; it is ``busy`` when another host holds the board. While a
-request is worked on, ``alive`` frames say so. However the agent ends, unless by SIGKILL, it kills
+An answer that says why something was not done has a ``message`` and a ``code``, of
+`qsdnn_runtime.protocol.Code`. While a request is worked on, ``alive`` frames say so. However the agent ends, unless by SIGKILL, it kills
 its children and sets back the performance mode.
 """
 
@@ -46,6 +46,7 @@ from .child import Child
 from .conditions import Keeper
 from .evaluation import Evaluation
 from ..frames import Frame, take_standard_streams
+from ..protocol import VERSION, Code, ProtocolError, error_answer
 from .group import Group
 from .host import Host
 from .inventory import installed_engines
@@ -53,24 +54,11 @@ from ..board.lock import BoardLock, LockError
 from ..board.orphans import end_orphans
 from ..board.probe import board_facts, boot_id, fingerprint
 
-PROTOCOL = 2
 LOCK_POLL_S = 1.0
 # A child that ends badly may have been killed by chance.
 RUN_TRIES = 2
 # Cleaning up that takes longer hangs: a device that does not answer, a command that never ends.
 ENDING_S = 60.0
-
-
-class RequestError(Exception):
-    """A request cannot be done; the message is for the host's user."""
-
-
-class FailedError(RequestError):
-    """What was to run failed; the board is as well as before."""
-
-
-class BusyError(RequestError):
-    """Another host measures on this board."""
 
 
 class Agent:
@@ -89,11 +77,12 @@ class Agent:
         self._lock = lock
         self._keeper = keeper
         self._ending = threading.Lock()
-        self._refused: Dict[str, str] = {}  # why artifacts that were sent are not here
+        # Why artifacts that were sent are not here.
+        self._refused: Dict[str, ProtocolError] = {}
 
     def serve(self) -> None:
         """Greets, then answers requests until ``bye``."""
-        hello = {"op": "hello", "protocol": PROTOCOL, "pid": os.getpid(), "boot_id": boot_id()}
+        hello = {"op": "hello", "protocol": VERSION, "pid": os.getpid(), "boot_id": boot_id()}
         self._host.send(hello)
         self._host.listen(on_ping=self._lock.touch, on_gone=lambda: self.end(0))
         with self._host.kept_waiting():
@@ -132,18 +121,15 @@ class Agent:
         }
         try:
             if op not in operations:
-                raise RequestError("the agent knows no request '%s'" % op)
+                raise ProtocolError("the server knows no request '%s'" % op)
             reply = operations[op](request)
-        except BusyError as error:
-            reply = Frame({"op": "error", "message": str(error), "busy": True})
-        except FailedError as error:
-            reply = Frame({"op": "error", "message": str(error), "failed": True})
-        except (RequestError, CacheError, LockError) as error:
-            reply = Frame({"op": "error", "message": str(error)})
+        except (ProtocolError, LockError) as error:
+            reply = Frame(error_answer(op, error))
         except OSError as error:
-            reply = Frame({"op": "error", "message": _trouble(error)})
+            reply = Frame(error_answer(op, _trouble(error)))
         except (KeyError, TypeError, ValueError) as error:
-            reply = Frame({"op": "error", "message": "malformed request '%s': %r" % (op, error)})
+            trouble = ProtocolError("malformed request '%s': %r" % (op, error))
+            reply = Frame(error_answer(op, trouble))
         self._host.send({"op": op, **reply.header}, [reply.payload])
 
     def _probe(self, request: Frame) -> Frame:
@@ -165,7 +151,7 @@ class Agent:
             if not other:
                 return Frame({})
             if time.monotonic() >= deadline:
-                raise BusyError(other)
+                raise ProtocolError(other, Code.BUSY)
             self._progress("waiting: %s" % other)
             time.sleep(LOCK_POLL_S)
 
@@ -178,8 +164,10 @@ class Agent:
             return
         try:
             self._cache.put(request.header, request.payload)
-        except (CacheError, OSError) as error:
-            self._refused[digest] = str(error)
+        except CacheError as error:
+            self._refused[digest] = error
+        except OSError as error:
+            self._refused[digest] = _trouble(error)
 
     def _measure(self, request: Frame) -> Frame:
         def on_record(index: int, record: Mapping[str, Any]) -> None:
@@ -213,9 +201,9 @@ class Agent:
                 if failure is None:
                     break
         if failure is not None:
-            raise RequestError("%s: %s" % (failure.state, failure.error))
+            raise ProtocolError("%s: %s" % (failure.state, failure.error))
         if answers[0].header["event"] == "failed":
-            raise FailedError(answers[0].header["error"])
+            raise ProtocolError(answers[0].header["error"], Code.FAILED)
         return Frame({"values": answers[0].header["values"]}, answers[0].payload)
 
     def _evaluate(self, request: Frame) -> Frame:
@@ -233,15 +221,15 @@ class Agent:
         """What must be sent before a request can be done.
 
         Raises:
-            RequestError: It was sent, and could not be kept; or the board is not held.
+            ProtocolError: It was sent, and could not be kept; or the board is not held.
         """
         if not self._lock.held:
-            raise RequestError("the board must be held before it is used")
+            raise ProtocolError("the board must be held before it is used")
         missing = self._cache.missing(request.header["needs"])
         refused, self._refused = self._refused, {}
         for digest in missing:
             if digest in refused:
-                raise RequestError(refused[digest])
+                raise refused[digest]
         return missing
 
     def _lay_out(self, request: Frame, scratch: Path) -> List[Path]:
@@ -271,7 +259,7 @@ def main() -> None:
     try:
         agent = Agent(host, ArtifactCache(root), BoardLock(), Keeper(root))
     except OSError as error:
-        host.send({"op": "error", "message": _trouble(error)})
+        host.send(error_answer("error", _trouble(error)))
         raise SystemExit(1) from None
 
     def on_signal(number: int, _frame: Any) -> None:
@@ -291,12 +279,13 @@ def main() -> None:
         agent.end(code)
 
 
-def _trouble(error: OSError) -> str:
+def _trouble(error: OSError) -> ProtocolError:
     """What the board's disk says, in the words that the cache has for it."""
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-        return str(error)
+        return ProtocolError(str(error))
     where = " in %s" % error.filename if error.filename else ""
-    return "the disk is full: nothing more can be written%s" % where
+    text = "the disk is full: nothing more can be written%s" % where
+    return ProtocolError(text, Code.DISK_FULL)
 
 
 @contextmanager

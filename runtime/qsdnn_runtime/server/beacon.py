@@ -13,7 +13,9 @@ import time
 from dataclasses import dataclass
 from typing import BinaryIO
 
-STEPS = ("start", "probe", "load", "check", "run", "profile", "report", "close")
+from ..protocol import Step
+
+STEPS = tuple(Step)
 LAYOUT = struct.Struct("<iid")
 NOBODY = -1
 
@@ -23,12 +25,12 @@ class Position:
     """Where a child is.
 
     Attributes:
-        step: One of `STEPS`.
+        step: What it does.
         index: The package or engine it is with; `NOBODY` between them.
         since_s: When it got there, on the monotonic clock that all processes share.
     """
 
-    step: str
+    step: Step
     index: int
     since_s: float
 
@@ -43,7 +45,7 @@ class Beacon:
     def __init__(self, file_descriptor: int) -> None:
         self._memory = mmap.mmap(file_descriptor, LAYOUT.size)
 
-    def mark(self, step: str, index: int = NOBODY) -> None:
+    def mark(self, step: Step, index: int = NOBODY) -> None:
         """Says that a step begins."""
         LAYOUT.pack_into(self._memory, 0, STEPS.index(step), index, time.monotonic())
 
@@ -63,6 +65,6 @@ def beacon_file() -> BinaryIO:
     # Allocated: where a disk is full, that is an error, and writing to a hole of it SIGBUS.
     os.posix_fallocate(file.fileno(), 0, LAYOUT.size)
     beacon = Beacon(file.fileno())
-    beacon.mark("start")
+    beacon.mark(Step.START)
     beacon.close()
     return file

@@ -13,13 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator, List, Mapping, Optional, Sequence, Set
 
+from ..protocol import Code, ProtocolError
+
 CAP_BYTES = 8 * 10**9
 # Left free for the system: a full root disk makes a board unreachable.
 RESERVE_BYTES = 64 << 20
 DIGEST = re.compile("[0-9a-f]{64}")
 
 
-class CacheError(Exception):
+class CacheError(ProtocolError):
     """An artifact cannot be kept, or is not what it was said to be."""
 
 
@@ -84,6 +86,7 @@ class ArtifactCache:
             payload: The chunk, encoded.
 
         Raises:
+            OSError: The disk does not take it.
             CacheError: The disk is too full, the chunk is not the next one, or the content is
                 not what the digest says.
         """
@@ -97,9 +100,9 @@ class ArtifactCache:
             raise CacheError("artifact %s: a chunk without a beginning" % digest[:12])
         try:
             finished = incoming.add(offset, _decoded(payload, header["encoding"], size))
-        except (CacheError, OSError) as error:
+        except (CacheError, OSError):
             incoming.discard()
-            raise CacheError(str(error)) from error
+            raise
         self._incoming = None if finished else incoming
         self._used.add(digest)
 
@@ -153,7 +156,8 @@ class ArtifactCache:
         if free < size + RESERVE_BYTES:
             raise CacheError(
                 "the disk is full: %d MB free in %s, %d MB needed"
-                % (free >> 20, self._artifacts, (size + RESERVE_BYTES) >> 20)
+                % (free >> 20, self._artifacts, (size + RESERVE_BYTES) >> 20),
+                Code.DISK_FULL,
             )
 
     def _prune(self, limit_bytes: int) -> None:

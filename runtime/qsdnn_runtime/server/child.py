@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, Callable, ClassVar, Dict, Iterator, Optional, 
 
 from .beacon import NOBODY, Beacon, Position, beacon_file
 from ..frames import Frame, FrameError, read_frame, write_frame
+from ..protocol import State, Step
 from .tail import Tail
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -32,15 +33,15 @@ class Failure:
     """How a child ended before its work did.
 
     Attributes:
-        state: ``crashed`` or ``timed_out``.
+        state: `State.CRASHED` or `State.TIMED_OUT`.
         error: For people: how, at which step, and the last lines of its standard error.
-        step: What it was doing, of `qsdnn_runtime.server.beacon.STEPS`.
+        step: What it was doing.
         index: With which package or engine; `NOBODY` when with none.
     """
 
-    state: str
+    state: State
     error: str
-    step: str
+    step: Step
     index: int
 
 
@@ -149,15 +150,15 @@ class Child:
         if time.monotonic() - position.since_s <= limit_s:
             return None
         self.kill()
-        return self._failure("timed_out", "no end of '%s' after %g s" % (position.step, limit_s))
+        return self._failure(State.TIMED_OUT, "no end of '%s' after %g s" % (position.step, limit_s))
 
     def _crash(self) -> Failure:
         self.kill()  # it may have closed its stream and live on
-        return self._failure("crashed", _cause(self._process.wait()))
+        return self._failure(State.CRASHED, _cause(self._process.wait()))
 
-    def _failure(self, state: str, how: str) -> Failure:
+    def _failure(self, state: State, how: str) -> Failure:
         position: Position = self._beacon.read()
-        error = "%s, in step '%s'" % (how, position.step) if state == "crashed" else how
+        error = "%s, in step '%s'" % (how, position.step) if state is State.CRASHED else how
         last = self._errors.text(wait_s=1.0)
         return Failure(
             state, "%s\n%s" % (error, last) if last else error, position.step, position.index

@@ -8,6 +8,7 @@ from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Set
 from .beacon import NOBODY
 from .child import Child, Failure
 from ..frames import Frame
+from ..protocol import State, Step
 
 Send = Callable[[Dict[str, Any], Sequence[bytes]], None]
 
@@ -49,9 +50,11 @@ class Evaluation:
             if not self._pending:
                 return
             if failure is None:
-                failure = Failure("crashed", "the child ended without an answer", "run", NOBODY)
+                failure = Failure(
+                    State.CRASHED, "the child ended without an answer", Step.RUN, NOBODY
+                )
             index = failure.index if failure.index in self._pending else self._pending[0]
-            if failure.state == "timed_out" or index in tried:
+            if failure.state is State.TIMED_OUT or index in tried:
                 self._pending.remove(index)
                 self._send_event({"event": "failed", "index": index, **_reason(failure)}, b"")
             tried.add(index)

@@ -17,6 +17,7 @@ from .beacon import NOBODY
 from .child import Child, Failure
 from .conditions import Conditions
 from ..frames import Frame
+from ..protocol import State, Step
 from ..board.sampler import Sampler
 from .sittings import order, pool, share, turn
 from .trust import doubt, worst
@@ -131,7 +132,7 @@ class Group:
         found: Dict[int, List[Dict[str, Any]]] = {index: [records[index]] for index in records}
 
         def on_record(index: int, record: Dict[str, Any]) -> None:
-            if record["state"] == "ok":
+            if record["state"] == State.OK:
                 found.setdefault(index, []).append(record)
 
         count = self._options["sittings"]
@@ -155,7 +156,9 @@ class Group:
                 self._conditions.cool()
             failure = self._pass_over(job, self._pending, self._settle)
             if failure is None:
-                failure = Failure("crashed", "the child ended without a record", "close", NOBODY)
+                failure = Failure(
+                    State.CRASHED, "the child ended without a record", Step.CLOSE, NOBODY
+                )
             if failure.index in self._pending:
                 self._blame(failure.index, failure)
             strays = 0 if len(self._pending) < open_before else strays + 1
@@ -200,7 +203,7 @@ class Group:
             self._on_progress(event["text"])
         elif event["event"] == "record":
             record = event["record"]
-            if record["state"] == "ok":
+            if record["state"] == State.OK:
                 self._conditions.complete(record, sampler)
             on_record(event["index"], record)
         else:
@@ -209,9 +212,9 @@ class Group:
     def _settle(self, index: int, record: Dict[str, Any]) -> None:
         """Takes a package's record, which is complete unless it is to be profiled."""
         self._pending.discard(index)
-        if record["state"] == "ok":
+        if record["state"] == State.OK:
             self._good[index] = record
-        if record["state"] != "ok" or not self._options["profile"]:
+        if record["state"] != State.OK or not self._options["profile"]:
             self._on_record(index, record)
 
     def _add_profile(self, index: int, event: Mapping[str, Any]) -> None:
@@ -228,4 +231,5 @@ class Group:
         if index in self._good:
             self._add_profile(index, {"error": failure.error})
         else:
-            self._settle(index, {"state": failure.state, "error": failure.error})
+            ended = {"state": failure.state, "error": failure.error, "step": failure.step}
+            self._settle(index, ended)

@@ -10,6 +10,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 from .beacon import Beacon
 from ..board.disturbance import Waits, taken_by_others
 from ..frames import Frame
+from ..protocol import Step
 from .turns import Options, interleave
 from ..board.sensors import Sensors
 from .subject import Subject
@@ -44,7 +45,7 @@ def measure(frame: Frame, beacon: Beacon, emit: Emit) -> None:
     cores = sorted(os.sched_getaffinity(0))
     sensors = Sensors(cores, frame.header["conditions"]["sensors"])
     around = _interleave(loaded, options, sensors, emit)
-    beacon.mark("report")  # what goes wrong from here on is not the fault of who ran last
+    beacon.mark(Step.REPORT)  # what goes wrong from here on is not the fault of who ran last
     context = {"threads": options.threads, "cores": cores, **around}
     context["process_peak_mb"] = _peak_memory_mb()  # with all that was loaded at once
     for subject in loaded:

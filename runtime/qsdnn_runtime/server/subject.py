@@ -29,6 +29,7 @@ from ..engine import EngineError
 from ..program.feeds import FeedError
 from .interval import median_interval
 from ..board.memory import give_back
+from ..protocol import State, Step
 from ..session import Session
 
 TRACEBACK_LINES = 8
@@ -76,19 +77,19 @@ class Subject:
             huge_pages: Likewise; not worth its while where nothing is timed.
         """
         start = time.perf_counter()
-        self._guard("load", lambda: self._load(feeds, profile, huge_pages))
+        self._guard(Step.LOAD, lambda: self._load(feeds, profile, huge_pages))
         self._load_ms = (time.perf_counter() - start) * 1e3
 
     def run_first(self) -> Optional[Dict[str, Any]]:
         """Outputs of one run by name, overwritten by the next; None when it failed."""
         if self.alive:
-            self._guard("check", self.session.run_bound)
+            self._guard(Step.CHECK, self.session.run_bound)
         return self._binding.outputs if self.alive else None
 
     def outputs_of(self, feeds: Mapping[str, Any]) -> Optional[Dict[str, Any]]:
         """Outputs of a run on other inputs, in arrays of their own; None when it failed."""
         names = self._manifest["outputs"]
-        return self._guard("run", lambda: dict(zip(names, self._by_value(feeds))))
+        return self._guard(Step.RUN, lambda: dict(zip(names, self._by_value(feeds))))
 
     def stacked(self, rows: Sequence[Mapping[str, Any]]) -> Optional[Dict[str, Any]]:
         """Outputs of several runs as one array each; None, a failure, when their shapes differ."""
@@ -96,7 +97,7 @@ class Subject:
         try:
             return {name: np.stack([row[name] for row in rows]) for name in names}
         except (TypeError, ValueError) as error:
-            self._fail("unsupported", "outputs of several inputs cannot be stacked: %s" % error)
+            self._fail(State.UNSUPPORTED, "outputs of several inputs cannot be stacked: %s" % error)
             return None
 
     def check(self, want: Optional[Mapping[str, Any]], tolerance: float) -> None:
@@ -107,11 +108,11 @@ class Subject:
         self._error = max(error, self._error or 0.0)
         if error > tolerance:
             text = "outputs differ from the reference by %.3g of their magnitude, %.3g is allowed"
-            self._fail("wrong_output", text % (error, tolerance))
+            self._fail(State.WRONG_OUTPUT, text % (error, tolerance))
 
     def run_once(self) -> float:
         """One run's milliseconds; infinite when it failed."""
-        timed = self._guard("run", self.session.run_timed)
+        timed = self._guard(Step.RUN, self.session.run_timed)
         if timed is None:
             return math.inf
         total_ns, segments_ns = timed
@@ -146,14 +147,14 @@ class Subject:
 
     def layers(self) -> Optional[Dict[str, Any]]:
         """Times of layers, and what was executed; None on failure."""
-        return self._guard("profile", self._profile) if self.alive else None
+        return self._guard(Step.PROFILE, self._profile) if self.alive else None
 
     def record(self) -> Dict[str, Any]:
         """What came of it: the fields of a record but for trust and context."""
         if not self.alive:
             return {**self.failure, "max_error": self._error}
         return {
-            "state": "ok",
+            "state": State.OK,
             "runs_ms": self.runs_ms,
             "segments_ms": self._segments_ms,
             "disturbed": sorted(self._disturbed),
@@ -171,7 +172,7 @@ class Subject:
     def close(self) -> None:
         """Frees its engines."""
         if self._session is not None:
-            self._beacon.mark("close", self.index)
+            self._beacon.mark(Step.CLOSE, self.index)
             self._session.close()
             self._session = None
             give_back()
@@ -224,18 +225,18 @@ class Subject:
             "applied": {str(i): [item.primitive, item.kernel] for i, item in applied.items()},
         }
 
-    def _guard(self, step: str, act: Callable[[], T]) -> Optional[T]:
+    def _guard(self, step: Step, act: Callable[[], T]) -> Optional[T]:
         """What `act` returns; None when it raised, which ends this subject."""
         self._beacon.mark(step, self.index)
         try:
             return act()
         except EngineError as error:
-            self._fail("unsupported" if step == "load" else "crashed", str(error))
+            self._fail(State.UNSUPPORTED if step is Step.LOAD else State.CRASHED, str(error))
         except Exception:
             lines = traceback.format_exc().strip().splitlines()[-TRACEBACK_LINES:]
-            self._fail("crashed", "in step '%s'\n%s" % (step, "\n".join(lines)))
+            self._fail(State.CRASHED, "in step '%s'\n%s" % (step, "\n".join(lines)))
         return None
 
-    def _fail(self, state: str, error: str) -> None:
+    def _fail(self, state: State, error: str) -> None:
         self.alive = False
         self.failure = {"state": state, "error": error}

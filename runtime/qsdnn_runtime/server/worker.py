@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, Callable, Dict, Sequence
 
 from .beacon import Beacon
 from ..frames import Frame, read_frame, take_standard_streams, write_frame
+from ..protocol import Step
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -56,9 +57,9 @@ def _job(name: str) -> Callable[[Frame, Beacon, Emit], None]:
 
 def _probe(frame: Frame, beacon: Beacon, emit: Emit) -> None:
     for index, engine in frame.header["engines"]:
-        beacon.mark("probe", index)
+        beacon.mark(Step.PROBE, index)
         emit({"event": "engine", "index": index, **_engine(engine)})
-    beacon.mark("start")
+    beacon.mark(Step.START)
     import numpy
 
     emit({"event": "numpy", "version": numpy.__version__})
@@ -73,8 +74,6 @@ def _engine(name: str) -> Dict[str, Any]:
     except EngineError:
         return {"info": None}
     except Exception as error:
-        if isinstance(error, AttributeError) and "'LOADER'" in str(error):
-            return {"info": None}  # a module that loaders share
         return {"info": None, "error": "%s: %s" % (type(error).__name__, error)}
     if info is None:
         return {"info": None}

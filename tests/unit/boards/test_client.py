@@ -8,6 +8,7 @@ import pytest
 
 from qsdnn_boards.link.client import AgentClient, AgentLostError
 from qsdnn_boards.link.introduction import introduce
+from qsdnn_runtime.protocol import VERSION
 from qsdnn_runtime.frames import write_frame
 
 
@@ -39,7 +40,7 @@ class DeadEnd:
         return "python: command not found"
 
 
-def hello(protocol: int = 2) -> bytes:
+def hello(protocol: int = VERSION) -> bytes:
     stream = io.BytesIO()
     write_frame(stream.write, {"op": "hello", "protocol": protocol, "boot_id": "b"})
     return stream.getvalue()
@@ -53,7 +54,7 @@ def hello(protocol: int = 2) -> bytes:
         (DeadEnd(hello()[:-1]), "ended inside a frame"),
         (DeadEnd(hello(), TimeoutError("silent for 60 s")), "silent for 60 s"),
         (DeadEnd(hello(), ConnectionResetError("reset")), "reset"),
-        (DeadEnd(hello(protocol=1)), "not with protocol 2"),
+        (DeadEnd(hello(protocol=1)), f"not with protocol {VERSION}"),
     ],
 )
 def test_a_lost_agent_is_an_error_with_its_last_words(transport, cause):
