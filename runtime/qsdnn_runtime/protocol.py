@@ -6,6 +6,7 @@ answers. The host takes these definitions from here: see `qsdnn.board`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Dict, Mapping
 
@@ -67,6 +68,39 @@ class Code(_Word):
     """What was to run failed; the board is as well as before."""
     DISK_FULL = "disk_full"
     """The board's disk has no room for what was sent, or for what a run writes."""
+
+
+@dataclass(frozen=True)
+class MeasureOptions:
+    """How to measure a group of packages, interleaved with one another.
+
+    Attributes:
+        threads: Threads an engine may use; the process is held to as many cores.
+        warmup: Runs of each package that are not counted.
+        min_runs: Counted runs at the least.
+        max_runs: Counted runs at the most.
+        precision: Stop when each 95 % interval of the median is within this share of it.
+        budget_s: Stop after so long, for the group.
+        timeout_s: Longest one load or one run may take before its package is given up.
+        profile: Also time each layer in runs of their own, and read back what was executed.
+        again: How often at the most the group is measured again while a record of it is noisy or
+            throttled, then after cooling; the best of these is taken, whole.
+        sittings: Processes that share the runs and the budget, one after another, with packages
+            loaded in another order: where memory happens to lie in one favours some of them.
+        memory: Also run each package in a process of its own, to see how much memory it takes.
+    """
+
+    threads: int = 1
+    warmup: int = 2
+    min_runs: int = 5
+    max_runs: int = 200
+    precision: float = 0.01
+    budget_s: float = 10.0
+    timeout_s: float = 120.0
+    profile: bool = False
+    again: int = 1
+    sittings: int = 1
+    memory: bool = False
 
 
 class ProtocolError(Exception):

@@ -13,6 +13,7 @@ from ..board.performance import PerformanceMode, Report
 from ..board.readings import ROOT
 from ..board.sampler import Sampler, mean_power_mw, sensor_summary
 from ..board.sensors import Sensors
+from ..protocol import MeasureOptions
 from .trust import Repeats, judge
 
 # A board that throttled got hot from the limit on within one group.
@@ -81,12 +82,12 @@ class Conditions:
     ) -> None:
         self.repeats = repeats
         self._wanted: Mapping[str, Any] = request["conditions"]
-        self._options: Mapping[str, Any] = request["options"]
+        self._options = MeasureOptions(**request["options"])
         self._performance = performance
         self._notes = notes
         self._tell = tell
         self._cooling: Dict[str, Any] = {}
-        self._cores = sorted(os.sched_getaffinity(0))[: self._options["threads"]]
+        self._cores = sorted(os.sched_getaffinity(0))[: self._options.threads]
         self._sensors = Sensors(self._cores, self._wanted["sensors"], root)
         self._supply = [named["name"] for named in self._wanted["sensors"] if named.get("total")]
 
@@ -120,7 +121,7 @@ class Conditions:
         before, after = context["before"], context["after"]
         samples = sampler.between(start_s, end_s)
         readings = [before, *samples, after]
-        record["trust"] = judge(record, self._options["precision"], readings)
+        record["trust"] = judge(record, self._options.precision, readings)
         context["during"] = sensor_summary(samples)
         context["power_mw"] = mean_power_mw(before, samples, after, end_s - start_s)
         context["supply"] = self._supply

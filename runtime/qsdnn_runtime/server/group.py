@@ -10,6 +10,7 @@ are compared with one another.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set
 
@@ -17,7 +18,7 @@ from .beacon import NOBODY
 from .child import Child, Failure
 from .conditions import Conditions
 from ..frames import Frame
-from ..protocol import State, Step
+from ..protocol import MeasureOptions, State, Step
 from ..board.sampler import Sampler
 from .sittings import order, pool, share, turn
 from .trust import doubt, worst
@@ -60,7 +61,7 @@ class Group:
         self._conditions = conditions
         self._on_record = on_record
         self._on_progress = on_progress
-        self._options: Mapping[str, Any] = request.header["options"]
+        self._options = MeasureOptions(**request.header["options"])
         self._good: Dict[int, Dict[str, Any]] = {}  # that ended well, in the best pass so far
         self._pending: Set[int] = set()
         everything = list(range(len(folders)))
@@ -72,16 +73,16 @@ class Group:
             self._work_off("measure", shift)
         self._sit(self._good, first=1)
         self._repeat()
-        if self._options["memory"]:
+        if self._options.memory:
             self._weigh()
-        if self._options["profile"]:
+        if self._options.profile:
             self._work_off("profile", list(self._good))
 
     def _repeat(self) -> None:
         """Measures again what is not to be believed; the better pass counts."""
         repeats, passes = self._conditions.repeats, 1
         best = doubt(list(self._good.values()))
-        while repeats.wanted(best, passes, self._options["again"]):
+        while repeats.wanted(best, passes, self._options.again):
             if best.disturbed and not best.throttled and self._conditions.contended():
                 break  # what disturbs it goes on: another pass would show the same
             self._on_progress("measuring again: it was %s" % worst(best))
@@ -93,10 +94,10 @@ class Group:
             repeats.learn(best, latest)
             if latest < best:
                 best, self._good = latest, found
-        again = passes > 1 or self._options["sittings"] > 1
+        again = passes > 1 or self._options.sittings > 1
         for index, record in self._good.items():
             record["context"]["passes"] = passes
-            if again and not self._options["profile"]:
+            if again and not self._options.profile:
                 self._on_record(index, record)
 
     def _weigh(self) -> None:
@@ -110,8 +111,8 @@ class Group:
         for number, index in enumerate(sorted(self._good), 1):
             self._on_progress("weighing %d of %d" % (number, len(self._good)))
             with self._child("memory", {index}) as child:
-                child.attend(on_event, self._options["timeout_s"])
-            if not self._options["profile"]:
+                child.attend(on_event, self._options.timeout_s)
+            if not self._options.profile:
                 self._on_record(index, self._good[index])
 
     def _again(self, *, throttled: bool) -> Dict[int, Dict[str, Any]]:
@@ -135,7 +136,7 @@ class Group:
             if record["state"] == State.OK:
                 found.setdefault(index, []).append(record)
 
-        count = self._options["sittings"]
+        count = self._options.sittings
         for sitting in range(first, count):
             if sitting:
                 self._on_progress("sitting %d of %d" % (sitting + 1, count))
@@ -145,7 +146,7 @@ class Group:
                     self._pass_over("measure", left, on_record, sitting)
         for index, parts in found.items():
             if len(parts) == count:
-                records[index] = pool(parts, self._options["precision"])
+                records[index] = pool(parts, self._options.precision)
 
     def _work_off(self, job: str, indices: Sequence[int]) -> None:
         """Has children do a job, until it is done or has failed for each of these packages."""
@@ -175,22 +176,22 @@ class Group:
             def on_event(frame: Frame) -> None:
                 self._on_event(frame, sampler, on_record)
 
-            return child.attend(on_event, self._options["timeout_s"])
+            return child.attend(on_event, self._options.timeout_s)
 
     def _child(self, job: str, indices: Set[int], sitting: int = 0) -> Child:
         packages: List[Dict[str, Any]] = self._request.header["packages"]
         task = {
             **self._request.header,
             "job": job,
-            "options": share(self._options, self._part(indices)),
-            "threads": self._options["threads"],
+            "options": asdict(share(self._options, self._part(indices))),
+            "threads": self._options.threads,
             "packages": [
                 {"index": i, "manifest": packages[i]["manifest"], "folder": str(self._folders[i])}
                 for i in order(list(indices), sitting)
             ],
         }
         payload = [self._request.payload]
-        return Child(task, payload, folder=self._scratch, threads=self._options["threads"])
+        return Child(task, payload, folder=self._scratch, threads=self._options.threads)
 
     def _part(self, indices: Set[int]) -> float:
         """The share of the group's packages that are in the shift of these."""
@@ -214,7 +215,7 @@ class Group:
         self._pending.discard(index)
         if record["state"] == State.OK:
             self._good[index] = record
-        if record["state"] != State.OK or not self._options["profile"]:
+        if record["state"] != State.OK or not self._options.profile:
             self._on_record(index, record)
 
     def _add_profile(self, index: int, event: Mapping[str, Any]) -> None:

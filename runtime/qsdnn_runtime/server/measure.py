@@ -10,8 +10,8 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 from .beacon import Beacon
 from ..board.disturbance import Waits, taken_by_others
 from ..frames import Frame
-from ..protocol import Step
-from .turns import Options, interleave
+from ..protocol import MeasureOptions, Step
+from .turns import interleave
 from ..board.sensors import Sensors
 from .subject import Subject
 from ..program.values import pack_values, unpack_values
@@ -26,7 +26,7 @@ Emit = Callable[..., None]
 
 def measure(frame: Frame, beacon: Beacon, emit: Emit) -> None:
     """Measures packages interleaved with one another: a ``record`` event for each."""
-    options = Options(**frame.header["options"])
+    options = MeasureOptions(**frame.header["options"])
     feeds, want = _values(frame)
     tolerance = frame.header["tolerance"]
     loaded = []
@@ -56,7 +56,7 @@ def measure(frame: Frame, beacon: Beacon, emit: Emit) -> None:
 
 def profile(frame: Frame, beacon: Beacon, emit: Emit) -> None:
     """Times the layers of packages one after another: a ``profile`` event for each."""
-    options = Options(**frame.header["options"])
+    options = MeasureOptions(**frame.header["options"])
     feeds, _ = _values(frame)
     for number, package in enumerate(frame.header["packages"], 1):
         emit(_progress("profiling %d of %d" % (number, len(frame.header["packages"]))))
@@ -71,7 +71,7 @@ def profile(frame: Frame, beacon: Beacon, emit: Emit) -> None:
 def memory(frame: Frame, beacon: Beacon, emit: Emit) -> None:
     """Runs one package, as a device would that runs nothing else: a ``memory`` event."""
     feeds, _ = _values(frame)
-    subject = Subject(frame.header["packages"][0], frame.header["options"]["threads"], beacon)
+    subject = Subject(frame.header["packages"][0], MeasureOptions(**frame.header["options"]).threads, beacon)
     subject.load(feeds)
     for _ in range(MEMORY_RUNS):
         subject.run_first()
@@ -104,7 +104,7 @@ def run(frame: Frame, beacon: Beacon, emit: Emit) -> None:
 
 
 def _interleave(
-    subjects: Sequence[Subject], options: Options, sensors: Sensors, emit: Emit
+    subjects: Sequence[Subject], options: MeasureOptions, sensors: Sensors, emit: Emit
 ) -> Dict[str, Any]:
     """Makes the timed runs.
 

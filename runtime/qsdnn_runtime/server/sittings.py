@@ -10,32 +10,34 @@ Where not all packages are loaded at once, a sitting is one child for each shift
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from statistics import mean
 from typing import Any, Dict, List, Mapping, Sequence
 
 from ..board.disturbance import undisturbed
+from ..protocol import MeasureOptions, Trust
 from .interval import median_interval
-from .trust import THROTTLED, judge
+from .trust import judge
 
 # Of a context: what is known of each sitting.
 SHARES = ("waited_share", "others_share", "others_here_share", "steal_share")
 COUNTS = ("disturbed_runs", "involuntary_switches")
 
 
-def share(options: Mapping[str, Any], part: float = 1.0) -> Dict[str, Any]:
-    """What one child gets of the options of a group, see `qsdnn.board.MeasureOptions`.
+def share(options: MeasureOptions, part: float = 1.0) -> MeasureOptions:
+    """What one child gets of the options of a group.
 
     Args:
         options: The group's.
         part: The share of the group's packages that it loads.
     """
-    count = options["sittings"]
-    return {
-        **options,
-        "budget_s": options["budget_s"] * part / count,
-        "min_runs": math.ceil(options["min_runs"] / count),
-        "max_runs": math.ceil(options["max_runs"] / count),
-    }
+    count = options.sittings
+    return replace(
+        options,
+        budget_s=options.budget_s * part / count,
+        min_runs=math.ceil(options.min_runs / count),
+        max_runs=math.ceil(options.max_runs / count),
+    )
 
 
 def order(indices: Sequence[int], sitting: int) -> List[int]:
@@ -61,7 +63,7 @@ def pool(records: Sequence[Mapping[str, Any]], precision: float) -> Dict[str, An
     for record in records:
         disturbed += [len(runs_ms) + number for number in record.get("disturbed", ())]
         runs_ms += record["runs_ms"]
-    throttled = any(record["trust"] == THROTTLED for record in records)
+    throttled = any(record["trust"] == Trust.THROTTLED for record in records)
     errors = [record["max_error"] for record in records if record["max_error"] is not None]
     pooled = {
         **first,
@@ -76,7 +78,7 @@ def pool(records: Sequence[Mapping[str, Any]], precision: float) -> Dict[str, An
             "sittings": [len(record["runs_ms"]) for record in records],
         },
     }
-    return {**pooled, "trust": THROTTLED if throttled else judge(pooled, precision)}
+    return {**pooled, "trust": Trust.THROTTLED if throttled else judge(pooled, precision)}
 
 
 def _taken(contexts: Sequence[Mapping[str, Any]]) -> Dict[str, Any]:

@@ -7,9 +7,9 @@ from statistics import median
 from typing import Any, Mapping, NamedTuple, Sequence
 
 from ..board.disturbance import is_contended, undisturbed
+from ..protocol import Trust
 from .interval import relative_spread
 
-STABLE, NOISY, DISTURBED, THROTTLED = "stable", "noisy", "disturbed", "throttled"
 # The kernel's passive trip point on most boards, and the Raspberry Pi's first limit.
 HOT_C = 80.0
 THROTTLED_SHARE = 0.9
@@ -22,7 +22,7 @@ VAIN = 2
 
 def judge(
     record: Mapping[str, Any], precision: float, readings: Sequence[Mapping[str, Any]] = ()
-) -> str:
+) -> Trust:
     """Trust in a measurement: ``throttled``, else ``disturbed``, ``noisy``, or ``stable``.
 
     Throttled: a throttle counter grew, the firmware or the kernel says at any time that it slows
@@ -39,13 +39,13 @@ def judge(
             `qsdnn_runtime.board.sensors.Sensors.read`.
     """
     if _throttled(readings):
-        return THROTTLED
+        return Trust.THROTTLED
     if is_contended(record):
-        return DISTURBED
+        return Trust.DISTURBED
     runs_ms = undisturbed(record["runs_ms"], record.get("disturbed", ()))
     if len(runs_ms) < 3:
-        return NOISY
-    return NOISY if relative_spread(runs_ms) > max(NOISY_SPREAD, 3 * precision) else STABLE
+        return Trust.NOISY
+    return Trust.NOISY if relative_spread(runs_ms) > max(NOISY_SPREAD, 3 * precision) else Trust.STABLE
 
 
 def _throttled(readings: Sequence[Mapping[str, Any]]) -> bool:
@@ -87,16 +87,16 @@ def doubt(records: Sequence[Mapping[str, Any]]) -> Doubt:
     middles = [median(runs) for runs in runs_ms]
     likely = [i for i, ms in enumerate(middles) if ms <= UNLIKELY_RATIO * min(middles)]
     return Doubt(
-        throttled=sum(record["trust"] == THROTTLED for record in records),
-        disturbed=sum(records[i]["trust"] == DISTURBED for i in likely),
-        noisy=sum(records[i]["trust"] == NOISY for i in likely),
+        throttled=sum(record["trust"] == Trust.THROTTLED for record in records),
+        disturbed=sum(records[i]["trust"] == Trust.DISTURBED for i in likely),
+        noisy=sum(records[i]["trust"] == Trust.NOISY for i in likely),
         reach=sum(relative_spread(runs_ms[i]) for i in likely),
     )
 
 
-def worst(found: Doubt) -> str:
+def worst(found: Doubt) -> Trust:
     """Why a group is measured again."""
-    return THROTTLED if found.throttled else DISTURBED if found.disturbed else NOISY
+    return Trust.THROTTLED if found.throttled else Trust.DISTURBED if found.disturbed else Trust.NOISY
 
 
 class Repeats:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass
 from statistics import median
 from typing import Callable, Dict, List, Optional, Protocol, Sequence
 
+from ..protocol import MeasureOptions
 from .interval import is_precise
 
 # A package this many times slower than the fastest cannot win: its interval does not matter.
@@ -19,23 +19,6 @@ TURN_MS = 2.0
 # microseconds, and brings other things into the caches. Their turn is looked at as a whole.
 LAP_MS = 1.0
 SEED = 0
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to measure a group: see `qsdnn.board.MeasureOptions`, its twin on the host."""
-
-    threads: int = 1
-    warmup: int = 2
-    min_runs: int = 5
-    max_runs: int = 200
-    precision: float = 0.01
-    budget_s: float = 10.0
-    timeout_s: float = 120.0
-    profile: bool = False
-    again: int = 1
-    sittings: int = 1
-    memory: bool = False
 
 
 class Subject(Protocol):
@@ -81,7 +64,7 @@ class NoWaits:
 
 def interleave(
     subjects: Sequence[Subject],
-    options: Options,
+    options: MeasureOptions,
     clock: Callable[[], float],
     on_round: Callable[[int], None] = lambda number: None,
     waits: Optional[Waits] = None,
@@ -139,7 +122,7 @@ def _warm_up(subjects: Sequence[Subject], runs: int) -> Dict[int, float]:
     return {index: value for index, value in last.items() if subjects[index].alive}
 
 
-def _burst(fastest_ms: float, options: Options) -> int:
+def _burst(fastest_ms: float, options: MeasureOptions) -> int:
     """Runs a turn; at least two times ``min_runs`` turns must fit into ``max_runs``."""
     wanted = math.ceil(TURN_MS / max(fastest_ms, 1e-3))
     return max(1, min(wanted, options.max_runs // (2 * max(options.min_runs, 1))))
@@ -163,7 +146,7 @@ def _turn(subject: Subject, burst: int, max_runs: int, waits: Waits) -> None:
 
 
 def _turns(
-    subjects: Sequence[Subject], options: Options, late: bool, needed: Dict[int, int]
+    subjects: Sequence[Subject], options: MeasureOptions, late: bool, needed: Dict[int, int]
 ) -> List[int]:
     """Who runs in the next round; nobody when it is enough.
 

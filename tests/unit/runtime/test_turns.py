@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from qsdnn.board import MeasureOptions
 from qsdnn_runtime.board.disturbance import undisturbed
-from qsdnn_runtime.server.turns import SLOW_RATIO, Options, interleave
+from qsdnn_runtime.protocol import MeasureOptions as Options
+from qsdnn_runtime.server.turns import SLOW_RATIO, interleave
 
 
 class Bench:
