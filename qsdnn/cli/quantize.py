@@ -40,10 +40,10 @@ Examples:
 @click.option("--analyze", is_flag=True,
               help="Evaluate each layer alone, then groups of layers, in the precisions that the "
               "board's engines execute.")  # fmt: skip
-@click.option("--study", type=click.Choice(["fixed-point", "codebook"]),
-              help="Evaluate them in an arithmetic that no engine has, simulated: weights and "
-              "activations in fixed point, or weights from a codebook of 2^bits values."
-              )  # fmt: skip
+@click.option("--study", metavar="NAME",
+              help="Evaluate them in an arithmetic that no engine has, simulated: fixed-point "
+              "(weights and activations), codebook (weights from 2^bits values), or that of a "
+              "simulator of your own.")  # fmt: skip
 @click.option("--bits", "widths", default=None, metavar="N,N",
               callback=lambda _context, _option, text: parse_widths(text),
               help="Bits of a value in a study.  [default: 8,6,4]")  # fmt: skip

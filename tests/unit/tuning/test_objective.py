@@ -13,7 +13,7 @@ from qsdnn.listener import Silent
 from qsdnn.tuning.loop import search
 from qsdnn.tuning.limits.goal import Cost, Goal, Objective, energy_mj, power_mw
 from qsdnn.store import Store
-from tests.unit.tuning.synthetic_board import ENGINES, SyntheticBoard
+from qsdnn.testing import SyntheticBoard
 
 LIBRARY_MB = {"onnxruntime": 40.0, "openvino": 55.0}
 POWER_MW = {"onnxruntime": 9000.0, "openvino": 2000.0}
@@ -69,7 +69,7 @@ def model(tmp_path_factory):
 def run(model, store, board=None, **asked):
     board = board or MeteredBoard()
     board.know(model)
-    config = SearchConfig(model=model, engines=ENGINES, episodes=200, budget_s=600.0, **asked)
+    config = SearchConfig(model=model, engines=SyntheticBoard.ENGINES, episodes=200, budget_s=600.0, **asked)
     with Store(str(store)) as opened, board:
         return search(config, board, opened, Silent())
 
@@ -80,7 +80,7 @@ def engines_of(found):
 
 def test_least_memory_is_a_plan_of_the_smallest_engine(model, tmp_path):
     fastest = run(model, tmp_path / "s.db")
-    assert engines_of(fastest) == set(ENGINES) and fastest.final.costs is None
+    assert engines_of(fastest) == set(SyntheticBoard.ENGINES) and fastest.final.costs is None
     least = run(model, tmp_path / "s.db", objective=Objective.MEMORY)
     assert engines_of(least) == {"onnxruntime"}
     assert least.plan.peak_memory_mb == 70.0 == least.final.costs[0].memory_mb

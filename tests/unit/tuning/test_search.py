@@ -13,7 +13,7 @@ from qsdnn.tuning.config import SearchConfig
 from qsdnn.listener import Silent
 from qsdnn.tuning.loop import search
 from qsdnn.store import Store
-from tests.unit.tuning.synthetic_board import ENGINES, SLOW, SyntheticBoard
+from qsdnn.testing.synthetic_board import SLOW, SyntheticBoard
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def models(tmp_path_factory):
 
 
 def config_of(models, name="kws1", **changes):
-    settings = {"engines": ENGINES, "episodes": 200, "budget_s": 600.0} | changes
+    settings = {"engines": SyntheticBoard.ENGINES, "episodes": 200, "budget_s": 600.0} | changes
     return SearchConfig(model=models / f"{name}.onnx", **settings)
 
 
@@ -89,7 +89,7 @@ def test_going_on_equals_never_having_stopped(models, tmp_path, lost_after):
 def test_the_budget_of_measurements_holds(models, tmp_path, limit):
     found = run(config_of(models, measurements=limit), tmp_path / "s.db")
     plans = len(found.profile.trials) + found.mixed_plans
-    assert plans <= max(limit, len(ENGINES))  # one of each engine at the least
+    assert plans <= max(limit, len(SyntheticBoard.ENGINES))  # one of each engine at the least
     assert found.learning.ended == f"--measurements {limit} is reached"
 
 
