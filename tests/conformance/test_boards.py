@@ -24,8 +24,8 @@ SHORT = MeasureOptions(min_runs=5, max_runs=30, budget_s=0.5, again=0)
 TOLERANCE = 1e-4
 
 
-@pytest.fixture(scope="module", params=BOARDS)
-def board(request, tmp_path_factory):
+@pytest.fixture(params=BOARDS)
+def board(request):
     with open_board(request.param) as board:
         yield board
 
