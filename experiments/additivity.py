@@ -31,8 +31,8 @@ from qsdnn.tuning.limits.constraint import Unlimited
 from qsdnn.tuning.start.initial_design import explore
 from qsdnn.tuning.finish.final import finish
 from qsdnn.listener import Silent
-from qsdnn.tuning.history import Logbook
-from qsdnn.tuning.loop import prepare
+from qsdnn.tuning.history import History
+from qsdnn.tuning.prepare import prepare
 from qsdnn.tuning.profile import usable
 from qsdnn.tuning.start.race import race
 from qsdnn.tuning.rounds.loop import Rounds
@@ -74,27 +74,28 @@ def study(network, seed, asked):
         )
         bench = prepare(config, board, store, Silent(), Path(folder)).bench
         uniform = race(bench)
-        bench.space, uniform = usable(bench.space, uniform)
+        space, uniform = usable(bench.space, uniform)
+        bench = bench.within(space)
         counts = bench.measurer.counts
         budget = Budget(seconds=float("inf"), measurements=None, counts=counts, start_s=0.0)
-        logbook = Logbook(bench.space, uniform, None)
-        explore(bench, uniform, logbook, budget)
-        explored, before = len(logbook.trials), logbook.belief()
+        history = History(bench.space, uniform, None)
+        explore(bench, uniform, history, budget)
+        explored, before = len(history.trials), history.belief()
         optimum = agent("exact").learn(before.cost, episodes=1, seed=0)
         learner = agent("q-learning")
-        rounds = Rounds(bench, logbook, uniform.best[0], learner, Unlimited(), lambda *_: None)
+        rounds = Rounds(bench, history, uniform.best[0], learner, Unlimited(), lambda *_: None)
         rounds.run(budget)
         last = finish(bench, uniform, rounds.ranked(), Unlimited()).trial
         plans = {"dyna-q": last.choice, "model optimum": optimum.choice}
         return {
             "proven": optimum.proven,
             "explored": explored,
-            "measured_in_rounds": len(logbook.trials) - explored,
+            "measured_in_rounds": len(history.trials) - explored,
             "rounds": rounds.learning.rounds,
             "ended": rounds.learning.ended,
             "optimum_before_ms": float(before.latency_ms([bench.cut(optimum.choice)])[0]),
-            "optimum_after_ms": float(logbook.belief().latency_ms([bench.cut(optimum.choice)])[0]),
-            "last_after_ms": logbook.predict(last),
+            "optimum_after_ms": float(history.belief().latency_ms([bench.cut(optimum.choice)])[0]),
+            "last_after_ms": history.predict(last),
             "layers_that_differ": int((last.choice != optimum.choice).sum()),
             "ratios": measured.compare(bench, plans),
         }

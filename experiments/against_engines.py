@@ -33,7 +33,7 @@ from qsdnn.board import SITTINGS, MeasureOptions, State, open_board
 from qsdnn.plan import choices, read_plan
 from qsdnn.tuning.config import SearchConfig
 from qsdnn.listener import Silent
-from qsdnn.tuning.loop import prepare
+from qsdnn.tuning.prepare import prepare
 from qsdnn.measure.measurer import paired_ratio
 from qsdnn.tuning.start.race import race
 from qsdnn.store import Store

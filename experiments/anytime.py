@@ -35,8 +35,8 @@ from qsdnn.tuning.config import SearchConfig
 from qsdnn.tuning.limits.constraint import Unlimited
 from qsdnn.tuning.start.initial_design import explore
 from qsdnn.listener import Silent
-from qsdnn.tuning.history import Logbook
-from qsdnn.tuning.loop import prepare
+from qsdnn.tuning.history import History
+from qsdnn.tuning.prepare import prepare
 from qsdnn.measure.measurer import paired_ratio
 from qsdnn.tuning.profile import usable
 from qsdnn.tuning.start.race import race
@@ -109,7 +109,8 @@ def begun(model, board, path, seed):
     with Store(str(path)) as store, tempfile.TemporaryDirectory() as folder:
         bench = prepare(config, board, store, Silent(), Path(folder)).bench
         measured = race(bench)
-        bench.space, measured = usable(bench.space, measured)
+        space, measured = usable(bench.space, measured)
+        bench = bench.within(space)
         yield bench, measured
 
 
@@ -136,9 +137,9 @@ def trace(way, bench, measured, seed, count):
                     keep(best)
         return steps
     budget = Budget(seconds=float("inf"), measurements=before + count, counts=counts, start_s=began)
-    logbook = Logbook(bench.space, measured, None)
-    explore(bench, measured, logbook, budget)
-    Rounds(bench, logbook, best, agent(way), Unlimited(), keep).run(budget)
+    history = History(bench.space, measured, None)
+    explore(bench, measured, history, budget)
+    Rounds(bench, history, best, agent(way), Unlimited(), keep).run(budget)
     return steps
 
 

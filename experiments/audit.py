@@ -47,7 +47,7 @@ from qsdnn.errors import QsdnnError
 from qsdnn.plan import Accuracy, Choice, Model, Plan, read_plan, write_plan
 from qsdnn.tuning.config import SearchConfig
 from qsdnn.listener import Silent
-from qsdnn.tuning.loop import prepare
+from qsdnn.tuning.prepare import prepare
 from qsdnn.tuning.start.uniform import uniform_plans
 from qsdnn.store import Store
 

@@ -31,7 +31,7 @@ from qsdnn.cost.terms import Terms
 from qsdnn.model.layer import Graph
 from qsdnn.tuning.config import SearchConfig
 from qsdnn.listener import Silent
-from qsdnn.tuning.loop import prepare
+from qsdnn.tuning.prepare import prepare
 from qsdnn.tuning.profile import usable
 from qsdnn.tuning.start.race import race
 from qsdnn.space import Space
@@ -74,7 +74,8 @@ def errors(network, threads, asked):
         prepared = prepare(config, board, store, Silent(), Path(folder))
         bench, graph = prepared.bench, prepared.graph
         measured = race(bench)
-        bench.space, measured = usable(bench.space, measured)
+        space, measured = usable(bench.space, measured)
+        bench = bench.within(space)
         plans = held_out.random_plans(bench.space, measured.layer_ms, asked)
         trials = [trial for trial in bench.in_groups(plans, measured.best[:1]) if trial.ok]
         uniform = [trial for trial in measured.trials.values() if trial.ok]

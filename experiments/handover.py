@@ -35,7 +35,7 @@ from qsdnn.engine import load_engines
 from qsdnn.tuning.config import SearchConfig
 from qsdnn.tuning.rounds.sequential_test import turn_ratios
 from qsdnn.listener import Silent
-from qsdnn.tuning.loop import prepare
+from qsdnn.tuning.prepare import prepare
 from qsdnn.tuning.start.race import race
 from qsdnn.store import Store
 
@@ -73,7 +73,7 @@ def study(network, asked):
         config = SearchConfig(model=model, engines=WHOLE, threads=asked.threads)
         prepared = prepare(config, board, store, Silent(), Path(folder))
         bench = prepared.bench
-        bench.space = preferred(bench.space, prepared.graph, bench.measurer.info)
+        bench = bench.within(preferred(bench.space, prepared.graph, bench.measurer.info))
         found = race(bench)
         plans = {name: named(bench.space, found.trials[name].choice) for name in whole(found)}
         every, joined = split(bench, found, 0.0), join(bench, split(bench, found, asked.gain))

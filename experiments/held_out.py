@@ -31,7 +31,7 @@ from qsdnn.board import Trust, open_board
 from qsdnn.cost.fit import fit
 from qsdnn.tuning.config import SearchConfig
 from qsdnn.listener import Silent
-from qsdnn.tuning.loop import prepare
+from qsdnn.tuning.prepare import prepare
 from qsdnn.tuning.profile import usable
 from qsdnn.tuning.start.race import race
 from qsdnn.tuning.start.random_plan import mixed_plan
@@ -74,7 +74,8 @@ def study(network, threads, asked):
         config = SearchConfig(model=model, engines=ENGINES, threads=threads, seed=asked.seed)
         bench = prepare(config, board, store, Silent(), Path(folder)).bench
         measured = race(bench)
-        bench.space, measured = usable(bench.space, measured)
+        space, measured = usable(bench.space, measured)
+        bench = bench.within(space)
         plans = random_plans(bench.space, measured.layer_ms, asked)
         trials = [t for t in bench.in_groups(plans, measured.best[:1]) if t.ok]
         fitted, held_out = trials[: asked.fitted], trials[asked.fitted :]

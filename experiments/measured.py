@@ -41,8 +41,8 @@ from qsdnn.tuning.limits.constraint import Unlimited
 from qsdnn.tuning.start.initial_design import explore
 from qsdnn.tuning.finish.final import finish
 from qsdnn.listener import Silent
-from qsdnn.tuning.history import Logbook
-from qsdnn.tuning.loop import prepare
+from qsdnn.tuning.history import History
+from qsdnn.tuning.prepare import prepare
 from qsdnn.measure.measurer import paired_ratio
 from qsdnn.tuning.profile import usable
 from qsdnn.tuning.start.race import race
@@ -89,7 +89,8 @@ def study(network, asked):
         )
         bench = prepare(config, board, store, Silent(), Path(folder)).bench
         measured = race(bench)
-        bench.space, measured = usable(bench.space, measured)
+        space, measured = usable(bench.space, measured)
+        bench = bench.within(space)
         first = measured.best[0]
         dyna_q, optimum, spent = learn("q-learning", bench, measured, None)
         evolved, _, _ = learn("evolutionary", bench, measured, spent)
@@ -121,10 +122,10 @@ def learn(name, bench, measured, limit):
         counts=counts,
         start_s=0.0,
     )
-    logbook = Logbook(bench.space, measured, None)
-    explore(bench, measured, logbook, budget)
-    optimum = agent("exact").learn(logbook.belief().cost, episodes=1, seed=0)
-    rounds = Rounds(bench, logbook, measured.best[0], agent(name), Unlimited(), lambda *_: None)
+    history = History(bench.space, measured, None)
+    explore(bench, measured, history, budget)
+    optimum = agent("exact").learn(history.belief().cost, episodes=1, seed=0)
+    rounds = Rounds(bench, history, measured.best[0], agent(name), Unlimited(), lambda *_: None)
     rounds.run(budget)
     spent = counts.taken + counts.cached - before
     return finish(bench, measured, rounds.ranked(), Unlimited()).trial, optimum, spent

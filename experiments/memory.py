@@ -53,7 +53,7 @@ def alone(model, folder, asked):
     from qsdnn.board import open_board
     from qsdnn.tuning.config import SearchConfig
     from qsdnn.listener import Silent
-    from qsdnn.tuning.loop import prepare
+    from qsdnn.tuning.prepare import prepare
     from qsdnn.tuning.start.uniform import uniform_plans
     from qsdnn.store import Store
 

@@ -34,7 +34,7 @@ from qsdnn.primitive import Precision
 from qsdnn.tuning.limits.assessor import Assessor
 from qsdnn.tuning.config import SearchConfig
 from qsdnn.listener import Silent
-from qsdnn.tuning.loop import prepare
+from qsdnn.tuning.prepare import prepare
 from qsdnn.tuning.profile import usable
 from qsdnn.tuning.start.race import race
 from qsdnn.store import Store

@@ -33,7 +33,7 @@ from qsdnn.board import MeasureOptions, State, open_board
 from qsdnn.primitive import Precision
 from qsdnn.tuning.config import SearchConfig
 from qsdnn.listener import Silent
-from qsdnn.tuning.loop import prepare
+from qsdnn.tuning.prepare import prepare
 from qsdnn.measure.measurer import paired_ratio
 from qsdnn.tuning.profile import usable
 from qsdnn.tuning.start.race import race

@@ -28,7 +28,7 @@ from qsdnn.board import open_board
 from qsdnn.model.extract import write_segment
 from qsdnn.tuning.config import SearchConfig
 from qsdnn.listener import Silent
-from qsdnn.tuning.loop import prepare
+from qsdnn.tuning.prepare import prepare
 from qsdnn.tuning.start.race import race
 from qsdnn.model.segment import Segment
 from qsdnn.store import Store

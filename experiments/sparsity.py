@@ -30,7 +30,7 @@ from onnx import TensorProto, helper, numpy_helper
 from qsdnn.board import MeasureOptions, open_board
 from qsdnn.tuning.config import SearchConfig
 from qsdnn.listener import Silent
-from qsdnn.tuning.loop import prepare
+from qsdnn.tuning.prepare import prepare
 from qsdnn.measure.measurer import paired_ratio
 from qsdnn.tuning.start.uniform import uniform_plans
 from qsdnn.store import Store

@@ -19,7 +19,7 @@ from qsdnn.primitive import Precision, Primitive
 from qsdnn.tuning.limits.assessor import Assessor
 from qsdnn.tuning.config import SearchConfig
 from qsdnn.listener import Listener
-from qsdnn.tuning.loop import Prepared, prepare
+from qsdnn.tuning.prepare import Prepared, prepare
 from qsdnn.tuning.profile import usable
 from qsdnn.tuning.start.race import race
 from qsdnn.quantize.simulate import Simulation

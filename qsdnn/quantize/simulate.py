@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from qsdnn.plan.build import Builder
 from qsdnn.primitive import Primitive
-from qsdnn.tuning.loop import Prepared
+from qsdnn.tuning.prepare import Prepared
 from qsdnn.accuracy.simulator import ENGINE, EXACT, Rounding, load_simulator
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from qsdnn.model.layer import Graph
 from qsdnn.quantize.sensitivity import assessor_of
 from qsdnn.tuning.config import SearchConfig
 from qsdnn.listener import Listener
-from qsdnn.tuning.loop import prepare
+from qsdnn.tuning.prepare import prepare
 from qsdnn.quantize.simulate import Simulation
 from qsdnn.accuracy.simulator import Part, Rounding
 from qsdnn.store import Store

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -64,6 +65,12 @@ class Bench:
         self.pace = Pace()
         self._known_ms: dict[str, float] = {}
         self._told = 0  # of the board's notes
+
+    def within(self, space: Space) -> Bench:
+        """The same bench for another space of the same network."""
+        other = copy.copy(self)
+        other.space = space
+        return other
 
     def measure(
         self,

@@ -1,4 +1,4 @@
-"""The logbook of a search: every plan that was measured, and what they all say."""
+"""The history of a search: every plan that was measured, and what they all say."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class HeldOut:
         return float(np.mean(self.covered)) if self.covered else None
 
 
-class Logbook:
+class History:
     """All plans measured in a search.
 
     Args:
@@ -62,7 +62,7 @@ class Logbook:
         prior: What was known before.
 
     Attributes:
-        prior: The same; whoever finds that it misleads sets it to None.
+        prior: The same; None once it is dropped.
         trials: In the order they were measured; a plan may be there several times.
         random: Those of random plans.
     """
@@ -86,6 +86,10 @@ class Logbook:
         if self._belief is None or self._belief[0] != known:
             self._belief = (known, self._fit(self.trials, self.prior))
         return self._belief[1]
+
+    def drop_prior(self) -> None:
+        """Forgets what was known before: it misleads."""
+        self.prior = None
 
     def belief_without_prior(self) -> Belief:
         """The same, had nothing been known before."""

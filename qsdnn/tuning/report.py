@@ -12,7 +12,7 @@ from qsdnn.plan import Plan
 from qsdnn.tuning.budget import TIME_IS_OVER
 from qsdnn.tuning.finish.entrants import bare_name
 from qsdnn.tuning.finish.final import Final, Standing
-from qsdnn.tuning.loop import Found
+from qsdnn.tuning.found import Found
 from qsdnn.tuning.finish.sittings import Kind
 from qsdnn.tuning.bench import GROUP
 from qsdnn.measure.trust import doubt

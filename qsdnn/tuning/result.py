@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from qsdnn.cost.file import write_cost
 from qsdnn.plan import Plan, write_plan
-from qsdnn.tuning.loop import Found
+from qsdnn.tuning.found import Found
 from qsdnn.tuning.profile import scaled_layers_ms
 from qsdnn.tuning.report import document
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from qsdnn.plan.build import REFERENCE
-from qsdnn.errors import InfeasibleError, QsdnnError
+from qsdnn.errors import QsdnnError
 from qsdnn.primitive import parse_name
 from qsdnn.tuning.limits.constraint import Constraint
-from qsdnn.tuning.profile import Profile
 from qsdnn.tuning.finish.sittings import Entrant, Kind
 from qsdnn.tuning.bench import Bench
 from qsdnn.tuning.pace import FAR
@@ -16,24 +15,6 @@ from qsdnn.tuning.trial import Trial
 
 NEAR = 1.1
 """A single engine sits in the claims while it is within that factor of the fastest."""
-
-
-def best_admitted(profile: Profile, constraint: Constraint) -> Trial:
-    """The fastest uniform plan that keeps the constraint.
-
-    Raises:
-        InfeasibleError: There is none.
-    """
-    for trial in profile.best:
-        if constraint.admits([trial.choice])[0]:
-            return trial
-    names = profile.names
-    nearest = max(profile.best, key=lambda trial: constraint.sqnr_db(trial.choice))
-    raise InfeasibleError(
-        f"no uniform plan keeps the limit; nearest is {names[nearest.key]}: "
-        f"{constraint.refusal(nearest.choice)}",
-        hint="allow more: a larger --max-drop, a smaller --min-sqnr",
-    )
 
 
 def keeping(

@@ -1,4 +1,4 @@
-"""The end of a search: the best plans and every engine, bare and as a plan, in one contest.
+"""The end of a search: the best plans and every engine, bare and as a plan, in one final measurement.
 
 All of them sit side by side in a few first sittings, the heats. Those choose the mixed plan that
 is held against the best single engines, and which of these are near enough to matter. What chooses
@@ -113,10 +113,10 @@ def finish(
         InfeasibleError: Not even a uniform plan keeps the constraint.
         VerificationError: Not even a uniform plan gives the reference's outputs.
     """
-    return _Contest(bench, profile, ranked, constraint, budget).run()
+    return _Measuring(bench, profile, ranked, constraint, budget).run()
 
 
-class _Contest:
+class _Measuring:
     """One final, while it goes on."""
 
     def __init__(

@@ -122,7 +122,8 @@ class AccuracyLimit:
         choosing: Evaluates plans on the data that plans are chosen with.
         deciding: Evaluates plans on other data.
         alone: (layers, primitives) noise of layers alone, NaN where not measured.
-        evaluated: What plans were evaluated to lose, by their bytes; None of one that does not run.
+        evaluated: What plans were evaluated to lose, by `key_of`; None of one that does not run.
+        plan_s: Wall time in which a plan is evaluated, as seen last.
     """
 
     space: Space
@@ -131,7 +132,7 @@ class AccuracyLimit:
     deciding: Callable[[Sequence[Choice]], Sequence[Accuracy | None]] = field(repr=False)
     alone: NDArray[np.float64] = field(repr=False)
     evaluated: dict[bytes, Accuracy | None] = field(default_factory=dict, repr=False)
-    _plan_s: float = field(default=0.0, init=False, repr=False)
+    plan_s: float = field(default=0.0, repr=False)
     _noise: tuple[int, NoiseModel] | None = field(default=None, init=False, repr=False)
 
     @property
@@ -202,7 +203,7 @@ class AccuracyLimit:
 
     def evaluate_all(self, plans: Sequence[Choice]) -> list[Accuracy | None]:
         """What plans lose on the choosing data; kept."""
-        keys = [_key(plan) for plan in plans]
+        keys = [key_of(plan) for plan in plans]
         new = {
             key: plan for key, plan in zip(keys, plans, strict=True) if key not in self.evaluated
         }
@@ -213,7 +214,7 @@ class AccuracyLimit:
 
     def is_known(self, plan: Choice) -> bool:
         """Whether it was evaluated on the choosing data."""
-        return _key(plan) in self.evaluated
+        return key_of(plan) in self.evaluated
 
     def refusal(self, plan: Choice) -> str:
         """What the budget has against what it loses on the choosing data."""
@@ -228,7 +229,7 @@ class AccuracyLimit:
 
     def evaluating_s(self, plans: int) -> float:
         """As long a plan as in the last evaluation."""
-        return plans * self._plan_s
+        return plans * self.plan_s
 
     def _timed(
         self,
@@ -237,7 +238,7 @@ class AccuracyLimit:
     ) -> Sequence[Accuracy | None]:
         start_s = time.monotonic()
         found = evaluate(plans)
-        self._plan_s = (time.monotonic() - start_s) / len(plans)
+        self.plan_s = (time.monotonic() - start_s) / len(plans)
         return found
 
     def sqnr_db(self, plan: Choice) -> float:
@@ -257,5 +258,6 @@ class AccuracyLimit:
         return accuracy
 
 
-def _key(plan: Choice) -> bytes:
+def key_of(plan: Choice) -> bytes:
+    """What a plan is remembered by: equal for equal plans."""
     return np.ascontiguousarray(plan, dtype=np.int64).tobytes()

@@ -43,7 +43,7 @@ class Proposer:
     plans where the model is unsure as often as they may be the best.
 
     Attributes:
-        dreamer: The agent that learns on the drawn models. Another one than learns on the mean: the
+        sampler: The agent that learns on the drawn models. Another one than learns on the mean: the
             values of one are wrong for the other.
         cut: Cuts a plan into segments.
         constraint: What plans must keep.
@@ -51,7 +51,7 @@ class Proposer:
         seed: Of all chance.
     """
 
-    dreamer: Agent = field(repr=False)
+    sampler: Agent = field(repr=False)
     cut: Callable[[NDArray[np.int64]], list[Observation]] = field(repr=False)
     constraint: Constraint = field(repr=False)
     episodes: int
@@ -85,14 +85,14 @@ class Proposer:
         for draw in range(DRAWS):
             rng = np.random.default_rng([self.seed, round_number, draw])
             drawn = belief.draw(rng)
-            dream = self.dreamer.learn(
+            policy = self.sampler.learn(
                 self.constraint.price(drawn),
                 episodes=max(1, int(DRAW_EPISODES * self.episodes)),
                 seed=self.seed + round_number * DRAWS + draw,
             )
-            near = self.constraint.near(drawn, dream.candidates)
-            dreamt = self._promising(belief, near, incumbent)
-            _take(batch, dreamt, known, apart, len(batch) + 1)
+            near = self.constraint.near(drawn, policy.candidates)
+            drawn_plans = self._promising(belief, near, incumbent)
+            _take(batch, drawn_plans, known, apart, len(batch) + 1)
         _take(batch, hopeful, known, apart, BATCH)
         return batch
 

@@ -15,8 +15,8 @@ from qsdnn.agents.exact.solver import Exact
 from qsdnn.cost.model import CostModel
 from qsdnn.tuning.budget import Budget
 from qsdnn.tuning.limits.constraint import Constraint
-from qsdnn.tuning.rounds.sequential_test import Contest, Verdict
-from qsdnn.tuning.history import HeldOut, Logbook
+from qsdnn.tuning.rounds.sequential_test import SequentialTest, Decision
+from qsdnn.tuning.history import HeldOut, History
 from qsdnn.measure.measurer import runs_beside
 from qsdnn.tuning.rounds.acquisition import BATCH, Proposer
 from qsdnn.tuning.bench import GROUP, Bench
@@ -25,7 +25,7 @@ from qsdnn.tuning.trial import Trial
 TRIES = 3
 """Times a round learns anew when all it found loses too much accuracy."""
 
-REMATCHES, MEETINGS = 2, 3
+REPEATS, MOST_TIMES = 2, 3
 """Plans measured again a round, because they seem faster than the incumbent and it is not sure; and
 how often a plan is measured at the most."""
 
@@ -48,7 +48,7 @@ class Learning:
         proven: Whether it is the optimum.
         held_out: How well the last cost model predicts.
         ended: Why the rounds ended, for people.
-        crowned: Plans that became the incumbent.
+        improvements: Plans that became the incumbent.
     """
 
     rounds: int = 0
@@ -60,7 +60,7 @@ class Learning:
     proven: bool = False
     held_out: HeldOut = field(default_factory=HeldOut)
     ended: str = ""
-    crowned: int = 0
+    improvements: int = 0
 
 
 class Rounds:
@@ -68,7 +68,7 @@ class Rounds:
 
     Args:
         bench: Builds and measures plans.
-        logbook: All that was measured.
+        history: All that was measured.
         best_uniform: The first incumbent; everything is measured beside it and the incumbent.
         learner: Learns on the cost model.
         constraint: What plans must keep.
@@ -83,7 +83,7 @@ class Rounds:
     def __init__(
         self,
         bench: Bench,
-        logbook: Logbook,
+        history: History,
         best_uniform: Trial,
         learner: Agent,
         constraint: Constraint,
@@ -93,13 +93,13 @@ class Rounds:
         self.learning = Learning()
         self.incumbent = best_uniform
         self._bench = bench
-        self._logbook = logbook
+        self._history = history
         self.uniform = best_uniform
         self._learner = learner
         self._constraint = constraint
         self._refused: list[NDArray[np.int64]] = []
         self._proposer = Proposer(
-            dreamer=agent(config.agent, config.preset),
+            sampler=agent(config.agent, config.preset),
             cut=bench.cut,
             constraint=constraint,
             episodes=config.episodes,
@@ -107,7 +107,7 @@ class Rounds:
         )
         self._exact = Exact(plans=1)
         self._on_best = on_best
-        self._contests: dict[bytes, Contest] = {}
+        self._tests: dict[bytes, SequentialTest] = {}
         self._challengers = 0
 
     def run(self, budget: Budget) -> CostModel:
@@ -127,20 +127,20 @@ class Rounds:
                 break
             number = self.learning.rounds
             self._bench.listener.phase(f"Measuring round {number}", len(fresh) + len(again))
-            crowned = self._measure(fresh, again)
-            held = 0 if crowned else held + 1
+            improved = self._measure(fresh, again)
+            held = 0 if improved else held + 1
             self._report(policy)
             self.learning.ended = self._end(budget, held)
         count, why = self.learning.rounds, self.learning.ended
         rounds = "1 round" if count == 1 else f"{count} rounds"
         self._bench.listener.note(f"the search ends after {rounds}: {why}")
-        self.learning.held_out = self._logbook.held_out()
-        return self._logbook.belief().cost
+        self.learning.held_out = self._history.held_out()
+        return self._history.belief().cost
 
     def ranked(self) -> list[Trial]:
         """The incumbent, then the other plans, fastest first."""
         key = self.incumbent.key
-        others = [t for _, t in self._logbook.ranked() if t.key != key]
+        others = [t for _, t in self._history.ranked() if t.key != key]
         return [self.incumbent, *others]
 
     def _end(self, budget: Budget, held: int) -> str:
@@ -150,25 +150,25 @@ class Rounds:
 
     def _next(self, budget: Budget) -> tuple[Policy, list[NDArray[np.int64]], list[Trial]]:
         """What was learned, new plans to measure, and old ones to measure again."""
-        cost = self._logbook.belief().cost
+        cost = self._history.belief().cost
         self.learning.rounds += 1
         for _ in range(TRIES):
             policy = self._learn(self._constraint.price(cost))
             if budget.ended(self._bench.pace.group_s + self._constraint.evaluating_s(BATCH)):
                 return policy, [], []
             proposed = self._proposer.propose(
-                self._logbook.belief(),
+                self._history.belief(),
                 self._constraint.near(cost, np.vstack([policy.candidates, undivided(cost)])),
                 self.incumbent.choice,
-                [*(trial.choice for trial in self._logbook.trials), *self._refused],
+                [*(trial.choice for trial in self._history.trials), *self._refused],
                 self.learning.rounds - 1,
             )
             fresh = self._admitted(proposed)
             if fresh or not proposed:
                 break
-        again = self._rematches()
+        again = self._repeated()
         groups = max(1, int(min(BATCH, budget.left_s / max(self._bench.pace.group_s, 1e-3))))
-        room = int(min(BATCH + REMATCHES, budget.plans, GROUP * groups))
+        room = int(min(BATCH + REPEATS, budget.plans, GROUP * groups))
         again = again[:room]
         return policy, fresh[: room - len(again)], again
 
@@ -196,57 +196,57 @@ class Rounds:
         learning.bound_ms, learning.proven = optimum.bound_ms, optimum.proven
         return policy
 
-    def _rematches(self) -> list[Trial]:
+    def _repeated(self) -> list[Trial]:
         """Plans that seem faster than the incumbent, fastest first."""
-        latency_ms = {t.key: ms for ms, t in self._logbook.ranked()}
+        latency_ms = {t.key: ms for ms, t in self._history.ranked()}
         now_ms = latency_ms.get(self.incumbent.key, self.incumbent.latency_ms)
         return [
             trial
-            for ms, trial in self._logbook.ranked()
+            for ms, trial in self._history.ranked()
             if ms < now_ms
-            and self._verdict(trial) is not Verdict.SLOWER
-            and self._logbook.times(trial) < MEETINGS
+            and self._decision(trial) is not Decision.SLOWER
+            and self._history.times(trial) < MOST_TIMES
             and self._constraint.admits([trial.choice])[0]
-        ][:REMATCHES]
+        ][:REPEATS]
 
     def _measure(self, fresh: list[NDArray[np.int64]], again: list[Trial]) -> bool:
         """Measures plans beside the incumbent; whether one of them takes its place."""
         beside = {trial.package.digest: trial for trial in (self.uniform, self.incumbent)}
         anchors = list(beside.values())
         trials = self._bench.in_groups(fresh, anchors)
-        for number, group in groupby(sorted(again, key=self._logbook.times), self._logbook.times):
+        for number, group in groupby(sorted(again, key=self._history.times), self._history.times):
             choices = [trial.choice for trial in group]
             trials += self._bench.in_groups(choices, anchors, f"plan {number + 1}")
-        self._logbook.add(trials)
+        self._history.add(trials)
         self._bench.tell_best([*trials, self.incumbent])
         for trial in trials:
-            self._meet(trial)
-        faster = [t for t in trials if t.ok and self._verdict(t) is Verdict.FASTER]
+            self._compare(trial)
+        faster = [t for t in trials if t.ok and self._decision(t) is Decision.FASTER]
         if not faster:
             return False
-        self.incumbent = min(faster, key=lambda trial: self._contest(trial).ratio)
-        self._contests.clear()
-        self.learning.crowned += 1
-        self._on_best(self.incumbent, self._logbook.predict(self.incumbent))
+        self.incumbent = min(faster, key=lambda trial: self._test_of(trial).ratio)
+        self._tests.clear()
+        self.learning.improvements += 1
+        self._on_best(self.incumbent, self._history.predict(self.incumbent))
         return True
 
-    def _meet(self, trial: Trial) -> None:
-        """Takes the runs a plan made beside the incumbent as pairs of their contest."""
+    def _compare(self, trial: Trial) -> None:
+        """Takes the runs a plan made beside the incumbent as pairs of their test."""
         if trial.ok:
             for mine, others in runs_beside(trial.record, self.incumbent.package.digest):
-                self._contest(trial).add(mine, others)
+                self._test_of(trial).add(mine, others)
 
-    def _contest(self, trial: Trial) -> Contest:
-        """A plan's contest against the incumbent."""
+    def _test_of(self, trial: Trial) -> SequentialTest:
+        """A plan's test against the incumbent."""
         key = trial.key
-        if key not in self._contests:
+        if key not in self._tests:
             self._challengers += 1
-            self._contests[key] = Contest(rank=self._challengers)
-        return self._contests[key]
+            self._tests[key] = SequentialTest(rank=self._challengers)
+        return self._tests[key]
 
-    def _verdict(self, trial: Trial) -> Verdict:
-        contest = self._contests.get(trial.key)
-        return Verdict.OPEN if contest is None else contest.verdict
+    def _decision(self, trial: Trial) -> Decision:
+        test = self._tests.get(trial.key)
+        return Decision.OPEN if test is None else test.decision
 
     def _report(self, policy: Policy) -> None:
         listener, number = self._bench.listener, self.learning.rounds

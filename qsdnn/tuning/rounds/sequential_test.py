@@ -1,4 +1,4 @@
-"""The contest: whether a plan is faster than another, decided while runs come in.
+"""A sequential test: whether a plan is faster than another, decided while runs come in.
 
 Runs of both are interleaved and compared in pairs. Under the hypothesis that the challenger is not
 faster, it wins a pair with a probability of one half at the most. The evidence against that is the
@@ -38,8 +38,8 @@ TURN_MS, TURN_RUNS = 2.0, 10
 Runs of one turn have the same neighbours, so a turn is one pair."""
 
 
-class Verdict(StrEnum):
-    """What a contest says so far."""
+class Decision(StrEnum):
+    """What a test says so far."""
 
     FASTER = "faster"
     SLOWER = "slower"
@@ -47,7 +47,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(slots=True)
-class Contest:
+class SequentialTest:
     """A challenger against a plan, over one or more measurements.
 
     Attributes:
@@ -78,16 +78,16 @@ class Contest:
         return float(np.median(self._ratios)) if self._ratios else math.nan
 
     @property
-    def verdict(self) -> Verdict:
+    def decision(self) -> Decision:
         """Faster or slower with confidence 1 − `ALPHA` over the whole search, or open."""
         needed = math.log(self.rank * (self.rank + 1) / ALPHA)
         if log_evidence(self.wins, self.losses) >= needed:
-            return Verdict.FASTER
+            return Decision.FASTER
         pairs = self.wins + self.losses
         # Giving up wrongly claims nothing: here the confidence is for this challenger alone.
         if log_evidence(self.against, pairs - self.against) >= math.log(1 / ALPHA):
-            return Verdict.SLOWER
-        return Verdict.OPEN
+            return Decision.SLOWER
+        return Decision.OPEN
 
 
 def log_evidence(wins: int, losses: int) -> float:

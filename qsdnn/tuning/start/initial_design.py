@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsdnn.tuning.budget import Budget
-from qsdnn.tuning.history import HeldOut, Logbook, test
+from qsdnn.tuning.history import HeldOut, History, test
 from qsdnn.tuning.profile import Profile
 from qsdnn.tuning.start.random_plan import mixed_plan
 from qsdnn.tuning.bench import GROUP, Bench
@@ -25,7 +25,7 @@ as the first says. More is worth little: from 4 plans to 24 the mean error of ot
 these rules do not end after 4."""
 
 
-def explore(bench: Bench, profile: Profile, logbook: Logbook, budget: Budget) -> None:
+def explore(bench: Bench, profile: Profile, history: History, budget: Budget) -> None:
     """Measures random mixed plans a few at a time, each predicted before.
 
     The first few tell how well the cost model predicts. A prior that predicts them worse than none
@@ -35,24 +35,25 @@ def explore(bench: Bench, profile: Profile, logbook: Logbook, budget: Budget) ->
     Args:
         bench: Builds and measures plans.
         profile: Of the uniform plans.
-        logbook: Takes the trials.
+        history: Takes the trials.
         budget: Ends it early; without what must follow.
     """
     plans = _random_plans(bench, profile)
     seen, without = HeldOut(), HeldOut()
     bench.listener.phase("Exploring", len(plans))
     while plans and not budget.ended(2 * bench.pace.group_s):
-        if _is_good(seen) or (_is_right(seen) and _is_sure(bench, logbook, plans)):
+        if _is_good(seen) or (_is_right(seen) and _is_sure(bench, history, plans)):
             return
         count = int(min(GROUP, budget.plans))
-        belief, plain = logbook.belief(), logbook.belief_without_prior()
+        belief, plain = history.belief(), history.belief_without_prior()
         trials = bench.in_groups(plans[:count], profile.best[:1])
         plans = plans[count:]
         seen += test(belief, trials, bench.space)
         without += test(plain, trials, bench.space)
-        logbook.add(trials, random=True)
+        history.add(trials, random=True)
         if (seen.mean or 0.0) > (without.mean or 0.0):
-            logbook.prior, seen = None, without
+            history.drop_prior()
+            seen = without
 
 
 def _is_good(seen: HeldOut) -> bool:
@@ -65,8 +66,8 @@ def _is_right(seen: HeldOut) -> bool:
     return error is not None and error <= RIGHT
 
 
-def _is_sure(bench: Bench, logbook: Logbook, plans: Sequence[NDArray[np.int64]]) -> bool:
-    belief, cut = logbook.belief(), [bench.cut(plan) for plan in plans]
+def _is_sure(bench: Bench, history: History, plans: Sequence[NDArray[np.int64]]) -> bool:
+    belief, cut = history.belief(), [bench.cut(plan) for plan in plans]
     return float(np.mean(belief.spread_ms(cut) / belief.latency_ms(cut))) <= SURE
 
 

@@ -13,7 +13,7 @@ from qsdnn.board import MeasureOptions
 from qsdnn.measure.batches import SPARE_BYTES, WEIGHTS
 from qsdnn.tuning.config import SearchConfig
 from qsdnn.listener import Silent
-from qsdnn.tuning.loop import prepare
+from qsdnn.tuning.prepare import prepare
 from qsdnn.tuning.start.uniform import uniform_plans
 from qsdnn.store import Store
 from qsdnn_boards.local import LocalBoard

@@ -9,7 +9,7 @@ from qsdnn.board import Package, Reference
 from qsdnn.errors import ModelError, RunError
 from qsdnn.tuning.config import SearchConfig
 from qsdnn.listener import Silent
-from qsdnn.tuning.loop import prepare
+from qsdnn.tuning.prepare import prepare
 from qsdnn.measure.measurer import Measurer
 from qsdnn.store import Store
 from tests.unit.tuning.test_trust import FakeBoard, package

@@ -1,4 +1,4 @@
-"""The contest: wrong verdicts are as rare as it says, however often one looks."""
+"""The sequential test: wrong decisions are as rare as it says, however often one looks."""
 
 from itertools import pairwise
 from math import comb
@@ -6,25 +6,25 @@ from math import comb
 import numpy as np
 import pytest
 
-from qsdnn.tuning.rounds.sequential_test import ALPHA, MARGIN, Contest, Verdict, log_evidence, turn_ratios
+from qsdnn.tuning.rounds.sequential_test import ALPHA, MARGIN, SequentialTest, Decision, log_evidence, turn_ratios
 
 
 def _first_verdict(rng, ratio, rank=1, looks=40, runs=10):
     """Looks after every few runs, and stops at the first verdict."""
-    contest = Contest(rank=rank)
+    test = SequentialTest(rank=rank)
     for _ in range(looks):
         drift = rng.lognormal(0, 0.3)  # the machine's, common to both
         other = 5 * drift * rng.lognormal(0, 0.03, runs)
         challenger = 5 * ratio * drift * rng.lognormal(0, 0.03, runs)
-        contest.add(challenger, other)
-        if contest.verdict is not Verdict.OPEN:
-            return contest.verdict
-    return Verdict.OPEN
+        test.add(challenger, other)
+        if test.decision is not Decision.OPEN:
+            return test.decision
+    return Decision.OPEN
 
 
 def test_equal_plans_are_rarely_called_faster():
     rng = np.random.default_rng(0)
-    wrong = sum(_first_verdict(rng, MARGIN) is Verdict.FASTER for _ in range(400))
+    wrong = sum(_first_verdict(rng, MARGIN) is Decision.FASTER for _ in range(400))
     # α/2 for the first challenger: of 400 not more than 10 expected, 21 have a chance of 0.1 %.
     assert wrong <= 21
 
@@ -34,11 +34,11 @@ def test_many_challengers_of_one_search_share_the_chance_of_error():
     wrong = 0
     for _ in range(60):
         verdicts = [_first_verdict(rng, MARGIN, rank, looks=10) for rank in range(1, 21)]
-        wrong += Verdict.FASTER in verdicts
+        wrong += Decision.FASTER in verdicts
     assert wrong / 60 <= 2 * ALPHA
 
 
-@pytest.mark.parametrize(("ratio", "verdict"), [(0.95, Verdict.FASTER), (1.05, Verdict.SLOWER)])
+@pytest.mark.parametrize(("ratio", "verdict"), [(0.95, Decision.FASTER), (1.05, Decision.SLOWER)])
 def test_a_difference_is_found(ratio, verdict):
     rng = np.random.default_rng(2)
     assert all(_first_verdict(rng, ratio, rank=20) is verdict for _ in range(50))

@@ -1,0 +1,103 @@
+"""The network and the board of a search, ready to measure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from qsdnn.board import ANY, Board, Reference, check_threads
+from qsdnn.engine import load_engines
+from qsdnn.errors import InputError
+from qsdnn.listener import Listener
+from qsdnn.measure.measurer import Measurer
+from qsdnn.model import load_graph
+from qsdnn.model.calibration import Calibration
+from qsdnn.model.feeds import random_feeds, read_feeds
+from qsdnn.model.layer import Graph
+from qsdnn.model.precision import precision_notes
+from qsdnn.model.randomness import check_repeatable
+from qsdnn.plan.build import Builder
+from qsdnn.primitive import Precision
+from qsdnn.space import space_of
+from qsdnn.store import Store
+from qsdnn.tuning.bench import Bench
+from qsdnn.tuning.config import SearchConfig
+from qsdnn.tuning.limits.assessor import Samples, calibrate, read_samples
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A network and a board, ready to measure.
+
+    Attributes:
+        bench: Builds and measures plans.
+        graph: The network.
+        samples: The user's, where accuracy may be lost.
+        calibration: By them.
+    """
+
+    bench: Bench
+    graph: Graph
+    samples: Samples | None = None
+    calibration: Calibration | None = None
+
+
+def prepare(
+    config: SearchConfig, board: Board, store: Store, listener: Listener, folder: Path
+) -> Prepared:
+    """Loads a network and sets up all that builds and measures its plans.
+
+    Args:
+        config: What is asked.
+        board: Started.
+        store: Where measurements are kept.
+        listener: Told of progress.
+        folder: Where artifacts go.
+    """
+    engines = load_engines(config.engines)
+    listener.phase("Loading", 2)
+    graph = load_graph(config.model, config.shapes, workdir=folder)
+    check_repeatable(graph)
+    listener.step()
+    for layer in graph.layers:
+        if layer.pinned:
+            listener.note(f"layer '{layer.name}' runs in onnxruntime only: {layer.pinned}")
+    for note in precision_notes(graph):
+        listener.note(note)
+    inputs = {name: graph.tensors[name] for name in graph.inputs}
+    samples = calibration = None
+    if config.accuracy is not None:
+        samples = read_samples(config.accuracy, graph, config.seed)
+        if Precision.INT8 in config.precisions:
+            calibration = calibrate(config.accuracy, graph, samples)
+    builder = Builder(
+        graph,
+        engines,
+        folder,
+        threads=config.threads,
+        calibration=calibration,
+        infos=board.probe().engines,
+    )
+    path = config.inputs
+    feeds = read_feeds(path, inputs) if path else random_feeds(inputs, config.seed)
+    measurer = Measurer(
+        board,
+        store,
+        builder.reference,
+        Reference(feeds=feeds, tolerance=config.tolerance if samples is None else ANY),
+        remeasure=config.remeasure,
+        on_note=listener.note,
+    )
+    check_threads(measurer.info, config.threads)
+    listener.step()
+    absent = sorted(set(config.engines or ()) - set(measurer.info.engines))
+    if absent:
+        raise InputError(
+            f"the board {measurer.info.name} does not have {', '.join(absent)}",
+            hint=f"it has {', '.join(measurer.info.engines)}; to add all: pip install 'qsdnn[all]'",
+        )
+    space = space_of(graph, engines, measurer.info.engines, config.precisions)
+    for precision in set(config.precisions) - {p.precision for p in space.primitives}:
+        listener.note(f"no engine on the board computes in {precision}")
+    bench = Bench(space, builder, measurer, config, listener)
+    return Prepared(bench=bench, graph=graph, samples=samples, calibration=calibration)
