@@ -36,6 +36,52 @@ def test_the_runtime_is_python_3_8_with_numpy_and_engines_only(path):
     assert set(_imports(path)) <= ON_THE_BOARD | sys.stdlib_module_names
 
 
+ROOTS = {"qsdnn": "", "qsdnn_boards": "boards", "qsdnn_primitives": "primitives",
+         "qsdnn_runtime": "runtime"}  # fmt: skip
+
+
+def _rooms(top, depth):
+    """What each room of a package imports of its others: names of `depth` parts."""
+    found = {}
+    base = ROOT / ROOTS[top] / top
+    for path in base.rglob("*.py"):
+        parts = (top, *path.relative_to(base).with_suffix("").parts)
+        package = list(parts[:-1])
+        me = ".".join(part for part in parts if part != "__init__")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.ImportFrom):
+                continue
+            above = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            for alias in node.names:
+                whole = f"{module}.{alias.name}"
+                file = base.joinpath(*whole.split(".")[1:])
+                target = whole if file.is_dir() or file.with_suffix(".py").exists() else module
+                here, there = (".".join(name.split(".")[:depth]) for name in (me, target))
+                if target.split(".")[0] == top and here != there:
+                    found.setdefault(here, set()).add(there)
+    return found
+
+
+@pytest.mark.parametrize(("top", "depth"), [*((top, 2) for top in ROOTS), ("qsdnn", 3)])
+def test_no_rooms_import_one_another_in_a_circle(top, depth):
+    rooms = _rooms(top, depth)
+    while rooms:  # take away what imports nothing that is left
+        leaves = [room for room, others in rooms.items() if not others & rooms.keys()]
+        assert leaves, {room: sorted(others & rooms.keys()) for room, others in rooms.items()}
+        for leaf in leaves:
+            del rooms[leaf]
+
+
+def test_no_module_is_longer_than_400_lines():
+    sizes = {
+        path.relative_to(ROOT): len(path.read_text(encoding="utf-8").splitlines())
+        for tree in ("qsdnn", "boards", "primitives", "runtime", "envs")
+        for path in (ROOT / tree).rglob("*.py")
+    }
+    assert not {str(path): size for path, size in sizes.items() if size > 400}
+
+
 def test_importing_the_core_loads_no_engine():
     loaded = "import sys, qsdnn, qsdnn.cli; print(*sys.modules)"
     names = subprocess.check_output([sys.executable, "-c", loaded], text=True).split()
