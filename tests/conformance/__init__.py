@@ -1,4 +1,4 @@
-"""The conformance suite: what holds for every engine and agent that is installed, whoever wrote it.
+"""The conformance suite: what holds for every engine, agent and board, whoever wrote it.
 
 In the wheel it is `qsdnn_conformance`, so that a stranger's engine inherits it::
 
