@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from qsdnn.engine import EngineInfo
 from qsdnn.errors import InputError, unknown
 from qsdnn.latency import quiet_ms, quiet_segment_ms, undisturbed
+from qsdnn_runtime.protocol import Context as Context
 from qsdnn_runtime.protocol import MeasureOptions as MeasureOptions
 from qsdnn_runtime.protocol import State as State
 from qsdnn_runtime.protocol import Step as Step
@@ -108,12 +109,7 @@ class Record:
         peak_memory_mb: With `memory`: most memory that a process took which loaded it and ran it,
             the interpreter and the engines' libraries in it.
         trust: How far the latency may be believed.
-        context: Under what it was measured: sensors ``before``, ``during`` and ``after``, mean
-            ``power_mw`` by rail, the rails that carry all of it (``supply``), ``performance`` mode,
-            ``cooling``, ``passes`` it took; of what others took of the processor ``others_share``,
-            ``others_here_share`` (of the cores it was measured on), ``steal_share``,
-            ``waited_share``, ``disturbed_runs``, ``involuntary_switches``: see
-            `qsdnn_runtime.board.disturbance`. Versions of engines are in the store, beside it.
+        context: Under what it was measured. Versions of engines are in the store, beside it.
     """
 
     state: State
@@ -129,7 +125,7 @@ class Record:
     max_error: float | None = None
     peak_memory_mb: float | None = None
     trust: Trust = Trust.STABLE
-    context: Mapping[str, Any] = field(default_factory=dict)
+    context: Context = field(default_factory=Context)
 
     @property
     def latency_ms(self) -> float:

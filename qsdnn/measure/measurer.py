@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qsdnn.board import (Board, BoardInfo, MeasureOptions, Package, Record, Reference, State, Step, Trust)
+from qsdnn.board import (Board, BoardInfo, Context, MeasureOptions, Package, Record, Reference, State, Step, Trust)
 from qsdnn.errors import ModelError, RunError
 from qsdnn.latency import pairs, quiet_ms, undisturbed
 from qsdnn.measure.batches import room_of, together
@@ -25,23 +25,12 @@ from qsdnn.store import Key, Store
 from qsdnn.measure.trust import notes
 from qsdnn_runtime.server.interval import median_interval
 
-ANCHORS, DISTURBED = "anchors_sittings_ms", "anchors_disturbed"
-"""Where a record's context keeps `Record.sittings_ms` and `Record.disturbed` of the anchors it was
-measured beside, by digest."""
-
-APART = "anchors_apart"
-"""Where it keeps which of them were in processes of their own, by digest, for lack of room: their
-sittings took turns with the record's, their runs did not."""
-
 TURNS = 2
 """Sittings at the least of what is compared and was not in one process: A B B A, for drift."""
 
 BORROWED = 3
 """Of so many packages that the board has room for at once, one may be an anchor that nobody asked
 for: more would make loading take more than half as long again."""
-
-TAKEN_AT = "taken_at_s"
-"""Where it keeps when it was measured, in seconds since 1970."""
 
 NOISE_LASTS_S = 3600.0
 """After so long, what disturbed a measurement may be over: a later run takes it again."""
@@ -269,24 +258,24 @@ class Measurer:
             if record.state is State.OK
         }
         beside = {a.digest: by_digest[a.digest] for a in anchors if a.digest in by_digest}
-        context = {
-            ANCHORS: {digest: record.sittings_ms for digest, record in beside.items()},
-            DISTURBED: {digest: record.disturbed for digest, record in beside.items()},
-            TAKEN_AT: taken_at_s,
-        }
         found = []
         for package, record in zip(packages, records, strict=False):
             shift = next(shift for shift in shifts if package.digest in shift)
-            apart = {APART: sorted(beside.keys() - shift)} if beside.keys() - shift else {}
-            found.append(
-                dataclasses.replace(record, context={**record.context, **context, **apart})
-            )
+            context: Context = {
+                **record.context,
+                "anchors_sittings_ms": {digest: r.sittings_ms for digest, r in beside.items()},
+                "anchors_disturbed": {digest: r.disturbed for digest, r in beside.items()},
+                "taken_at_s": taken_at_s,
+            }
+            if beside.keys() - shift:
+                context["anchors_apart"] = sorted(beside.keys() - shift)
+            found.append(dataclasses.replace(record, context=context))
         return found
 
 
 def _is_outdated(record: Record) -> bool:
     """Whether a measurement of another run is to be taken again: its trouble may be over."""
-    age_s = time.time() - record.context.get(TAKEN_AT, 0.0)
+    age_s = time.time() - record.context.get("taken_at_s", 0.0)
     noise_is_over = record.trust in (Trust.NOISY, Trust.DISTURBED) and age_s > NOISE_LASTS_S
     # What ended before any package was loaded says nothing of this one.
     nobodys = record.state in (State.CRASHED, State.TIMED_OUT) and record.step is Step.START
@@ -305,7 +294,7 @@ def drift(record: Record, known_ms: Mapping[str, float]) -> float:
     """
     ratios = [
         quiet_ms(undisturbed(*_anchor(record, digest))) / known_ms[digest]
-        for digest in record.context.get(ANCHORS, {})
+        for digest in record.context.get("anchors_sittings_ms", {})
         if digest in known_ms
     ]
     return median(ratios) if ratios else 1.0
@@ -315,10 +304,10 @@ def runs_beside(record: Record, anchor: str) -> list[tuple[Sequence[float], Sequ
     """Runs of a record and of an anchor it was interleaved with, by digest, for each sitting.
 
     Where one of two was disturbed there is NaN: see `qsdnn.latency.pairs`. Of an anchor in a
-    process of its own (`APART`), what a whole sitting took, of both.
+    process of its own (`Context.anchors_apart`), what a whole sitting took, of both.
     """
     beside = _anchor(record, anchor)
-    if anchor in record.context.get(APART, ()):
+    if anchor in record.context.get("anchors_apart", []):
         sides = (undisturbed(record.sittings_ms, record.disturbed), undisturbed(*beside))
         sittings = zip(*sides, strict=False)
         return [
@@ -332,8 +321,8 @@ def runs_beside(record: Record, anchor: str) -> list[tuple[Sequence[float], Sequ
 
 def _anchor(record: Record, digest: str) -> tuple[Sequence[Sequence[float]], Sequence[int]]:
     """An anchor's sittings, and which of its runs were disturbed."""
-    sittings_ms = record.context.get(ANCHORS, {}).get(digest, [])
-    return sittings_ms, record.context.get(DISTURBED, {}).get(digest, [])
+    sittings_ms = record.context.get("anchors_sittings_ms", {}).get(digest, [])
+    return sittings_ms, record.context.get("anchors_disturbed", {}).get(digest, [])
 
 
 def paired_ratio(a: Record, b: Record) -> tuple[float, float, float]:

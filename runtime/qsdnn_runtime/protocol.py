@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Dict, Mapping
+from typing import Any, Dict, List, Mapping, Optional, Sequence, TypedDict
 
 VERSION = 3
 """Both sides greet with it; a server of another version is not spoken to."""
@@ -101,6 +101,67 @@ class MeasureOptions:
     again: int = 1
     sittings: int = 1
     memory: bool = False
+
+
+class Context(TypedDict, total=False):
+    """Under what a package was measured; a field is absent where it is not known.
+
+    Attributes:
+        threads: Threads that engines might use.
+        cores: Numbers of the cores that the process was held to.
+        before: What the sensors said when the timed runs began: see
+            `qsdnn_runtime.board.sensors.Sensors.read`.
+        after: What the sensors said when they ended.
+        during: What the sensors said meanwhile: ``samples``, their number, and by quantity the
+            ``min``, ``mean`` and ``max``.
+        power_mw: Mean power by rail.
+        supply: Names of the rails that carry all of the board's power.
+        performance: What holds of each setting of the performance mode: see
+            `qsdnn_runtime.board.knob.report`.
+        cooling: How long a cool board was waited for, and to which temperature.
+        passes: How often the group was measured.
+        sittings: Counted runs in each process that took part.
+        process_peak_mb: Most memory that the process took, with all that was loaded at once.
+        involuntary_switches: How often another process or the kernel took a thread's core.
+        disturbed_runs: Runs that waited for a processor that others took.
+        waited_share: Share of the runs' time that was spent waiting for a processor.
+        others_share: Share of the whole processor that other processes took.
+        others_here_share: The same share of the cores that the process was held to.
+        steal_share: Share of the processor that the hypervisor gave to other machines.
+        profile_error: Why layers could not be timed.
+        notes: What the board has to say to the user.
+        anchors_sittings_ms: Runs of each sitting of the packages of known latency that the package
+            was measured beside, by digest. This and what follows is added by the host.
+        anchors_disturbed: Numbers of their runs that were disturbed, by digest.
+        anchors_apart: Digests of those that were in processes of their own, for lack of room: their
+            sittings took turns with the package's, their runs did not.
+        taken_at_s: When it was measured, in seconds since 1970.
+    """
+
+    threads: int
+    cores: List[int]
+    before: Dict[str, Any]
+    after: Dict[str, Any]
+    during: Dict[str, Any]
+    power_mw: Dict[str, float]
+    supply: List[str]
+    performance: List[Any]
+    cooling: Dict[str, Any]
+    passes: int
+    sittings: List[int]
+    process_peak_mb: Optional[float]
+    involuntary_switches: int
+    disturbed_runs: int
+    waited_share: float
+    others_share: float
+    others_here_share: float
+    steal_share: float
+    profile_error: str
+    notes: List[str]
+    anchors_sittings_ms: Dict[str, Sequence[Sequence[float]]]
+    anchors_disturbed: Dict[str, Sequence[int]]
+    anchors_apart: List[str]
+    taken_at_s: float
 
 
 class ProtocolError(Exception):

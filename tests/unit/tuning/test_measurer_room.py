@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from qsdnn.board import MeasureOptions, Package, Record, Reference, State
-from qsdnn.measure.measurer import ANCHORS, APART, TURNS, Measurer, drift, runs_beside
+from qsdnn.measure.measurer import TURNS, Measurer, drift, runs_beside
 from qsdnn.store import Store
 from tests.unit.tuning.test_trust import FakeBoard, package, record
 
@@ -53,7 +53,7 @@ def test_parts_are_held_against_one_of_the_first(measure):
     board, found = measure(named("abcde", 61.0), [*first, *slower])
     assert board.groups == [["a", "b", "c", "d"], ["e", "a"]]
     assert [options.budget_s for options in board.options] == pytest.approx([6.4, 1.6])
-    assert list(found[4].context[ANCHORS]) == ["a"]
+    assert list(found[4].context["anchors_sittings_ms"]) == ["a"]
     known = {"a": found[0].quiet_ms}
     assert drift(found[4], known) == pytest.approx(1.5)
 
@@ -68,7 +68,7 @@ def test_the_last_anchor_is_beside_where_there_is_no_room_for_all(measure):
     anchors = named("xy", 300.0)
     board, found = measure(named("ab", 300.0), [record(1.0)] * 4, anchors=anchors)
     assert board.groups == [["a", "y"], ["b", "y"]]
-    assert APART not in found[0].context and board.options[0].sittings == 1
+    assert "anchors_apart" not in found[0].context and board.options[0].sittings == 1
     runs, its_runs = runs_beside(found[0], "y")[0]
     assert len(runs) == len(its_runs) == 30
 
@@ -78,7 +78,7 @@ def test_where_nothing_fits_beside_the_anchor_sittings_are_compared_and_not_runs
     records = [record(float(ms), **halves) for ms in (1, 2, 3)]
     board, found = measure(named("ab", 600.0), records, anchors=named("y", 600.0))
     assert board.groups == [["a", "b", "y"]] and board.options[0].sittings == TURNS
-    assert found[0].context[APART] == ["y"]
+    assert found[0].context["anchors_apart"] == ["y"]
     pairs = runs_beside(found[1], "y")
     assert [(len(a), len(b)) for a, b in pairs] == [(1, 1)] * 2
     assert [a[0] / b[0] for a, b in pairs] == pytest.approx([2 / 3] * 2)

@@ -13,7 +13,7 @@ from qsdnn.board import (BoardInfo, MeasureOptions, Package, Record, Reference, 
 from qsdnn.engine import EngineInfo
 from qsdnn.measure import measurer as measurer_module
 from qsdnn.tuning.rounds.sequential_test import turn_ratios
-from qsdnn.measure.measurer import (ANCHORS, DISTURBED, Measurer, drift, paired_ratio, runs_beside)
+from qsdnn.measure.measurer import (Measurer, drift, paired_ratio, runs_beside)
 from qsdnn.store import Store
 from qsdnn.measure.trust import doubt
 
@@ -202,7 +202,7 @@ def test_pairs_of_which_one_run_was_disturbed_do_not_count():
     b = of_sittings([1.0, 8.0, 1.0, 1.0, 1.0, 1.0, 1.0], [1.0] * 4)
     a, b = dataclasses.replace(a, disturbed=(6,)), dataclasses.replace(b, disturbed=(1,))
     assert paired_ratio(a, b) == (2.0, 2.0, 2.0)
-    beside = {ANCHORS: {"b": b.sittings_ms}, DISTURBED: {"b": b.disturbed}}
+    beside = {"anchors_sittings_ms": {"b": b.sittings_ms}, "anchors_disturbed": {"b": b.disturbed}}
     a = dataclasses.replace(a, context={**a.context, **beside})
     for mine, others in runs_beside(a, "b"):
         assert set(turn_ratios(mine, others).tolist()) == {2.0}
