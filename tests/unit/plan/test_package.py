@@ -22,7 +22,7 @@ from qsdnn_runtime import PackageError, Session
 from qsdnn_runtime.program.package import open_package
 from tests.unit.runtime.onnx_package import Part, model
 from tests.unit.runtime.onnx_package import write_package as write_parts
-from tests.unit.test_plan import EXAMPLE
+from tests.unit.plan.test_document import EXAMPLE
 
 WEIGHTS = np.random.default_rng(0).standard_normal((8, 8)).astype(np.float32)
 X = np.ones((1, 8), np.float32)

@@ -10,7 +10,7 @@ import pytest
 from qsdnn.board import MeasureOptions, Package, Record, Reference, State
 from qsdnn.measure.measurer import TURNS, Measurer, drift, runs_beside
 from qsdnn.store import Store
-from tests.unit.tuning.test_trust import FakeBoard, package, record
+from tests.unit.measure.test_trust import FakeBoard, package, record
 
 
 def sized(name: str, mb: float) -> Package:

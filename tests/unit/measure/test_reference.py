@@ -12,7 +12,7 @@ from qsdnn.listener import Silent
 from qsdnn.tuning.prepare import prepare
 from qsdnn.measure.measurer import Measurer
 from qsdnn.store import Store
-from tests.unit.tuning.test_trust import FakeBoard, package
+from tests.unit.measure.test_trust import FakeBoard, package
 
 
 def test_a_network_that_the_boards_onnxruntime_does_not_run_is_bad_input(tmp_path):
