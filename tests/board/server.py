@@ -104,13 +104,13 @@ class Server:
         """All that runs in sessions: sshd's own, agents and their children, also orphans."""
         assert self._process is not None
         inside = descendants(self._process.pid)
-        agents = [pid for pid in named("agent") if str(self.cache) in command_of(pid)]
-        left = [pid for pid in named("worker") if str(self.folder) in environment_of(pid)]
+        agents = [pid for pid in named("server") if str(self.cache) in command_of(pid)]
+        left = [pid for pid in named("server.worker") if str(self.folder) in environment_of(pid)]
         found = [*inside, *(pid for agent in agents for pid in (agent, *descendants(agent))), *left]
         return list(dict.fromkeys(found))
 
     def agents(self) -> list[int]:
-        return [pid for pid in self.processes() if "qsdnn_runtime.server" in command_of(pid)]
+        return [pid for pid in self.processes() if is_agent(pid)]
 
     def workers(self) -> list[int]:
         return [pid for pid in self.processes() if "qsdnn_runtime.server.worker" in command_of(pid)]
@@ -135,7 +135,7 @@ def kill(pid: int) -> None:
 def named(module: str) -> list[int]:
     """Processes that run a module of the runtime, also those whose session has ended."""
     pids = [int(folder.name) for folder in Path("/proc").glob("[0-9]*")]
-    return [pid for pid in pids if f"qsdnn_runtime.{module}" in command_of(pid)]
+    return [pid for pid in pids if f"qsdnn_runtime.{module}" in command_of(pid).split()]
 
 
 def descendants(root: int) -> list[int]:
@@ -151,6 +151,11 @@ def descendants(root: int) -> list[int]:
     for pid in found:
         found += [child for child, parent in parents.items() if parent == pid]
     return found[1:]
+
+
+def is_agent(pid: int) -> bool:
+    """Whether a process is a measuring server; its children have another name."""
+    return "qsdnn_runtime.server" in command_of(pid).split()
 
 
 def command_of(pid: int) -> str:

@@ -24,7 +24,7 @@ from qsdnn_boards.ssh.board import SshBoard
 from tests.unit.boards.conftest import LOADERS, write_package
 
 from .memory import MemoryLimit
-from .server import are_gone, command_of, descendants, wait_until
+from .server import are_gone, descendants, is_agent, wait_until
 from .test_measure import ENDLESS, SHORT, once_measuring
 
 REFERENCE = Reference(feeds={"x": np.ones((2, 3), np.float32)})
@@ -46,7 +46,7 @@ def make(tmp_path: Path) -> Callable[..., Package]:
 
 
 def agent() -> int:
-    (pid,) = [p for p in descendants(os.getpid()) if "qsdnn_runtime.server" in command_of(p)]
+    (pid,) = [p for p in descendants(os.getpid()) if is_agent(p)]
     return pid
 
 

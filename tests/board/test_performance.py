@@ -21,7 +21,7 @@ from qsdnn_boards.local import LocalBoard
 from qsdnn_boards.spec.spec import Spec, load_spec
 from qsdnn_boards.ssh.board import SshBoard
 
-from .server import are_gone, command_of, descendants, wait_until
+from .server import are_gone, descendants, is_agent, wait_until
 
 SHORT = MeasureOptions(budget_s=0.5, max_runs=30, again=0)
 ENDLESS = MeasureOptions(budget_s=600.0, max_runs=10**6, precision=0.0)
@@ -136,7 +136,7 @@ def once_measuring(act):
 
 def agents() -> list[int]:
     """Those this test started, directly or behind sshd."""
-    return [pid for pid in descendants(os.getpid()) if "qsdnn_runtime.server" in command_of(pid)]
+    return [pid for pid in descendants(os.getpid()) if is_agent(pid)]
 
 
 def test_it_is_set_while_measuring_and_set_back(machine, files, network):
