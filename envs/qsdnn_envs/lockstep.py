@@ -17,7 +17,7 @@ from qsdnn.space import Space
 
 
 class State(StrEnum):
-    """What of the walk so far an observation shows."""
+    """The part of the walk so far that an observation shows."""
 
     FRONTIER = "frontier"
     PRODUCERS = "producers"
@@ -33,7 +33,7 @@ class Reward(StrEnum):
 
 
 class Masked(StrEnum):
-    """What an action that the layer may not take means."""
+    """The meaning of an action that the layer may not take."""
 
     ERROR = "error"
     NEXT = "next"

@@ -1,4 +1,4 @@
-"""How the layers of made-up networks are wired."""
+"""The wiring of the layers of made-up networks."""
 
 from __future__ import annotations
 

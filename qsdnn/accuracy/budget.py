@@ -19,8 +19,8 @@ class Accuracy:
         metric: The metric's name.
         reference: The score of the network in fp32, computed by onnxruntime.
         plan: The plan's score.
-        drop: How much worse the plan's score is than the reference, absolute; negative where it is
-            better.
+        drop: The difference of the plan's score to the reference, absolute: positive where the plan
+            is worse.
         sqnr_db: The ratio of signal to quantization noise of the outputs in dB, against fp32.
         samples: The number of samples that both scores are of.
     """

@@ -1,4 +1,4 @@
-"""How the ranges of a network's tensors are found from a user's inputs."""
+"""The search for the ranges of a network's tensors in a user's inputs."""
 
 from __future__ import annotations
 

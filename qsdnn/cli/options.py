@@ -150,7 +150,7 @@ def wait_option(command: F) -> F:
         default=None,
         metavar="TIME",
         callback=lambda _context, _option, text: parse_duration("--wait", text) if text else 0.0,
-        help="The longest wait for a board in use by another host: 90s, 30m, 2h.  [default: "
+        help="The longest wait for a board that somebody else uses: 90s, 30m, 2h.  [default: "
         "end at once]",
     )(command)
 

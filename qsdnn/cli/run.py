@@ -28,7 +28,7 @@ Examples:
 @board_option
 @wait_option
 @click.option("--input", "inputs", type=click.Path(path_type=Path), metavar="FILE.npz",
-              help="A file of one array for each input; FILE.npy where there is one.  [default: "
+              help="A file of one array for each input; FILE.npy for a single input.  [default: "
               "random ones]")  # fmt: skip
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0),
               help="The seed of the random inputs.")  # fmt: skip

@@ -84,7 +84,7 @@ Examples:
               help="The seed of every random number.")  # fmt: skip
 @click.option("--input", "inputs", type=click.Path(path_type=Path), metavar="FILE.npz",
               help="Inputs to measure and verify with, one array for each input of the network; "
-              "FILE.npy where there is one.  [default: random ones]")  # fmt: skip
+              "FILE.npy for a single input.  [default: random ones]")  # fmt: skip
 @click.option("--tolerance", default=1e-4, show_default=True, type=click.FloatRange(0, 1),
               help="Largest error of an output, relative to its largest magnitude.")  # fmt: skip
 @store_option

@@ -108,7 +108,7 @@ class Unlimited:
         return np.inf
 
     def claim(self, plan: Choice, *, final: bool) -> Accuracy | None:
-        """None: outputs are compared one by one."""
+        """No accuracy: outputs are compared one by one."""
         return None
 
 

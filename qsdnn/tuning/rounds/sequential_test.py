@@ -80,7 +80,7 @@ class SequentialTest:
 
     @property
     def decision(self) -> Decision:
-        """Faster or slower with confidence 1 − `ALPHA` over the whole search, or open."""
+        """The decision: faster (with confidence 1 − `ALPHA` over the search), slower, or open."""
         needed = math.log(self.rank * (self.rank + 1) / ALPHA)
         if log_evidence(self.wins, self.losses) >= needed:
             return Decision.FASTER
