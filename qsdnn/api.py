@@ -1,4 +1,4 @@
-"""The Python API: what ``import qsdnn`` offers. The commands of the command line are thin over it."""
+"""The Python API: what ``import qsdnn`` offers, and what the command line is thin over."""
 
 from __future__ import annotations
 
@@ -54,29 +54,31 @@ def search(
     Args:
         model: The network, an ONNX file.
         board: The name of a board, or a started board (see `open_board`).
-        shapes: Dimensions of the network's dynamic inputs, by name.
-        engines: Engines to choose from; all that the board has when None.
-        precisions: Precisions to choose from besides ``fp32``: ``bf16``, ``fp16``, ``int8``; where
-            accuracy may be lost and none is named, all.
-        threads: Threads an engine may use.
-        agent: The agent that learns: see `qsdnn.agents.names`.
-        preset: The agent's settings.
-        episodes: Episodes of a round of learning.
-        budget_s: Wall time of the whole search, in seconds.
-        measurements: Plans to measure at the most; any number when None.
+        shapes: The dimensions of the network's dynamic inputs, by input name.
+        engines: The engines to choose from; None takes all that the board has.
+        precisions: The precisions to choose from besides ``fp32``: ``bf16``, ``fp16``, ``int8``;
+            where accuracy may be lost and none is named, all.
+        threads: The number of threads that an engine may use.
+        agent: The name of the agent that learns: see `qsdnn.agents.names`.
+        preset: The name of the agent's settings.
+        episodes: The number of episodes of a round of learning.
+        budget_s: The wall time of the whole search, in seconds.
+        measurements: The number of plans to measure at the most; None is any number.
         seed: The seed of every random number.
-        calibration: File or folder of samples, where accuracy may be lost.
-        max_drop: Largest loss of accuracy: ``0.01``, absolute, or ``"1%"`` of what fp32 has.
-        min_sqnr_db: Least signal to quantization noise of the outputs.
-        objective: What the plan is to have least of: ``latency``, ``memory`` or ``energy``.
-        max_memory_mb: Most memory that a plan may take.
-        max_latency_ms: Largest latency that a plan may have.
-        max_energy_mj: Most energy that one inference may take.
-        inputs: ``.npz`` of inputs to measure and verify with; random ones when None.
-        tolerance: Largest error of an output, relative to its largest magnitude.
-        store: Database of measurements, a path or URL; the user's own when None.
+        calibration: The file or folder of samples, where accuracy may be lost; None allows no loss.
+        max_drop: The largest loss of accuracy: ``0.01``, absolute, or ``"1%"`` of the score of
+            fp32.
+        min_sqnr_db: The least ratio of signal to quantization noise of the outputs, in dB.
+        objective: The quantity that the plan is to have least of: ``latency``, ``memory`` or
+            ``energy``.
+        max_memory_mb: The most memory that a plan may take.
+        max_latency_ms: The largest latency that a plan may have.
+        max_energy_mj: The most energy that one inference may take.
+        inputs: The ``.npz`` file of inputs to measure and verify with; None takes random ones.
+        tolerance: The largest error of an output, relative to its largest magnitude.
+        store: The database of measurements, a path or URL; None is the user's own.
         remeasure: Whether all is measured anew, whatever the store knows.
-        listener: Told of progress.
+        listener: The listener that is told of progress.
 
     Raises:
         QsdnnError: Anything the user can act on: `InputError`, `BoardError`, `InfeasibleError`,
@@ -121,13 +123,13 @@ def search_for(
     """The search that a `SearchConfig` describes.
 
     Args:
-        config: What is asked.
+        config: The settings of the search.
         board: The name of a board, or a started board.
-        care: How a board that is named is treated, if not as usual.
-        store: Database of measurements; the user's own when None.
-        listener: Told of progress.
-        on_plan: Given the best plan so far, an interim one, whenever there is a better one.
-        start_s: When the budget's time began, by `time.monotonic`; now when None.
+        care: How the board is treated while it measures; None is as usual.
+        store: The database of measurements, a path or URL; None is the user's own.
+        listener: The listener that is told of progress.
+        on_plan: Called with the best plan so far, an interim one, whenever a better one is found.
+        start_s: The time by `time.monotonic` when the budget began; None is now.
 
     Raises:
         QsdnnError: Anything the user can act on.
@@ -156,15 +158,16 @@ def compare(
     """Measures plans, packages and models side by side, interleaved run by run.
 
     Args:
-        subjects: ``plan.json``, a package's folder or zip, or ``model.onnx@ENGINE``: the model in
-            that engine alone, as it comes.
+        subjects: The paths: a ``plan.json``, a package's folder or zip, or ``model.onnx@ENGINE``,
+            the model in that engine alone, as the engine comes.
         board: The name of a board, or a started board.
-        model: The network of the plans; where the plans say when None.
-        threads: Threads an engine may use; those of the first plan or package, else 1, when None.
-        shapes: Dimensions of a model's dynamic inputs.
-        budget_s: Measuring time in seconds.
-        min_runs: Runs of each subject at the least.
-        listener: Told of progress.
+        model: The network of the plans; None takes the file that the plans name.
+        threads: The number of threads that an engine may use; None takes that of the first plan or
+            package, else 1.
+        shapes: The dimensions of a model's dynamic inputs, by input name.
+        budget_s: The measuring time, in seconds.
+        min_runs: The number of runs of each subject at the least.
+        listener: The listener that is told of progress.
 
     Raises:
         QsdnnError: Anything the user can act on.
@@ -196,10 +199,10 @@ def replay(
     Args:
         plan: The plan's file.
         board: The name of a board, or a started board.
-        model: The plan's network; where the plan says when None.
+        model: The plan's network; None takes the file that the plan names.
         seed: The seed of the random inputs.
-        tolerance: Largest error of an output, relative to its largest magnitude.
-        listener: Told of progress.
+        tolerance: The largest error of an output, relative to its largest magnitude.
+        listener: The listener that is told of progress.
 
     Raises:
         QsdnnError: Anything the user can act on; `VerificationError` where the outputs differ.
@@ -253,7 +256,7 @@ def _accuracy(
 
 
 class _Notes(Silent):
-    """Keeps what a person should read."""
+    """A listener that keeps the notes that a person should read."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []

@@ -1,4 +1,4 @@
-"""A board: a machine that measures and runs. What it is asked, what it answers."""
+"""The board, a machine that measures and runs: what it is asked, and what it answers."""
 
 from __future__ import annotations
 
@@ -25,21 +25,22 @@ from qsdnn_runtime.protocol import Trust as Trust
 GROUP = "qsdnn.boards"
 
 SITTINGS = 9
-"""Sittings of what is claimed: the fewest whose range holds the median with 95 % confidence (six is
-enough for that) without the least and the greatest, so that one unlucky process decides nothing."""
+"""The number of sittings of what is claimed: the fewest whose range holds the median with 95 %
+confidence (six is enough for that) without the least and the greatest, so that one unlucky process
+decides nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoardInfo:
-    """What a board is.
+    """The description of a board.
 
     Attributes:
-        name: As the user calls it.
-        fingerprint: Hash of what makes measurements comparable: processor model, instruction
+        name: The name that the user calls the board by.
+        fingerprint: The hash of what makes measurements comparable: processor model, instruction
             set, cores, memory, operating system, and not load or temperature.
-        engines: The engines it has, by name.
-        facts: The rest, for people and records: ``cpu``, ``isa``, ``cores``, ``memory_mb``,
-            ``os``, ``python``, ``numpy``.
+        engines: The engines that the board has, by name.
+        facts: The other facts of the board, for people and records: ``cpu``, ``isa``, ``cores``,
+            ``memory_mb``, ``os``, ``python``, ``numpy``.
     """
 
     name: str
@@ -54,8 +55,9 @@ class Package:
 
     Attributes:
         manifest: The content of ``manifest.json`` (see `qsdnn_runtime.program.manifest`).
-        folder: Holds the artifacts the manifest names.
-        digest: Hash of the manifest, which names artifacts by content: equal digests run alike.
+        folder: The folder with the artifacts that the manifest names.
+        digest: The hash of the manifest, which names artifacts by content: packages of equal
+            digests run alike.
     """
 
     manifest: Mapping[str, Any] = field(repr=False)
@@ -65,14 +67,10 @@ class Package:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Care:
-    """How a board is treated while it measures.
+    """The treatment of a board while it measures.
 
-    Attributes:
-        performance_mode: Whether to set it before measuring, and set back at the end what held
-            before; None: as the board does when nobody says.
-        max_temperature_c: Measure at this temperature or below; None: as is right for the board.
-        cooling_limit_s: The longest wait for that, each time.
-        wait_s: The longest wait for another host that measures on it.
+    Attributes: Whether to set the board's performance mode before measuring, and restore the
+        earlier mode at the end; None: as the board does when nobody says.
     """
 
     performance_mode: bool | None = None
@@ -83,7 +81,7 @@ class Care:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """What an engine says it executed for a layer: the primitive, and its own kernel's name."""
+    """The primitive that an engine says it executed for a layer, and the engine's kernel."""
 
     primitive: str
     kernel: str
@@ -94,22 +92,25 @@ class Record:
     """The result of measuring one package.
 
     Attributes:
-        state: How it ended; the numbers below are there only when it is `State.OK`.
-        error: For people, when it did not end well: what, and the last lines of stderr.
-        step: What the child process did when it crashed or hung; None where none did.
-        runs_ms: End-to-end latency of each counted run, in the order they were made.
-        segments_ms: For each counted run, the time of each segment.
-        disturbed: Which of the runs waited for a processor that others took, by their number.
-        ci95_ms: 95 % interval of the median (order statistics).
-        load_ms: Time to load and bind.
-        layers_ms: With `profile`: time of each layer by index, as profiled (not scaled).
-        applied: With `profile`: what was executed, by layer index.
-        max_error: Largest difference from the reference outputs, relative to the largest
+        state: The way that measuring ended; the numbers below are there only when it is `State.OK`.
+        error: The message for people when measuring did not end well: what failed, and the last
+            lines of stderr.
+        step: The step that the child process was at when it crashed or hung; None where none did.
+        runs_ms: The end-to-end latency of each counted run, in the order of the runs.
+        segments_ms: The time of each segment, for each counted run.
+        disturbed: The numbers of the runs that waited for a processor that others took.
+        ci95_ms: The 95 % interval of the median (order statistics).
+        load_ms: The time to load and bind.
+        layers_ms: The time of each layer by index, as profiled (not scaled); empty without
+            `profile`.
+        applied: What was executed for each layer, by layer index; empty without `profile`.
+        max_error: The largest difference from the reference outputs, relative to the largest
             magnitude of each output; None when there was no reference.
-        peak_memory_mb: With `memory`: most memory that a process took which loaded it and ran it,
-            the interpreter and the engines' libraries in it.
-        trust: How far the latency may be believed.
-        context: Under what it was measured. Versions of engines are in the store, beside it.
+        peak_memory_mb: The most memory that a process took which loaded the package and ran it, the
+            interpreter and the engines' libraries included; None without `memory`.
+        trust: The trust in the latency: how far it may be believed.
+        context: The conditions of measuring. Versions of engines are in the store, beside the
+            record.
     """
 
     state: State
@@ -129,59 +130,60 @@ class Record:
 
     @property
     def latency_ms(self) -> float:
-        """Median of the runs that were not disturbed; of all where too few were not."""
+        """The median of the undisturbed runs; of all runs where too few were undisturbed."""
         return float(np.nanmedian(np.concatenate(self.undisturbed)))
 
     @property
     def quiet_ms(self) -> float:
-        """Latency when nothing else disturbs, which plans are ranked by: see `qsdnn.latency`."""
+        """The latency when nothing else disturbs, which ranks plans: see `qsdnn.latency`."""
         return quiet_ms(self.undisturbed)
 
     @property
     def quiet_segment_ms(self) -> tuple[float, ...]:
-        """Time of each segment then: with the loop around them they sum to `quiet_ms`."""
+        """The time of each segment in a quiet run; with the loop around them `quiet_ms`."""
         rows = np.array(self.segments_ms)
         around = np.array(self.runs_ms) - rows.sum(axis=1)
         return quiet_segment_ms(self._split(rows), self._split(around), self.quiet_ms)
 
     @property
     def sittings_ms(self) -> tuple[tuple[float, ...], ...]:
-        """The counted runs of each process, in their order."""
+        """The counted runs of each process, in the order of the runs."""
         return tuple(tuple(part.tolist()) for part in self._split(np.array(self.runs_ms)))
 
     @property
     def undisturbed(self) -> list[NDArray[np.float64]]:
-        """As `sittings_ms`, with NaN for the disturbed, unless too few are not."""
+        """The runs of `sittings_ms` with NaN for the disturbed ones, unless too few are left."""
         return undisturbed(self.sittings_ms, self.disturbed)
 
     def _split(self, rows: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-        """A row for each run, by the process that made it."""
+        """The rows of an array, one for each run, split by the process that made the run."""
         counts = self.context.get("sittings", [len(rows)])
         return np.split(rows, np.cumsum(counts)[:-1])
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the board has to say to the user, e.g. that its performance mode was not set."""
+        """The board's notes to the user, e.g. that its performance mode was not set."""
         return tuple(self.context.get("notes", ()))
 
     @property
     def segment_ms(self) -> tuple[float, ...]:
-        """Median of the counted runs, for each segment."""
+        """The median of the counted runs, for each segment."""
         return tuple(median(column) for column in zip(*self.segments_ms, strict=True))
 
 
 ANY = 1e9
-"""A tolerance that nothing exceeds: for plans that may lose accuracy, which is asked otherwise."""
+"""A tolerance that nothing exceeds: for plans whose loss of accuracy is limited otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """Inputs for every measurement, and the outputs they must give.
+    """The inputs of every measurement, and the outputs that plans must give.
 
     Attributes:
-        feeds: Inputs by name.
-        outputs: What onnxruntime in fp32 gives for them; None while it is not known yet.
-        tolerance: Largest `Record.max_error` that is not `State.WRONG_OUTPUT`.
+        feeds: The inputs, by name.
+        outputs: The outputs of onnxruntime in fp32 for those inputs; None while they are not known
+            yet.
+        tolerance: The largest `Record.max_error` that is not `State.WRONG_OUTPUT`.
     """
 
     feeds: Mapping[str, np.ndarray[Any, Any]]
@@ -191,12 +193,12 @@ class Reference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """What a package gave for many inputs.
+    """The outputs of a package for many inputs.
 
     Attributes:
-        state: How it ended; there are outputs only when it is `State.OK`.
-        error: For people, when it did not end well.
-        outputs: By name, (runs, *shape of the output).
+        state: The way that running ended; there are outputs only when it is `State.OK`.
+        error: The message for people, when running did not end well.
+        outputs: The outputs by name, each (runs, *shape of the output).
     """
 
     state: State
@@ -208,8 +210,8 @@ class Board(Protocol):
     """A machine that measures and runs, local or remote. Use it as a context manager.
 
     Attributes:
-        name: As the user calls it.
-        care: How it is treated; may be set until it first measures.
+        name: The name that the user calls the board by.
+        care: The treatment of the board; it may be set until the board first measures.
     """
 
     name: str
@@ -226,14 +228,14 @@ class Board(Protocol):
 
     @property
     def elsewhere(self) -> bool:
-        """Whether what this machine does while the board measures does not disturb that.
+        """Whether this machine's work leaves the board's measurements undisturbed.
 
-        False while it is not known, which it is once the board was probed.
+        False while that is not known; it is known once the board was probed.
         """
         ...
 
     def probe(self) -> BoardInfo:
-        """What the board is and has. Asked once, then remembered.
+        """The description of the board. It is asked for once, then remembered.
 
         Raises:
             BoardError: The board cannot be reached.
@@ -247,7 +249,7 @@ class Board(Protocol):
         options: MeasureOptions,
         on_progress: Callable[[str], None] | None = None,
     ) -> list[Record]:
-        """Measures packages interleaved with one another; one record each, in their order.
+        """Measures packages interleaved with one another; returns one record each, in their order.
 
         An engine's crash, hang or refusal is a record with a state; so is a lost board.
         """
@@ -261,10 +263,10 @@ class Board(Protocol):
         threads: int = 1,
         on_progress: Callable[[str], None] | None = None,
     ) -> dict[str, Any]:
-        """Runs a package once; outputs by name.
+        """Runs a package once; returns the outputs by name.
 
         Raises:
-            RunError: The run failed there.
+            RunError: The run failed on the board.
             BoardError: The board was lost.
         """
         ...
@@ -277,34 +279,36 @@ class Board(Protocol):
         threads: int = 1,
         on_progress: Callable[[str], None] | None = None,
     ) -> list[Evaluation]:
-        """Runs packages over many inputs, each loaded once; one evaluation each, in their order.
+        """Runs packages over many inputs, loading each once; returns one evaluation each, in order.
 
         An engine's crash, hang or refusal is an evaluation with a state; so is a lost board.
 
         Args:
-            packages: What to run.
-            inputs: By name, (runs, *shape of the input); sent once while the board is open.
-            threads: Threads an engine may use.
-            on_progress: Told what the board does.
+            packages: The packages to run.
+            inputs: The inputs by name, each (runs, *shape of the input); sent once while the board
+                is open.
+            threads: The number of threads that an engine may use.
+            on_progress: Called with texts that say what the board does.
 
         Raises:
-            BoardError: The board is in use, or refuses what it is sent.
+            BoardError: The board is in use, or refuses what is sent.
         """
         ...
 
 
 class BoardFinder(Protocol):
-    """Finds boards of one kind by name; registered as an entry point."""
+    """A finder of boards of one kind by name; registered as an entry point."""
 
     def names(self) -> Sequence[str]:
-        """The boards that could be named now, for messages and lists."""
+        """The names of the boards that could be named now, for messages and lists."""
         ...
 
     def find(self, name: str) -> Board | None:
-        """The board of that name, not yet started; None when it is none of this kind's.
+        """The board of that name, not yet started; None when no board of this kind has it.
 
         Raises:
-            InputError: It is one, but something about it must be said first, e.g. its address.
+            InputError: The board is of this kind, but something about it must be said first, e.g.
+                its address.
         """
         ...
 
@@ -313,8 +317,8 @@ def open_board(name: str, care: Care | None = None) -> Board:
     """The board of that name, not yet started.
 
     Args:
-        name: As the user calls it.
-        care: How it is treated, if not as usual.
+        name: The name that the user calls the board by.
+        care: The treatment of the board; None is as usual.
 
     Raises:
         InputError: No such board is known.
@@ -329,10 +333,10 @@ def open_board(name: str, care: Care | None = None) -> Board:
 
 
 def check_threads(info: BoardInfo, threads: int) -> None:
-    """Makes sure that a board has a core for each thread: else they wait for one another.
+    """Makes sure that a board has a core for each thread: else the threads wait for one another.
 
     Raises:
-        InputError: It has fewer.
+        InputError: The board has fewer cores than threads.
     """
     cores = info.facts.get("cores", threads)
     if threads > cores:

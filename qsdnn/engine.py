@@ -17,14 +17,14 @@ GROUP = "qsdnn.engines"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineInfo:
-    """What a board says about one engine it has.
+    """The description of one engine that a board has.
 
     Attributes:
-        name: The engine.
-        version: Its version there.
-        devices: What it can compute on, e.g. ``("CPU",)``.
-        capabilities: What it says it can do, in its own words, e.g. OpenVINO's
-            ``("FP32", "INT8", "BF16")``.
+        name: The name of the engine.
+        version: The version of the engine on the board.
+        devices: The devices that the engine can compute on, e.g. ``("CPU",)``.
+        capabilities: The capabilities of the engine in its own words, e.g. OpenVINO's ``("FP32",
+            "INT8", "BF16")``.
     """
 
     name: str
@@ -35,7 +35,7 @@ class EngineInfo:
 
 @runtime_checkable
 class Engine(Protocol):
-    """The host half of an engine. It never runs anything, and imports no inference library."""
+    """The host half of an engine. It runs nothing, and imports no inference library."""
 
     name: str
 
@@ -57,7 +57,7 @@ class Choosy(Protocol):
     """An engine that takes and gives the layouts of a primitive at some layers only."""
 
     def layouts(self, layer: Layer, primitive: Primitive) -> Sequence[str]:
-        """Those of the primitive's layouts in which this layer's tensors need no conversion."""
+        """The primitive's layouts in which this layer's tensors need no conversion."""
         ...
 
 
@@ -65,7 +65,7 @@ class Choosy(Protocol):
 class OnnxReader(Protocol):
     """An engine that reads ONNX: alone it runs the user's own file, by `bare` of its loader.
 
-    Any other is given the network translated, as one segment.
+    Any other engine is given the network translated, as one segment.
     """
 
     reads_onnx: bool
@@ -75,7 +75,7 @@ def load_engines(names: Sequence[str] | None = None) -> Mapping[str, Engine]:
     """The registered engines by name, in the order asked for.
 
     Args:
-        names: Which; all registered ones when None.
+        names: The names of the engines; None takes all that are registered.
 
     Raises:
         InputError: A name is not registered.

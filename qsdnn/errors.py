@@ -1,4 +1,4 @@
-"""The one tree of errors. A message says what, where, and the next command to type."""
+"""The one tree of errors. A message says what went wrong, where, and the next command to type."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import difflib
 from collections.abc import Iterable
 
 NEAR = 0.7
-"""How alike a name must be to be what was meant: "explain" is 0.62 to "replay"."""
+"""The likeness of a name to what was meant, at the least: "explain" is 0.62 to "replay"."""
 
 
 class QsdnnError(Exception):
-    """Something the user can act on; `exit_code` is what the command ends with.
+    """An error that the user can act on; `exit_code` is what the command ends with.
 
     Args:
-        message: What went wrong, and where.
-        hint: What to do next, ideally a command to type.
+        message: The text of what went wrong, and where.
+        hint: The hint what to do next, ideally a command to type.
     """
 
     exit_code = 1
@@ -35,7 +35,7 @@ class InputError(QsdnnError):
 
 
 class ModelError(InputError):
-    """The network cannot be read, or needs something said about it first."""
+    """The network cannot be read, or something must be said about it first, e.g. a shape."""
 
 
 class UnsupportedLayerError(InputError):
@@ -57,7 +57,7 @@ class BoardError(QsdnnError):
 
 
 class RunError(BoardError):
-    """What a board was given to run failed there; the board is as well as before."""
+    """A package failed in running on a board; the board is as well as before."""
 
     exit_code = 1
 
@@ -87,8 +87,8 @@ def unknown(what: str, name: str, known: Iterable[str]) -> InputError:
 
     Args:
         what: The kind of thing, e.g. ``"engine"``.
-        name: What the user wrote.
-        known: The names there are.
+        name: The name that the user wrote.
+        known: The names that are known.
     """
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=NEAR)

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and what the user is told when one cannot be."""
+"""Files that are written whole or not at all, and the error where a file cannot be written."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ FULL = {errno.ENOSPC, errno.EDQUOT}
 
 @contextmanager
 def part_file(folder: Path, mode: int = 0o666) -> Iterator[IO[bytes]]:
-    """A new file in a folder, for the caller to move to its place; left there it is removed.
+    """A new file in a folder, for the caller to move to its place; if left there it is removed.
 
     Args:
-        folder: Where; it must exist.
-        mode: Its permissions, less what the user's umask takes: those of any new file.
+        folder: The folder, which must exist.
+        mode: The permissions of the file, less what the user's umask takes: those of any new file.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: The file cannot be made.
     """
     path = folder / f".qsdnn-{secrets.token_hex(8)}.part"
     with open(path, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
@@ -41,18 +41,18 @@ def part_file(folder: Path, mode: int = 0o666) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def replacing(path: Path, *, sync: bool = False, mode: int = 0o666) -> Iterator[IO[bytes]]:
-    """Opens a file for writing, which takes its place at the end, whole: never half of it.
+    """Opens a file for writing that takes its place at the end, whole: never half of it.
 
-    A link stays one, an older file's permissions hold on. What is no regular file (a device, a
-    pipe) is never replaced: it is given everything at the end.
+    A link stays a link, and an older file's permissions hold on. What is no regular file (a device,
+    a pipe) is never replaced: it is given everything at the end.
 
     Args:
-        path: The file; its folder must exist.
-        sync: Whether it must outlive a loss of power right after.
-        mode: Permissions of a new file, see `part_file`.
+        path: The file to write; its folder must exist.
+        sync: Whether the file must outlive a loss of power right after.
+        mode: The permissions of a new file: see `part_file`.
 
     Raises:
-        OSError: It cannot be written; nothing is left of it, and an older file is as it was.
+        OSError: The file cannot be written; nothing is left of it, and an older file is as it was.
     """
     target = path.resolve()
     if _is_special(target):
@@ -75,10 +75,10 @@ def replacing(path: Path, *, sync: bool = False, mode: int = 0o666) -> Iterator[
 
 
 def check_place(path: Path) -> None:
-    """Tells whether a file can be written, without changing it.
+    """Checks that a file can be written, without changing it.
 
     Raises:
-        OSError: It cannot.
+        OSError: The file cannot be written.
     """
     target = path.resolve()
     if target.is_dir():
@@ -98,8 +98,8 @@ def naming(path: Path, option: str = "-o") -> Iterator[None]:
     """Turns what keeps a file from being written into an error that says what to do.
 
     Args:
-        path: As the user wrote it.
-        option: Where the user wrote it.
+        path: The path as the user wrote it.
+        option: The option by which the user gave the path.
 
     Raises:
         InputError: An OSError was raised within.
@@ -119,10 +119,10 @@ def naming(path: Path, option: str = "-o") -> Iterator[None]:
 
 @contextmanager
 def open_output(path: Path, option: str = "-o") -> Iterator[IO[bytes]]:
-    """`replacing`, for a file that the user named.
+    """Opens a file that the user named for writing: see `replacing`.
 
     Raises:
-        InputError: It cannot be written.
+        InputError: The file cannot be written.
     """
     with naming(path, option), replacing(path) as file:
         yield file
@@ -132,7 +132,7 @@ def write_output(path: Path, content: bytes | str, option: str = "-o") -> None:
     """Writes a file that the user named.
 
     Raises:
-        InputError: It cannot be written.
+        InputError: The file cannot be written.
     """
     with open_output(path, option) as file:
         file.write(content.encode() if isinstance(content, str) else content)
@@ -141,10 +141,10 @@ def write_output(path: Path, content: bytes | str, option: str = "-o") -> None:
 def write_csv(
     path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], option: str = "-o"
 ) -> None:
-    """Writes a table that the user named.
+    """Writes a table to a file that the user named.
 
     Raises:
-        InputError: It cannot be written.
+        InputError: The file cannot be written.
     """
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns)
@@ -154,5 +154,5 @@ def write_csv(
 
 
 def _is_special(path: Path) -> bool:
-    """Whether it is there and is neither a file nor a folder."""
+    """Whether a path exists and is neither a file nor a folder."""
     return path.exists() and not path.is_file() and not path.is_dir()

@@ -1,4 +1,4 @@
-"""What runs say of a plan's latency on a machine that nothing else disturbs."""
+"""Latency: what runs say of a plan's latency on a machine that nothing else disturbs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 QUIET = 0.25
 """The quantile of a sitting's whole runs that plans are ranked by. Other processes only ever add
-time: it holds still until three quarters of the runs are slowed down, where the median moves with
-half of them. It is not lower, for then the luckiest run would decide, and of twice the runs there
-is a luckier one: of seven runs it lies between the second and the third, of three between the first
-two, and its mean does not move with their number."""
+time: the quantile holds still until three quarters of the runs are slowed down, where the median
+moves with half of them. The quantile is not lower, for then the luckiest run would decide, and of
+twice the runs there is a luckier one: of seven runs it lies between the second and the third, of
+three between the first two, and its mean does not move with their number."""
 
 QUIET_SEGMENT = 0.1
 """The quantile of a segment's runs that tells how a plan's time is divided among its segments. Each
@@ -22,23 +22,25 @@ These were within 3 % on two cores with eight busy processes, where medians told
 
 
 ENOUGH = 3
-"""Undisturbed runs that are enough to count alone: what disturbs only adds time, so that few runs
-without it say more than many with it. `qsdnn_runtime.board.disturbance.ENOUGH` is its twin."""
+"""The number of undisturbed runs that are enough to count alone: what disturbs only adds time, so
+that few runs without it say more than many with it. `qsdnn_runtime.board.disturbance.ENOUGH` is its
+twin."""
 
 PAIRS_SHARE = 0.2
-"""Pairs of undisturbed runs count alone where they are so many of all, and `ENOUGH`. Else all pairs
-do: neighbouring runs are disturbed alike, and the comparison of many is surer than that of few."""
+"""The least share of undisturbed pairs among all pairs that count alone, if they are `ENOUGH`. Else
+all pairs count: neighbouring runs are disturbed alike, and the comparison of many is surer than
+that of few."""
 
 Sittings = Sequence[Sequence[float] | NDArray[np.float64]]
-"""Milliseconds of the runs of each process, in their order."""
+"""The milliseconds of the runs of each process, in the order of the runs."""
 
 
 def undisturbed(sittings_ms: Sittings, disturbed: Sequence[int]) -> list[NDArray[np.float64]]:
-    """Runs by sitting, with NaN for the disturbed; as they are where fewer than `ENOUGH` are not.
+    """The runs by sitting, with NaN for the disturbed; without where fewer than `ENOUGH` are left.
 
     Args:
-        sittings_ms: All runs.
-        disturbed: Numbers of runs, counted through all sittings.
+        sittings_ms: The milliseconds of all runs, by sitting.
+        disturbed: The numbers of the disturbed runs, counted through all sittings.
     """
     kept = _masked(sittings_ms, disturbed)
     left = sum(np.isfinite(part).sum() for part in kept)
@@ -48,9 +50,10 @@ def undisturbed(sittings_ms: Sittings, disturbed: Sequence[int]) -> list[NDArray
 def pairs(
     a_ms: Sittings, a_disturbed: Sequence[int], b_ms: Sittings, b_disturbed: Sequence[int]
 ) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Runs of two plans that were interleaved, by sitting: the i-th ones are neighbours in time.
+    """The runs of two interleaved plans by sitting: the i-th ones are neighbours in time.
 
-    Of pairs with a disturbed run the first plan's is NaN, as far as that leaves enough pairs. In
+    Of pairs with a disturbed run the first plan's run is NaN, as far as that leaves enough pairs.
+    In
     each sitting the end of the longer sequence is left out.
     """
     whole = list(zip(_masked(a_ms, ()), _masked(b_ms, ()), strict=False))
@@ -75,12 +78,13 @@ def _masked(sittings_ms: Sittings, out: Sequence[int]) -> list[NDArray[np.float6
 
 
 def quiet_ms(sittings_ms: Sittings) -> float:
-    """Latency when nothing else disturbs: a low quantile of whole runs.
+    """The latency when nothing else disturbs: a low quantile of whole runs.
 
-    Of several sittings the median: the least would be that of a lucky process.
+    Of several sittings it is the median: the least would be that of a lucky process.
 
     Args:
-        sittings_ms: The runs of each process; NaN are left out, and sittings without others.
+        sittings_ms: The runs of each process in ms; NaN are left out, and sittings that have
+            nothing else.
     """
     parts = [np.asarray(part) for part in sittings_ms]
     known = [part[np.isfinite(part)] for part in parts]
@@ -90,12 +94,13 @@ def quiet_ms(sittings_ms: Sittings) -> float:
 def quiet_segment_ms(
     sittings: Sequence[NDArray[np.float64]], around: Sequence[NDArray[np.float64]], whole_ms: float
 ) -> tuple[float, ...]:
-    """Time of each segment when nothing else disturbs.
+    """The time of each segment when nothing else disturbs.
 
     Args:
-        sittings: (runs, segments) times in each process.
-        around: (runs,) what each run took besides: the loop around the segments.
-        whole_ms: What the segments and the loop around them sum to.
+        sittings: The times of the segments in each process, (runs, segments) each.
+        around: The time that each run took besides, (runs,) in each process: the loop around the
+            segments.
+        whole_ms: The time that the segments and the loop around them sum to.
     """
     parts = [np.column_stack(pair) for pair in zip(sittings, around, strict=True)]
     low = np.median(

@@ -1,4 +1,4 @@
-"""Who wants to know how a search goes: the terminal, TensorBoard, a program."""
+"""The listeners of a search, which want to know how it goes: terminal, TensorBoard, a program."""
 
 from __future__ import annotations
 
@@ -8,96 +8,96 @@ from qsdnn.agents.base import Episode
 
 
 class Listener(Protocol):
-    """Told of everything as it happens; must not raise."""
+    """A listener that is told of everything as it happens; its methods must not raise."""
 
     def phase(self, name: str, steps: int) -> None:
-        """A phase begins; it will take about so many steps."""
+        """Called when a phase begins, which will take about that many steps."""
 
     def step(self) -> None:
-        """One step of the phase is done."""
+        """Called when one step of the phase is done."""
 
     def status(self, text: str) -> None:
-        """What is being done right now, e.g. on the board."""
+        """Called with what is being done right now, e.g. on the board."""
 
     def best(self, latency_ms: float) -> None:
-        """The least latency that was measured so far."""
+        """Called with the least latency that was measured so far."""
 
     def note(self, text: str) -> None:
-        """Something a person should read, e.g. a layer pinned to one engine."""
+        """Called with something a person should read, e.g. a layer pinned to one engine."""
 
     def episode(self, round_number: int, episode: Episode) -> None:
-        """The agent finished an episode."""
+        """Called when the agent finished an episode."""
 
     def scalar(self, tag: str, value: float, step: int) -> None:
-        """A figure with a name, e.g. a measured latency."""
+        """Called with a named figure, e.g. a measured latency."""
 
 
 class Silent:
-    """Hears everything, says nothing."""
+    """A listener that ignores everything."""
 
     def phase(self, name: str, steps: int) -> None:
-        """Ignored."""
+        """Ignores the phase."""
 
     def step(self) -> None:
-        """Ignored."""
+        """Ignores the step."""
 
     def status(self, text: str) -> None:
-        """Ignored."""
+        """Ignores the status."""
 
     def best(self, latency_ms: float) -> None:
-        """Ignored."""
+        """Ignores the latency."""
 
     def note(self, text: str) -> None:
-        """Ignored."""
+        """Ignores the note."""
 
     def episode(self, round_number: int, episode: Episode) -> None:
-        """Ignored."""
+        """Ignores the episode."""
 
     def scalar(self, tag: str, value: float, step: int) -> None:
-        """Ignored."""
+        """Ignores the figure."""
 
 
 class Several(Silent):
-    """Passes everything on to several listeners.
+    """A listener that passes everything on to several listeners.
 
     Args:
-        listeners: Whom to tell, in order.
+        listeners: The listeners to tell, in order.
     """
 
     def __init__(self, *listeners: Listener) -> None:
         self._listeners = listeners
 
     def phase(self, name: str, steps: int) -> None:
-        """Passed on."""
+        """Passes the phase on."""
         for listener in self._listeners:
             listener.phase(name, steps)
 
     def step(self) -> None:
-        """Passed on."""
+        """Passes the step on."""
         for listener in self._listeners:
             listener.step()
 
     def status(self, text: str) -> None:
-        """Passed on."""
+        """Passes the status on."""
         for listener in self._listeners:
             listener.status(text)
 
     def best(self, latency_ms: float) -> None:
-        """Passed on."""
+        """Passes the latency on."""
         for listener in self._listeners:
             listener.best(latency_ms)
 
     def note(self, text: str) -> None:
-        """Passed on."""
+        """Passes the note on."""
         for listener in self._listeners:
             listener.note(text)
 
     def episode(self, round_number: int, episode: Episode) -> None:
-        """Passed on."""
+        """Passes the episode on."""
         for listener in self._listeners:
             listener.episode(round_number, episode)
 
     def scalar(self, tag: str, value: float, step: int) -> None:
-        """Passed on."""
+        """Passes the figure on."""
         for listener in self._listeners:
             listener.scalar(tag, value, step)

@@ -1,4 +1,4 @@
-"""Plug-ins: what packages register under an entry point group."""
+"""The plug-ins that packages register under an entry point group."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from qsdnn.errors import InputError, unknown
 
 
 def load_plugins(group: str, kind: str, names: Sequence[str] | None = None) -> dict[str, Any]:
-    """The objects of a group by name, in the order asked for.
+    """The registered objects of a group by name, in the order asked for.
 
     Args:
         group: The entry point group.
-        kind: What they are, for messages.
-        names: Which; all registered ones when None or empty.
+        kind: The kind of the objects, for messages.
+        names: The names of the objects; None or empty takes all that are registered.
 
     Raises:
         InputError: A name is not registered, or what is registered cannot be imported.

@@ -22,17 +22,18 @@ class Primitive:
     """One way to run a layer, written ``engine/algorithm/precision``.
 
     Attributes:
-        engine: The inference library, e.g. ``"onnxruntime"``.
-        algorithm: What it does, e.g. ``"im2col"``; ``"auto"`` where the engine decides.
-        precision: The arithmetic.
-        family: Which primitives may share a segment: those of one family run in one graph of the
-            engine. An engine that chooses per layer has one family, one that chooses per graph
-            has a family a choice. Always starts with the engine's name.
+        engine: The name of the inference library, e.g. ``"onnxruntime"``.
+        algorithm: The algorithm, e.g. ``"im2col"``; ``"auto"`` where the engine decides.
+        precision: The arithmetic that the primitive computes in.
+        family: The group of primitives that may share a segment: those of one family run in one
+            graph of the engine. An engine that chooses per layer has one family, one that chooses
+            per graph has a family for each choice. The family always starts with the engine's name.
         format: The layout and type in which a tensor is kept between layers of the family that run
             this way, e.g. ``"nchwc"``, ``"u8"``; empty where a family has but one.
-        layouts: In which it takes and gives a tensor at the border of a segment besides ONNX's own
-            order (`qsdnn.model.layout`), as the board says. A tensor that all around it have so is
-            handed over as it lies. No part of what it is: it compares equal without.
+        layouts: The layouts in which the primitive takes and gives a tensor at the border of a
+            segment besides ONNX's own order (`qsdnn.model.layout`), as the board says. A tensor
+            that all primitives around it have so is handed over as it lies. Layouts are no part of
+            what a primitive is: it compares equal without.
     """
 
     engine: str
@@ -46,7 +47,8 @@ class Primitive:
     def domain(self) -> str:
         """Family and format: a tensor that passes from one domain to another has to be converted.
 
-        Between families it leaves one graph for another besides; between formats it stays inside.
+        Between families the tensor leaves one graph for another besides; between formats it stays
+        inside.
         """
         return f"{self.family}/{self.format}" if self.format else self.family
 
@@ -55,7 +57,7 @@ class Primitive:
 
 
 def parse_name(name: str) -> tuple[str, str, Precision]:
-    """Splits ``engine/algorithm/precision``.
+    """Splits a name of the form ``engine/algorithm/precision``.
 
     Raises:
         InputError: The name has another form or an unknown precision.

@@ -24,10 +24,11 @@ class Edge:
     """An activation made by one layer and read by others.
 
     Attributes:
-        producer: Layer index.
-        consumers: Layer indices, ascending, each greater than `producer`.
-        size_bytes: Of the tensor.
-        tensor: Its name.
+        producer: The index of the layer that makes the tensor.
+        consumers: The indices of the layers that read the tensor, ascending, each greater than
+            `producer`.
+        size_bytes: The size of the tensor.
+        tensor: The name of the tensor.
     """
 
     producer: int
@@ -38,18 +39,19 @@ class Edge:
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """What can be chosen; all an environment and an agent need to know of a network.
+    """The choices there are; all that an environment and an agent need to know of a network.
 
     Attributes:
-        layers: Names, in topological order.
+        layers: The names of the layers, in topological order.
         primitives: All primitives of the space; an action is an index into it.
-        mask: (layers, primitives) bool: what each layer may take. Every row has a True.
+        mask: The permitted primitives of each layer (layers, primitives), as bool. Every row has a
+            True.
         edges: The tensors between layers, by ascending producer. Graph inputs are no edges.
-        places: (layers, primitives) place of each primitive among what the layer is offered: an
-            engine offers first what it does by default. May be empty.
-        computes: (layers,) bool: which layers are convolutions or matrix products.
-        features: (layers, n) float32 for agents that generalise over layers: log MACs, log bytes,
-            one-hot kind …; may be empty.
+        places: The place of each primitive among those offered to the layer (layers, primitives):
+            an engine offers first what it does by default. May be empty.
+        computes: Whether each layer is a convolution or a matrix product (layers,).
+        features: The features of the layers (layers, n), float32, for agents that generalise over
+            layers: log MACs, log bytes, one-hot kind …; may be empty.
     """
 
     layers: tuple[str, ...]
@@ -71,7 +73,7 @@ class Space:
 
     @cached_property
     def domain_of(self) -> NDArray[np.int64]:
-        """(primitives,) index of each primitive's domain."""
+        """The index of each primitive's domain (primitives,)."""
         index = {domain: i for i, domain in enumerate(self.domains)}
         return np.array([index[p.domain] for p in self.primitives], dtype=np.int64)
 
@@ -80,7 +82,8 @@ class Space:
         """The domains, then the layouts that several of them have in common.
 
         A tensor that passes from one domain to another leaves the one and enters the other; where
-        both have a layout it stays in that, and nothing has to be converted.
+        both have a layout in common the tensor stays in that layout, and nothing has to be
+        converted.
         """
         told = {p.domain: p.layouts for p in self.primitives if p.layouts}
         count = Counter(layout for layouts in told.values() for layout in layouts)
@@ -88,7 +91,7 @@ class Space:
 
     @cached_property
     def holds(self) -> NDArray[np.bool_]:
-        """(labels, domains) which labels what is in a domain has: its own, and its layouts'."""
+        """The labels of tensors in each domain (labels, domains): the domain and its layouts."""
         told = {p.domain: p.layouts for p in self.primitives if p.layouts}
         return np.array(
             [[name in (d, *told.get(d, ())) for d in self.domains] for name in self.labels],
@@ -105,7 +108,7 @@ class Space:
         )
 
     def same_as(self, other: Space) -> bool:
-        """Whether a plan, or anything learned, means the same in both."""
+        """Whether a plan, or anything learned, means the same in both spaces."""
         return self is other or (
             (self.layers, self.primitives, self.edges)
             == (other.layers, other.primitives, other.edges)
@@ -132,9 +135,9 @@ def space_of(
 
     Args:
         graph: The network.
-        engines: Host halves to choose from, by name.
-        infos: Engines the board has; those it lacks offer nothing.
-        precisions: Which precisions are allowed.
+        engines: The host halves of the engines to choose from, by name.
+        infos: The engines that the board has; those it lacks offer nothing.
+        precisions: The precisions that are allowed.
 
     Raises:
         InfeasibleError: Some layer has no primitive.
@@ -190,7 +193,7 @@ def _edges(graph: Graph) -> tuple[Edge, ...]:
 
 
 def _features(graph: Graph) -> NDArray[np.float32]:
-    """(layers, 3 + kinds): log₁₀ of MACs, weight and activation bytes, and the kind, one-hot."""
+    """The features (layers, 3 + kinds): log₁₀ of MACs, weight and activation bytes; kind."""
     kinds = sorted({layer.kind for layer in graph.layers})
     sizes = [[la.macs, la.parameter_bytes, la.activation_bytes] for la in graph.layers]
     one_hot = [[float(layer.kind == kind) for kind in kinds] for layer in graph.layers]

@@ -62,12 +62,12 @@ _VERSIONS = (
     );
     """,
 )
-"""What each version of the store adds to the one before; ``PRAGMA user_version`` says how many it
-has. Stores of the first version say 0."""
+"""The statements by which each version of the store adds to the one before; ``PRAGMA user_version``
+says how many versions a store has. Stores of the first version say 0."""
 
 
 def default_path() -> Path:
-    """Where measurements go when nobody says otherwise."""
+    """The path of the store when nobody names another."""
     from platformdirs import user_data_path
 
     return Path(os.environ.get("QSDNN_STORE") or user_data_path("qsdnn") / "qsdnn.db")
@@ -75,14 +75,14 @@ def default_path() -> Path:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """What makes two measurements the same one.
+    """The key of a measurement: measurements of equal keys are the same.
 
     Attributes:
-        board: Fingerprint of the board.
-        engines: Version by engine, of those the package uses.
-        threads: Threads an engine may use.
-        package: Digest of the package, which names its artifacts by content.
-        purpose: What it was measured for: ``profile``, ``plan``, or the pair of a final.
+        board: The fingerprint of the board.
+        engines: The version of each engine that the package uses, by engine.
+        threads: The number of threads that an engine may use.
+        package: The digest of the package, which names its artifacts by content.
+        purpose: The purpose of measuring: ``profile``, ``plan``, or the pair of a final.
     """
 
     board: str
@@ -101,17 +101,17 @@ class Term:
     """A cost that a search has learned, for other searches to start from.
 
     Attributes:
-        board: Fingerprint of the board.
-        cpu: Its processor: boards of one kind have the same.
-        engine: Name of the engine.
-        version: Its version.
-        threads: Threads it may use.
-        network: sha256 of the network.
-        what: ``layer``, ``enter`` or ``leave``.
-        name: The primitive of a layer, the family of a crossing.
-        detail: Signature of a layer, number of a crossing's rate.
-        value: Milliseconds of a layer or of a crossing, or milliseconds per KiB of a crossing.
-        spread: Standard deviation of the value.
+        board: The fingerprint of the board.
+        cpu: The processor of the board: boards of one kind have the same.
+        engine: The name of the engine.
+        version: The version of the engine.
+        threads: The number of threads that the engine may use.
+        network: The sha256 hash of the network.
+        what: The kind of cost: ``layer``, ``enter`` or ``leave``.
+        name: The primitive of a layer, or the family of a crossing.
+        detail: The signature of a layer, or the number of a crossing's rate.
+        value: The milliseconds of a layer or of a crossing, or milliseconds per KiB of a crossing.
+        spread: The standard deviation of the value.
     """
 
     board: str
@@ -128,15 +128,15 @@ class Term:
 
 
 class Store:
-    """Measurements by key, and what searches have learned of them.
+    """The measurements by key, and what searches have learned of them.
 
-    A context manager; each `put` is durable when it returns.
+    The store is a context manager; each `put` is durable when it returns.
 
     Args:
-        url: A path, or ``sqlite:///path``; the default place when None.
+        url: The path of the store, or ``sqlite:///path``; None takes the default path.
 
     Raises:
-        StoreError: It cannot be opened for writing.
+        StoreError: The store cannot be opened for writing.
     """
 
     def __init__(self, url: str | None = None) -> None:
@@ -155,7 +155,7 @@ class Store:
             ) from error
 
     def _upgrade(self) -> None:
-        """Adds what the file's version lacks; nothing that is there is changed."""
+        """Adds the tables that the file's version lacks; nothing that is there is changed."""
         (version,) = self._database.execute("PRAGMA user_version").fetchone()
         if version > len(_VERSIONS):
             raise StoreError(
@@ -180,14 +180,14 @@ class Store:
         self._database.close()
 
     def get(self, key: Key) -> Record | None:
-        """The measurement of that key, if there is one."""
+        """The measurement of that key; None where there is none."""
         row = self._database.execute(
             "SELECT record FROM measurements WHERE key = ?", (str(key),)
         ).fetchone()
         return None if row is None else record_from_json(row[0])
 
     def put(self, key: Key, record: Record) -> None:
-        """Keeps a measurement, in place of an older one.
+        """Keeps a measurement, in place of an older one of that key.
 
         Raises:
             StoreError: The disk is full or the file was taken away.
@@ -208,7 +208,7 @@ class Store:
             raise StoreError(f"cannot write the store {self.path}: {error}") from error
 
     def get_accuracy(self, key: Key) -> Accuracy | None:
-        """What evaluating the package of that key came to, if it was evaluated."""
+        """The accuracy of the package of that key; None where it was not evaluated."""
         names = [field.name for field in dataclasses.fields(Accuracy)]
         columns = ", ".join(f'"{name}"' for name in names)
         row = self._database.execute(
@@ -217,7 +217,7 @@ class Store:
         return None if row is None else Accuracy(**dict(zip(names, row, strict=True)))
 
     def put_accuracy(self, key: Key, accuracy: Accuracy) -> None:
-        """Keeps what evaluating a package came to, in place of an older one.
+        """Keeps the accuracy of a package, in place of an older one.
 
         Raises:
             StoreError: The disk is full or the file was taken away.
@@ -235,7 +235,7 @@ class Store:
             raise StoreError(f"cannot write the store {self.path}: {error}") from error
 
     def put_terms(self, terms: Sequence[Term]) -> None:
-        """Keeps what a search has learned, in place of what it had learned of the same before.
+        """Keeps the terms that a search has learned, in place of older values of the same terms.
 
         Raises:
             StoreError: The disk is full or the file was taken away.
@@ -252,7 +252,7 @@ class Store:
             raise StoreError(f"cannot write the store {self.path}: {error}") from error
 
     def terms(self, cpu: str, threads: int) -> list[Term]:
-        """What was learned on boards with that processor and as many threads."""
+        """The terms learned on boards with that processor and that number of threads."""
         names = [field.name for field in dataclasses.fields(Term)]
         rows = self._database.execute(
             f"SELECT {', '.join(names)} FROM terms WHERE cpu = ? AND threads = ? ORDER BY rowid",
@@ -262,7 +262,7 @@ class Store:
 
 
 def record_to_json(record: Record) -> str:
-    """A record as JSON; `record_from_json` gives it back equal."""
+    """The JSON of a record; `record_from_json` gives an equal record back."""
     return json.dumps(dataclasses.asdict(record))
 
 

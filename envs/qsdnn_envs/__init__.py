@@ -1,4 +1,4 @@
-"""The Gymnasium environments. Importing it registers them: ``qsdnn_envs:qsdnn/Deployment-v0``."""
+"""The Gymnasium environments. Importing them registers ``qsdnn_envs:qsdnn/Deployment-v0``."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ class DeploymentEnv(gymnasium.Env[NDArray[np.int64], np.int64]):
         """Chooses a primitive for the layer.
 
         Raises:
-            InvalidAction: The layer may not take it.
+            InvalidAction: The layer may not take that primitive.
             ResetNeeded: The episode has ended.
         """
         reward = self.episode.step(np.array([action], dtype=np.int64))
@@ -150,7 +150,7 @@ class DeploymentEnv(gymnasium.Env[NDArray[np.int64], np.int64]):
         return "\n".join([*lines, f"{total}, {self.episode.latency_ms[0]:.3f} ms"])
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """(P,) what the layer may take, under the name that sb3-contrib's MaskablePPO asks for."""
+        """The mask (P,) of what the layer may take, as sb3-contrib's MaskablePPO asks for it."""
         return self.episode.mask().astype(np.bool_)
 
     def _info(self) -> dict[str, Any]:

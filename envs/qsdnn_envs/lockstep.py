@@ -17,7 +17,7 @@ from qsdnn.space import Space
 
 
 class State(StrEnum):
-    """What of the walk so far an observation shows."""
+    """The part of the walk so far that an observation shows."""
 
     FRONTIER = "frontier"
     PRODUCERS = "producers"
@@ -25,7 +25,7 @@ class State(StrEnum):
 
 
 class Reward(StrEnum):
-    """How the latency is spread over an episode."""
+    """The ways to spread the latency over the rewards of an episode."""
 
     COST = "cost"
     REGRET = "regret"
@@ -33,7 +33,7 @@ class Reward(StrEnum):
 
 
 class Masked(StrEnum):
-    """What an action means that the layer may not take."""
+    """The meaning of an action that the layer may not take."""
 
     ERROR = "error"
     NEXT = "next"
@@ -43,10 +43,10 @@ Option = TypeVar("Option", bound=StrEnum)
 
 
 def parse(kind: type[Option], what: str, name: str) -> Option:
-    """The option of that name.
+    """The option of an enumeration that has a name.
 
     Raises:
-        InputError: There is none.
+        InputError: No option has that name.
     """
     try:
         return kind(name)
@@ -55,7 +55,7 @@ def parse(kind: type[Option], what: str, name: str) -> Option:
 
 
 def check_space(space: Space | None, cost: CostModel) -> None:
-    """Raises InputError unless `space`, where given, is the one the cost model is for."""
+    """Raises InputError if `space` is given and is not the space that the cost model is for."""
     if space is None or space is cost.space:
         return
     same = (space.layers, space.primitives, space.edges) == (
@@ -75,17 +75,18 @@ class Lockstep:
     """Some episodes on one cost model, all at the same layer.
 
     Args:
-        cost: The truth.
-        n: How many episodes.
-        state: See `State`.
-        reward: See `Reward`.
-        masked: See `Masked`.
+        cost: The cost model that decides what each choice costs.
+        n: The number of episodes.
+        state: What an observation shows: see `State`.
+        reward: How the latency is spread over the rewards: see `Reward`.
+        masked: What an action that the layer may not take means: see `Masked`.
 
     Attributes:
         walk: The compiled cost model.
-        layer: Where the episodes are; the number of layers when they have ended.
-        choices: (n, layers) actions taken so far.
-        latency_ms: (n,) cost of the actions taken so far.
+        layer: The index of the layer that all episodes are at; the number of layers when they have
+            ended.
+        choices: The actions taken so far (n, layers).
+        latency_ms: The cost in ms of the actions taken so far (n,).
     """
 
     def __init__(
@@ -112,11 +113,11 @@ class Lockstep:
         return self.layer == len(self.walk.stops)
 
     def step(self, actions: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Chooses for one layer in every episode; (n,) rewards.
+        """Chooses a primitive for one layer in every episode; returns the rewards (n,).
 
         Raises:
             ResetNeeded: The episodes have ended.
-            InvalidAction: A layer may not take what was chosen.
+            InvalidAction: An episode chose a primitive that the layer may not take.
         """
         if self.ended:
             raise ResetNeeded("the episode has ended: every layer has its primitive; call reset()")
@@ -150,7 +151,7 @@ class Lockstep:
         )
 
     def observe(self) -> NDArray[np.int64]:
-        """(n, width) observations, laid out as `observation_space` says."""
+        """The observations (n, width), laid out as `observation_space` says."""
         layer = np.full((self._n, 1), self.layer, dtype=np.int64)
         match self._state:
             case State.LAYER:
@@ -188,5 +189,5 @@ class Lockstep:
         return spaces.MultiDiscrete(np.array(sizes, dtype=np.int64))
 
     def mask(self) -> NDArray[np.int8]:
-        """(primitives,) 1 where the layer may take the primitive; all 1 at the end."""
+        """The mask (primitives,): 1 where the layer may take the primitive; all 1 at the end."""
         return np.array(self.walk.mask[self.layer])

@@ -19,7 +19,7 @@ HELD_OUT = range(500)
 """Seeds of the `drawn` instances that agents are judged on."""
 
 TUNING = range(1_000_000, 1_000_200)
-"""Seeds of those that settings are tuned on: others than the held-out ones."""
+"""Seeds of the `drawn` instances that settings are tuned on; none of them is held out."""
 
 
 def instance(
@@ -37,15 +37,16 @@ def instance(
     Args:
         topology: One of `qsdnn_envs.topology.TOPOLOGIES`. Where it is ``"random"`` or
             ``"irregular"`` some layers make two tensors.
-        layers: How many, about: blocks are not cut.
-        primitives: How many.
-        domains: How many of them there are; at most `primitives`.
-        crossing: Typical cost of leaving and of entering a domain, as a share of a layer's.
-        permitted: Share of the primitives that a layer may take.
-        seed: Equal seeds give equal instances.
+        layers: The number of layers, about: blocks are not cut.
+        primitives: The number of primitives.
+        domains: The number of domains; at most `primitives`.
+        crossing: The typical cost of leaving and of entering a domain, as a share of a typical
+            layer's latency.
+        permitted: The share of the primitives that a layer may take.
+        seed: The seed of every random number; equal seeds give equal instances.
 
     Raises:
-        InputError: No such topology.
+        InputError: There is no topology of that name.
     """
     rng = np.random.default_rng(seed)
     wiring = reads(topology, layers, rng)
@@ -74,7 +75,7 @@ def drawn(seed: int) -> CostModel:
     2 to 8 domains; a crossing costs from a tenth of a typical layer to twice as much.
 
     Args:
-        seed: Which.
+        seed: The seed that the instance, its size and its kind are drawn from.
     """
     rng = np.random.default_rng([seed, 0])
     primitives = int(rng.integers(3, 21))
@@ -109,7 +110,7 @@ def _space(
 
 
 def _edges(wiring: Reads) -> tuple[Edge, ...]:
-    """One tensor for each layer that is read."""
+    """One tensor for each layer whose output another layer reads."""
     consumers: list[list[int]] = [[] for _ in wiring]
     for consumer, producers in enumerate(wiring):
         for producer in producers:
@@ -122,7 +123,7 @@ def _edges(wiring: Reads) -> tuple[Edge, ...]:
 
 
 def _second_tensors(edges: Sequence[Edge], rng: np.random.Generator) -> tuple[Edge, ...]:
-    """For some layers, a second tensor that is read by the last reader of the first."""
+    """A second tensor for some of the layers, read by the last reader of the first."""
     return tuple(
         Edge(producer=edge.producer, consumers=edge.consumers[-1:], size_bytes=4096)
         for edge in edges

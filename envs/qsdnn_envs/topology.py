@@ -1,4 +1,4 @@
-"""How the layers of made-up networks are wired."""
+"""The wiring of the layers of made-up networks."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def reads(topology: str, layers: int, rng: np.random.Generator) -> Reads:
 
     Args:
         topology: One of `TOPOLOGIES`.
-        layers: How many, about: the blocks of some topologies are not cut.
-        rng: What draws.
+        layers: The number of layers, about: the blocks of some topologies are not cut.
+        rng: The generator that the wiring is drawn from.
 
     Raises:
-        InputError: No such topology.
+        InputError: There is no topology of that name.
     """
     if topology not in _MORE:
         raise unknown("topology", topology, TOPOLOGIES)
@@ -36,13 +36,13 @@ def _chain(found: Reads, layers: int, rng: np.random.Generator) -> None:
 
 
 def _residual(found: Reads, layers: int, rng: np.random.Generator) -> None:
-    """A block of three layers, with a skip."""
+    """Adds a block of three layers, with a skip."""
     last = len(found) - 1
     found += [{last}, {last + 1}, {last + 2, last}]
 
 
 def _inception(found: Reads, layers: int, rng: np.random.Generator) -> None:
-    """A block of four branches of one to three layers, and a concat."""
+    """Adds a block of four branches of one to three layers, and a concat."""
     last = len(found) - 1
     ends = set()
     for depth in rng.integers(1, 4, size=4):
@@ -53,7 +53,7 @@ def _inception(found: Reads, layers: int, rng: np.random.Generator) -> None:
 
 
 def _series_parallel(found: Reads, layers: int, rng: np.random.Generator) -> None:
-    """One layer, or a fork of two to four branches of layers and forks, and their join."""
+    """Adds one layer, or a fork of two to four branches of layers and forks, and their join."""
     left = layers - len(found)
     if left < 3 or rng.random() < 0.5:
         found.append({len(found) - 1})
@@ -70,7 +70,7 @@ def _series_parallel(found: Reads, layers: int, rng: np.random.Generator) -> Non
 
 
 def _random(found: Reads, layers: int, rng: np.random.Generator) -> None:
-    """Reads up to three of the eight layers before it."""
+    """Adds a layer that reads up to three of the eight layers before it."""
     last = len(found) - 1
     near = np.arange(max(0, last - 7), last + 1)
     few = rng.integers(0, min(3, len(near)) + 1)
@@ -78,7 +78,7 @@ def _random(found: Reads, layers: int, rng: np.random.Generator) -> None:
 
 
 def _irregular(found: Reads, layers: int, rng: np.random.Generator) -> None:
-    """Mostly reads the layer before it, and sometimes layers from far back."""
+    """Adds a layer that mostly reads the layer before it, and sometimes layers from far back."""
     last = len(found) - 1
     back = np.minimum(rng.zipf(1.6, size=rng.binomial(3, 0.15)), last)
     before = {last} if rng.random() < 0.9 else set()

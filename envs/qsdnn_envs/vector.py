@@ -24,12 +24,13 @@ class DeploymentVectorEnv(VectorEnv[NDArray[np.int64], NDArray[np.int64], NDArra
     are those of the single environment, batched.
 
     Args:
-        num_envs: How many episodes.
-        cost: See `DeploymentEnv`, as for the arguments below.
-        space: The space of `cost`.
+        num_envs: The number of episodes that run side by side.
+        cost: The cost model that decides what each choice costs; `DeploymentEnv` explains all the
+            arguments.
+        space: The search space of `cost`; None takes it from there.
         state: What an observation shows.
-        reward: How the latency is spread over an episode.
-        masked: What a forbidden action means.
+        reward: How the latency is spread over the rewards of an episode.
+        masked: What an action that the layer may not take means.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012  declared thus by the base class
@@ -77,7 +78,8 @@ class DeploymentVectorEnv(VectorEnv[NDArray[np.int64], NDArray[np.int64], NDArra
         """Chooses a primitive for the layer, in each episode.
 
         Raises:
-            InvalidAction: The layer may not take one of them, or they are not one an episode.
+            InvalidAction: A layer may not take the chosen primitive, or there is not one action for
+                each episode.
         """
         if np.shape(actions) != (self.num_envs,):
             raise InvalidAction(
@@ -93,7 +95,7 @@ class DeploymentVectorEnv(VectorEnv[NDArray[np.int64], NDArray[np.int64], NDArra
         return self.episodes.observe(), rewards, ended, truncated, self._info()
 
     def _info(self) -> dict[str, Any]:
-        """The single environment's information, batched in Gymnasium's way."""
+        """The information of the single environment, batched in Gymnasium's way."""
         there = np.ones(self.num_envs, dtype=np.bool_)
         return {
             "action_mask": np.tile(self.episodes.mask(), (self.num_envs, 1)),

@@ -40,7 +40,7 @@ class NumericObservation(
         self.observation_space = spaces.Box(0.0, 1.0, (width,), np.float32)
 
     def observation(self, observation: NDArray[np.int64]) -> NDArray[np.float32]:
-        """(width,) float32 in [0, 1]."""
+        """The observation as numbers (width,), float32 in [0, 1]."""
         layer, codes = int(observation[0]), observation[1:]
         domains = np.arange(self._domains)
         in_use = codes[:, None] > 0
@@ -52,7 +52,7 @@ class NumericObservation(
 
 
 def _scaled(features: NDArray[np.float32], layers: int) -> NDArray[np.float32]:
-    """(layers + 1, n) the features, each from 0 to 1 over the layers; zeros at the end."""
+    """The features (layers + 1, n), each scaled to [0, 1] over the layers; zeros at the end."""
     scaled = np.zeros((layers + 1, features.shape[1]), dtype=np.float32)
     if features.size:
         span = np.ptp(features, axis=0)

@@ -1,1 +1,1 @@
-"""Accuracy, the user's own: data, metrics, and what a plan loses of them."""
+"""The accuracy of plans: the user's data and metrics, and what a plan loses of them."""

@@ -1,4 +1,4 @@
-"""What a plan loses, and what the user allows it to."""
+"""The accuracy that a plan loses, and the loss that the user allows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from qsdnn.errors import InputError
 
 ROUNDING = 1e-9
-"""A drop of one sample in a hundred, 0.97 − 0.96, is a little more than 0.01 in floats."""
+"""Slack for rounding: a drop of one sample in a hundred, 0.97 − 0.96, exceeds 0.01 a little."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,12 +16,13 @@ class Accuracy:
     """A plan's metric beside that of fp32, on the same samples.
 
     Attributes:
-        metric: Its name.
-        reference: The score of onnxruntime in fp32.
+        metric: The metric's name.
+        reference: The score of the network in fp32, computed by onnxruntime.
         plan: The plan's score.
-        drop: How much worse that is, absolute; negative when it is better.
-        sqnr_db: Signal to quantization noise of the outputs, against fp32.
-        samples: How many there were.
+        drop: The difference of the plan's score to the reference, absolute: positive where the plan
+            is worse.
+        sqnr_db: The ratio of signal to quantization noise of the outputs in dB, against fp32.
+        samples: The number of samples that both scores are of.
     """
 
     metric: str
@@ -32,18 +33,18 @@ class Accuracy:
     samples: int
 
     def meets(self, budget: Budget) -> bool:
-        """Whether that is allowed."""
+        """Whether a budget allows this loss."""
         return budget.allows(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """What may be lost.
+    """The loss of accuracy that the user allows.
 
     Attributes:
-        max_drop: Largest `Accuracy.drop`, or share of `Accuracy.reference`; None is any.
-        relative: Whether it is a share.
-        min_sqnr_db: Least `Accuracy.sqnr_db`; None is any.
+        max_drop: The largest `Accuracy.drop`, or share of `Accuracy.reference`; None allows any.
+        relative: Whether `max_drop` is a share of the reference instead of an absolute number.
+        min_sqnr_db: The least `Accuracy.sqnr_db`, in dB; None allows any.
     """
 
     max_drop: float | None = None
@@ -51,11 +52,11 @@ class Budget:
     min_sqnr_db: float | None = None
 
     def allows(self, accuracy: Accuracy) -> bool:
-        """Whether a plan keeps within it."""
+        """Whether a plan of that accuracy keeps within the budget."""
         return not self.refusal(accuracy)
 
     def largest_drop(self, reference: float) -> float:
-        """The absolute drop that is allowed, given the score of fp32."""
+        """The absolute drop that the budget allows, given the score of fp32."""
         if self.max_drop is None:
             return math.inf
         return self.max_drop * (abs(reference) if self.relative else 1.0)
@@ -87,11 +88,11 @@ def parse_budget(max_drop: str | None = None, min_sqnr: str | None = None) -> Bu
     """A budget from ``--max-drop`` and ``--min-sqnr``.
 
     Args:
-        max_drop: ``0.01``, absolute, or ``1%`` of what fp32 has.
-        min_sqnr: ``30``, in decibels.
+        max_drop: A drop such as ``0.01``, absolute, or ``1%`` of the score of fp32.
+        min_sqnr: A ratio such as ``30``, in decibels.
 
     Raises:
-        InputError: One has another form.
+        InputError: One of the two has another form.
     """
     share = max_drop is not None and max_drop.strip().endswith("%")
     drop = max_drop if max_drop is None else max_drop.strip().removesuffix("%")

@@ -1,4 +1,4 @@
-"""How the ranges of a network's tensors are found from a user's inputs."""
+"""The search for the ranges of a network's tensors in a user's inputs."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ class Calibrator(Protocol):
 
         Args:
             graph: The network.
-            inputs: By name, (n, …) examples; the network is given as many at a time as it takes.
-            progress: Told how many of how many runs are done.
+            inputs: The examples (n, …) by input name; the network is given as many at a time as it
+                takes.
+            progress: Called with the number of runs that are done and of all runs.
 
         Raises:
             InputError: The inputs do not fit the network, or have values that are not finite.
@@ -42,7 +43,7 @@ class Calibrator(Protocol):
 
 
 def load_calibrator(name: str) -> Calibrator:
-    """A registered calibrator.
+    """The registered calibrator of that name.
 
     Raises:
         InputError: The name is not registered.

@@ -1,4 +1,4 @@
-"""What a user says of accuracy."""
+"""The user's settings of accuracy."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from qsdnn.errors import InputError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccuracyConfig:
-    """What the user says of accuracy.
+    """The user's settings of accuracy.
 
     Attributes:
-        calibration: File or folder of samples.
-        labels: Their labels, if not in that file.
-        metric: Name of a metric; what is usual for the labels when None.
-        evaluator: ``module:function`` in place of it.
-        budget: What may be lost.
-        method: How ranges are found: see `qsdnn.accuracy.calibrator`.
+        calibration: The file or folder of samples.
+        labels: The file of the samples' labels; None takes those in the samples' file, if any.
+        metric: The name of a metric; None takes what is usual for the labels.
+        evaluator: The user's own metric as ``module:function``, in place of `metric`; None without.
+        budget: The loss of accuracy that is allowed.
+        method: The name of the calibrator that finds the ranges: see `qsdnn.accuracy.calibrator`.
     """
 
     calibration: Path
@@ -32,7 +32,7 @@ class AccuracyConfig:
     method: str = "minmax"
 
     def judge(self) -> Metric | None:
-        """The metric that is asked for; None for the usual one.
+        """The metric that the user asks for; None for the usual one.
 
         Raises:
             InputError: There is no such metric or function.

@@ -17,14 +17,14 @@ from qsdnn.model.layer import Graph, Tensor
 Array = NDArray[Any]
 
 LABELS = "labels"
-"""The array of a file with samples that holds their right answers."""
+"""The name of the array in a samples' file that holds the right answers."""
 SUFFIXES = (".npy", ".npz")
 LABELED = "one whole number a sample: numpy.save('labels.npy', labels), or a line each in a .txt"
 NAMED = "write them with numpy.savez(FILE, **{input_name: array})"
 
 
 def read_inputs(path: Path, graph: Graph, labels: Path | None = None) -> Inputs:
-    """Samples, and their labels if there are any.
+    """The samples of a file or folder, and their labels if there are any.
 
     Args:
         path: An ``.npz`` (or ``.npy``) file with an array (samples, …) for each input; or a folder
@@ -33,8 +33,7 @@ def read_inputs(path: Path, graph: Graph, labels: Path | None = None) -> Inputs:
         labels: ``.npy``, ``.npz``, ``.csv`` or ``.txt``; None takes the array ``labels`` of the
             samples' file, if it has one.
 
-    Raises:
-        InputError: Anything in these files is not usable; the message says which and where.
+    Raises: Anything in these files is not usable; the message says which file and where in it.
     """
     tensors = {name: _plain(graph.tensors[name]) for name in graph.inputs}
     batch = _batch(graph)
@@ -61,10 +60,10 @@ def read_inputs(path: Path, graph: Graph, labels: Path | None = None) -> Inputs:
 
 
 def read_labels(path: Path) -> Array:
-    """Right answers (samples, …) from a file.
+    """The right answers (samples, …) from a file.
 
     Raises:
-        InputError: It is unreadable, or holds no numbers.
+        InputError: The file is unreadable, or holds no numbers.
     """
     try:
         return _only(_load(path), path) if path.suffix in SUFFIXES else _from_text(path)
@@ -143,7 +142,7 @@ def _folder(path: Path, tensors: Mapping[str, Tensor], batch: int) -> dict[str, 
 
 
 def _read(path: Path, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Array], Array | None]:
-    """The arrays of a file, by input, and its labels."""
+    """The arrays of a file, by the input that each is for, and the labels in it (None without)."""
     arrays = _load(path)
     found = dict(arrays)
     labels = None if LABELS in tensors else found.pop(LABELS, None)
@@ -188,7 +187,7 @@ def _only(arrays: Mapping[str, Array], path: Path) -> Array:
 
 
 def _fit(array: Array, tensor: Tensor, batch: int, path: Path) -> Array:
-    """An array (samples, *sample) of the tensor's type, from one of these or (runs, *shape)."""
+    """An array (samples, *sample) of the tensor's type, from such an array or (runs, *shape)."""
     where = f"{path}: input '{tensor.name}'"
     sample = _sample(tensor, batch)
     if batch and array.ndim == len(sample) + 2 and array.shape[1:] == tensor.shape:
@@ -208,7 +207,7 @@ def _sample(tensor: Tensor, batch: int) -> tuple[int, ...]:
 
 
 def _cast(array: Array, dtype: np.dtype[Any], where: str) -> Array:
-    """As the network's type: silently between floats, and where no value can change."""
+    """An array cast to the network's type: between floats, and where no value can change."""
     if array.dtype == dtype:
         return array
     floats = array.dtype.kind == dtype.kind == "f"

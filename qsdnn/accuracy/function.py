@@ -26,11 +26,12 @@ FORM = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserFunction:
-    """Implements `qsdnn.accuracy.metric.Metric` by a function of the user's.
+    """Implements `qsdnn.accuracy.metric.Metric` by a function that the user wrote.
 
     Attributes:
-        name: ``module:function``.
-        key: The name and the hash of the module's file: once edited, it is another metric.
+        name: The function's name, ``module:function``.
+        key: The name and the hash of the module's file: once the file is edited, it is another
+            metric.
     """
 
     name: str
@@ -39,10 +40,10 @@ class UserFunction:
     higher_is_better: bool = True
 
     def score(self, outputs: Outputs, labels: NDArray[Any] | None) -> float:
-        """See `Metric.score`; the arrays that the function gets are read-only.
+        """The score of outputs as `Metric.score` says; the function gets read-only arrays.
 
         Raises:
-            InputError: It raises, or returns no finite number.
+            InputError: The function raises, or returns no finite number.
         """
         given = {name: _read_only(array) for name, array in outputs.items()}
         with _blaming(self.name):
@@ -60,11 +61,11 @@ def load_function(name: str, folder: Path | None = None) -> UserFunction:
     """Imports an evaluator.
 
     Args:
-        name: ``module:function``.
-        folder: Where the module is, if it is not installed; the working directory when None.
+        name: The function's name, ``module:function``.
+        folder: The folder of the module, if it is not installed; None is the working directory.
 
     Raises:
-        InputError: There is none, or importing it raises.
+        InputError: There is no such function, or importing its module raises.
     """
     module_name, _, function_name = name.partition(":")
     place = (folder or Path.cwd()).resolve()
@@ -107,7 +108,7 @@ def _importing_from(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _blaming(name: str) -> Iterator[None]:
-    """Whatever a user's code raises, in one line: what and where."""
+    """Turns whatever a user's code raises into an InputError that says what and where."""
     try:
         yield
     except InputError:

@@ -1,4 +1,4 @@
-"""A user's samples: what calibrates integers, and what decides whether a plan is good enough."""
+"""A user's samples, which calibrate integers and decide whether a plan is good enough."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ class Inputs:
     """Samples for a network, with labels if there are any.
 
     Attributes:
-        arrays: For each input (samples, *shape of one sample), finite, of the network's dtype.
-        batch: Samples that the network takes in one run; 0 when its inputs have no such dimension:
-            one sample is then one run.
-        labels: (samples, …) right answers; None when there are none.
-        source: Where they are from, for messages.
+        arrays: The samples of each input (samples, *shape of one sample), finite, of the network's
+            dtype.
+        batch: The number of samples that the network takes in one run; 0 when its inputs have no
+            such dimension: one sample is then one run.
+        labels: The right answers (samples, …); None when there are none.
+        source: The path that the samples are from, for messages.
     """
 
     arrays: Mapping[str, Array] = field(repr=False)
@@ -34,12 +35,12 @@ class Inputs:
 
     @property
     def samples(self) -> int:
-        """How many there are."""
+        """The number of samples."""
         return len(next(iter(self.arrays.values())))
 
     @property
     def digest(self) -> str:
-        """sha256 of the samples and labels."""
+        """The sha256 hash of the samples and labels."""
         found = hashlib.sha256()
         labels = {} if self.labels is None else {"labels": self.labels}
         for name, array in (*sorted(self.arrays.items()), *labels.items()):
@@ -48,7 +49,7 @@ class Inputs:
         return found.hexdigest()
 
     def runs(self) -> dict[str, Array]:
-        """As the network takes them: (runs, *shape of the input), for `Board.evaluate`."""
+        """The samples in the form `Board.evaluate` takes: (runs, *shape of the input)."""
         if not self.batch:
             return dict(self.arrays)
         return {
@@ -57,7 +58,7 @@ class Inputs:
         }
 
     def unbatched(self, outputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Outputs of `runs`, one row a sample again; those without that dimension as they are."""
+        """The outputs of `runs`, one row a sample; unchanged where they have no batch dimension."""
         return {
             name: array.reshape(-1, *array.shape[2:])
             if self.batch and array.shape[1:2] == (self.batch,)
@@ -66,7 +67,7 @@ class Inputs:
         }
 
     def take(self, indices: NDArray[np.intp]) -> Inputs:
-        """Some of the samples, in that order; as many as fill whole batches."""
+        """The samples of those indices, in that order, cut to whole batches."""
         whole = indices[: len(indices) // max(self.batch, 1) * max(self.batch, 1)]
         return Inputs(
             arrays={name: array[whole] for name, array in self.arrays.items()},
@@ -82,11 +83,11 @@ def halves(inputs: Inputs, seed: int = 0) -> tuple[Inputs, Inputs]:
     With integer labels each half has as many of each, to within one.
 
     Args:
-        inputs: At least two batches.
-        seed: The same seed gives the same halves.
+        inputs: The samples to split, at least two batches.
+        seed: The seed of the split; the same seed gives the same halves.
 
     Raises:
-        InputError: There are too few.
+        InputError: There are fewer than two batches.
     """
     if inputs.samples < 2 * max(inputs.batch, 1):
         have = "1 sample" if inputs.samples == 1 else f"{inputs.samples} samples"

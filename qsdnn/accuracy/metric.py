@@ -15,29 +15,30 @@ Array = NDArray[Any]
 Outputs = Mapping[str, Array]
 
 DB_LIMIT = 200.0
-"""What equal outputs have, instead of infinity: rounding to float32 alone leaves about 140 dB."""
+"""The SQNR in dB of equal outputs, instead of infinity: rounding to float32 alone leaves about
+140."""
 
 
 class Metric(Protocol):
-    """What the user judges outputs by."""
+    """A measure of how good a network's outputs are."""
 
     @property
     def name(self) -> str:
-        """For people."""
+        """The metric's name, for people."""
 
     @property
     def key(self) -> str:
-        """What results are stored under: the name, and whatever else decides the score."""
+        """The key of stored results: the name, and whatever else decides the score."""
 
     @property
     def higher_is_better(self) -> bool:
-        """Whether it is, or the lower."""
+        """Whether a higher score is better; otherwise a lower one is."""
 
     def score(self, outputs: Outputs, labels: Array | None) -> float:
-        """Of outputs (samples, …) by name.
+        """The score of a network's outputs (samples, …), given by name.
 
         Raises:
-            InputError: The outputs or the labels are not of the kind it takes.
+            InputError: The outputs or the labels are not of the kind that the metric takes.
         """
         ...
 
@@ -47,8 +48,9 @@ class TopK:
     """The share of samples whose label is among the `k` highest scores of the first output.
 
     Attributes:
-        k: 1 or more.
-        name: ``top1``; ``agreement`` when what fp32 says is taken for the labels.
+        k: The number of highest scores that count, 1 or more.
+        name: The metric's name: ``top1``, ``top5``, or ``agreement`` when what fp32 says is taken
+            for the labels.
     """
 
     k: int
@@ -105,7 +107,7 @@ METRICS: Mapping[str, Metric] = {
     "top5": TopK(k=5, name="top5"),
     "mse": MeanSquaredError(),
 }
-"""What ``--metric`` knows."""
+"""The metrics that ``--metric`` can name."""
 
 AGREEMENT: Metric = TopK(k=1, name="agreement")
 DEVIATION: Metric = MeanSquaredError(name="mse_to_fp32")
@@ -115,7 +117,7 @@ def metric_named(name: str) -> Metric:
     """The metric that ``--metric`` means.
 
     Raises:
-        InputError: There is none of that name.
+        InputError: There is no metric of that name.
     """
     if name not in METRICS:
         raise unknown("metric", name, METRICS)
@@ -123,15 +125,15 @@ def metric_named(name: str) -> Metric:
 
 
 def usual_metric(labels: Array | None, reference: Outputs) -> Metric:
-    """What is meant when the user does not say.
+    """The metric that is meant when the user names none.
 
-    With labels: top-1, or for labels that are no whole numbers the mean squared error. Without,
-    what fp32 gives stands for them: agreement of top-1 for scores of classes, else the mean squared
-    difference.
+    With labels: top-1, or for labels that are no whole numbers the mean squared error. Without
+    labels, the outputs of fp32 stand for them: agreement of top-1 for scores of classes, else the
+    mean squared difference.
 
     Args:
-        labels: If there are any.
-        reference: Outputs of fp32.
+        labels: The right answers; None where there are none.
+        reference: The outputs of fp32 on the same samples.
     """
     if labels is not None:
         return METRICS["mse" if labels.dtype.kind == "f" or labels.ndim > 1 else "top1"]
@@ -139,7 +141,7 @@ def usual_metric(labels: Array | None, reference: Outputs) -> Metric:
 
 
 def answers(metric: Metric, labels: Array | None, reference: Outputs) -> Array | None:
-    """The labels; for a metric against fp32, what that answers."""
+    """The right answers for a metric: the labels, or for a metric against fp32 what fp32 says."""
     scores = class_scores(reference)
     if metric is AGREEMENT and scores is not None:
         return np.asarray(scores.argmax(axis=1))
@@ -147,7 +149,7 @@ def answers(metric: Metric, labels: Array | None, reference: Outputs) -> Array |
 
 
 def sqnr_db(outputs: Outputs, reference: Outputs) -> float:
-    """Signal to quantization noise, in decibels, of the output that has the most noise.
+    """The ratio of signal to quantization noise in dB, of the output that has the most noise.
 
     10 log10(Σ r² / Σ (o − r)²) over all samples, r the reference; `DB_LIMIT` when they are equal,
     its negative when an output is not finite where the reference is. Outputs that are no floats do
@@ -171,7 +173,7 @@ def _sqnr_db(output: Array, reference: Array) -> float:
 
 
 def class_scores(outputs: Outputs) -> Array | None:
-    """The first output as (samples, classes); None when it does not look like that."""
+    """The first output as (samples, classes); None when it does not look like scores of classes."""
     output = next(iter(outputs.values()))
     if output.dtype.kind != "f" or output.ndim < 2 or output.size == len(output):
         return None

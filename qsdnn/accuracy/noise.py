@@ -23,26 +23,26 @@ from qsdnn.primitive import Precision
 from qsdnn.space import Space
 
 GUESSED, MEASURED = 3.0, 0.5
-"""How far a layer's noise is from what was guessed, and from what it was measured to cause alone,
-relative."""
+"""The standard deviation of a layer's noise, relative: of a guess, and of what the layer alone was
+measured to cause."""
 
 ERROR = 0.1
-"""How far a plan's noise is from the sum, relative."""
+"""The standard deviation of a plan's noise from the sum over its layers, relative."""
 
 FLOOR = 1e-12
-"""Noise of fp32 in another engine: rounding."""
+"""The relative noise of fp32 in another engine, which is rounding alone."""
 
 SHARE = {Precision.FP16: 1e-7, Precision.BF16: 1e-5, Precision.INT8: 1e-3}
-"""Noise of a whole network, where nothing is known: about 70, 50 and 30 dB."""
+"""The relative noise of a whole network, where nothing is known: about 70, 50 and 30 dB."""
 
 
 def noise_of(sqnr_db: float) -> float:
-    """Noise power over signal power."""
+    """The noise power over the signal power, from an SQNR in dB; at least `FLOOR`."""
     return max(10 ** (-sqnr_db / 10), FLOOR)
 
 
 def sqnr_db_of(noise: float) -> float:
-    """Signal-to-quantization-noise ratio in dB."""
+    """The signal-to-quantization-noise ratio in dB, from a noise power over the signal power."""
     return -10 * math.log10(max(noise, FLOOR))
 
 
@@ -51,30 +51,30 @@ class NoiseModel:
     """Predicts the noise of plans.
 
     Attributes:
-        space: What can be chosen.
-        power: (layers, primitives) noise that a layer's choice causes at the outputs, relative to
-            their power; 0 in fp32.
+        space: The search space: the layers and what each may run as.
+        power: The noise (layers, primitives) that a layer's choice causes at the outputs, relative
+            to their power; 0 in fp32.
     """
 
     space: Space
     power: NDArray[np.float64] = field(repr=False)
 
     def predict(self, choices: NDArray[np.int64]) -> NDArray[np.float64]:
-        """(n,) noise of plans.
+        """The predicted noise of plans (n,), relative to the power of the outputs.
 
         Args:
-            choices: (n, layers) primitive indices.
+            choices: The plans as primitive indices (n, layers).
         """
         layers = np.arange(len(self.space.layers))
         return np.asarray(FLOOR + self.power[layers, np.atleast_2d(choices)].sum(axis=1))
 
 
 def kinds_of(space: Space) -> tuple[NDArray[np.int64], int]:
-    """What noise each primitive makes, and how many kinds of it there are.
+    """The kind of noise that each primitive makes, and the number of kinds.
 
     Returns:
-        (primitives,) −1 for none, else the index of its engine and precision: an engine's
-        algorithms round alike; and the number of these.
+        The kinds (primitives,), −1 for no noise, else the index of the primitive's engine and
+        precision: an engine's algorithms round alike; and the number of kinds.
     """
     names = [
         None if p.precision is Precision.FP32 else (p.engine, p.precision) for p in space.primitives
@@ -89,15 +89,15 @@ def fit_noise(
     plans: Sequence[NDArray[np.int64]] = (),
     noise: Sequence[float] = (),
 ) -> NoiseModel:
-    """What is known of each layer's noise, from layers alone and from whole plans.
+    """Estimates each layer's noise from measurements of layers alone and of whole plans.
 
-    Non-negative least squares of the factors on a first estimate, which is also their prior.
+    Non-negative least squares of the factors on a first estimate, which is also the factors' prior.
 
     Args:
-        space: What can be chosen.
-        alone: (layers, primitives) noise of each layer alone, where it was measured; else NaN.
-        plans: Plans that were evaluated, each (layers,).
-        noise: Of each of them.
+        space: The search space: the layers and what each may run as.
+        alone: The noise (layers, primitives) of each layer alone, where it was measured; else NaN.
+        plans: The plans that were evaluated, each (layers,).
+        noise: The noise of each of those plans.
     """
     from scipy.optimize import nnls
 
@@ -125,10 +125,10 @@ def fit_noise(
 def _first_estimate(
     space: Space, alone: NDArray[np.float64], kinds: NDArray[np.int64], count: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(layers, kinds) noise, and how far from it the truth may be, relative.
+    """The noise (layers, kinds), and how far from it the truth may be, relative.
 
-    A layer that was not measured in an engine is taken to be as in another engine with that
-    precision, else as the typical layer, else as its share of a usual network.
+    A layer that was not measured in an engine gets its noise in another engine with that precision,
+    else the typical layer's, else its share of a usual network's noise.
     """
     layers = len(space.layers)
     first, spread = np.full((layers, count), np.nan), np.full((layers, count), GUESSED)

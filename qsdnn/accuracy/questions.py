@@ -1,4 +1,4 @@
-"""Sensitivity: what each layer alone loses in less than fp32, and what it would gain."""
+"""Sensitivity: what each layer alone loses in less than fp32, and what time it would save."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from qsdnn.primitive import Precision
 from qsdnn.space import Space
 
 UNKNOWN_MS = 1e6
-"""Stands for a time that is not known: any known one is less."""
+"""Stand-in in ms for a time that is not known: any known one is less."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,10 +21,10 @@ class Question:
     """One layer in less than fp32, all others in fp32.
 
     Attributes:
-        layer: Its index.
-        primitive: What it runs as.
-        plan: (layers,) primitive indices.
-        saved_ms: What the layer itself takes less than in fp32, as profiled; NaN where unknown.
+        layer: The index of the layer.
+        primitive: The index of the primitive that the layer runs as.
+        plan: The primitive indices of all layers (layers,).
+        saved_ms: The profiled time that the layer itself saves against fp32; NaN where unknown.
     """
 
     layer: int
@@ -34,14 +34,14 @@ class Question:
 
 
 def questions(space: Space, layer_ms: NDArray[np.float64]) -> list[Question]:
-    """Every layer in each engine and precision that it may take, what saves most first.
+    """Every layer in each engine and precision that it may take, the most time saved first.
 
     Of an engine's algorithms the fastest is asked about: they round alike. The other layers run in
     fp32 in the same engine, where it has them, so that nothing but the layer changes.
 
     Args:
-        space: What can be chosen.
-        layer_ms: (layers, primitives) profiled times; not finite where unknown.
+        space: The search space: the layers and what each may run as.
+        layer_ms: The profiled times (layers, primitives); not finite where unknown.
     """
     kinds, count = kinds_of(space)
     time_ms = np.where(space.mask & np.isfinite(layer_ms), layer_ms, np.inf)
@@ -61,7 +61,7 @@ def questions(space: Space, layer_ms: NDArray[np.float64]) -> list[Question]:
 
 
 def fp32_plan(space: Space, engine: str, time_ms: NDArray[np.float64]) -> NDArray[np.int64]:
-    """(layers,) each layer's fastest fp32 primitive in an engine, else in any."""
+    """The fastest fp32 primitive of each layer (layers,): of an engine where possible, else any."""
     exact = np.array([p.precision is Precision.FP32 for p in space.primitives])
     away = np.array([p.engine != engine for p in space.primitives])
     rank = np.minimum(time_ms, UNKNOWN_MS) + 2 * UNKNOWN_MS * away

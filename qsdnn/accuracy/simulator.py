@@ -1,4 +1,4 @@
-"""Simulators: what a layer would lose in an arithmetic, told by rounded values in fp32.
+"""Simulators: what a layer would lose in an arithmetic, found with rounded values in fp32.
 
 No engine need have kernels for it: onnxruntime computes in fp32 on weights and activations that
 were rounded as that arithmetic would. Only accuracy is simulated, never time. A simulator builds as
@@ -22,16 +22,16 @@ from qsdnn.model.segment import Artifact, Segment
 GROUP = "qsdnn.simulators"
 
 ENGINE = "onnxruntime"
-"""What computes."""
+"""The name of the engine that computes."""
 
 EXACT = Primitive(
     engine=ENGINE, algorithm="nchwc", precision=Precision.FP32, family=ENGINE, format="nchwc"
 )
-"""How a layer runs whose values are not rounded."""
+"""The primitive of a layer whose values are not rounded."""
 
 
 class Part(StrEnum):
-    """Which values of a layer are rounded."""
+    """The values of a layer that are rounded."""
 
     WEIGHTS = "weights"
     ACTIVATIONS = "activations"
@@ -43,12 +43,14 @@ class Rounding:
     """One way to round a layer's values.
 
     Attributes:
-        part: Which.
-        bits: Of each value.
-        form: What was chosen for this layer, for people; of fixed-point weights e.g. ``"-1.9"``.
-        size_bytes: Of the layer's weights, so stored; `fp32_bytes` where they are not rounded.
-        fp32_bytes: Of the same in fp32.
-        primitive: What `Simulator.build` takes for it.
+        part: The values of the layer that are rounded.
+        bits: The number of bits of each value.
+        form: The form that was chosen for this layer, for people; of fixed-point weights e.g.
+            ``"-1.9"``.
+        size_bytes: The size of the layer's weights in that form; `fp32_bytes` where they are not
+            rounded.
+        fp32_bytes: The size of the layer's weights in fp32.
+        primitive: The primitive that stands for this rounding in `Simulator.build`.
     """
 
     part: Part
@@ -65,12 +67,12 @@ class Simulator(Protocol):
     name: str
 
     def roundings(self, layer: Layer, bits: int, calibration: Calibration) -> Sequence[Rounding]:
-        """The ways to round a layer that it has; none where it has no weights to multiply with.
+        """The ways to round a layer; none where the layer has no weights to multiply with.
 
         Args:
-            layer: Of a network.
-            bits: Of each value.
-            calibration: Of that network.
+            layer: The layer of a network.
+            bits: The number of bits of each value.
+            calibration: The calibration of that network.
         """
         ...
 
@@ -78,13 +80,13 @@ class Simulator(Protocol):
         """Writes a segment whose layers are `EXACT` or rounded; see `qsdnn.engine.Engine.build`.
 
         Raises:
-            BuildError: Its operators are too old to be rounded.
+            BuildError: The operators of the segment are of too old a version to be rounded.
         """
         ...
 
 
 def load_simulator(name: str) -> Simulator:
-    """A registered simulator.
+    """The registered simulator of that name.
 
     Raises:
         InputError: The name is not registered.

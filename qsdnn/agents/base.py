@@ -1,4 +1,4 @@
-"""The base of every agent, and what an agent says of its work."""
+"""The base of every agent, and what an agent reports of its work."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Episode:
     """One walk through the layers, for records and learning curves.
 
     Attributes:
-        number: From 0.
-        latency_ms: Minus the return of the episode: the plan's predicted latency.
-        best_ms: Least latency of any episode so far.
-        epsilon: Share of exploratory choices; NaN where the agent has none.
+        number: The number of the episode, from 0.
+        latency_ms: The plan's predicted latency, which is minus the return of the episode.
+        best_ms: The least latency of any episode so far.
+        epsilon: The share of exploratory choices; NaN where the agent has none.
     """
 
     number: int
@@ -32,18 +32,19 @@ class Episode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What an agent learned.
+    """The outcome of learning: the best plans an agent knows.
 
     Attributes:
-        choice: (layers,) primitive index of each layer: the best plan it knows.
-        latency_ms: Its predicted latency.
-        candidates: (k, layers) distinct plans worth measuring, best first; `choice` is the first.
+        choice: The primitive index of each layer (layers,): the best plan that the agent knows.
+        latency_ms: The predicted latency of that plan.
+        candidates: The distinct plans worth measuring (k, layers), best first; `choice` is the
+            first.
         proven: Whether the agent can show that no plan has a lower predicted latency.
-        bound_ms: No plan has a lower predicted latency than that: `latency_ms` itself where
+        bound_ms: A lower bound of the predicted latency of all plans: `latency_ms` itself where
             `proven`; NaN from agents that know no bound.
-        episodes: How many it took.
-        steps: Environment steps in them.
-        seconds: Wall time of learning.
+        episodes: The number of episodes that learning took.
+        steps: The number of environment steps in those episodes.
+        seconds: The wall time of learning.
     """
 
     choice: NDArray[np.int64]
@@ -61,7 +62,7 @@ class Agent(ABC):
 
     Attributes:
         name: The name it is registered under.
-        presets: Names of settings that `with_preset` takes.
+        presets: The names of the settings that `with_preset` takes.
     """
 
     __slots__ = ()
@@ -88,8 +89,9 @@ class Agent(ABC):
         Called again with a refitted cost model, an agent may start from what it learned before.
 
         Args:
-            cost: Latency in ms of every plan; `CostModel.space` says what each layer may take.
-            episodes: Plans to look at, at the most.
+            cost: The cost model: latency in ms of every plan; `CostModel.space` says what each
+                layer may take.
+            episodes: The number of plans to look at, at the most.
             seed: The seed of every random number.
             on_episode: Called after each episode.
 

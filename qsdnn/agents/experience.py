@@ -16,10 +16,10 @@ from qsdnn.cost.model import CostModel
 
 ENV_ID = "qsdnn_envs:qsdnn/Deployment-v0"
 CANDIDATES = 32
-"""Plans an agent puts up for measuring, at most."""
+"""The number of plans that an agent puts up for measuring, at most."""
 
 Act = Callable[[int, NDArray[np.int64], NDArray[np.int8]], NDArray[np.int64]]
-"""Chooses from (step, observations, action masks); (n,) actions."""
+"""A function of (step, observations, action masks) that returns the actions (n,)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,9 +27,9 @@ class Batch:
     """Some episodes of equal length that were walked at the same time.
 
     Attributes:
-        actions: (n, steps).
-        rewards: (n, steps).
-        latency_ms: (n,) of the plans.
+        actions: The primitive index of each choice (n, steps).
+        rewards: The reward of each choice (n, steps).
+        latency_ms: The predicted latency of each episode's plan (n,).
     """
 
     actions: NDArray[np.int64]
@@ -38,7 +38,7 @@ class Batch:
 
 
 def make_env(cost: CostModel, episodes: int, **options: Any) -> gymnasium.vector.VectorEnv:
-    """The environment of a cost model, for so many episodes at the same time."""
+    """The environment of a cost model, for that many episodes at the same time."""
     return gymnasium.make_vec(ENV_ID, num_envs=episodes, cost=cost, **options)
 
 
@@ -62,13 +62,13 @@ def walk(env: gymnasium.vector.VectorEnv, act: Act) -> Batch:
 
 @dataclass(slots=True)
 class Experience:
-    """Every episode so far: what was chosen, and how fast it was. Its clock runs from the start.
+    """The memory of every episode: what was chosen, and how fast. Its clock starts with it.
 
     Attributes:
-        on_episode: Told of every episode.
-        episodes: How many.
-        best_ms: The least latency; infinite before the first episode.
-        best: (steps,) the plan that has it.
+        on_episode: Called after each episode; None calls nothing.
+        episodes: The number of episodes so far.
+        best_ms: The least latency of any episode; infinite before the first.
+        best: The plan of that latency (steps,); None before the first episode.
     """
 
     on_episode: Callable[[Episode], None] | None = None
@@ -80,7 +80,7 @@ class Experience:
     _latency_ms: list[NDArray[np.float64]] = field(default_factory=list)
 
     def add(self, batch: Batch, epsilon: NDArray[np.float64], keep: int) -> None:
-        """Remembers, and tells of, the first `keep` episodes of a batch; (n,) epsilon of each."""
+        """Remembers and reports the first `keep` episodes of a batch, with their epsilon (n,)."""
         self._actions.append(batch.actions[:keep].astype(np.int32))
         self._latency_ms.append(batch.latency_ms[:keep])
         for row, latency_ms in enumerate(batch.latency_ms[:keep].tolist()):
@@ -103,7 +103,7 @@ class Experience:
         self.add(batch, epsilon=np.full(len(plans), np.nan), keep=len(plans))
 
     def policy(self) -> Policy:
-        """The best plan, and the best candidates."""
+        """The best plan, and the candidates that are worth measuring."""
         plans, latency_ms = self._distinct()
         candidates = plans[_varied(plans, CANDIDATES)]
         return Policy(
@@ -116,7 +116,7 @@ class Experience:
         )
 
     def _distinct(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """(n, steps) the different plans and (n,) their latency, the fastest first."""
+        """The different plans (n, steps) and their latency (n,), the fastest first."""
         actions, latency_ms = np.concatenate(self._actions), np.concatenate(self._latency_ms)
         first: dict[bytes, int] = {}
         for row in np.argsort(latency_ms, kind="stable").tolist():
@@ -126,11 +126,11 @@ class Experience:
 
 
 def _varied(plans: NDArray[np.int64], count: int) -> list[int]:
-    """Rows of the plans to measure, ascending: half the first, half the first that differ.
+    """The rows of the plans to measure, ascending: half the first rows, half the first that differ.
 
     The best few of a run are often one plan with a layer or two changed. They tell little of where
     the cost model errs, so each of the other half differs in a twentieth of the layers, and in two
-    at least, from all that were taken before it.
+    at least, from all that were taken before.
     """
     taken = list(range(min(count // 2, len(plans))))
     apart = max(2, plans.shape[1] // 20)

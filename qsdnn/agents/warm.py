@@ -1,4 +1,4 @@
-"""What an agent still knows when it is called again."""
+"""The memory of an agent that is called again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from qsdnn.space import Space
 
 KEPT = 8
-"""Plans that are kept. Each is looked at again, which takes an episode."""
+"""The number of plans that are kept. Each is looked at again, which takes an episode."""
 
 
 class Known:
@@ -23,7 +23,7 @@ class Known:
         self._space, self._plans = space, plans[:KEPT]
 
     def plans(self, space: Space) -> NDArray[np.int64]:
-        """(n, layers) what is known of a space; nothing of another one."""
+        """The plans known of a space (n, layers), best first; none of another space."""
         if self._space is None or self._plans is None or not space.same_as(self._space):
             return np.empty((0, len(space.layers)), dtype=np.int64)
         return self._plans

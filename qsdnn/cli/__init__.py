@@ -30,24 +30,24 @@ COMMANDS = {
     "package": "Build a plan into a folder or zip that runs alone.",
     "example": "Write a network with random weights to try things on.",
 }
-"""Every subcommand of the core and its one line of help: known without importing it."""
+"""Every subcommand of the core and its line of help, known without importing the subcommand."""
 
 GROUP = "qsdnn.commands"
 
 OF_THE_MACHINE = {
     errno.EACCES, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENOMEM, errno.ENOSPC, errno.EROFS
 }  # fmt: skip
-"""What a machine may lack without a defect of the program's."""
+"""The error numbers of a machine's limits, which are no defects of the program."""
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
+"""The exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
 
 
 class Commands(click.Group):
     """A group that imports a subcommand only to run it or to show its help."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names in the order of `COMMANDS`, then those of plug-ins."""
+        """The names of all subcommands in the order of `COMMANDS`, then those of plug-ins."""
         return [*COMMANDS, *sorted(entry_points(group=GROUP).names - COMMANDS.keys())]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
@@ -63,7 +63,7 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Finds the subcommand, or says which one was meant."""
+        """The subcommand of the arguments."""
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             raise unknown("command", args[0], self.list_commands(ctx))
         return super().resolve_command(ctx, args)
@@ -87,7 +87,7 @@ ENVIRONMENT = {
     "[~/.cache/qsdnn/board]",
     "QSDNN_BOARD_LOCK": "On a board: file that lets one host at a time measure.  [one for all]",
 }
-"""Environment variables, and what they have by default."""
+"""The environment variables, and what they are for."""
 
 
 @click.group(
@@ -100,7 +100,7 @@ ENVIRONMENT = {
 def group(debug: bool) -> None:
     """Finds the fastest way to run a neural network on a device.
 
-    It measures on the device, learns with reinforcement which engine and algorithm suits each
+    qsdnn measures on the device, learns with reinforcement which engine and algorithm suits each
     layer, and writes a plan that a small runtime executes.
     """
 
@@ -146,7 +146,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _complaint(error: Exception) -> tuple[str, str]:
-    """What to say of an error that no command expects, and what to do about it."""
+    """The message for an error that no command expects, and a hint what to do about it."""
     if isinstance(error, OSError) and is_of_output(error):
         return f"cannot write the output: {error.strerror}", "print it elsewhere"
     if isinstance(error, OSError) and error.errno in OF_THE_MACHINE:
@@ -157,7 +157,7 @@ def _complaint(error: Exception) -> tuple[str, str]:
 
 
 def _fail(message: str, hint: str, exit_code: int, as_json: bool) -> NoReturn:
-    """Says what went wrong and ends the process."""
+    """Prints what went wrong, and ends the process."""
     click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
     if hint:
         click.echo(hint, err=True)

@@ -1,4 +1,4 @@
-"""`qsdnn analyze`: what a network costs, layer by layer."""
+"""The command `qsdnn analyze`: what a network costs, layer by layer."""
 
 from __future__ import annotations
 
@@ -56,17 +56,17 @@ Examples:
     type=click.IntRange(1, 64),
     default=32,
     show_default=True,
-    help="Bits of one stored weight, for the sizes of parameters.",
+    help="The number of bits of one stored weight, for the sizes of parameters.",
 )
 @click.option(
     "--sort",
     type=click.Choice(list(SORTS)),
     default="index",
     show_default=True,
-    help="What to order the layers by; all but the index, largest first.",
+    help="The quantity to order the layers by; all but the index, largest first.",
 )
 @click.option(
-    "--csv", "csv_file", type=click.Path(path_type=Path), help="Also write the layers here."
+    "--csv", "csv_file", type=click.Path(path_type=Path), help="A file to write the layers to."
 )
 @json_option
 def command(
@@ -94,7 +94,7 @@ def command(
 
 
 def _record(row: LayerRow) -> dict[str, Any]:
-    """A row with the units of the table: KB and MB are powers of ten."""
+    """The values of a row in the units of the table: KB and MB are powers of ten."""
     return {
         "index": row.index,
         "name": row.name,

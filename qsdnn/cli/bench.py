@@ -1,4 +1,4 @@
-"""``qsdnn bench``."""
+"""The command ``qsdnn bench``: measures plans, packages and models side by side."""
 
 from __future__ import annotations
 
@@ -44,24 +44,24 @@ Examples:
 @board_option
 @care_options
 @click.option("--threads", default=None, type=click.IntRange(1),
-              help="Threads an engine may use.  [default: what the first plan or package is for; "
+              help="The threads an engine may use.  [default: those of the first plan or package; "
               "else 1]")  # fmt: skip
 @shape_option
 @click.option("--budget", "budget_s", default="10s", show_default=True, metavar="TIME",
               callback=lambda _context, _option, text: parse_duration("--budget", text),
-              help="Measuring time.")  # fmt: skip
+              help="The time to measure for: 90s, 5m, 1h.")  # fmt: skip
 @click.option("--min-runs", default=20, show_default=True, type=click.IntRange(3),
-              help="Runs of each at the least.")  # fmt: skip
+              help="The least number of runs of each subject.")  # fmt: skip
 @json_option
 def command(
     subjects: tuple[Path, ...], board: str, care: Care, as_json: bool, **asked: Any
 ) -> None:
     """Measure any number of plans, packages and models side by side, interleaved run by run.
 
-    A model runs bare in one engine, as that comes, through its own fastest loop, without the
-    session of the runtime around it. Ratios are to the first subject, from neighbouring runs, with
-    their 95 % interval; the runs are divided among processes, for in one alone equal plans may
-    differ.
+    A model runs bare in one engine, as the engine comes, through the engine's own fastest loop,
+    without the session of the runtime around it. Ratios are to the first subject, from neighbouring
+    runs, with their 95 % interval; the runs are divided among processes, for in one alone equal
+    plans may differ.
     """
     from qsdnn.cli.progress import Terminal
     from qsdnn.board import open_board
@@ -80,7 +80,7 @@ def command(
 
 
 def _doubts(rows: Sequence[Compared]) -> dict[str, list[str]]:
-    """Whose latency is not to be believed, by the reason."""
+    """The names of the subjects whose latency is not to be believed, by the reason."""
     found: dict[str, list[str]] = {}
     for row in rows:
         if row.doubt:

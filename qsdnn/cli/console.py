@@ -1,4 +1,4 @@
-"""Where results for people are printed, and tables that fit there."""
+"""The console that results for people are printed to, and tables that fit its width."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 PIPE_WIDTH = 10_000
-"""Where there is no terminal to fit, nothing is folded or left out."""
+"""The width of a pipe: where there is no terminal to fit, nothing is folded or left out."""
 
 FOLDED_WIDTH = 12
-"""Characters that a column which may be folded keeps at the least."""
+"""The characters that a column which may be folded keeps at the least."""
 
 BORDER, PADDING = 1, 3
-"""Of a table and of each of its columns."""
+"""The characters of the border of a table, and of the padding of each of its columns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,10 +25,10 @@ class Column:
     """A column of a table.
 
     Attributes:
-        heading: What is above it.
-        right: Whether it is of numbers.
-        folds: Whether its cells may go over several lines.
-        spare: How soon it is left out where not all fit: the largest first, 0 never.
+        heading: The text above the column.
+        right: Whether the column is of numbers, which are set to the right.
+        folds: Whether the column's cells may go over several lines.
+        spare: How soon the column is left out where not all fit: the largest first, 0 never.
     """
 
     heading: str
@@ -38,12 +38,12 @@ class Column:
 
 
 def count(number: int, noun: str) -> str:
-    """``1 layer``, ``2 layers``."""
+    """A number and its noun: ``1 layer``, ``2 layers``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def stdout_console() -> Console:
-    """A console on stdout, as wide as the terminal, or as any table when there is none."""
+    """The console on stdout, as wide as the terminal, or as any table when there is no terminal."""
     from rich.console import Console  # --help does without it
 
     console = Console(highlight=False)
@@ -63,11 +63,11 @@ def print_table(
     """Prints a table, without the least important columns where the terminal is too narrow.
 
     Args:
-        title: Above it; none when empty.
-        columns: Its columns.
-        rows: Texts, of as many cells.
-        total: A last row, under a line of its own.
-        all_of_it: Options that write what does not fit, for the line that says so.
+        title: The title above the table; none when empty.
+        columns: The columns of the table.
+        rows: The texts of each row, of as many cells as columns.
+        total: The last row, under a line of its own; none when empty.
+        all_of_it: The options that write what does not fit, for the line that says so.
     """
     console = stdout_console()
     kept = fitting(columns, [*rows, *([total] if total else [])], console.width)
@@ -83,7 +83,7 @@ def print_table(
 
 
 def fitting(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> list[int]:
-    """The columns of a table, by index, that fit in so many characters."""
+    """The columns of a table, by index, that fit in a width in characters."""
     needs = [_need(column, [row[i] for row in rows]) for i, column in enumerate(columns)]
     kept = list(range(len(columns)))
     spare = sorted((i for i in kept if columns[i].spare), key=lambda i: -columns[i].spare)
@@ -93,7 +93,7 @@ def fitting(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int
 
 
 def _need(column: Column, cells: Iterable[str]) -> int:
-    """The characters that a column takes at the least."""
+    """The number of characters that a column takes at the least."""
     from rich.cells import cell_len
 
     lines = (line for cell in (column.heading, *cells) for line in cell.split("\n"))

@@ -1,4 +1,4 @@
-"""`qsdnn example`: writes a network to try things on."""
+"""The command `qsdnn example`: writes a network to try things on."""
 
 from __future__ import annotations
 
@@ -49,15 +49,15 @@ Examples:
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="The same seed gives the same file.",
+    help="The seed of the weights; the same seed gives the same file.",
 )
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
     metavar="FILE.npz",
-    help="Also write samples with labels that a trained network has not seen.",
+    help="A file for samples with labels that a trained network has not seen.",
 )
-@click.option("--force", is_flag=True, help="Replace the file if there is one.")
+@click.option("--force", is_flag=True, help="Replace the file where it exists.")
 @click.option("--list", "listing", is_flag=True, help="List the networks.")
 @json_option
 def command(
@@ -71,7 +71,7 @@ def command(
 ) -> None:
     """Writes the network NAME as the file NAME.onnx; without NAME, lists all.
 
-    Its weights are random, but those of digits and tones, which were trained.
+    The network's weights are random, but those of digits and tones, which were trained.
     """
     if listing or name is None:
         _list_json() if as_json else _list()
@@ -99,7 +99,7 @@ def command(
 
 
 def _next(path: Path, data: Path | None) -> str:
-    """What to search with."""
+    """The arguments of a search on the written files."""
     budget = ["--calibration", str(data), "--max-drop", "1%"] if data else []
     return shlex.join([str(path), *budget])
 
@@ -114,7 +114,7 @@ def _check_free(path: Path, force: bool) -> None:
 
 
 def _samples(name: str) -> bytes:
-    """The content of an .npz file with data for a trained network."""
+    """The content of an .npz file with samples that a trained network has not seen."""
     import numpy as np
 
     from qsdnn.examples.held_out import held_out
@@ -125,7 +125,7 @@ def _samples(name: str) -> bytes:
 
 
 def _write(path: Path, make: Callable[[], bytes]) -> bytes:
-    """Writes all or nothing: an interrupted command leaves no half of a file."""
+    """Writes all of a file or nothing: an interrupted command leaves no half of a file."""
     with open_output(path) as file:  # before the weights are drawn, which may take seconds
         content = make()
         file.write(content)

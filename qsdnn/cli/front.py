@@ -1,4 +1,4 @@
-"""Writes the front of latency, accuracy and memory: a plan a point, a table, and a picture."""
+"""The front of latency, accuracy and memory, written as a plan a point, a table and a picture."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def write_front(points: Sequence[tuple[Point, Plan]], output: Path) -> dict[str,
     """Writes ``NAME.pareto/01.json`` …, ``NAME.pareto.csv`` and ``.png`` beside a plan.
 
     Args:
-        points: Fastest first.
+        points: The points of the front and their plans, fastest first.
         output: The plan's file.
 
     Returns:
-        For ``--json``: the points, and the files.
+        The content for ``--json``: the points, and the files.
 
     Raises:
-        InputError: They cannot be written.
+        InputError: The files cannot be written.
     """
     base = output.with_suffix("")
     folder = base.with_name(base.name + ".pareto")
@@ -65,7 +65,7 @@ def _row(point: Point, plan: Plan, path: Path) -> dict[str, Any]:
 
 
 def _draw(rows: Sequence[dict[str, Any]], metric: str, path: Path) -> bool:
-    """A picture, where matplotlib is installed."""
+    """Draws the picture of the front; returns False where matplotlib is not installed."""
     try:
         import matplotlib
     except ImportError:

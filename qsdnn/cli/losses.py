@@ -1,4 +1,4 @@
-"""What an analysis or a study found: tables for people, and files."""
+"""The results of an analysis or a study: tables for people, and files."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def write_tables(content: Mapping[str, Any], output: Path) -> list[Path]:
     """Writes the table, one of groups beside it, and a picture where matplotlib is installed.
 
     Args:
-        content: See `document`.
-        output: Of the table.
+        content: The content of the results: see `document`.
+        output: The file of the table.
 
     Returns:
-        All files.
+        The files that were written.
 
     Raises:
-        InputError: They cannot be written.
+        InputError: The files cannot be written.
     """
     tables = {output: [*content.get("together", ()), *content["layers"]]}
     if "groups" in content:
@@ -62,10 +62,10 @@ def write_tables(content: Mapping[str, Any], output: Path) -> list[Path]:
 
 
 def tables_of(content: Mapping[str, Any]) -> list[Table]:
-    """For the terminal: what loses most comes first.
+    """The tables for the terminal: what loses most comes first.
 
     Args:
-        content: See `document`.
+        content: The content of the results: see `document`.
     """
     return _of_study(content) if "together" in content else _of_analysis(content)
 
@@ -89,7 +89,7 @@ def _of_analysis(content: Mapping[str, Any]) -> list[Table]:
 
 
 def _of_study(content: Mapping[str, Any]) -> list[Table]:
-    """One row for each layer and part, one column for each width; then all layers."""
+    """The tables of a study: a row for each layer and part, a column a width; then all layers."""
     widths = list(dict.fromkeys(row["bits"] for row in content["layers"]))
     by: dict[tuple[str, str], dict[int, Mapping[str, Any]]] = {}
     for row in content["layers"]:

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""The options that several commands share."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def json_option(command: F) -> F:
 def split_names(
     _context: click.Context, _option: click.Parameter, text: str | None
 ) -> tuple[str, ...] | None:
-    """A callback for ``--engines a,b``; None stays None."""
+    """The names in a text such as ``a,b``, as a callback for ``--engines``; None stays None."""
     if text is None:
         return None
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
@@ -86,14 +86,14 @@ def board_option(command: F) -> F:
 
 
 def parse_duration(option: str, text: str) -> float:
-    """Seconds from ``90``, ``90s``, ``5m`` or ``1h``.
+    """The seconds that ``90``, ``90s``, ``5m`` or ``1h`` stand for.
 
     Args:
-        option: Whose value it is, for messages.
+        option: The option whose value the text is, for messages.
         text: The value.
 
     Raises:
-        InputError: Another form.
+        InputError: The text has another form.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
     if match is None:
@@ -104,14 +104,14 @@ def parse_duration(option: str, text: str) -> float:
 
 
 def parse_size_mb(option: str, text: str | None) -> float | None:
-    """Megabytes (10⁶ bytes) from ``300``, ``300M`` or ``2G``; None stays None.
+    """The megabytes (10⁶ bytes) that ``300``, ``300M`` or ``2G`` stand for; None stays None.
 
     Args:
-        option: Whose value it is, for messages.
+        option: The option whose value the text is, for messages.
         text: The value.
 
     Raises:
-        InputError: Another form.
+        InputError: The text has another form.
     """
     if text is None:
         return None
@@ -122,14 +122,14 @@ def parse_size_mb(option: str, text: str | None) -> float | None:
 
 
 def parse_limit(option: str, text: str | None) -> float | None:
-    """A positive number; None stays None.
+    """The positive number in a text; None stays None.
 
     Args:
-        option: Whose value it is, for messages.
+        option: The option whose value the text is, for messages.
         text: The value.
 
     Raises:
-        InputError: It is none.
+        InputError: The text is no positive number.
     """
     if text is None:
         return None
@@ -150,13 +150,13 @@ def wait_option(command: F) -> F:
         default=None,
         metavar="TIME",
         callback=lambda _context, _option, text: parse_duration("--wait", text) if text else 0.0,
-        help="Wait so long for a board on which somebody else measures: 90s, 30m, 2h.  [default: "
+        help="The longest wait for a board that somebody else uses: 90s, 30m, 2h.  [default: "
         "end at once]",
     )(command)
 
 
 def care_options(command: F) -> F:
-    """Adds what says how the board is treated; the command gets `care`."""
+    """Adds the options of how the board is treated; the command gets `care`, a `Care`."""
 
     @wait_option
     @click.option(
@@ -170,7 +170,7 @@ def care_options(command: F) -> F:
         "max_temperature_c",
         type=click.FloatRange(0, 150),
         metavar="C",
-        help="Wait until the board is as cool before each group of measurements.  [default: what "
+        help="The temperature to cool to before each group of measurements.  [default: what "
         "suits the board, mostly 70; a board without a sensor is not waited for]",
     )
     @click.option(
@@ -180,7 +180,7 @@ def care_options(command: F) -> F:
         show_default=True,
         metavar="TIME",
         callback=lambda _context, _option, text: parse_duration("--cooling-time", text),
-        help="Wait no longer for that, each time; then go on, and mark what is measured.",
+        help="The longest wait for that temperature; then go on, and mark what is measured.",
     )
     @functools.wraps(command)
     def careful(
@@ -205,7 +205,7 @@ def care_options(command: F) -> F:
 
 
 def samples_options(command: F) -> F:
-    """Adds the user's data and metric; the command gets `accuracy`, or None without data."""
+    """Adds the options of the user's data and metric; the command gets `accuracy`, or None."""
 
     @click.option(
         "--calibration",
@@ -217,10 +217,10 @@ def samples_options(command: F) -> F:
         "--labels",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Right answers for them: .npy, .npz, .csv, .txt.  [default: the array 'labels' of "
+        help="The inputs' right answers: .npy, .npz, .csv, .txt.  [default: the array 'labels' of "
         "the calibration file; else what fp32 answers]",
     )
-    @click.option("--metric", help="top1, top5, mse.  [default: what suits the labels]")
+    @click.option("--metric", help="The metric: top1, top5, mse.  [default: what suits the labels]")
     @click.option(
         "--evaluator",
         metavar="MODULE:FUNCTION",
@@ -230,7 +230,7 @@ def samples_options(command: F) -> F:
         "--calibration-method",
         default="minmax",
         show_default=True,
-        help="How the ranges of integers are found: minmax, entropy, percentile.",
+        help="The method to find the ranges of integers: minmax, entropy, percentile.",
     )
     @functools.wraps(command)
     def sampled(
@@ -259,13 +259,13 @@ def samples_options(command: F) -> F:
 
 
 def accuracy_options(command: F) -> F:
-    """Adds `samples_options` and the budget; the command gets `accuracy`, or None."""
+    """Adds `samples_options` and the budget; the command gets `accuracy`, None without data."""
 
     @samples_options
     @click.option(
         "--max-drop",
         metavar="DROP",
-        help="What the metric may lose: 0.01, or 1% of what fp32 has.",
+        help="The most that the metric may lose: 0.01, or 1% of the score of fp32.",
     )
     @click.option(
         "--min-sqnr", metavar="DB", help="Least signal-to-quantization-noise ratio of the outputs."
@@ -299,13 +299,13 @@ def accuracy_options(command: F) -> F:
 
 
 def threads_option(command: F) -> F:
-    """Adds ``--threads``."""
+    """Adds ``--threads``; the command gets `threads`, a number."""
     return click.option(
         "--threads",
         default=1,
         show_default=True,
         type=click.IntRange(1),
-        help="Threads an engine may use.",
+        help="The number of threads an engine may use.",
     )(command)
 
 
@@ -315,15 +315,15 @@ def store_option(command: F) -> F:
         "--store",
         default=None,
         metavar="URL",
-        help="Database of measurements: a path or sqlite:///path.  [default: the user's own]",
+        help="The database of measurements: a path or sqlite:///path.  [default: the user's own]",
     )(command)
 
 
 def model_option(command: F) -> F:
-    """Adds ``--model``; the command gets `model`, where a plan's network is now, or None."""
+    """Adds ``--model``; the command gets `model`, the path of a plan's network, or None."""
     return click.option(
         "--model",
         default=None,
         type=click.Path(path_type=Path),
-        help="The plan's network.  [default: where the plan says]",
+        help="The plan's network.  [default: the file that the plan names]",
     )(command)

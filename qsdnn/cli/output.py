@@ -1,4 +1,4 @@
-"""Files that a command writes at its end."""
+"""The files that a command writes at its end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from qsdnn.files import check_place, naming
 
 
 def check_writable(output: Path) -> None:
-    """Makes sure of it before hours of measuring rather than after.
+    """Makes sure that a file can be written, before hours of measuring rather than after.
 
     Raises:
         InputError: The file cannot be written.

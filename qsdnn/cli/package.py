@@ -1,4 +1,4 @@
-"""``qsdnn package``."""
+"""The command ``qsdnn package``: builds a plan into a folder or zip that runs alone."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ Examples:
 @click.command(epilog=EPILOG, short_help="Build a plan into a folder or zip that runs alone.")
 @click.argument("plan", type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path),
-              help="A folder, or a file that ends in .zip.")  # fmt: skip
+              help="The package to write: a folder, or a file that ends in .zip.")  # fmt: skip
 @model_option
 @board_option
 @json_option
 def command(plan: Path, output: Path, model: Path | None, board: str, as_json: bool) -> None:
     """Build PLAN into a package: artifacts, manifest and the runtime.
 
-    On the board it needs Python 3.8 or newer, numpy and the engines the plan uses: python PACKAGE
-    runs it. Programs embed it with qsdnn_runtime.Session, which has the surface of
+    On the board the package needs Python 3.8 or newer, numpy and the engines the plan uses: python
+    PACKAGE runs it. Programs embed it with qsdnn_runtime.Session, which has the surface of
     onnxruntime.InferenceSession, and find that in the package: PYTHONPATH=PACKAGE.
     """
     from qsdnn.plan.archive import runtime_archive

@@ -1,4 +1,4 @@
-"""A picture of what an analysis or a study found."""
+"""The picture of what an analysis or a study found."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 NAMED = 40
-"""Layers whose names there is room for."""
+"""The number of layers whose names there is room for."""
 
 MARKERS = {"weights": "^", "activations": "v", "both": "o"}
 
 
 def draw_losses(content: Mapping[str, Any], path: Path) -> bool:
-    """Draws each layer alone, and below what several together lose.
+    """Draws each layer alone, and below that what several layers together lose.
 
     Args:
-        content: See `qsdnn.cli.losses.document`.
-        path: Of the picture.
+        content: The content of the results: see `qsdnn.cli.losses.document`.
+        path: The file of the picture.
 
     Returns:
         Whether matplotlib is installed.
@@ -55,7 +55,7 @@ def draw_losses(content: Mapping[str, Any], path: Path) -> bool:
 
 
 def _places(content: Mapping[str, Any]) -> dict[str, int]:
-    """Where each layer is, from left to right."""
+    """The place of each layer by name, from left to right."""
     return {name: n for n, name in enumerate(dict.fromkeys(r["layer"] for r in content["layers"]))}
 
 
@@ -84,7 +84,7 @@ def _draw_analysis(content: Mapping[str, Any], upper: Axes, lower: Axes) -> None
 
 
 def _draw_study(content: Mapping[str, Any], upper: Axes, lower: Axes) -> None:
-    """A colour for each width above, a marker for each part."""
+    """Draws a study: a colour for each width above, a marker for each part."""
     layers, together, place = content["layers"], content["together"], _places(content)
     widths = list(dict.fromkeys(row["bits"] for row in layers))
     for part in dict.fromkeys(row["part"] for row in together):

@@ -1,4 +1,4 @@
-"""Progress on a terminal."""
+"""The progress of a command, shown on a terminal."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from qsdnn.agents.base import Episode
 from qsdnn.listener import Silent
 
 BAR = 20
-"""Columns of the bar."""
+"""The width of the bar, in characters."""
 
 
 class Terminal(Silent):
     """Shows one line: the phase, a bar with the remaining time, and notes above; all on stderr.
 
-    Without a terminal it prints a line a phase, so that logs stay readable.
+    Without a terminal each phase is printed on a line of its own, so that logs stay readable.
 
     Args:
-        quiet: Show notes only.
-        budget_s: Wall time of the whole; the bar counts down against it. Without one the bar
-            counts the steps of each phase.
+        quiet: Whether to show notes only.
+        budget_s: The wall time of the whole command; the bar counts down against it. Without one
+            the bar counts the steps of each phase.
     """
 
     def __init__(self, *, quiet: bool = False, budget_s: float | None = None) -> None:
@@ -70,7 +70,7 @@ class Terminal(Silent):
         self._progress.stop()
 
     def phase(self, name: str, steps: int) -> None:
-        """Names the phase; counts its steps where there is no budget, without end when 0."""
+        """Shows a phase's name; counts its steps where there is no budget, without end when 0."""
         if self._budget_s is None:
             if self._task is not None:
                 self._progress.remove_task(self._task)
@@ -84,12 +84,12 @@ class Terminal(Silent):
         self._phase = name
 
     def step(self) -> None:
-        """Moves the bar, where it counts steps."""
+        """Moves the bar on by one, where the bar counts steps."""
         if self._task is not None and self._budget_s is None:
             self._progress.advance(self._task)
 
     def status(self, text: str) -> None:
-        """Shows what is being done, behind the bar."""
+        """Shows behind the bar what is being done."""
         if self._task is not None:
             self._progress.update(self._task, status=text)
 
@@ -103,7 +103,7 @@ class Terminal(Silent):
         self._console.print(f"[yellow]note:[/] {escape(text)}", highlight=False)
 
     def episode(self, round_number: int, episode: Episode) -> None:
-        """Shows how the agent does; moves the bar where it counts steps."""
+        """Shows how the agent learns; moves the bar where the bar counts steps."""
         self.status(f"learned {episode.best_ms:.3f} ms, epsilon {episode.epsilon:.2f}")
         if self._task is not None and self._budget_s is None:
             self._progress.update(self._task, completed=episode.number + 1)
@@ -118,7 +118,7 @@ def _by_time() -> tuple[ProgressColumn, ...]:
 
 
 class _TimeBar(ProgressColumn):
-    """How much of a time limit is over."""
+    """The bar of how much of a time limit is over."""
 
     def render(self, task: Task) -> ProgressBar:
         total = task.total or 1.0
@@ -126,7 +126,7 @@ class _TimeBar(ProgressColumn):
 
 
 class _Countdown(ProgressColumn):
-    """Time that is left at the most."""
+    """The time that is left at the most."""
 
     def render(self, task: Task) -> Text:
         left_s = max(0, round((task.total or 0.0) - (task.elapsed or 0.0)))

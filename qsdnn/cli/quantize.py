@@ -1,4 +1,4 @@
-"""``qsdnn quantize``."""
+"""The command ``qsdnn quantize``: tells which layers lose accuracy in less than fp32."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from qsdnn.quantize.study import Study
 
 WIDTHS, ALLOWED = (8, 6, 4), range(1, 17)
-"""Bits of a value in a study: when nobody says, and at all."""
+"""The numbers of bits of a value in a study: when nobody says, and those allowed."""
 
 EPILOG = """\b
 Examples:
@@ -41,23 +41,24 @@ Examples:
               help="Evaluate each layer alone, then groups of layers, in the precisions that the "
               "board's engines execute.")  # fmt: skip
 @click.option("--study", metavar="NAME",
-              help="Evaluate them in an arithmetic that no engine has, simulated: fixed-point "
+              help="Evaluate layers in an arithmetic that no engine has, simulated: fixed-point "
               "(weights and activations), codebook (weights from 2^bits values), or that of a "
               "simulator of your own.")  # fmt: skip
 @click.option("--bits", "widths", default=None, metavar="N,N",
               callback=lambda _context, _option, text: parse_widths(text),
-              help="Bits of a value in a study.  [default: 8,6,4]")  # fmt: skip
+              help="The numbers of bits of a value in a study.  [default: 8,6,4]")  # fmt: skip
 @samples_options
 @board_option
 @care_options
 @click.option("--engines", default=None, callback=split_names, metavar="A,B",
-              help="Engines to ask.  [default: all that the board has]")  # fmt: skip
+              help="The engines to evaluate in.  [default: all that the board has]")  # fmt: skip
 @threads_option
 @shape_option
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of all chance.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), 
+              help="The seed of every random number.")  # fmt: skip
 @store_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE.csv",
-              help="Also write the table, and a picture beside it.")  # fmt: skip
+              help="The file to write the table to as well, with a picture beside it.")  # fmt: skip
 @json_option
 def command(
     analyze: bool,
@@ -134,10 +135,10 @@ def command(
 
 
 def parse_widths(text: str | None) -> tuple[int, ...] | None:
-    """Bits from ``8,6,4``; None stays None.
+    """The numbers of bits in a text such as ``8,6,4``; None stays None.
 
     Raises:
-        InputError: One is no number from 1 to 16.
+        InputError: One of them is no whole number from 1 to 16.
     """
     if text is None:
         return None

@@ -1,4 +1,4 @@
-"""``qsdnn replay``."""
+"""The command ``qsdnn replay``: rebuilds a plan, verifies its outputs and measures it again."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Examples:
 @board_option
 @care_options
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0),
-              help="Of the random inputs: other ones than the search had.")  # fmt: skip
+              help="The seed of the random inputs, by default not the search's.")  # fmt: skip
 @click.option("--tolerance", default=1e-4, show_default=True, type=click.FloatRange(0, 1),
               help="Largest error of an output, relative to its largest magnitude.")  # fmt: skip
 @json_option

@@ -1,4 +1,4 @@
-"""``qsdnn run``."""
+"""The command ``qsdnn run``: runs a plan or a package on inputs from a file."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ Examples:
 @board_option
 @wait_option
 @click.option("--input", "inputs", type=click.Path(path_type=Path), metavar="FILE.npz",
-              help="One array for each input of the network; FILE.npy where it has one.  [default: "
+              help="A file of one array for each input; FILE.npy for a single input.  [default: "
               "random ones]")  # fmt: skip
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0),
-              help="Of random inputs.")  # fmt: skip
+              help="The seed of the random inputs.")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE.npz",
-              help="Where to write the outputs.  [default: nowhere]")  # fmt: skip
+              help="The file to write the outputs to.  [default: none]")  # fmt: skip
 @json_option
 def command(
     subject: Path,
@@ -86,7 +86,7 @@ def command(
 
 
 def _describe(name: str, value: np.ndarray[Any, Any]) -> dict[str, Any]:
-    """An output's dtype, shape and range, for people."""
+    """The dtype, shape and range of an output, for people."""
     row: dict[str, Any] = {"name": name, "dtype": str(value.dtype), "shape": list(value.shape)}
     if value.size and value.dtype.kind in "fiu":
         summary = f"from {value.min():.6g} to {value.max():.6g}, largest at {int(value.argmax())}"

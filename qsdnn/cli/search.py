@@ -1,4 +1,4 @@
-"""``qsdnn search``."""
+"""The command ``qsdnn search``: finds the fastest plan of a network on a board."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ Examples:
 @board_option
 @care_options
 @click.option("--engines", default=None, callback=split_names, metavar="A,B",
-              help="Engines to choose from.  [default: all that the board has]")  # fmt: skip
+              help="The engines to choose from.  [default: all that the board has]")  # fmt: skip
 @click.option("--precision", "precisions", multiple=True, default=(),
               type=click.Choice(["fp32", "bf16", "fp16", "int8"]),
-              help="To choose from, besides fp32. Repeatable.  [default: fp32; with a budget of "
-              "accuracy all]")  # fmt: skip
+              help="A precision to choose from besides fp32; repeatable.  [default: fp32; with a "
+              "budget of accuracy all]")  # fmt: skip
 @accuracy_options
 @click.option("--pareto", is_flag=True,
               help="Also measure the front of latency, accuracy and memory: a plan each point, a "
@@ -54,46 +54,47 @@ Examples:
 @threads_option
 @shape_option
 @click.option("--agent", default="q-learning", show_default=True,
-              help=f"What learns: {', '.join(names())}.")  # fmt: skip
+              help=f"The agent that learns: {', '.join(names())}.")  # fmt: skip
 @click.option("--preset", default="default", show_default=True,
               help="The agent's settings: default, qsdnn-2018, metaqnn.")  # fmt: skip
 @click.option("--episodes", default=1000, show_default=True, type=click.IntRange(1),
-              help="Episodes a round of learning.")  # fmt: skip
+              help="The number of episodes in each round of learning.")  # fmt: skip
 @click.option("--budget", "budget_s", default="5m", show_default=True, metavar="TIME",
               callback=lambda _context, _option, text: parse_duration("--budget", text),
-              help="Wall time of the whole search, loading to verifying: 90s, 5m, 1h.")  # fmt: skip
+              help="The time of the whole search, loading to verifying: 90s, 5m, 1h.")  # fmt: skip
 @click.option("--measurements", default=None, type=click.IntRange(1), metavar="N",
-              help="Plans to measure at the most, uniform and mixed; at least one an engine.  "
+              help="The most plans to measure, uniform and mixed; at least one for each engine.  "
               "[default: any]")  # fmt: skip
 @click.option("--patience", default=2, show_default=True, type=click.IntRange(1), metavar="N",
-              help="Rounds without a better plan after which the search ends.")  # fmt: skip
+              help="The rounds without a better plan after which the search ends.")  # fmt: skip
 @click.option("--objective", default="latency", show_default=True,
               type=click.Choice(["latency", "memory", "energy"]),
-              help="What the plan is to have least of, within the limits below.")  # fmt: skip
+              help="The quantity to have least of, within the limits below.")  # fmt: skip
 @click.option("--max-latency", "max_latency_ms", default=None, metavar="MS",
               callback=lambda _context, _option, text: parse_limit("--max-latency", text),
-              help="Most milliseconds that one inference may take.")  # fmt: skip
+              help="The most milliseconds that one inference may take.")  # fmt: skip
 @click.option("--max-energy", "max_energy_mj", default=None, metavar="MJ",
               callback=lambda _context, _option, text: parse_limit("--max-energy", text),
-              help="Most millijoules that one inference may take, by the board's own sensors."
+              help="The most millijoules one inference may take, by the board's own sensors."
               )  # fmt: skip
 @click.option("--max-memory", "max_memory_mb", default=None, metavar="SIZE",
               callback=lambda _context, _option, text: parse_size_mb("--max-memory", text),
-              help="Most memory a process may take that runs the plan: 300M, 2G.")  # fmt: skip
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of all chance.")
+              help="The most memory a process with the plan may take: 300M, 2G.")  # fmt: skip
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), 
+              help="The seed of every random number.")  # fmt: skip
 @click.option("--input", "inputs", type=click.Path(path_type=Path), metavar="FILE.npz",
               help="Inputs to measure and verify with, one array for each input of the network; "
-              "FILE.npy where it has one.  [default: random ones]")  # fmt: skip
+              "FILE.npy for a single input.  [default: random ones]")  # fmt: skip
 @click.option("--tolerance", default=1e-4, show_default=True, type=click.FloatRange(0, 1),
               help="Largest error of an output, relative to its largest magnitude.")  # fmt: skip
 @store_option
-@click.option("--remeasure", is_flag=True, help="Measure all anew, whatever the store knows.")
+@click.option("--remeasure", is_flag=True, help="Measure every plan anew, even those in the store.")
 @click.option("--logdir", "log_dir", type=click.Path(path_type=Path), default=None,
-              help="Where to write TensorBoard event files.  [default: none]")  # fmt: skip
+              help="The folder to write TensorBoard event files to.  [default: none]")  # fmt: skip
 @click.option("-o", "--output", default="plan.json", show_default=True,
-              type=click.Path(path_type=Path), help="Where to write the plan.")  # fmt: skip
+              type=click.Path(path_type=Path), help="The file to write the plan to.")  # fmt: skip
 @click.option("--cost-model", type=click.Path(path_type=Path), metavar="FILE.npz",
-              help="Also write the cost model, for the Gymnasium environment.")  # fmt: skip
+              help="A file to write the cost model to, for the Gymnasium environment.")  # fmt: skip
 @json_option
 def command(
     board: str,
@@ -194,7 +195,7 @@ def _search(
 
 
 def _keeper(output: Path) -> Callable[[Plan], None]:
-    """Writes each interim plan, so that there is one whatever ends the search."""
+    """A function that writes each interim plan, so that a plan is there however the search ends."""
     from qsdnn.plan import write_plan
 
     def keep(plan: Plan) -> None:

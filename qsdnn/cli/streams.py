@@ -1,4 +1,4 @@
-"""Standard output and error: what they cannot show is written plainly, what is lost is said."""
+"""Standard output and error, which write plainly what they cannot show and report what is lost."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import os
 import sys
 
 HANDLER = "qsdnn.plain"
-"""Name of the error handler: what an encoding lacks is written by `plain`."""
+"""The name of the error handler that writes what an encoding lacks by `plain`."""
 
 ASCII = "qsdnn-ascii"
-"""ASCII under another name: click takes that of "ascii" for a mistake, and writes UTF-8."""
+"""ASCII under another name: click takes the name "ascii" for a mistake, and writes UTF-8."""
 
 WRITERS = ("click", "rich")
 """The packages that print what commands say."""
 
 SPINNER = range(0x2800, 0x2900)
-"""Braille: the frames of rich's spinner."""
+"""The Braille characters, which are the frames of rich's spinner."""
 
 PLAIN = {
     "×": "x", "·": "-", "–": "-", "—": "-", "−": "-", "…": "...", "→": "->", "°": "deg ",
@@ -29,7 +29,7 @@ PLAIN = {
 
 
 def plain(text: str) -> str:
-    """A text in ASCII: symbols by what resembles them, anything else as Python escapes it."""
+    """A text in ASCII: symbols become what resembles them, anything else as Python escapes it."""
     return "".join(
         PLAIN.get(c)
         or ("*" if ord(c) in SPINNER else c.encode("ascii", "backslashreplace").decode())
@@ -38,7 +38,7 @@ def plain(text: str) -> str:
 
 
 def prepare_streams() -> None:
-    """Has no character end the program that a terminal's encoding lacks."""
+    """Makes sure that no character that a terminal's encoding lacks ends the program."""
     codecs.register_error(HANDLER, _write_plainly)
     codecs.register(_find)
     for stream in (sys.stdout, sys.stderr):
@@ -60,17 +60,17 @@ def is_of_output(error: BaseException) -> bool:
 
 
 def flush_output() -> None:
-    """Writes what is still to be written.
+    """Writes the output that is still to be written.
 
     Raises:
-        OSError: It cannot be.
+        OSError: The output cannot be written.
     """
     if sys.stdout is not None:
         sys.stdout.flush()
 
 
 def drop_output() -> None:
-    """Lets go of standard output where it cannot be written: it would fail again at the end."""
+    """Lets go of standard output that cannot be written, which would fail again at the end."""
     try:
         flush_output()
     except OSError:

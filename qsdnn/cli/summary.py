@@ -1,4 +1,4 @@
-"""What a search prints at its end, for people."""
+"""The summary that a search prints at its end, for people."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def print_summary(content: dict[str, Any]) -> None:
     """Prints the document of a search as a table and a few lines.
 
     Args:
-        content: See `qsdnn.tuning.report.document`.
+        content: The document of the search: see `qsdnn.tuning.report.document`.
     """
     console = stdout_console()
     console.print(_latencies(content))
@@ -43,7 +43,7 @@ def print_summary(content: dict[str, Any]) -> None:
 
 
 def _gap(content: dict[str, Any]) -> str:
-    """How far what was learned is from the best that the cost model knows."""
+    """The gap between what was learned and the best that the cost model knows, as text."""
     if content["gap_to_optimum"] is None:
         return ""
     optimum = "its proven optimum" if content["optimum_proven"] else "a bound on its optimum"
@@ -51,7 +51,7 @@ def _gap(content: dict[str, Any]) -> str:
 
 
 def _verdict(content: dict[str, Any]) -> list[str]:
-    """What was found, in words."""
+    """The lines that say in words what was found."""
     lines = []
     if content["objective"]["name"] != "latency":
         lines.append(_objective(content))
@@ -71,7 +71,7 @@ def _verdict(content: dict[str, Any]) -> list[str]:
 
 
 def _gain(content: dict[str, Any]) -> str:
-    """How much faster a mixed plan is than the fastest single engine."""
+    """The sentence on how much faster a mixed plan is than the fastest single engine."""
     single = content["best_single"]
     if single["speedup_range"][0] > 1:
         return (
@@ -87,7 +87,7 @@ def _gain(content: dict[str, Any]) -> str:
 
 
 def _no_gain(content: dict[str, Any]) -> str:
-    """Why the plan is a uniform one, and how it compares with the engine as it comes."""
+    """The sentence on why the plan is uniform, and how it compares with the engine as it comes."""
     name, count = content["best_uniform"]["name"], content["measurements"]["mixed_plans"]
     why = content["advice"]
     if not why:
@@ -102,7 +102,7 @@ def _no_gain(content: dict[str, Any]) -> str:
 
 
 def _parts(name: str, primitives: dict[str, int]) -> str:
-    """A uniform plan, and the layers of it that run otherwise."""
+    """The name of a uniform plan, and the layers of it that run otherwise."""
     others = {primitive: count for primitive, count in primitives.items() if primitive != name}
     if not others:
         return f"{name} alone"
@@ -123,7 +123,7 @@ def _interval(entrant: dict[str, Any]) -> str:
 
 
 def _objective(content: dict[str, Any]) -> str:
-    """What was asked for, of the plan and of the uniform plan that has least of it."""
+    """The objective of the plan, and that of the best uniform plan beside it."""
     name, plan = content["objective"]["name"], content["objective"]["plan"]
     key, unit = {"memory": ("memory_mb", "MB"), "energy": ("energy_mj", "mJ")}[name]
     uniform = content["objective"]["uniform"][key]
@@ -167,7 +167,7 @@ def _accuracy(content: dict[str, Any]) -> str:
 
 
 def _latencies(content: dict[str, Any]) -> Table:
-    """Everything that was in the final, from runs interleaved in the same processes."""
+    """The table of everything in the final, from runs interleaved in the same processes."""
     table = Table(title=f"{content['model']['path']} on {content['board']['name']}")
     table.add_column("")
     table.add_column("fastest first")

@@ -15,10 +15,10 @@ Plan = Sequence[Observation]
 """A plan as it is cut into segments; their times do not matter."""
 
 NORMAL_95 = 1.96
-"""A normal variable is within so many standard deviations with a probability of 95 %."""
+"""The number of standard deviations that a normal variable is within with 95 % probability."""
 
 SHARE = 0.5
-"""Share of the noise's variance that is left in the sum over a plan's segments: what is left of
+"""The share of the noise's variance that is left in the sum over a plan's segments: what is left of
 two equal, independent ones. More segments average more, but some of the noise is common."""
 
 
@@ -27,13 +27,13 @@ class Belief:
     """The normal distribution of the unknowns, given what was measured.
 
     Attributes:
-        terms: The unknowns.
-        mean: (columns,) of the unknowns.
-        spread: (columns,) prior standard deviation of each.
-        noise: Relative error of a measured segment that the terms do not explain.
-        rate_spread: (2, labels, 2) standard deviation of the rates before any was held at zero:
-            what is held is not known to be zero.
-        explained: (observations, columns) W such that the covariance of the unknowns is
+        terms: The unknowns, as columns of a linear system.
+        mean: The mean of the unknowns (columns,).
+        spread: The prior standard deviation of each unknown (columns,).
+        noise: The relative error of a measured segment that the terms do not explain.
+        rate_spread: The standard deviation of the rates (2, labels, 2) before any was held at zero:
+            a held rate is not known to be zero.
+        explained: The matrix W (observations, columns) such that the covariance of the unknowns is
             S (I − WᵀW) S, with S the diagonal of `spread`.
     """
 
@@ -51,29 +51,32 @@ class Belief:
 
     @property
     def spreads(self) -> NDArray[np.float64]:
-        """(columns,) standard deviation of each unknown."""
+        """The standard deviation of each unknown (columns,), given the measurements."""
         return posterior_spread(self.spread, self.explained)
 
     def latency_ms(self, plans: Sequence[Plan]) -> NDArray[np.float64]:
-        """(n,) predicted latency of plans, in ms.
+        """The predicted latency of plans (n,), in ms.
 
-        A little more exact than `cost`, which knows the domains of a plan's layers and not how it
-        is cut: two segments of one domain may be neighbours, when to run them as one would need
-        what has not been made yet, and tensors between them cross as well.
+        The prediction is a little more exact than that of `cost`, which knows the domains of a
+        plan's layers and not how the plan is cut: two segments of one domain may be neighbours,
+        when to run them as one would need what has not been made yet, and tensors between them
+        cross as well.
 
         Args:
-            plans: The segments of each.
+            plans: The segments of each plan.
         """
         return np.asarray(self._rows(plans) @ self.mean)
 
     def spread_ms(self, plans: Sequence[Plan], *, than: Plan = ()) -> NDArray[np.float64]:
-        """(n,) standard deviation of the predicted latency of plans, in ms.
+        """The standard deviation of the predicted latency of plans (n,), in ms.
 
-        It is of the mean of many measurements: the noise of one is not in it.
+        The standard deviation is that of the mean of many measurements, without the noise of a
+        single one.
 
         Args:
-            plans: The segments of each.
-            than: Of how much slower they are than this plan: what both share does not count.
+            plans: The segments of each plan.
+            than: A plan to compare with: the deviation is then of the difference in latency from
+                this plan, and what both share does not count. Empty compares with nothing.
         """
         scaled = (self._rows(plans) - self._rows([than])) * self.spread
         known = scaled @ self.explained.T
@@ -81,7 +84,7 @@ class Belief:
         return np.asarray(np.sqrt(np.maximum(variance, 0.0)))
 
     def intervals_ms(self, plans: Sequence[Plan]) -> NDArray[np.float64]:
-        """(n, 2) 95 % interval of what measuring the plans will show, in ms."""
+        """The 95 % interval of what measuring the plans will show (n, 2), in ms."""
         latency_ms = self.latency_ms(plans)
         noise_ms = self.noise * latency_ms * np.sqrt(SHARE)
         reach = NORMAL_95 * np.hypot(self.spread_ms(plans), noise_ms)
@@ -101,7 +104,7 @@ class Belief:
         return self._model(self.mean + self.spread * (standard - self.explained.T @ known))
 
     def _rows(self, plans: Sequence[Plan]) -> NDArray[np.float64]:
-        """(n, columns) what the unknowns are multiplied with in each plan's latency."""
+        """The factors of the unknowns in each plan's latency (n, columns)."""
         return np.stack([self.terms.rows(plan).sum(axis=0) for plan in plans])
 
     def _model(self, values: NDArray[np.float64]) -> CostModel:
@@ -118,11 +121,11 @@ class Belief:
 def posterior_spread(
     spread: NDArray[np.float64], explained: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """(columns,) what is left of the unknowns' standard deviation.
+    """The standard deviation of each unknown that the measurements leave (columns,).
 
     Args:
-        spread: (columns,) before anything was measured.
-        explained: (observations, columns): see `Belief.explained`.
+        spread: The standard deviations before anything was measured (columns,).
+        explained: The matrix W (observations, columns): see `Belief.explained`.
     """
     left = 1.0 - (explained**2).sum(axis=0)
     return np.asarray(spread * np.sqrt(np.maximum(left, 0.0)))

@@ -15,7 +15,7 @@ from qsdnn.space import Space
 def segments_of(
     space: Space, choice: NDArray[np.int64], segments: Sequence[Segment]
 ) -> list[Observation]:
-    """The segments of a plan, not measured."""
+    """The segments of a plan as observations that are not measured."""
     crossings = _crossings(space, choice, segments)
     parts = []
     for segment, crossed in zip(segments, crossings, strict=True):
@@ -33,9 +33,9 @@ def segments_of(
 def _crossings(
     space: Space, choice: NDArray[np.int64], segments: Sequence[Segment]
 ) -> list[list[tuple[int, int, int]]]:
-    """What enters and leaves a domain in each segment: each tensor once a domain and direction.
+    """The domains that tensors enter and leave in each segment, each once a direction.
 
-    Likewise the layouts that domains have in common, where a tensor is not handed over in one.
+    Layouts that domains have in common are listed too, where a tensor is not handed over in one.
     """
     domains = space.domain_of[np.asarray(choice)].tolist()
     kept = {name for segment in segments for name in segment.layouts}

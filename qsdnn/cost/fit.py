@@ -26,39 +26,39 @@ from qsdnn.cost.terms import PART, RATES, Observation, Terms
 from qsdnn.space import Space
 
 PROFILE_SPREAD = 0.12
-"""How far a layer's time in another context is from its profiled one, relative: the middle of what
-is tried."""
+"""The standard deviation of a layer's time in another context from its profiled time, relative: the
+middle of what is tried."""
 
 TRIED: Mapping[str, tuple[float, ...]] = {
     "layers": (PROFILE_SPREAD, 0.06, 0.25, 0.5),
     "crossings": (0.5, 0.25, 1.0),
     "noise": (0.02, 0.01, 0.04, 0.08, 0.16),
 }
-"""What is tried, the usual first: spread of layer times and of single crossings around the rates,
-both relative, and relative error of a measured segment."""
+"""The values that are tried, the usual first: spread of layer times and of single crossings around
+the rates, both relative, and relative error of a measured segment."""
 
 NOISE_MS = 0.003
-"""Error of a measured segment's time at the least: the clock, and the loop around the segments."""
+"""The least error of a measured segment's time: the clock, and the loop around the segments."""
 
 CROSSING_FLOOR_MS = 0.005
 """The least scale of a single crossing's distance from the rates."""
 
 SWEEPS, HOLDS = 2, 8
-"""Times each of `TRIED` is gone through, and that costs below zero are held at zero."""
+"""The number of passes over `TRIED`, and of rounds that hold costs below zero at zero."""
 
 ZERO_MS = 1e-4
-"""How exactly they are held."""
+"""The error allowed to costs that are held at zero."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prior:
-    """What is known of a space before it is measured, e.g. from other networks.
+    """The knowledge of a space before anything is measured, e.g. from other networks.
 
     Attributes:
-        layer_ms: (layers, primitives) times; NaN where nothing is known.
-        layer_spread: (layers, primitives) their relative standard deviation.
-        rates: (2, labels, 2) rates of a crossing, by direction.
-        rate_spread: (2, labels, 2) their standard deviation.
+        layer_ms: The times of layers (layers, primitives); NaN where nothing is known.
+        layer_spread: The relative standard deviation of those times (layers, primitives).
+        rates: The rates of a crossing (2, labels, 2), by direction.
+        rate_spread: The standard deviation of the rates (2, labels, 2).
     """
 
     layer_ms: NDArray[np.float64] = field(repr=False)
@@ -68,7 +68,7 @@ class Prior:
 
 
 def no_prior(space: Space) -> Prior:
-    """The prior when nothing is known."""
+    """The prior of a space of which nothing is known."""
     shape = (2, len(space.labels), len(RATES))
     return Prior(
         layer_ms=np.full(space.mask.shape, np.nan),
@@ -84,14 +84,14 @@ def fit(
     observations: Sequence[Observation],
     prior: Prior | None = None,
 ) -> Belief:
-    """What the observations say of the costs of a space.
+    """Fits the costs of a space to observations, with their uncertainty.
 
     Args:
-        space: What can be chosen.
-        profile_ms: (layers, primitives) profiled times, scaled to the unprofiled latency; NaN or
-            infinite where nothing was profiled.
-        observations: Segments of uniform and mixed plans.
-        prior: What else is known.
+        space: The search space: the layers and what each may run as.
+        profile_ms: The profiled times (layers, primitives), scaled to the unprofiled latency; NaN
+            or infinite where nothing was profiled.
+        observations: The measured segments of uniform and mixed plans.
+        prior: The knowledge from elsewhere; None where nothing is known.
     """
     prior = prior or no_prior(space)
     base_ms, doubt = _combine(profile_ms, prior)
@@ -118,14 +118,14 @@ def fit(
 
 @dataclass(slots=True, kw_only=True)
 class _System:
-    """matrix · x = target ± noise, and x = mean ± spread.
+    """The linear system: matrix · x = target ± noise, and x = mean ± spread.
 
     Attributes:
-        matrix: (rows, columns).
-        target: (rows,) in ms.
-        doubt: (rows,) factor on the noise.
-        mean: (columns,) prior mean.
-        spread: (columns,) prior standard deviation.
+        matrix: The factors of the unknowns in each segment's time (rows, columns).
+        target: The measured times (rows,).
+        doubt: The factor on each time's noise (rows,).
+        mean: The prior mean of the unknowns (columns,).
+        spread: The prior standard deviation of the unknowns (columns,).
     """
 
     matrix: NDArray[np.float64]
@@ -136,15 +136,15 @@ class _System:
 
     @property
     def residual(self) -> NDArray[np.float64]:
-        """(rows,) what the prior mean leaves to explain."""
+        """The part of the times that the prior mean leaves to explain (rows,)."""
         return np.asarray(self.target - self.matrix @ self.mean)
 
     def errors_ms(self, noise: float) -> NDArray[np.float64]:
-        """(rows,) standard deviation of each measured time."""
+        """The standard deviation of each measured time (rows,)."""
         return np.asarray(self.doubt * (noise * self.target + NOISE_MS))
 
     def covariance(self, columns: NDArray[np.intp]) -> NDArray[np.float64]:
-        """(rows, rows) of the times, as far as these unknowns make it."""
+        """The covariance of the times (rows, rows), as far as the given unknowns cause it."""
         some = self.matrix[:, columns]
         used = some.any(axis=0)
         scaled = some[:, used] * self.spread[columns][used]
@@ -154,9 +154,10 @@ class _System:
 def _combine(
     profile_ms: NDArray[np.float64], prior: Prior
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Layer times from the profile and the prior, and their spread relative to the profile's.
+    """The layer times from the profile and the prior, and their spread relative to the profile's.
 
-    Each is weighted by its precision, of their logarithms: neither can make a time negative.
+    Profile and prior are weighted by their precision, in logarithms: neither can make a time
+    negative.
     """
     known = np.isfinite(prior.layer_ms) & np.isfinite(profile_ms) & (prior.layer_ms > 0)
     known &= profile_ms > 0
@@ -168,7 +169,7 @@ def _combine(
 
 
 def _crossing_scale(terms: Terms, system: _System, layers: float) -> NDArray[np.float64]:
-    """(2, edges, labels) what crossings cost by a first fit of the rates alone."""
+    """The cost of crossings (2, edges, labels) by a first fit of the rates alone."""
     rates, factors = terms.rate.ravel(), np.arange(terms.factors)
     covariance = system.covariance(terms.general) + layers**2 * system.covariance(factors)
     covariance += np.diag(system.errors_ms(TRIED["noise"][0]) ** 2)
@@ -181,7 +182,7 @@ def _crossing_scale(terms: Terms, system: _System, layers: float) -> NDArray[np.
 
 
 def _most_likely(terms: Terms, system: _System, settings: dict[str, float]) -> dict[str, float]:
-    """Of `TRIED` what makes the measurements most likely, one setting after another."""
+    """The settings of `TRIED` that make the measurements most likely, one setting after another."""
     general = system.covariance(terms.general)
     factors = system.covariance(np.arange(terms.factors))
     crossings = system.covariance(terms.crossing.ravel())
@@ -203,7 +204,7 @@ def _most_likely(terms: Terms, system: _System, settings: dict[str, float]) -> d
 
 
 def _hold_at_zero(terms: Terms, system: _System, noise: float) -> Belief:
-    """The posterior, with what would cost less than nothing held at zero.
+    """The posterior, with costs that would be less than nothing held at zero.
 
     A rate is held by a prior without spread, a single crossing by an equation of its own.
     """
@@ -225,7 +226,7 @@ def _hold_at_zero(terms: Terms, system: _System, noise: float) -> Belief:
 
 
 def _crossings_below_zero(terms: Terms, system: _System, belief: Belief) -> NDArray[np.float64]:
-    """(n, columns) the equations of crossings that were measured and came out below zero."""
+    """The equations of crossings that were measured and came out below zero (n, columns)."""
     measured = system.matrix[:, terms.crossing.ravel()].any(axis=0).reshape(terms.crossing.shape)
     low = np.argwhere(measured & (terms.crossings_ms(belief.mean) < -ZERO_MS))
     rows = np.zeros((len(low), terms.count))

@@ -23,16 +23,18 @@ class CostModel:
       + Σ_{t, f ∈ F(producer(t)) : some consumer lacks f} leave_ms[t, f]
       + Σ_{t, g ∉ F(producer(t)) : some consumer has g} enter_ms[t, g]
 
-    A tensor leaves its domain once, however many read it, and enters each other domain once. Where
-    both have a layout in common it is not converted, for it neither leaves nor enters that.
+    A tensor leaves its domain once, however many layers read it, and enters each other domain once.
+    Where both domains have a layout in common the tensor is not converted, for it neither leaves
+    nor enters that layout.
 
     Attributes:
-        space: The space it is for.
-        layer_ms: (layers, primitives); infinite where the mask forbids.
-        leave_ms: (edges, labels): cost of handing edge t out of a segment of that domain, or of
-            converting it from that layout.
-        enter_ms: (edges, labels): cost of taking edge t into a segment of that domain, or of
-            converting it to that layout.
+        space: The search space that the costs are for.
+        layer_ms: The latency of each layer in each primitive (layers, primitives); infinite where
+            the mask forbids.
+        leave_ms: The cost of handing edge t out of a segment of that domain, or of converting it
+            from that layout (edges, labels).
+        enter_ms: The cost of taking edge t into a segment of that domain, or of converting it to
+            that layout (edges, labels).
     """
 
     space: Space
@@ -41,10 +43,10 @@ class CostModel:
     enter_ms: NDArray[np.float64] = field(repr=False)
 
     def predict(self, choice: Sequence[int] | NDArray[Any]) -> float:
-        """Latency of a plan, in ms.
+        """The latency of a plan, in ms.
 
         Args:
-            choice: (layers,) primitive index of each layer.
+            choice: The primitive index of each layer (layers,).
         """
         picked = np.asarray(choice)
         domains = self.space.domain_of[picked].tolist()

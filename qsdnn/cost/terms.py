@@ -1,4 +1,4 @@
-"""Terms: what the latency of a segment is a sum of, as columns of a linear system.
+"""Terms: the parts that the latency of a segment is a sum of, as columns of a linear system.
 
 Every measured segment is one linear equation: its layers' times, plus what it costs to take tensors
 in and to hand tensors out. The unknowns:
@@ -29,14 +29,14 @@ from numpy.typing import NDArray
 from qsdnn.space import Space
 
 ENTER, LEAVE = 0, 1
-"""Directions of a crossing, as indices."""
+"""The directions of a crossing, as indices."""
 
 PART = (0.0, 0.05)
-"""Prior mean and spread of that slowdown, relative."""
+"""The prior mean and spread of the slowdown in parts of a network, relative."""
 
 RATES = ((0.005, 0.2), (0.0001, 0.002))
-"""Prior mean and spread of a crossing's constant in ms, and of its rate in ms per KiB (a copy at
-10 GB/s). Wide: a few measurements decide."""
+"""The prior mean and spread of a crossing's constant in ms, and of its rate in ms per KiB (a copy
+at 10 GB/s). Both are wide: a few measurements decide."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +44,13 @@ class Observation:
     """One segment of a plan, measured or still to be.
 
     Attributes:
-        layers: Layer indices.
-        primitives: Primitive index of each.
-        crossings: (direction, edge index, label index) of every tensor that enters or leaves a
-            domain or a layout in it: at its borders, and inside it where two formats meet.
-        ms: Its time; NaN when it was not measured.
-        doubt: How many times less exact it is than a measurement that can be trusted.
+        layers: The indices of the segment's layers.
+        primitives: The primitive index of each of those layers.
+        crossings: The triples (direction, edge index, label index) of every tensor that enters or
+            leaves a domain or a layout in the segment: at its borders, and inside it where two
+            formats meet.
+        ms: The time of the segment; NaN when it was not measured.
+        doubt: The factor by which the time is less exact than a measurement that can be trusted.
     """
 
     layers: tuple[int, ...]
@@ -60,24 +61,24 @@ class Observation:
 
 
 def crossing_sizes(space: Space) -> NDArray[np.float64]:
-    """(2, edges, 2) what the rates of a crossing are multiplied with: 1 and its KiB, either way."""
+    """The factors of the rates of a crossing (2, edges, 2): 1 and the tensor's KiB, either way."""
     kib = np.array([edge.size_bytes / 1024 for edge in space.edges], dtype=float)
     return np.stack([np.stack([np.ones_like(kib), kib], axis=1)] * 2)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """The columns of a space.
+    """The columns of the linear system of a space.
 
     Attributes:
-        space: What can be chosen.
-        profile_ms: (layers, primitives) profiled times; not finite where nothing was profiled.
-        layer: (layers, primitives) column of each factor; −1 where there is none.
-        rate: (2, labels, 2) column of each rate, by direction.
-        crossing: (2, edges, labels) column of each single crossing, by direction.
-        part: Column of the slowdown in parts of the network.
-        size: (2, edges, 2) what the rates of an edge are multiplied with, by direction.
-        count: Columns in all.
+        space: The search space: the layers and what each may run as.
+        profile_ms: The profiled times (layers, primitives); not finite where nothing was profiled.
+        layer: The column of each factor (layers, primitives); −1 where there is none.
+        rate: The column of each rate (2, labels, 2), by direction.
+        crossing: The column of each single crossing (2, edges, labels), by direction.
+        part: The column of the slowdown in parts of the network.
+        size: The numbers that the rates of an edge are multiplied with (2, edges, 2), by direction.
+        count: The number of columns.
     """
 
     space: Space
@@ -110,16 +111,16 @@ class Terms:
 
     @property
     def factors(self) -> int:
-        """How many columns are factors; they come first."""
+        """The number of columns that are factors; they come first."""
         return int(self.rate.min())
 
     @property
     def general(self) -> NDArray[np.intp]:
-        """Columns of what holds for all layers, or all crossings of a label."""
+        """The columns of what holds for all layers, or all crossings of a label."""
         return np.append(self.rate.ravel(), self.part)
 
     def rows(self, observations: Sequence[Observation]) -> NDArray[np.float64]:
-        """(observations, columns) what the unknowns are multiplied with in each segment's time."""
+        """The factors of the unknowns in each segment's time (observations, columns)."""
         rows = np.zeros((len(observations), self.count))
         for row, o in zip(rows, observations, strict=True):
             layers, primitives = np.array(o.layers), np.array(o.primitives)
@@ -136,18 +137,18 @@ class Terms:
         row[self.crossing[way, t, label]] += 1.0
 
     def crossings_ms(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(2, edges, labels) what each crossing costs.
+        """The cost of each crossing (2, edges, labels).
 
         Args:
-            values: (columns,) of the unknowns.
+            values: The values of the unknowns (columns,).
         """
         by_rates = np.stack([self.size[way] @ values[self.rate[way]].T for way in (ENTER, LEAVE)])
         return np.asarray(by_rates + values[self.crossing])
 
     def layers_ms(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(layers, primitives) what each layer costs in a part of the network.
+        """The cost of each layer in a part of the network (layers, primitives).
 
-        Infinite where it cannot be chosen.
+        The cost is infinite where the primitive cannot be chosen.
         """
         factors = np.append(values, np.inf)[self.layer] + values[self.part]  # −1 is infinite
         return np.asarray(np.where(self.layer >= 0, self.profile_ms, 1.0) * factors)

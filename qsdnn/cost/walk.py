@@ -1,7 +1,7 @@
 """The walk through the layers, compiled: what a choice costs and what it leaves open.
 
-The environments step on it and the exact agent expands on it. It handles any number of walks at
-once, all at the same layer.
+The environments step on the walk and the exact agent expands on it. It handles any number of walks
+at once, all at the same layer.
 """
 
 from __future__ import annotations
@@ -19,24 +19,26 @@ from qsdnn.errors import InputError
 from qsdnn.space import Edge, Space
 
 MAX_DOMAINS = 56
-"""A slot's code is 1 + domain + F·entered with F bits of `entered`: it must fit 63 bits."""
+"""The most domains: a slot's code, 1 + domain + F·entered with F bits of `entered`, fits 63
+bits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
-    """What happens at one layer, whatever is chosen there.
+    """The events at one layer, whatever is chosen there.
 
     Slots are places for open tensors: an open tensor is one already made and still to be read.
 
     Attributes:
-        reads: (k,) slots of the tensors it reads.
-        enter_ms: (k, labels) of those tensors.
-        leave_ms: (k, labels) of those tensors.
-        closes: Slots whose last reader it is.
-        opens: Slots of the tensors it makes.
-        producers: One slot for each distinct producer among `reads`.
-        open: Slots of the tensors open when it is done, those that are read soonest first.
-        open_edges: Indices of those tensors in `Space.edges`.
+        reads: The slots of the tensors that the layer reads (k,).
+        enter_ms: The cost of entering each label, for those tensors (k, labels).
+        leave_ms: The cost of leaving each label, for those tensors (k, labels).
+        closes: The slots of the tensors that no later layer reads.
+        opens: The slots of the tensors that the layer makes.
+        producers: The slots of one tensor for each distinct producer among `reads`.
+        open: The slots of the tensors that are open after the layer, those that are read soonest
+            first.
+        open_edges: The indices of those tensors in `Space.edges`.
     """
 
     reads: NDArray[np.intp]
@@ -54,19 +56,20 @@ class Frontier:
     """The open tensors of n walks.
 
     Attributes:
-        domain: (n, slots) domain of each open tensor's producer; −1 where the slot is free.
-        entered: (n, slots) bit set of the domains other than its producer's that have read it.
+        domain: The domain of each open tensor's producer (n, slots); −1 where the slot is free.
+        entered: The bit set of the domains that have read each open tensor, other than its
+            producer's (n, slots).
     """
 
     domain: NDArray[np.int64]
     entered: NDArray[np.int64]
 
     def take(self, rows: NDArray[np.intp]) -> Frontier:
-        """The frontier of some of the walks, in that order; a copy."""
+        """A copy of the frontier of some of the walks, in the order of `rows`."""
         return Frontier(domain=self.domain[rows], entered=self.entered[rows])
 
     def codes(self, domains: int) -> NDArray[np.int64]:
-        """(n, slots) one number an open tensor, 1 + domain + domains · entered; 0 where free."""
+        """The code of each open tensor (n, slots), 1 + domain + domains · entered; 0 where free."""
         return 1 + self.domain + domains * self.entered
 
 
@@ -75,9 +78,9 @@ class Walk:
     """A cost model compiled for stepping: a step takes time in the layer's in-degree.
 
     Attributes:
-        cost: Where it comes from.
-        stops: One for each layer.
-        slots: How many tensors are ever open at once.
+        cost: The cost model that was compiled.
+        stops: The stops of the walk, one for each layer.
+        slots: The greatest number of tensors that are open at once.
     """
 
     cost: CostModel
@@ -96,7 +99,7 @@ class Walk:
 
     @property
     def space(self) -> Space:
-        """What may be chosen."""
+        """The search space of the cost model."""
         return self.cost.space
 
     @cached_property
@@ -108,19 +111,19 @@ class Walk:
 
     @cached_property
     def least_ms(self) -> NDArray[np.float64]:
-        """(layers,) cost of each layer's fastest primitive alone."""
+        """The cost of each layer's fastest primitive alone (layers,)."""
         return np.asarray(self.cost.layer_ms.min(axis=1, initial=np.inf, where=self.space.mask))
 
     @cached_property
     def mask(self) -> NDArray[np.int8]:
-        """(layers + 1, primitives): what may be chosen at each layer; after the last, anything."""
+        """The mask of each layer's choices (layers + 1, primitives); after the last, anything."""
         mask = np.ones((len(self.stops) + 1, len(self.space.primitives)), dtype=np.int8)
         mask[:-1] = self.space.mask
         return mask
 
     @cached_property
     def shared(self) -> NDArray[np.bool_]:
-        """(slots,) whether the i-th open tensor ever is one with more than one reader."""
+        """Whether the i-th open tensor ever is one with more than one reader (slots,)."""
         shared = np.zeros(self.slots, dtype=np.bool_)
         for stop in self.stops:
             for i, t in enumerate(stop.open_edges):
@@ -129,7 +132,7 @@ class Walk:
 
     @cached_property
     def in_degree(self) -> int:
-        """Largest number of distinct producers a layer reads from."""
+        """The largest number of distinct producers that a layer reads from."""
         return max((len(stop.producers) for stop in self.stops), default=0)
 
     def start(self, n: int) -> Frontier:
@@ -143,12 +146,12 @@ class Walk:
         """Moves walks over a layer, changing their frontier in place.
 
         Args:
-            frontier: Of n walks, all at `layer`.
-            layer: Index.
-            actions: (n,) permitted primitive indices.
+            frontier: The frontier of n walks, all at `layer`.
+            layer: The index of the layer.
+            actions: The permitted primitive indices (n,).
 
         Returns:
-            (n,) milliseconds each choice adds: see `qsdnn.cost.model.CostModel`.
+            The milliseconds that each choice adds (n,): see `qsdnn.cost.model.CostModel`.
         """
         stop = self.stops[layer]
         chosen = self.space.domain_of[actions]
@@ -163,10 +166,10 @@ class Walk:
         return np.asarray(added_ms)
 
     def latency_ms(self, choices: NDArray[np.int64]) -> NDArray[np.float64]:
-        """(n,) predicted latency of plans, as `CostModel.predict` tells it of one.
+        """The predicted latency of plans (n,), equal to `CostModel.predict` of each.
 
         Args:
-            choices: (n, layers) permitted primitive indices.
+            choices: The permitted primitive indices (n, layers).
         """
         frontier = self.start(len(choices))
         latency_ms = np.zeros(len(choices))
@@ -175,7 +178,7 @@ class Walk:
         return latency_ms
 
     def permitted(self, layer: int, actions: NDArray[np.int64]) -> NDArray[np.int64]:
-        """(n,) each action, or where the layer may not take it the next one that it may."""
+        """The actions (n,), each replaced by the next permitted one where it is not permitted."""
         allowed = np.flatnonzero(self.space.mask[layer])
         return allowed[np.searchsorted(allowed, actions) % len(allowed)]
 
@@ -186,7 +189,7 @@ def _cross(
     chosen: NDArray[np.int64],
     layouts: Sequence[tuple[int, int]],
 ) -> NDArray[Any]:
-    """(n,) cost of reading a stop's tensors in the chosen domain; marks them as entered."""
+    """The cost of reading a stop's tensors in the chosen domain (n,); marks them as entered."""
     made_by = frontier.domain[:, stop.reads]
     entered = frontier.entered[:, stop.reads]
     here = np.left_shift(1, chosen)[:, None]
@@ -224,7 +227,7 @@ def _allot(space: Space) -> tuple[dict[int, int], int]:
 
 
 def _by_layer(space: Space) -> tuple[list[list[int]], list[list[int]]]:
-    """For each layer: the edges it makes that are read, and the edges it is the last to read."""
+    """The edges that each layer makes and others read, and the edges it is the last to read."""
     makes: list[list[int]] = [[] for _ in space.layers]
     last_read: list[list[int]] = [[] for _ in space.layers]
     for t, edge in enumerate(space.edges):
@@ -261,7 +264,7 @@ def _compile(cost: CostModel, slot_of: dict[int, int]) -> tuple[Stop, ...]:
 
 
 def _next_read(edges: tuple[Edge, ...], layer: int, t: int) -> tuple[int, int]:
-    """Sorts open tensors by which is read soonest."""
+    """The key that sorts open tensors by which is read soonest."""
     return min(consumer for consumer in edges[t].consumers if consumer > layer), t
 
 
@@ -270,5 +273,5 @@ def _slots(edges: list[int], slot_of: dict[int, int]) -> NDArray[np.intp]:
 
 
 def _one_each(edges: list[int], all_edges: tuple[Edge, ...]) -> list[int]:
-    """One of the edges for each of their producers."""
+    """The edges, one for each of their producers."""
     return list({all_edges[t].producer: t for t in edges}.values())

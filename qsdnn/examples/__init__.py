@@ -13,12 +13,12 @@ __all__ = ["EXAMPLES", "Example", "Summary", "build", "canonical", "describe", "
 
 
 def names() -> tuple[str, ...]:
-    """The networks there are."""
+    """The names of the example networks."""
     return tuple(EXAMPLES)
 
 
 def describe(name: str) -> str:
-    """One line: what it is, its input, operations and parameters, and the paper.
+    """The line that describes an example: title, input, operations, parameters and the paper.
 
     Raises:
         InputError: There is no such example.
@@ -30,12 +30,12 @@ def describe(name: str) -> str:
 def build(name: str, seed: int = 0) -> ModelProto:
     """An ONNX model with weights drawn from a seed.
 
-    Weights are He-normal; the statistics of batch normalisations are drawn near those that such
+    weights give. The same seed gives the same bytes. A trained network has its own weights.
     weights give. The same seed gives the same bytes. Those of a trained network are its own.
 
     Args:
-        name: One of `names`, or another usual spelling of it.
-        seed: At least 0.
+        name: The name of the network, one of `names` or another usual spelling of it.
+        seed: The seed of the weights, at least 0.
 
     Raises:
         InputError: There is no such example.

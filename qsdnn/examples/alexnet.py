@@ -1,4 +1,4 @@
-"""AlexNet."""
+"""The network AlexNet."""
 
 from __future__ import annotations
 

@@ -33,10 +33,10 @@ class Example:
     """One network of the catalog.
 
     Attributes:
-        title: What it is.
+        title: The title of the network, for people.
         source: The paper that published it.
-        network: Lays it out; quick, since no weight is drawn.
-        trained: Whether it comes with weights that were trained, and with data.
+        network: The function that lays the network out; quick, since no weight is drawn.
+        trained: Whether the network comes with trained weights, and with data.
     """
 
     title: str
@@ -45,7 +45,7 @@ class Example:
     trained: bool = False
 
     def summary(self) -> Summary:
-        """Its figures, counted from the layout."""
+        """The figures of the network, counted from the layout."""
         network = self.network()
         return Summary(
             inputs={value.name: value.shape for value in network.inputs},
@@ -56,12 +56,13 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """Figures of a network.
+    """The figures of a network.
 
     Attributes:
-        inputs: Shapes by name.
-        macs: Multiply-accumulates of one inference.
-        parameters: Learned weights; not the running statistics of batch normalisations.
+        inputs: The shapes of the inputs, by name.
+        macs: The number of multiply-accumulates of one inference.
+        parameters: The number of learned weights, without the running statistics of batch
+            normalisations.
     """
 
     inputs: Mapping[str, tuple[int, ...]]
@@ -70,7 +71,7 @@ class Summary:
 
     @property
     def shapes(self) -> str:
-        """The inputs' shapes for people: ``1x3x32x32 + 1x16``."""
+        """The shapes of the inputs for people: ``1x3x32x32 + 1x16``."""
         return " + ".join("x".join(map(str, shape)) for shape in self.inputs.values())
 
     def __str__(self) -> str:
@@ -158,7 +159,7 @@ def canonical(name: str) -> str:
     """The catalog's spelling of a name; case, ``-``, ``_`` and ``.`` do not matter.
 
     Raises:
-        InputError: There is no such example.
+        InputError: There is no example of that name.
     """
     keys = {_key(known): known for known in EXAMPLES} | _ALIASES
     try:
@@ -172,6 +173,6 @@ def _key(name: str) -> str:
 
 
 def _quantity(number: int) -> str:
-    """Three digits and the prefix of the magnitude: ``4.23 M``."""
+    """A number as three digits and the prefix of the magnitude: ``4.23 M``."""
     scale = min(3, int(math.log10(number)) // 3)
     return f"{number / 1000**scale:.3g} {['', 'k', 'M', 'G'][scale]}"

@@ -30,7 +30,7 @@ def convnext_atto() -> Network:
 
 
 def _stem(net: Network, x: Value, channels: int) -> Value:
-    """Patches of 4×4, one token each."""
+    """The patches of 4×4, one token each."""
     return _norm(net, net.conv(x, channels, 4, stride=4, pad=0))
 
 
@@ -39,7 +39,7 @@ def _downsample(net: Network, x: Value, channels: int) -> Value:
 
 
 def _block(net: Network, x: Value) -> Value:
-    """Filter by depth, normalise, mix features in four times as many, scale; residual."""
+    """A block: filter by depth, normalise, mix features in four times as many, scale; residual."""
     width = x.shape[1]
     y = _channels_last(net, net.conv(x, width, 7, groups=width))
     y = linear(net, gelu(net, linear(net, layer_norm(net, y), 4 * width)), width)
@@ -50,7 +50,7 @@ def _block(net: Network, x: Value) -> Value:
 
 
 def _norm(net: Network, x: Value) -> Value:
-    """Normalises the channels at each place."""
+    """A normalisation of the channels at each place."""
     return _channels_first(net, layer_norm(net, _channels_last(net, x)))
 
 

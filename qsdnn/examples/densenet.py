@@ -1,4 +1,4 @@
-"""DenseNet."""
+"""The network DenseNet."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ def densenet121() -> Network:
 
 
 def _activated_conv(net: Network, x: Value, channels: int, kernel: int = 1) -> Value:
-    """BN, ReLU, convolution: the order of section 3."""
+    """A batch normalisation, a ReLU and a convolution: the order of section 3."""
     return net.conv(net.relu(net.batch_norm(x)), channels, kernel, bias=False)

@@ -1,4 +1,4 @@
-"""EfficientNet."""
+"""The network EfficientNet."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def efficientnet_b0() -> Network:
 def _mbconv(
     net: Network, x: Value, expansion: int, kernel: int, channels: int, stride: int
 ) -> Value:
-    """Expand, filter by depth, excite, project; residual where shapes agree."""
+    """A block: expand, filter by depth, excite, project; residual where shapes agree."""
     hidden = expansion * x.shape[1]
     y = net.conv_bn(x, hidden, act="Swish") if expansion > 1 else x
     y = net.conv_bn(y, hidden, kernel, stride=stride, groups=hidden, act="Swish")

@@ -1,4 +1,4 @@
-"""From an example network to an ONNX model."""
+"""The way from an example network to an ONNX model."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def to_model(network: Network, seed: int) -> onnx.ModelProto:
     """The network with weights drawn from a seed; the same seed gives the same bytes.
 
     Args:
-        network: What to export.
-        seed: At least 0.
+        network: The network to export.
+        seed: The seed of the weights, at least 0.
     """
     graph = to_graph(network)
     graph.initializer.extend(draw(weight, seed) for weight in network.weights)
@@ -48,7 +48,7 @@ def to_graph(network: Network) -> onnx.GraphProto:
 
 
 def draw(weight: Weight | Constant, seed: int) -> TensorProto:
-    """A weight's values. Each has a generator of its own, so that order does not matter."""
+    """The values of a weight. Each weight has its own generator, so that order does not matter."""
     if isinstance(weight, Constant):
         integral = all(isinstance(value, int) for value in weight.values)
         values = np.array(weight.values, np.int64 if integral else np.float32)

@@ -1,4 +1,4 @@
-"""GoogLeNet."""
+"""The network GoogLeNet."""
 
 from __future__ import annotations
 

@@ -12,19 +12,19 @@ from qsdnn.errors import InputError
 from qsdnn.examples.sounds import sounds
 
 FOLDER = Path(__file__).parent / "trained"
-"""The trained networks, and the images of `digits`."""
+"""The folder of the trained networks, and of the images of `digits`."""
 
 SOUNDS, SOUNDS_SEED = 1000, 0
 
 
 def held_out(name: str) -> dict[str, NDArray[Any]]:
-    """``input`` (n, …) float32 and ``labels`` (n,) int64, as ``--calibration`` takes them.
+    """The arrays ``input`` (n, …) float32 and ``labels`` (n,) int64, in ``--calibration``'s form.
 
     Args:
-        name: A trained network of the catalog.
+        name: The name of a trained network of the catalog.
 
     Raises:
-        InputError: It is not trained: no input has a right answer.
+        InputError: The network is not trained: no input has a right answer.
     """
     if name == "digits":
         with np.load(FOLDER / "digits.npz") as arrays:
@@ -42,6 +42,6 @@ def held_out(name: str) -> dict[str, NDArray[Any]]:
 
 
 def digit_inputs(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Images (n, 8, 8) of 0 … 16 as the network takes them: (n, 1, 16, 16), 0 … 1."""
+    """The images (n, 8, 8) of 0 … 16 as the network takes them: (n, 1, 16, 16), 0 … 1."""
     larger = images.repeat(2, axis=1).repeat(2, axis=2)
     return (larger[:, None] / 16).astype(np.float32)

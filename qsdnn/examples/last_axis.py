@@ -19,7 +19,7 @@ def linear(net: Network, x: Value, units: int) -> Value:
 
 
 def matmul(net: Network, x: Value, y: Value) -> Value:
-    """The product of matrices, or of two batches of them."""
+    """The product of two matrices, or of two batches of matrices."""
     shape = (*x.shape[:-1], y.shape[-1])
     net.macs += math.prod(shape) * x.shape[-1]
     return net.op("MatMul", [x, y], shape)

@@ -1,4 +1,4 @@
-"""MobileNet v1 and v2."""
+"""The networks MobileNet v1 and v2."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def mobilenet_v2() -> Network:
 
 
 def _bottleneck(net: Network, x: Value, expansion: int, channels: int, stride: int) -> Value:
-    """Expand, filter by depth, project without activation; residual where shapes agree."""
+    """A block: expand, filter by depth, project without activation; residual where shapes agree."""
     hidden = expansion * x.shape[1]
     y = net.conv_bn(x, hidden, act="Relu6") if expansion > 1 else x
     y = net.conv_bn(y, hidden, 3, stride=stride, groups=hidden, act="Relu6")

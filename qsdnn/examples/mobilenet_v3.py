@@ -1,4 +1,4 @@
-"""MobileNet v3."""
+"""The network MobileNet v3."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _mobilenet(name: str, rows: tuple[Row, ...], last: int, hidden: int) -> Netw
 
 
 def _bneck(net: Network, x: Value, row: Row) -> Value:
-    """Expand, filter by depth, excite, project; residual where shapes agree (figure 4)."""
+    """A block: expand, filter by depth, excite, project; residual where shapes agree (figure 4)."""
     kernel, expanded, channels, excite, swish, stride = row
     act = "HardSwish" if swish else "Relu"
     y = net.conv_bn(x, expanded, act=act) if expanded != x.shape[1] else x

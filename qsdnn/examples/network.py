@@ -29,9 +29,9 @@ class Value:
     """A tensor of the network.
 
     Attributes:
-        name: Unique in the network.
-        shape: Static dimensions.
-        gain: What the variance of the weights that read it is multiplied by; see `GAIN`.
+        name: The name, unique in the network.
+        shape: The static dimensions.
+        gain: The factor on the variance of the weights that read the tensor; see `GAIN`.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """One ONNX operator."""
+    """An operator of ONNX."""
 
     name: str
     op_type: str
@@ -53,11 +53,12 @@ class Node:
 class Network:
     """Builds a network operator by operator, in the order it computes.
 
-    Each method appends operators and returns the tensor they make. Nodes are named by the open
+    Each method appends operators and returns the tensor the operators make. Nodes are named by the
+    open
     scopes, the operator, and a counter: ``fire2/conv1``.
 
     Args:
-        name: For people; the name of the ONNX graph.
+        name: The name of the ONNX graph, for people.
     """
 
     def __init__(self, name: str) -> None:
@@ -72,14 +73,14 @@ class Network:
 
     @property
     def parameters(self) -> int:
-        """Number of learned weights."""
+        """The number of learned weights."""
         return sum(w.size for w in self.weights if isinstance(w, Weight) and w.learned)
 
     # -- structure ---------------------------------------------------------------------------
 
     @contextmanager
     def scope(self, name: str) -> Iterator[None]:
-        """Names what is built inside ``name/…``."""
+        """Names the nodes that are built inside ``name/…``."""
         self._scopes.append(name)
         try:
             yield
@@ -147,13 +148,13 @@ class Network:
         """A 2-D convolution of (batch, depth, height, width).
 
         Args:
-            x: What it reads.
-            channels: Depth of its output.
-            kernel: Height and width, or both.
-            stride: Likewise.
-            pad: On each side; None pads as much as keeps the size at stride 1.
-            groups: As many independent convolutions, side by side.
-            bias: Whether it adds one; not when a batch normalisation follows.
+            x: The tensor that the convolution reads.
+            channels: The depth of the output.
+            kernel: The height and width of the filters, or one number for both.
+            stride: The stride along height and width, or one number for both.
+            pad: The padding on each side; None pads as much as keeps the size at stride 1.
+            groups: The number of independent convolutions, side by side.
+            bias: Whether the convolution adds a bias; not when a batch normalisation follows.
         """
         name = self.name_of("conv")
         pads = _pads(kernel, pad)
@@ -204,7 +205,7 @@ class Network:
         act: str = "Relu",
         scale: float = 1.0,
     ) -> Value:
-        """Convolution without bias, batch normalisation, activation (none if empty)."""
+        """A convolution without bias, batch normalisation, and activation (none if empty)."""
         x = self.conv(x, channels, kernel, stride=stride, groups=groups, bias=False)
         x = self.batch_norm(x, scale=scale)
         return self.activate(x, act) if act else x
@@ -234,7 +235,7 @@ class Network:
     # -- layers without weights --------------------------------------------------------------
 
     def activate(self, x: Value, kind: str) -> Value:
-        """Relu, Relu6, Sigmoid, HardSigmoid, HardSwish or Swish (Sigmoid and Mul)."""
+        """An activation: Relu, Relu6, Sigmoid, HardSigmoid, HardSwish or Swish (Sigmoid, Mul)."""
         gain = GAIN.get(kind, 1.0)
         if kind == "Relu6":
             name = self.name_of("relu")
@@ -253,11 +254,11 @@ class Network:
     def max_pool(
         self, x: Value, kernel: int, stride: int = 1, *, pads: tuple[int, ...] = (0, 0, 0, 0)
     ) -> Value:
-        """Largest of each window. `pads`: top, left, bottom, right."""
+        """The largest value of each window. `pads`: top, left, bottom, right."""
         return self._pool("MaxPool", x, kernel, stride, pads)
 
     def average_pool(self, x: Value, kernel: int, stride: int = 1) -> Value:
-        """Mean of each window."""
+        """The mean of each window."""
         return self._pool("AveragePool", x, kernel, stride, (0, 0, 0, 0))
 
     def _pool(
@@ -275,15 +276,15 @@ class Network:
         )
 
     def global_pool(self, x: Value) -> Value:
-        """Mean of each channel, (batch, channels, 1, 1)."""
+        """The mean of each channel, (batch, channels, 1, 1)."""
         return self.op("GlobalAveragePool", [x], (*x.shape[:2], 1, 1), name=self.name_of("pool"))
 
     def local_response_norm(self, x: Value) -> Value:
-        """Krizhevsky et al. 2012, section 3.3, with Caffe's constants for AlexNet and GoogLeNet."""
+        """The normalisation of Krizhevsky et al. 2012, section 3.3, with Caffe's constants."""
         return self.op("LRN", [x], x.shape, size=5, alpha=1e-4, beta=0.75, bias=1.0)
 
     def add(self, x: Value, y: Value) -> Value:
-        """Sum of two tensors of one shape."""
+        """The sum of two tensors of one shape."""
         return self.op("Add", [x, y], x.shape)
 
     def concat(self, values: Sequence[Value]) -> Value:
@@ -315,15 +316,15 @@ class Network:
         return self.op("Reshape", [x, target], shape, name=name)
 
     def transpose(self, x: Value, *order: int) -> Value:
-        """Axes in another order."""
+        """The tensor with its axes in another order."""
         return self.op("Transpose", [x], tuple(x.shape[axis] for axis in order), perm=order)
 
     def flatten(self, x: Value) -> Value:
-        """(batch, features)."""
+        """The tensor as (batch, features)."""
         return self.op("Flatten", [x], (x.shape[0], math.prod(x.shape[1:])), axis=1)
 
     def softmax(self, x: Value) -> Value:
-        """Probabilities along the last axis."""
+        """The probabilities along the last axis."""
         return self.op("Softmax", [x], x.shape, axis=-1)
 
 
@@ -332,7 +333,7 @@ def _pair(size: Pair) -> tuple[int, int]:
 
 
 def _pads(kernel: Pair, pad: Pair | None) -> tuple[int, int, int, int]:
-    """Top, left, bottom, right; an even kernel has the greater half at the end."""
+    """The padding at top, left, bottom, right; an even kernel has the greater half at the end."""
     if pad is not None:
         return _pair(pad) * 2
     height, width = _pair(kernel)
@@ -342,7 +343,7 @@ def _pads(kernel: Pair, pad: Pair | None) -> tuple[int, int, int, int]:
 def _slide(
     shape: tuple[int, ...], kernel: Pair, stride: Pair, pads: tuple[int, ...]
 ) -> tuple[int, int]:
-    """Height and width of what a sliding window makes."""
+    """The height and width of what a sliding window makes."""
     (kh, kw), (sh, sw) = _pair(kernel), _pair(stride)
     height = (shape[2] + pads[0] + pads[2] - kh) // sh + 1
     width = (shape[3] + pads[1] + pads[3] - kw) // sw + 1

@@ -1,4 +1,4 @@
-"""ResNet."""
+"""The networks ResNet-18 and ResNet-50."""
 
 from __future__ import annotations
 

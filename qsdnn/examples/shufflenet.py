@@ -1,4 +1,4 @@
-"""ShuffleNet v2."""
+"""The network ShuffleNet v2."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ def shufflenet_v2() -> Network:
 
 
 def _unit(net: Network, x: Value) -> Value:
-    """Half of the channels pass, the other half is filtered (figure 3 c)."""
+    """A unit: half of the channels pass, the other half is filtered (figure 3 c)."""
     kept, x = net.split(x, 2)
     return _shuffle(net, kept, _filtered(net, x, x.shape[1], 1))
 
 
 def _down(net: Network, x: Value, channels: int) -> Value:
-    """Halves the size; both branches are filtered (figure 3 d)."""
+    """A unit that halves the size; both branches are filtered (figure 3 d)."""
     near = net.conv_bn(x, x.shape[1], 3, stride=2, groups=x.shape[1], act="")
     near = net.conv_bn(near, channels // 2)
     return _shuffle(net, near, _filtered(net, x, channels // 2, 2))
 
 
 def _filtered(net: Network, x: Value, channels: int, stride: int) -> Value:
-    """1×1, depthwise 3×3 without activation, 1×1."""
+    """The convolutions of a branch: 1×1, depthwise 3×3 without activation, 1×1."""
     x = net.conv_bn(x, channels)
     x = net.conv_bn(x, channels, 3, stride=stride, groups=channels, act="")
     return net.conv_bn(x, channels)

@@ -21,11 +21,12 @@ WINDOW, HOP, FFT = 320, 160, 512
 BANDS = 40
 LOWEST_HZ, HIGHEST_HZ = 60.0, 3800.0
 SNR_DB = (-10.0, 8.0)
-"""Of the sound while it lasts, drawn evenly; spread over all bands, the noise is faint in each."""
+"""The sound level over the noise while the sound lasts, drawn evenly; in each band noise is
+faint."""
 LOUDNESS_DB = (-45.0, 0.0)
-"""Of sound and noise together, drawn evenly."""
+"""The level of sound and noise together, drawn evenly."""
 SCALE = 0.1
-"""Of the features: brings their deviation near to 1."""
+"""The factor on the features, which brings their deviation near to 1."""
 
 Sound = NDArray[np.float64]
 Rng = np.random.Generator
@@ -37,8 +38,8 @@ def sounds(count: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64
     """Features (count, 1, 40, 49) and the kinds (count,), each kind as often.
 
     Args:
-        count: How many.
-        seed: The same seed gives the same sounds.
+        count: The number of sounds.
+        seed: The seed of every random number; the same seed gives the same sounds.
     """
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(count) % len(KINDS))
@@ -119,11 +120,11 @@ def _hiss(rng: Rng) -> Sound:
 KINDS: tuple[Callable[[Rng], Sound], ...] = (
     _silence, _tone, _rising, _falling, _warble, _tremolo, _chord, _beeps, _clicks, _hiss,
 )  # fmt: skip
-"""What a label stands for."""
+"""The kind of sound that each label stands for, as the function that makes it."""
 
 
 def _mel(wave: Sound) -> NDArray[Any]:
-    """Features (bands, windows) of a wave (samples,)."""
+    """The features (bands, windows) of a wave (samples,)."""
     windows = np.lib.stride_tricks.sliding_window_view(wave, WINDOW)[::HOP]
     power = np.abs(np.fft.rfft(windows * np.hanning(WINDOW), FFT)) ** 2
     features: NDArray[Any] = SCALE * np.sqrt(power @ _filters().T)
@@ -132,7 +133,7 @@ def _mel(wave: Sound) -> NDArray[Any]:
 
 @cache
 def _filters() -> Sound:
-    """Triangles (bands, frequencies), evenly spaced in mel (O'Shaughnessy 1987)."""
+    """The filters (bands, frequencies): triangles evenly spaced in mel (O'Shaughnessy 1987)."""
     low_mel, high_mel = (2595 * math.log10(1 + hz / 700) for hz in (LOWEST_HZ, HIGHEST_HZ))
     corners_hz = 700 * (10 ** (np.linspace(low_mel, high_mel, BANDS + 2) / 2595) - 1)
     frequency_hz = np.fft.rfftfreq(FFT, 1 / RATE_HZ)

@@ -1,4 +1,4 @@
-"""SqueezeNet."""
+"""The network SqueezeNet."""
 
 from __future__ import annotations
 

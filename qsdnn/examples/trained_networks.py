@@ -29,9 +29,9 @@ def digits() -> Network:
 def tones() -> Network:
     """Sounds as 40 mel bands × 49 windows: like a keyword spotter of separable convolutions.
 
-    What it hears is from loud to very quiet (`qsdnn.examples.sounds`): its first layers do not bear
-    8 bits. After Zhang et al. 2017, arXiv 1711.07128 (DS-CNN), with residual connections and one
-    convolution that is not separable.
+    The sounds are from loud to very quiet (`qsdnn.examples.sounds`): the network's first layers do
+    not bear 8 bits. After Zhang et al. 2017, arXiv 1711.07128 (DS-CNN), with residual connections
+    and one convolution that is not separable.
     """
     net = Network("tones")
     x = net.conv_bn(net.input(1, 1, 40, 49), 64, (10, 4), stride=2)

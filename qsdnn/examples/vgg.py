@@ -1,4 +1,4 @@
-"""VGG."""
+"""The network VGG-19."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ class Normal:
     std: float
 
     def draw(self, rng: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
-        """Float32 samples of that shape."""
+        """Samples of the distribution in that shape, float32."""
         import numpy as np
 
         values = rng.standard_normal(shape, dtype=np.float32)
@@ -36,7 +36,7 @@ class Uniform:
     high: float
 
     def draw(self, rng: Generator, shape: tuple[int, ...]) -> NDArray[Any]:
-        """Float32 samples of that shape."""
+        """Samples of the distribution in that shape, float32."""
         import numpy as np
 
         values = rng.random(shape, dtype=np.float32)
@@ -50,10 +50,10 @@ class Weight:
     """A tensor of random float32 numbers.
 
     Attributes:
-        name: Unique in the network; with the seed it fixes the values.
-        shape: Its dimensions.
-        distribution: What its values are drawn from.
-        learned: Whether it counts as a parameter. The running mean and variance of a batch
+        name: The name, unique in the network; with the seed it fixes the values.
+        shape: The dimensions of the tensor.
+        distribution: The distribution that the values are drawn from.
+        learned: Whether the tensor counts as a parameter. The running mean and variance of a batch
             normalisation do not: published counts leave them out.
     """
 
@@ -64,7 +64,7 @@ class Weight:
 
     @property
     def size(self) -> int:
-        """Number of its elements."""
+        """The number of elements of the tensor."""
         return math.prod(self.shape)
 
 
@@ -73,9 +73,9 @@ class Constant:
     """A small tensor whose values the architecture fixes: a shape, a bound.
 
     Attributes:
-        name: Unique in the network.
-        shape: Its dimensions; ``()`` for a scalar.
-        values: Row by row. All ints give int64, otherwise float32.
+        name: The name, unique in the network.
+        shape: The dimensions of the tensor; ``()`` for a scalar.
+        values: The values, row by row. All ints give int64, otherwise float32.
     """
 
     name: str

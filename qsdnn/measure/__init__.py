@@ -1,1 +1,1 @@
-"""Measuring on a board: what is stored is not measured again, a lost board is waited for."""
+"""Measuring on a board: stored measurements are not repeated, and a lost board is waited for."""

@@ -1,7 +1,8 @@
-"""Room on the board: which packages are loaded at once, in one process, to be interleaved.
+"""The room on the board: which packages are loaded at once, in one process, to be interleaved.
 
-Small networks' all are. Those of a large one would take many times its weights, which a board may
-not have and a user's machine needs for other things; they are loaded a few at a time, or alone.
+The packages of a small network are all loaded at once. Those of a large one would take many times
+its weights, which a board may not have and a user's machine needs for other things; they are loaded
+a few at a time, or alone.
 """
 
 from __future__ import annotations
@@ -12,37 +13,37 @@ from dataclasses import dataclass
 from qsdnn.board import BoardInfo, Package
 
 SHARE = 0.5
-"""Of a board's memory, for the process that measures; the rest is the system's."""
+"""The share of a board's memory for the process that measures; the rest is the system's."""
 
 LARGE_BYTES = 50e6
-"""Weights from which on a network is large: 25 packages of a smaller one take 1.5 GB at most."""
+"""The size of weights from which on a network is large: 25 smaller packages take 1.5 GB at most."""
 
 WEIGHTS, SPARE_BYTES = 3.0, 400e6
-"""What that process may take for a large network: so many times its weights, and so much more."""
+"""The memory allowed for a large network: that many times its weights, and that much more."""
 
 SETTLED, LOADING, LIBRARIES_BYTES = 1.25, 2.25, 150e6
-"""What a package takes once it is loaded, and while it is, in sizes of its files; and what the
-interpreter and the libraries of all engines do. Seen on alexnet, zfnet512 and vgg19 (244, 349 and
-575 MB; experiments/memory.py): 1.04 to 1.26 and at most 2.3, but 1.7 for Winograd's weights of
-vgg19, which are larger than those they are made of."""
+"""The memory that a package takes once it is loaded, and while it is being loaded, in sizes of its
+files; and that of the interpreter and the libraries of all engines. Seen on alexnet, zfnet512 and
+vgg19 (244, 349 and 575 MB; experiments/memory.py): 1.04 to 1.26 and at most 2.3, but 1.7 for
+Winograd's weights of vgg19, which are larger than those they are made of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """Memory for packages of one network.
+    """The memory for packages of one network.
 
     Attributes:
-        memory_bytes: That the measuring process may take on the board; infinite where the board
-            does not tell what it has.
+        memory_bytes: The memory that the measuring process may take on the board; infinite where
+            the board does not tell what it has.
     """
 
     memory_bytes: float = float("inf")
 
     def capacity(self, packages: Sequence[Package]) -> int:
-        """How many packages of a network may be loaded at once; one always may.
+        """The number of packages of a network that may be loaded at once; at least one.
 
-        Each counts as much as the largest: files do not hold what an engine computes from nothing,
-        as the weights of the onnx package's networks (zfnet512: 4.5 KB, 349 MB in memory).
+        Each package counts as much as the largest: files do not hold what an engine computes from
+        nothing, as the weights of the onnx package's networks (zfnet512: 4.5 KB, 349 MB in memory).
         """
         weights = max((size_bytes(package) for package in packages), default=0)
         if not weights:
@@ -53,19 +54,19 @@ class Room:
         return 1 + int(min(max(others, 0.0), len(packages)))
 
     def shifts(self, packages: Sequence[Package]) -> list[list[int]]:
-        """Cuts packages, in their order, into those that are loaded at once, by their indices."""
+        """The indices of packages cut, in their order, into groups that are loaded at once."""
         capacity, indices = self.capacity(packages), list(range(len(packages)))
         return [indices[start : start + capacity] for start in indices[::capacity]]
 
     def parts(self, packages: Sequence[Package], anchors: Sequence[Package]) -> list[list[Package]]:
-        """Cuts packages, in their order, into those for which there is room beside anchors.
+        """Cuts packages, in their order, into groups for which there is room beside anchors.
 
         Args:
-            packages: What is measured.
-            anchors: They are loaded beside each part.
+            packages: The packages to measure.
+            anchors: The packages that are loaded beside each group.
 
         Returns:
-            All in one part where not even one package fits beside the anchors.
+            The groups; all packages are in one where not even one package fits beside the anchors.
         """
         capacity = self.capacity([*packages, *anchors])
         if capacity <= len(anchors):
@@ -80,13 +81,13 @@ class Room:
 
 
 def room_of(info: BoardInfo | None) -> Room:
-    """The room on a board; None is one of which nothing is known."""
+    """The room on a board; without limit for None, a board of which nothing is known."""
     memory_mb = float(info.facts.get("memory_mb") or 0) if info else 0.0
     return Room(memory_bytes=SHARE * memory_mb * 1e6 or float("inf"))
 
 
 def together(packages: Sequence[Package], anchors: Sequence[Package]) -> list[Package]:
-    """Packages, and the anchors that are not among them."""
+    """The packages, and the anchors that are not among them."""
     known = {package.digest for package in packages}
     return [*packages, *(anchor for anchor in anchors if anchor.digest not in known)]
 

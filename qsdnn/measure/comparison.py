@@ -29,17 +29,17 @@ class Compared:
 
     Attributes:
         name: The subject as the user wrote it.
-        measured_ms: Median latency.
-        ci95_ms: 95 % interval of the median.
-        p90_ms: Latency that 90 % of the runs do not exceed.
-        p99_ms: Latency that 99 % of the runs do not exceed.
-        per_s: Inferences a second at the median latency.
-        ratio: Latency over that of the first subject, from neighbouring runs.
-        ratio_ci95: 95 % interval of the ratio.
-        runs: Number of counted runs.
-        trust: How far the latency may be believed: ``stable``, ``noisy``, ``disturbed`` or
-            ``throttled``.
-        doubt: Why it may not be believed, and what to do; empty when it is stable.
+        measured_ms: The median latency.
+        ci95_ms: The 95 % interval of the median.
+        p90_ms: The latency that 90 % of the runs do not exceed.
+        p99_ms: The latency that 99 % of the runs do not exceed.
+        per_s: The number of inferences a second at the median latency.
+        ratio: The latency over that of the first subject, from neighbouring runs.
+        ratio_ci95: The 95 % interval of the ratio.
+        runs: The number of counted runs.
+        trust: The trust in the latency: ``stable``, ``noisy``, ``disturbed`` or ``throttled``.
+        doubt: The reason why the latency may not be believed, and what to do; empty when it is
+            stable.
     """
 
     name: str
@@ -60,13 +60,13 @@ class Comparison:
     """The result of a comparison.
 
     Attributes:
-        rows: One for each subject, in the order they were given.
+        rows: The rows, one for each subject, in the order the subjects were given.
     """
 
     rows: tuple[Compared, ...] = field(default_factory=tuple)
 
     def table(self) -> pd.DataFrame:
-        """One row for each subject; the columns are the attributes of `Compared`."""
+        """The table of a row for each subject; the columns are the attributes of `Compared`."""
         import pandas as pd
 
         return pd.DataFrame([asdict(row) for row in self.rows])
@@ -89,17 +89,19 @@ def compare_on(
     """Measures subjects side by side in several processes, interleaved run by run.
 
     Args:
-        board: Started.
-        subjects: Plans, packages, and models with or without ``@ENGINE``: see `open_subject`.
-        listener: Told of progress.
-        model: The network of the plans; where the plans say when None.
-        threads: Threads an engine may use; those of the first plan or package, else 1, when None.
-        shapes: Dimensions of a model's dynamic inputs.
-        budget_s: Measuring time in seconds.
-        min_runs: Runs of each subject at the least.
+        board: The board, already started.
+        subjects: The plans, packages, and models with or without ``@ENGINE``: see `open_subject`.
+        listener: The listener that is told of progress.
+        model: The network of the plans; None takes the file that the plans name.
+        threads: The number of threads that an engine may use; None takes that of the first plan or
+            package, else 1.
+        shapes: The dimensions of a model's dynamic inputs, by input name.
+        budget_s: The measuring time, in seconds.
+        min_runs: The number of runs of each subject at the least.
 
     Raises:
-        InputError: A subject is none, cannot run on the board, or takes other inputs than the first.
+        InputError: A subject is none of these, cannot run on the board, or takes other inputs than
+            the first.
         BoardError: The board was lost and does not come back.
     """
     with tempfile.TemporaryDirectory(prefix="qsdnn-") as scratch:
@@ -145,7 +147,7 @@ def document(comparison: Comparison) -> dict[str, object]:
 
 
 def _threads(opened: Sequence[Subject]) -> int:
-    """What the first plan or package was made for; a bare model was made for none."""
+    """The threads that the first plan or package was made for; a bare model was made for none."""
     return next((s.threads for s in opened if not s.package.manifest.get("bare")), 1)
 
 

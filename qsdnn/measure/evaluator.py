@@ -1,4 +1,4 @@
-"""Evaluates packages on a board, over a user's samples, against fp32."""
+"""The evaluation of packages on a board, over a user's samples, against fp32."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ Outputs = Mapping[str, NDArray[Any]]
 Tell = Callable[[str], None]
 
 GROUP = 8
-"""Packages that are evaluated at once: what is interrupted loses no more."""
+"""The number of packages that are evaluated at once: an interruption loses no more."""
 REFERENCE_ENGINE = "onnxruntime"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What evaluating a package came to.
+    """The outcome of evaluating a package.
 
     Attributes:
-        state: How it ended; `State.WRONG_OUTPUT` when its outputs cannot be scored.
-        error: For people, when it did not end well.
-        accuracy: Only when it did.
+        state: The way that evaluating ended; `State.WRONG_OUTPUT` when the outputs cannot be
+            scored.
+        error: The message for people, when evaluating did not end well.
+        accuracy: The accuracy of the package; None when evaluating did not end well.
     """
 
     state: State
@@ -41,19 +42,19 @@ class Verdict:
 
 
 class Evaluator:
-    """Scores packages of one network; what was scored before comes from the store.
+    """A scorer of packages of one network; what was scored before comes from the store.
 
     Args:
-        board: Started.
-        store: Where verdicts are kept.
-        build_reference: Builds the network as the user gave it, for onnxruntime.
+        board: The board, already started.
+        store: The store that keeps the accuracies.
+        build_reference: A function that builds the network as the user gave it, for onnxruntime.
         inputs: The samples that decide.
-        metric: What the user judges by; what is usual for these samples when None.
-        threads: Threads an engine may use.
-        on_note: Told at once what becomes of a board that was lost.
+        metric: The user's metric; None takes what is usual for these samples.
+        threads: The number of threads that an engine may use.
+        on_note: Called at once with what becomes of a board that was lost.
 
     Attributes:
-        taken: Packages that were evaluated, not found in the store.
+        taken: The number of packages that were evaluated, not found in the store.
     """
 
     def __init__(
@@ -80,14 +81,14 @@ class Evaluator:
     def evaluate(
         self, packages: Sequence[Package], on_progress: Tell | None = None
     ) -> list[Verdict]:
-        """One verdict for each package, in their order.
+        """Evaluates packages; returns one verdict each, in their order.
 
-        A board that is lost meanwhile is waited for: see `Recovery`. What was scored is stored.
+        A board that is lost meanwhile is waited for: see `Recovery`. Every accuracy is stored.
 
         Raises:
             InputError: The metric cannot score these samples, not even in fp32.
-            BoardError: The reference cannot be evaluated, the board refuses to, or was lost and
-                does not come back.
+            BoardError: The reference cannot be evaluated, or the board refuses to evaluate, or was
+                lost and does not come back.
         """
         found: dict[str, Verdict] = {}
         for package in packages:
@@ -101,20 +102,20 @@ class Evaluator:
         return [found[package.digest] for package in packages]
 
     def reference(self, on_progress: Tell | None = None) -> Outputs:
-        """Outputs (samples, …) of onnxruntime in fp32 on the board; asked for once.
+        """The outputs (samples, …) of onnxruntime in fp32 on the board; asked for once.
 
         Raises:
-            InputError: The metric cannot score them.
-            BoardError: The board does not give them.
+            InputError: The metric cannot score the outputs.
+            BoardError: The board does not give the outputs.
         """
         return self._fp32(on_progress).outputs
 
     def accuracy_of_fp32(self, on_progress: Tell | None = None) -> Accuracy:
-        """What the reference has: no drop, by definition.
+        """The accuracy of the reference, without a drop by definition.
 
         Raises:
-            InputError: The metric cannot score it.
-            BoardError: The board does not give its outputs.
+            InputError: The metric cannot score the reference.
+            BoardError: The board does not give the reference's outputs.
         """
         reference = self._fp32(on_progress)
         return Accuracy(
@@ -149,7 +150,7 @@ class Evaluator:
         return [dataclasses.replace(e, outputs=self.inputs.unbatched(e.outputs)) for e in found]
 
     def _run_one(self) -> object:
-        """The network as the user gave it, on the first inputs."""
+        """Runs the network as the user gave it, on the first inputs."""
         feeds = {name: runs[0] for name, runs in self.inputs.runs().items()}
         return self._board.run(self._build_reference(), feeds, threads=self._threads)
 

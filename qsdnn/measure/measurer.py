@@ -1,7 +1,7 @@
 """Measuring for a search.
 
-Through the store, so that nothing is measured twice, and beside anchors, so that a machine whose
-speed drifts does not decide.
+All measuring goes through the store, so that nothing is measured twice, and beside anchors, so that
+a machine whose speed drifts does not decide.
 """
 
 from __future__ import annotations
@@ -26,25 +26,26 @@ from qsdnn.measure.trust import notes
 from qsdnn_runtime.server.interval import median_interval
 
 TURNS = 2
-"""Sittings at the least of what is compared and was not in one process: A B B A, for drift."""
+"""The least number of sittings of what is compared and was not in one process: A B B A, for
+drift."""
 
 BORROWED = 3
-"""Of so many packages that the board has room for at once, one may be an anchor that nobody asked
-for: more would make loading take more than half as long again."""
+"""The least number of packages that the board has room for at once for one to be an anchor that
+nobody asked for: with less room, loading would take more than half as long again."""
 
 NOISE_LASTS_S = 3600.0
-"""After so long, what disturbed a measurement may be over: a later run takes it again."""
+"""The age in seconds from which a disturbance may be over: a later run measures again."""
 
 
 @dataclass(slots=True)
 class Counts:
-    """What measuring took.
+    """The counts of what measuring took.
 
     Attributes:
-        taken: Measurements made now.
-        cached: Measurements the store knew.
-        failed: Those of either kind that did not end well.
-        board_seconds: Time the board was busy for us.
+        taken: The number of measurements made now.
+        cached: The number of measurements that the store knew.
+        failed: The number of measurements, of either kind, that did not end well.
+        board_seconds: The time in seconds that the board was busy for this search.
     """
 
     taken: int = 0
@@ -57,17 +58,17 @@ class Measurer:
     """Measures packages of one network on one board.
 
     Args:
-        board: Started.
-        store: Where measurements are kept.
-        build_reference: Builds the network as the user gave it, for onnxruntime.
-        reference: Inputs of every measurement, and the tolerance; without outputs.
-        remeasure: Take measurements again that the store has.
-        on_note: Told at once what becomes of a board that was lost.
+        board: The board, already started.
+        store: The store that keeps the measurements.
+        build_reference: A function that builds the network as the user gave it, for onnxruntime.
+        reference: The inputs of every measurement, and the tolerance; without outputs.
+        remeasure: Whether to take measurements again that the store has.
+        on_note: Called at once with what becomes of a board that was lost.
 
     Attributes:
-        counts: What it took.
-        info: The board.
-        notes: What the board had to say to the user so far.
+        counts: The counts of what measuring took so far.
+        info: The description of the board.
+        notes: The board's notes to the user so far.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class Measurer:
 
     @property
     def elsewhere(self) -> bool:
-        """See `Board.elsewhere`."""
+        """Whether this machine's work leaves measurements undisturbed: see `Board.elsewhere`."""
         return self._board.elsewhere
 
     def measure(
@@ -106,25 +107,28 @@ class Measurer:
         paired: bool = False,
         on_progress: Callable[[str], None] | None = None,
     ) -> list[Record]:
-        """One record for each package, from the store or the board.
+        """The record of each package, from the store or the board.
 
         What another run has stored is measured again where it was throttled, and where it was
         noisy or disturbed more than an hour ago.
 
-        What there is no room for at once (`qsdnn.measure.batches`) is measured in parts, each beside the
-        anchors, or beside one of the first part where there are none; the budget is divided among
-        them. Where there is no room for all anchors, the last alone is one. Where not even one
-        package fits beside it, and where all are paired, packages are in processes of their own,
-        as many in each as fit, which take turns: sittings are compared then, and not runs.
+        Packages that there is no room for at once (`qsdnn.measure.batches`) are measured in parts,
+        each beside the anchors, or beside one package of the first part where there are no anchors;
+        the budget is divided among the parts. Where there is no room for all anchors, the last
+        alone is one. Where not even one package fits beside it, and where all are paired, packages
+        are in processes of their own, as many in each as fit, which take turns: sittings are
+        compared then, and not runs.
 
         Args:
-            packages: What to measure.
-            purpose: Part of the key: equal packages for another purpose are measured again.
-            options: How.
-            anchors: Packages of known latency to interleave with, the one that matters most last;
-                each record's context keeps what they took beside it.
-            paired: They are to be compared with one another: all are measured together, or none.
-            on_progress: Told what the board does.
+            packages: The packages to measure.
+            purpose: The purpose, part of the key: equal packages for another purpose are measured
+                again.
+            options: The options of measuring.
+            anchors: The packages of known latency to interleave with, the one that matters most
+                last; each record's context keeps what they took beside it.
+            paired: Whether the packages are to be compared with one another: all are measured
+                together, or none.
+            on_progress: Called with texts that say what the board does.
 
         Raises:
             BoardError: The board was lost and does not come back, or refuses to measure; what was
@@ -156,7 +160,7 @@ class Measurer:
         return records
 
     def key(self, package: Package, purpose: str, threads: int) -> Key:
-        """What a measurement of a package is filed under."""
+        """The key that a measurement of a package is filed under."""
         used = {segment["engine"] for segment in package.manifest["segments"]}
         return Key(
             board=self.info.fingerprint,
@@ -167,7 +171,7 @@ class Measurer:
         )
 
     def reference(self, on_progress: Callable[[str], None] | None = None) -> Reference:
-        """Inputs, and the outputs onnxruntime gives for them on the board; asked for once."""
+        """The inputs, and the outputs onnxruntime gives for them on the board; asked for once."""
         if self._reference.outputs is None:
             outputs = self._recovery.persist(lambda: self._run_reference(on_progress))
             self._reference = dataclasses.replace(self._reference, outputs=outputs)
@@ -223,7 +227,7 @@ class Measurer:
     def _parts(
         self, packages: Sequence[Package], anchors: Sequence[Package], *, paired: bool
     ) -> tuple[list[list[Package]], Sequence[Package]]:
-        """What is measured with one request, in turn, and the anchors that go with each."""
+        """The groups measured with one request each, in turn, and the anchors that go with each."""
         room = room_of(self.info)
         if paired:
             return [list(packages)], anchors
@@ -274,7 +278,7 @@ class Measurer:
 
 
 def _is_outdated(record: Record) -> bool:
-    """Whether a measurement of another run is to be taken again: its trouble may be over."""
+    """Whether a measurement of another run is to be repeated, as its trouble may be over."""
     age_s = time.time() - record.context.get("taken_at_s", 0.0)
     noise_is_over = record.trust in (Trust.NOISY, Trust.DISTURBED) and age_s > NOISE_LASTS_S
     # What ended before any package was loaded says nothing of this one.
@@ -283,14 +287,14 @@ def _is_outdated(record: Record) -> bool:
 
 
 def drift(record: Record, known_ms: Mapping[str, float]) -> float:
-    """How much slower the machine was than when the anchors were first measured.
+    """The factor by which the machine is slower than when the anchors were first measured.
 
     Args:
-        record: A measurement beside anchors.
-        known_ms: First quiet latency of each anchor, by digest.
+        record: The record of a measurement beside anchors.
+        known_ms: The first quiet latency of each anchor, by digest.
 
     Returns:
-        A ratio to divide the record's times by; 1 when it had no anchor.
+        A ratio to divide the record's times by; 1 when the record has no anchor.
     """
     ratios = [
         quiet_ms(undisturbed(*_anchor(record, digest))) / known_ms[digest]
@@ -301,10 +305,10 @@ def drift(record: Record, known_ms: Mapping[str, float]) -> float:
 
 
 def runs_beside(record: Record, anchor: str) -> list[tuple[Sequence[float], Sequence[float]]]:
-    """Runs of a record and of an anchor it was interleaved with, by digest, for each sitting.
+    """The runs of a record and of the anchor beside it, given by digest, for each sitting.
 
-    Where one of two was disturbed there is NaN: see `qsdnn.latency.pairs`. Of an anchor in a
-    process of its own (`Context.anchors_apart`), what a whole sitting took, of both.
+    Where one of two runs was disturbed there is NaN: see `qsdnn.latency.pairs`. For an anchor in a
+    process of its own (`Context.anchors_apart`) there is one latency for each whole sitting, of both.
     """
     beside = _anchor(record, anchor)
     if anchor in record.context.get("anchors_apart", []):
@@ -320,29 +324,29 @@ def runs_beside(record: Record, anchor: str) -> list[tuple[Sequence[float], Sequ
 
 
 def _anchor(record: Record, digest: str) -> tuple[Sequence[Sequence[float]], Sequence[int]]:
-    """An anchor's sittings, and which of its runs were disturbed."""
-    sittings_ms = record.context.get("anchors_sittings_ms", {}).get(digest, [])
-    return sittings_ms, record.context.get("anchors_disturbed", {}).get(digest, [])
+    """The sittings of an anchor in ms, and the numbers of its disturbed runs."""
+    sittings_ms = record.context.get(ANCHORS, {}).get(digest, [])
+    return sittings_ms, record.context.get(DISTURBED, {}).get(digest, [])
 
 
 def paired_ratio(a: Record, b: Record) -> tuple[float, float, float]:
-    """Latency of a over latency of b, from interleaved runs: median and its 95 % interval.
+    """The latency of a over that of b from interleaved runs: the median and its 95 % interval.
 
     The interval comes from order statistics, with no assumption about a distribution: of the ratios
     of neighbouring runs in one sitting; of the medians of the sittings where there are several.
-    Fewer than six have none: their range is told.
+    Fewer than six sittings have no such interval: their range is given.
     """
     parts = _ratios(a, b)
     return interval_of(_medians(parts) if len(parts) > 1 else parts[0].tolist())
 
 
 def sitting_ratios(a: Record, b: Record) -> list[float]:
-    """Latency of a over latency of b in each sitting: the median of neighbouring runs' ratios."""
+    """The latency of a over that of b in each sitting: the median of neighbouring runs' ratios."""
     return _medians(_ratios(a, b))
 
 
 def interval_of(samples: Sequence[float]) -> tuple[float, float, float]:
-    """Median of independent samples and its 95 % interval; their range where they are too few."""
+    """The median of independent samples and its 95 % interval; their range where they are few."""
     low, high = median_interval(samples)
     return float(np.median(samples)), float(low), float(high)
 
@@ -352,7 +356,7 @@ def _medians(parts: Sequence[NDArray[np.float64]]) -> list[float]:
 
 
 def _ratios(a: Record, b: Record) -> list[NDArray[np.float64]]:
-    """Ratios of neighbouring runs, by sitting; without sittings that have none."""
+    """The ratios of neighbouring runs, by sitting, without sittings that have none."""
     ratios = [
         mine / others
         for mine, others in pairs(a.sittings_ms, a.disturbed, b.sittings_ms, b.disturbed)

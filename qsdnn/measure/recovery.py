@@ -1,8 +1,8 @@
-"""Recovery: a board that was lost is waited for, and what it had not measured is measured then.
+"""Recovery: a lost board is waited for, and what it had not measured is measured then.
 
-A package is blamed for nothing that may be chance. One that crashed or hung is tried again.
+A package is blamed for nothing that may be chance. A package that crashed or hung is tried again.
 Where the board was lost, its packages are measured again together, then each alone: one with which
-it is lost every time, and well in between, is what loses it.
+the board is lost every time, and well in between, is what loses it.
 """
 
 from __future__ import annotations
@@ -17,25 +17,26 @@ from qsdnn.errors import BoardError, BoardLostError
 
 T = TypeVar("T")
 R = TypeVar("R", Record, Evaluation)
-"""What becomes of a package: the record of a measurement, or an evaluation of its outputs."""
+"""The result for a package: the record of a measurement, or an evaluation of its outputs."""
 
 PAUSES_S = (1.0, 5.0, 15.0, 30.0, 60.0)
-"""Before each further try to reach a board that was lost: small boards boot in a minute or two."""
+"""The pauses before each further try to reach a lost board: small boards boot in a minute or
+two."""
 
 TOGETHER, ALONE = 2, 3
-"""How often packages are measured together while the board is lost, and then each alone."""
+"""The number of tries to measure packages together while the board is lost, and then each alone."""
 
 CHANCES = {State.CRASHED: 2, State.TIMED_OUT: 1}
-"""How often more a package is tried that ended so: it may have come from outside, e.g. from a
-process that took the memory. To time out takes minutes."""
+"""The number of further tries of a package that ended so: the cause may have come from outside,
+e.g. from a process that took the memory. To time out takes minutes."""
 
 
 class Recovery:
     """Has packages measured, or evaluated, on a board that may be lost meanwhile.
 
     Args:
-        try_out: Has the board do something that is known to work.
-        on_note: Told what went wrong, and what is done about it.
+        try_out: A function that has the board do something that is known to work.
+        on_note: Called with what went wrong, and what is done about it.
     """
 
     def __init__(self, try_out: Callable[[], object], on_note: Callable[[str], None]) -> None:
@@ -50,17 +51,18 @@ class Recovery:
         *,
         paired: bool,
     ) -> list[R]:
-        """One record for each package. `State.BOARD_LOST` are those that lose the board.
+        """The record of each package; `State.BOARD_LOST` are those that lose the board.
 
         Args:
-            packages: What to measure.
-            take: Measures packages side by side, once: a record each, `State.BOARD_LOST` where
-                there is none.
-            keep: Given each record as soon as it will not change any more.
-            paired: All records must come of one measurement, except of those that end badly.
+            packages: The packages to measure.
+            take: A function that measures packages side by side, once: a record each,
+                `State.BOARD_LOST` where none was made.
+            keep: Called with each record as soon as it will not change any more.
+            paired: Whether all records must come of one measurement, except of those that end
+                badly.
 
         Raises:
-            BoardError: The board does not come back, or is lost with anything.
+            BoardError: The board does not come back, or is lost whatever is measured.
         """
 
         def settle(package: Package, record: R) -> None:
@@ -85,10 +87,10 @@ class Recovery:
         return records
 
     def persist(self, work: Callable[[], T]) -> T:
-        """Does something with the board, again while it is lost.
+        """Does something with the board, again while the board is lost.
 
         Raises:
-            BoardError: It does not come back.
+            BoardError: The board does not come back.
         """
         for pause_s in PAUSES_S:
             try:
@@ -113,7 +115,7 @@ class Recovery:
         *,
         paired: bool,
     ) -> list[R]:
-        """Measures packages whatever becomes of the board."""
+        """Measures packages, whatever becomes of the board."""
         records: dict[int, R] = {}
         for _ in range(TOGETHER):
             found = self._together(_without(packages, records), take, paired=paired)
@@ -143,7 +145,7 @@ class Recovery:
         return {} if paired and len(found) < len(records) else found
 
     def _alone(self, package: Package, take: Callable[[Sequence[Package]], list[R]]) -> R:
-        """A package's record; one that says so when the board is lost with it."""
+        """The record of a package, which names the package when the board is lost with it."""
         for _ in range(ALONE):
             (record,) = self._take([package], take)
             if record.state is not State.BOARD_LOST:
@@ -193,12 +195,12 @@ def measure_together(
     """Measures packages that are to be compared with one another, without a store.
 
     Args:
-        board: Started.
-        packages: All are measured in one measurement, interleaved run by run.
-        reference: Inputs, and the outputs that they must give, if any.
-        options: How.
-        on_note: Told what becomes of a board that was lost.
-        on_progress: Told what the board does.
+        board: The board, already started.
+        packages: The packages, all measured in one measurement, interleaved run by run.
+        reference: The inputs, and the outputs that packages must give, if any.
+        options: The options of measuring.
+        on_note: Called with what becomes of a board that was lost.
+        on_progress: Called with texts that say what the board does.
 
     Raises:
         BoardError: The board was lost and does not come back.
@@ -220,10 +222,10 @@ def run_once(
     on_note: Callable[[str], None],
     on_progress: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Runs a package once; outputs by name.
+    """Runs a package once; returns the outputs by name.
 
     Raises:
-        RunError: The run failed there.
+        RunError: The run failed on the board.
         BoardError: The board was lost and does not come back.
     """
     return Recovery(lambda: None, on_note).persist(

@@ -18,7 +18,7 @@ from qsdnn.plan.rebuild import rebuild
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
-    """How one layer ran.
+    """The way that one layer ran.
 
     Attributes:
         layer: The layer's name.
@@ -40,14 +40,16 @@ class Replayed:
     Attributes:
         path: The plan's file.
         plan: The plan.
-        measured_ms: Median latency now.
-        ci95_ms: 95 % interval of the median.
-        segments: Number of segments that the plan was built as.
-        max_error: Largest error of an output, relative to its largest magnitude.
-        applied: What ran in each layer whose engine tells.
-        trust: How far the latency may be believed.
-        doubt: Why it may not be believed, and what to do; empty when it is stable.
-        note: In what the board is not the one that the plan was found on; empty if in nothing.
+        measured_ms: The median latency, measured now.
+        ci95_ms: The 95 % interval of the median.
+        segments: The number of segments that the plan was built as.
+        max_error: The largest error of an output, relative to its largest magnitude.
+        applied: The layers whose engine tells what ran, with what ran.
+        trust: The trust in the latency: how far it may be believed.
+        doubt: The reason why the latency may not be believed, and what to do; empty when it is
+            stable.
+        note: The differences of the board from the one that the plan was found on; empty when there
+            are none.
     """
 
     path: Path
@@ -74,15 +76,15 @@ def replay_on(
     """Builds a plan again, verifies its outputs against onnxruntime fp32, and measures it.
 
     Args:
-        board: Started.
+        board: The board, already started.
         path: The plan's file.
-        listener: Told of progress.
-        model: The plan's network; where the plan says when None.
-        seed: The seed of the random inputs: another than that of the search.
-        tolerance: Largest error of an output, relative to its largest magnitude.
+        listener: The listener that is told of progress.
+        model: The plan's network; None takes the file that the plan names.
+        seed: The seed of the random inputs, another than that of the search.
+        tolerance: The largest error of an output, relative to its largest magnitude.
 
     Raises:
-        PlanError: It is no plan, or does not fit the model or the board.
+        PlanError: The file is no plan, or does not fit the model or the board.
         VerificationError: The outputs differ; or a layer of a plan that may lose accuracy does not
             run as the plan says.
         BoardError: The plan did not run, or the board was lost and does not come back.

@@ -1,4 +1,4 @@
-"""Whether a latency may be believed, in words."""
+"""The trust in a latency, in words."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from qsdnn.board import Record, Trust
 
 
 def doubt(record: Record) -> str:
-    """Why a latency is not to be believed, and what to do; empty when it is stable."""
+    """The reason why a latency is not to be believed, and what to do; empty when it is stable."""
     if record.trust is Trust.STABLE:
         return ""
     passes = record.context.get("passes", 1)
@@ -30,7 +30,7 @@ def doubt(record: Record) -> str:
 
 
 def _disturbance(record: Record) -> tuple[str, str]:
-    """What disturbed it most, and what to do."""
+    """The greatest disturbance of a measurement, and what to do about it."""
     context = record.context
     stolen, others = context.get("steal_share", 0.0), context.get("others_share", 0.0)
     here, waited = context.get("others_here_share", 0.0), context.get("waited_share", 0.0)
@@ -47,12 +47,12 @@ def _disturbance(record: Record) -> tuple[str, str]:
 
 
 def notes(records: Iterable[Record]) -> list[str]:
-    """What boards had to say while these were measured, each thing once."""
+    """The notes of boards while these records were measured, each once."""
     return list(dict.fromkeys(note for record in records for note in record.notes))
 
 
 def _heat(record: Record) -> str:
-    """How hot it was and how fast it ran, as far as its sensors say."""
+    """The heat and the speed of the board in words, as far as its sensors tell."""
     context = record.context
     spreads = context.get("during", {})
     ends = [context.get(end, {}) for end in ("before", "after")]

@@ -1,6 +1,7 @@
 """A network as layers: `load_graph` reads ONNX, `write_segment` cuts a part of it out again.
 
-The ONNX libraries take half a second to import, so they are not before a name here is used.
+The ONNX libraries take half a second to import, so they are not imported before a name here is
+used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Refuses networks that onnxruntime refuses: every plan's outputs are held against its own."""
+"""The refusal of networks that onnxruntime refuses, as plans' outputs are held against its own."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from qsdnn_runtime.engines.onnxruntime.refusal import refusal
 def check_accepted(source: Source, *, reshaped: bool) -> None:
     """Raises ModelError when this machine's onnxruntime does not run a network.
 
-    It is asked without the large weights, which takes milliseconds, and in case of doubt with them:
-    a few operators want to know theirs. What is newer than it may be written in older operators.
+    onnxruntime is asked without the large weights, which takes milliseconds, and in case of doubt
+    with them: a few operators need the values of theirs. A network newer than onnxruntime may be
+    written in older operators.
 
     Args:
-        source: Its large weights are inputs, see `qsdnn.model.initializers.detach`.
-        reshaped: The user gave other shapes than are in the file.
+        source: The model as it was read; its large weights are inputs: see
+            `qsdnn.model.initializers.detach`.
+        reshaped: Whether the user gave other shapes than are in the file.
     """
     library = _library()
     if library is None:

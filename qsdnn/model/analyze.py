@@ -1,4 +1,4 @@
-"""What a network costs, layer by layer, before anything is measured."""
+"""The cost of a network, layer by layer, before anything is measured."""
 
 from __future__ import annotations
 
@@ -15,18 +15,20 @@ class LayerRow:
     """The cost of one layer.
 
     Attributes:
-        index: Its position in the graph.
-        name: Of the layer.
-        kind: A word of the field, e.g. ``conv``.
-        ops: The ONNX operators fused into it.
-        input_shapes: Of its activations; None where a shape depends on data.
-        output_shapes: Likewise.
-        macs: Multiply-accumulates for one inference.
-        parameters: Number of weights, batch normalisation folded into its convolution.
-        parameter_bytes: Their size at the bits asked for.
-        input_bytes: Size of the activations it reads, each once.
-        activation_bytes: Size of the activations it makes.
-        pinned: Why only onnxruntime may run it; empty when any engine may.
+        index: The position of the layer in the graph.
+        name: The name of the layer.
+        kind: The kind of the layer: a word of the field, e.g. ``conv``.
+        ops: The ONNX operators that are fused into the layer.
+        input_shapes: The shapes of the layer's input activations; None where a shape depends on
+            data.
+        output_shapes: The shapes of the layer's output activations; None where a shape depends on
+            data.
+        macs: The multiply-accumulates of one inference.
+        parameters: The number of weights, batch normalisation folded into its convolution.
+        parameter_bytes: The size of the weights at the bits asked for.
+        input_bytes: The size of the activations that the layer reads, each counted once.
+        activation_bytes: The size of the activations that the layer makes.
+        pinned: The reason why only onnxruntime may run the layer; empty when any engine may.
     """
 
     index: int
@@ -44,7 +46,7 @@ class LayerRow:
 
     @property
     def intensity(self) -> float:
-        """Arithmetic intensity: operations (2 · MACs) a byte of inputs, weights and outputs.
+        """The arithmetic intensity: operations (2 · MACs) a byte of inputs, weights and outputs.
 
         Source: Williams et al. 2009, "Roofline", with every byte crossing to memory once.
         """
@@ -57,11 +59,11 @@ class Totals:
     """The cost of the network.
 
     Attributes:
-        macs: Multiply-accumulates for one inference.
-        parameters: Number of weights.
-        parameter_bytes: Their size at the bits asked for.
-        activation_bytes: Size of all activations that layers make.
-        peak_activation_bytes: Largest size of activations alive at one time, graph inputs and
+        macs: The multiply-accumulates of one inference.
+        parameters: The number of weights.
+        parameter_bytes: The size of the weights at the bits asked for.
+        activation_bytes: The size of all activations that layers make.
+        peak_activation_bytes: The largest size of activations alive at one time, graph inputs and
             outputs included, when layers run in order and a tensor dies after its last reader.
     """
 
@@ -73,24 +75,24 @@ class Totals:
 
     @property
     def flops(self) -> int:
-        """Floating-point operations: two for each multiply-accumulate."""
+        """The floating-point operations: two for each multiply-accumulate."""
         return 2 * self.macs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Analysis:
-    """The cost of each layer, and of all."""
+    """The cost of each layer, and of the whole network."""
 
     rows: tuple[LayerRow, ...]
     totals: Totals
 
 
 def analyze(graph: Graph, *, bits: int = 32) -> Analysis:
-    """Counts what a network costs.
+    """Counts the costs of a network.
 
     Args:
         graph: The network.
-        bits: Of one stored weight; activations keep the size they have in the model.
+        bits: The bits of one stored weight; activations keep the size they have in the model.
     """
     rows = tuple(_row(layer, graph.tensors, bits) for layer in graph.layers)
     totals = Totals(
@@ -104,7 +106,7 @@ def analyze(graph: Graph, *, bits: int = 32) -> Analysis:
 
 
 def peak_activation_bytes(graph: Graph) -> int:
-    """Largest size of activations alive at one time; see `Totals`."""
+    """The largest size of activations alive at one time: see `Totals`."""
     end = len(graph.layers)
     last_reader: dict[str, int] = {}
     for layer in graph.layers:

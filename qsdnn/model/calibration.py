@@ -1,4 +1,4 @@
-"""Calibration: what values the tensors of a network take on a user's inputs."""
+"""Calibration: the values that the tensors of a network take on a user's inputs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Calibration:
     """The range of each activation, from which its integer scale follows.
 
     Attributes:
-        method: How outliers were dealt with: ``"minmax"``, ``"entropy"``, ``"percentile"``.
-        ranges: (lowest, highest) value of each tensor, by its name in the graph.
+        method: The method of dealing with outliers: ``"minmax"``, ``"entropy"``, ``"percentile"``.
+        ranges: The (lowest, highest) value of each tensor, by its name in the graph.
     """
 
     method: str
@@ -24,12 +24,12 @@ class Calibration:
 
     @property
     def digest(self) -> str:
-        """Changes when anything does: part of what a built artifact is known by."""
+        """The hash of method and ranges, part of what a built artifact is known by."""
         content = json.dumps([self.method, sorted(self.ranges.items())])
         return hashlib.sha256(content.encode()).hexdigest()
 
     def range(self, tensor: str) -> tuple[float, float]:
-        """Of a tensor, always with 0 in it, as padding needs a zero that is exact.
+        """The range of a tensor, always with 0 in it, as padding needs a zero that is exact.
 
         Raises:
             BuildError: The tensor was not seen when calibrating.

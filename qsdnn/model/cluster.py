@@ -1,4 +1,4 @@
-"""Merges the groups that exchange what no caller-owned buffer can hold."""
+"""The merging of groups that exchange what no caller-owned buffer can hold."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Edges = list[set[int]]
 def cluster(flow: Dataflow, groups: list[Group]) -> list[Group]:
     """Merges groups so that only inputs and outputs of the whole graph are not static.
 
-    What is merged stays convex: groups on a path between two merged ones are merged too. Groups
+    Merged groups stay convex: groups on a path between two merged ones are merged too. Groups
     that read or make a value that is not static, or an empty tensor, are pinned.
     """
     home = {node: index for index, group in enumerate(groups) for node in group.nodes}
@@ -31,7 +31,7 @@ def cluster(flow: Dataflow, groups: list[Group]) -> list[Group]:
 
 
 def _edges(flow: Dataflow, home: dict[int, int], count: int) -> tuple[Edges, Edges]:
-    """Successors and predecessors of each group."""
+    """The successors and the predecessors of each group."""
     after: Edges = [set() for _ in range(count)]
     before: Edges = [set() for _ in range(count)]
     for value, producer in flow.producer.items():
@@ -50,7 +50,7 @@ def _unite(sets: list[set[int]], members: Iterable[int]) -> None:
 
 
 def _close(sets: list[set[int]], after: Edges, before: Edges) -> None:
-    """Merges what lies on a path from a merged set back to it, until nothing does."""
+    """Merges the groups on a path from a merged set back to it, until there are none."""
     changed = True
     while changed:
         changed = False
@@ -63,7 +63,7 @@ def _close(sets: list[set[int]], after: Edges, before: Edges) -> None:
 
 
 def _reach(start: set[int], sets: list[set[int]], edges: Edges) -> set[int]:
-    """Everything reachable, entering a merged set anywhere being to be in all of it."""
+    """The groups that can be reached; whoever enters a merged set anywhere is in all of it."""
     found: set[int] = set()
     todo = list(start)
     while todo:
@@ -87,7 +87,7 @@ def _merge(groups: list[Group]) -> Group:
 
 
 def _pin(flow: Dataflow, group: Group) -> None:
-    """Says why a group with values other engines cannot take is pinned."""
+    """Sets the reason why a group with values that other engines cannot take is pinned."""
     values = dict.fromkeys(
         value for index in group.nodes for value in (*flow.inputs[index], *flow.used_outputs(index))
     )

@@ -1,4 +1,4 @@
-"""Files of artifacts: named by their content, so that what is there need not be written again."""
+"""Files of artifacts, named by their content, so that an existing one need not be written again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from qsdnn.files import part_file
 
 
 def write_content(content: bytes, suffix: str, folder: Path) -> str:
-    """Writes bytes under the name of their hash, complete or not at all."""
+    """Writes bytes under the name of their hash, complete or not at all; returns the name."""
     name = hashlib.sha256(content).hexdigest()[:16] + suffix
     if not (folder / name).exists():
         with part_file(folder) as file:
@@ -22,9 +22,9 @@ def write_content(content: bytes, suffix: str, folder: Path) -> str:
 
 
 def link_file(source: Path, folder: Path) -> str:
-    """Puts a file into a folder unless it is there: a link, or a copy on another file system.
+    """Puts a file into a folder unless it is there, by a link, or a copy to another file system.
 
-    Not for ONNX's external data, which must not have several links.
+    Not for ONNX's external data, which must not have several links. Returns the file's name.
     """
     target = folder / source.name
     if not target.exists():

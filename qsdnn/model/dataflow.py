@@ -1,4 +1,4 @@
-"""Which node makes and which nodes read each activation."""
+"""The dataflow: which node makes and which nodes read each activation."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def subgraphs(node: ir.Node) -> Iterator[ir.Graph]:
 
 
 def reads(node: ir.Node) -> tuple[ir.Value, ...]:
-    """The values a node reads, weights and what its bodies capture included, each once."""
+    """The values that a node reads, each once, with weights and what its bodies capture."""
     values = [value for value in node.inputs if value is not None]
     values += [value for body in subgraphs(node) for value in _captured(body, node.graph)]
     return tuple(dict.fromkeys(values))
@@ -57,7 +57,7 @@ def is_weight(value: ir.Value) -> bool:
 
 
 def tensor_of(value: ir.Value) -> Tensor:
-    """A value as a tensor: its shape is None unless all dimensions are known."""
+    """A value as a tensor, whose shape is None unless all dimensions are known."""
     is_tensor = isinstance(value.type, ir.TensorType)
     dtype = _DTYPES.get(value.dtype, "") if is_tensor and value.dtype is not None else ""
     shape: tuple[int, ...] | None = None
@@ -70,11 +70,11 @@ class Dataflow:
     """The nodes of a graph by index, and the activations between them.
 
     Attributes:
-        nodes: In topological order.
-        inputs: Activations each node reads, each once.
-        producer: Index of the node that makes an activation; graph inputs are absent.
-        consumers: Indices of the nodes that read it, ascending.
-        kept: The graph's outputs.
+        nodes: The nodes, in topological order.
+        inputs: The activations that each node reads, each once.
+        producer: The index of the node that makes an activation; graph inputs are absent.
+        consumers: The indices of the nodes that read an activation, ascending.
+        kept: The outputs of the graph.
     """
 
     def __init__(self, graph: ir.Graph) -> None:
@@ -93,15 +93,15 @@ class Dataflow:
 
     @cached_property
     def static(self) -> dict[ir.Value, bool]:
-        """Whether a caller-owned buffer can hold an activation."""
+        """Whether a caller-owned buffer can hold an activation, for each activation."""
         values = {*self.producer, *self.consumers}
         return {value: tensor_of(value).static for value in values}
 
     def is_inside(self, value: ir.Value, nodes: set[int]) -> bool:
-        """Whether an activation is read by these nodes only, and by nobody outside the graph."""
+        """Whether an activation is read by these nodes only, and is no output of the graph."""
         return value not in self.kept and set(self.consumers.get(value, ())) <= nodes
 
     def used_outputs(self, index: int) -> list[ir.Value]:
-        """A node's outputs that somebody reads."""
+        """The outputs of a node that another node reads, or that are outputs of the graph."""
         outputs = self.nodes[index].outputs
         return [v for v in outputs if v in self.consumers or v in self.kept]

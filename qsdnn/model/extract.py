@@ -1,4 +1,4 @@
-"""Writes parts of a network as ONNX models of their own, in files named by their content."""
+"""The writing of parts of a network as ONNX models, in files named by their content."""
 
 from __future__ import annotations
 
@@ -35,15 +35,16 @@ def write_segment(
 ) -> tuple[tuple[str, ...], dict[str, Any]]:
     """Writes a segment's nodes as an ONNX model.
 
-    Its weights stay in the graph's weights file, which is copied into the folder once.
+    The segment's weights stay in the graph's weights file, which is copied into the folder once.
 
     Args:
         segment: The layers; their graph is not changed.
-        folder: Where to write.
-        edit: Changes the model before it is written; new external data it puts into the folder.
+        folder: The folder to write into.
+        edit: A function that changes the model before it is written, and puts any new external data
+            into the folder; None changes nothing.
 
     Returns:
-        File names, the model's first, then those of the weights it reads; and the options
+        The file names, the model's first, then those of the weights it reads; and the options
         ``{"nodes": {node name: layer index}, "tensors": {tensor name: layer index}}``. Nodes are
         named ``"{layer index}:{position}"``.
     """
@@ -71,12 +72,12 @@ def write_original(graph: Graph, folder: Path, reads: Versions = USUAL) -> tuple
     """Writes the model as it was before it was simplified, with the graph's input shapes.
 
     Args:
-        graph: What was read from its file.
-        folder: Where to write.
-        reads: Versions of ONNX that it may be written in.
+        graph: The graph that was read from the model's file.
+        folder: The folder to write into.
+        reads: The versions of ONNX that the model may be written in.
 
     Returns:
-        File names, the model's first, then its external data.
+        The file names, the model's first, then those of its external data.
 
     Raises:
         ModelError: The file is not what the graph was read from.
@@ -105,7 +106,7 @@ def write_original(graph: Graph, folder: Path, reads: Versions = USUAL) -> tuple
 
 
 def _rename_outputs(original: onnx.GraphProto, names: Sequence[str]) -> None:
-    """Gives outputs the graph's names, in place: those that are inputs, or there twice, differ."""
+    """Gives outputs the graph's names, in place; names of inputs, or given twice, were changed."""
     for value, name in zip(original.output, names, strict=True):
         if value.name != name:
             original.node.append(onnx.helper.make_node("Identity", [value.name], [name], name))
@@ -113,13 +114,13 @@ def _rename_outputs(original: onnx.GraphProto, names: Sequence[str]) -> None:
 
 
 def _locations(model: onnx.ModelProto) -> dict[str, None]:
-    """The files its external data is in."""
+    """The names of the files that a model's external data is in."""
     read = [tensor for tensor in tensors_of(model.graph) if uses_external_data(tensor)]
     return dict.fromkeys(ExternalDataInfo(tensor).location for tensor in read)
 
 
 def _named(segment: Segment) -> Iterator[tuple[str, int, ir.Node]]:
-    """The nodes in topological order, with their names and layers."""
+    """The nodes in topological order, each with its name and its layer."""
     for layer in segment.layers:
         for position, node in enumerate(layer.nodes):
             yield f"{layer.index}:{position}", layer.index, node
@@ -162,7 +163,7 @@ def _fill(graph: onnx.GraphProto, segment: Segment) -> None:
 
 
 def _place(source: Path, target: Path) -> None:
-    """Copies a file unless it is there. Not a link: ONNX refuses data with several of them."""
+    """Copies a file unless it is there. No link: ONNX refuses data with several of them."""
     if target.exists():
         return
     with part_file(target.parent) as file:

@@ -1,4 +1,4 @@
-"""Inputs for a network: random ones from a seed, or the user's from a file."""
+"""The inputs of a network: random ones from a seed, or the user's from a file."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Feeds = Mapping[str, np.ndarray[Any, Any]]
 
 
 def random_feeds(inputs: Mapping[str, Tensor], seed: int = 0) -> dict[str, np.ndarray[Any, Any]]:
-    """Random inputs: normal for floats, zeros and ones for the rest (valid as any index or mask).
+    """The random inputs: normal for floats, else zeros and ones (valid as any index or mask).
 
     Args:
-        inputs: The network's inputs by name.
-        seed: The same seed gives the same inputs.
+        inputs: The network's inputs, by name.
+        seed: The seed of every random number; the same seed gives the same inputs.
     """
     rng = np.random.default_rng(seed)
     return {name: _random(tensor, rng) for name, tensor in inputs.items()}
@@ -44,12 +44,12 @@ def _random(tensor: Tensor, rng: np.random.Generator) -> np.ndarray[Any, Any]:
 
 
 def read_feeds(path: Path, inputs: Mapping[str, Tensor]) -> dict[str, np.ndarray[Any, Any]]:
-    """Inputs from a file of numpy's, of every input of the network.
+    """The inputs in a file of numpy's, one for every input of the network.
 
     Args:
         path: An ``.npz`` file with one array for each input; for a network with one input also an
             ``.npy`` file.
-        inputs: The network's inputs by name.
+        inputs: The network's inputs, by name.
 
     Raises:
         InputError: The file is unreadable, or an array is missing, unknown or of another shape or
@@ -113,6 +113,6 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _how_to_write(inputs: Iterable[str]) -> str:
-    """Python that writes a file for these inputs, whatever characters are in their names."""
+    """The Python that writes a file for these inputs, whatever characters are in their names."""
     pairs = ", ".join(f"{name!r}: …" for name in inputs)
     return f"write it with numpy.savez('inputs.npz', **{{{pairs}}})"

@@ -1,8 +1,8 @@
-"""Folds what scales and shifts channels into the convolution or product before it.
+"""The folding of what scales and shifts channels into the convolution or product before it.
 
-BatchNormalization, and Mul, Add, Sub and Div by a constant that has one value a channel, are
-y = scale * x + shift; so is the output of Conv, ConvTranspose, Gemm and BatchNormalization in
-its weight and bias. Computed in double precision and rounded once.
+BatchNormalization, and Mul, Add, Sub and Div by a constant that has one value a channel, are y =
+scale * x + shift; so is the output of Conv, ConvTranspose, Gemm and BatchNormalization in its
+weight and bias. The folded weights are computed in double precision and rounded once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _AFFINE = ("BatchNormalization", "Add", "Sub", "Mul", "Div")
 
 @dataclass(frozen=True, slots=True)
 class _Affine:
-    """y = scale * x + shift, each of shape (channels,)."""
+    """The map y = scale * x + shift, each of shape (channels,)."""
 
     scale: _Array
     shift: _Array
@@ -30,7 +30,8 @@ class _Affine:
 def fold_affine(graph: ir.Graph) -> None:
     """Folds channel-wise scales and shifts into the node before them, in place.
 
-    Only in float32, where that node's weights are constant and nothing else reads its output.
+    Folding is only done in float32, where that node's weights are constant and nothing else reads
+    its output.
     """
     for node in tuple(graph):
         data = _data_input(node)
@@ -49,13 +50,13 @@ def fold_affine(graph: ir.Graph) -> None:
 
 
 def _data_input(node: ir.Node) -> ir.Value | None:
-    """The one activation a node reads; None when there are more or fewer."""
+    """The one activation that a node reads; None when it reads more or none."""
     values = [v for v in node.inputs if v is not None and not is_weight(v)]
     return values[0] if len(values) == 1 and not node.domain else None
 
 
 def _constant(value: ir.Value | None) -> _Array | None:
-    """A float32 weight, in double precision."""
+    """The values of a float32 weight in double precision; None where there is no such weight."""
     if value is None or not is_weight(value) or value.const_value is None:
         return None
     if value.const_value.dtype != ir.DataType.FLOAT:
@@ -69,7 +70,7 @@ def _integer(node: ir.Node, name: str, default: int) -> int:
 
 
 def _parameters(host: ir.Node) -> tuple[_Array | None, _Array | None]:
-    """Weight, and bias as a vector (zeros where it has none); None when not foldable."""
+    """The weight, and the bias as a vector (zeros where there is none); None when not foldable."""
     axis = _channel_axis(host)
     weight = _constant(host.inputs[1]) if axis is not None else None
     factors = (host.attributes.get(name) for name in ("alpha", "beta"))
@@ -85,7 +86,7 @@ def _parameters(host: ir.Node) -> tuple[_Array | None, _Array | None]:
 
 
 def _channel_axis(host: ir.Node) -> int | None:
-    """Which axis of its weight is the output channel; None when it cannot take a scale."""
+    """The axis of a node's weight that is the output channel; None where it takes no scale."""
     if host.domain:
         return None
     match host.op_type:
@@ -122,7 +123,7 @@ def _affine(node: ir.Node, data: ir.Value, *, channels: int, rank: int) -> _Affi
 
 
 def _channel_vector(constant: _Array, channels: int, rank: int) -> _Array | None:
-    """A constant that broadcasts along axis 1 only, as a vector of `channels`."""
+    """A constant that broadcasts along axis 1 only, as a vector of `channels`; None for others."""
     if constant.ndim > rank:
         return None
     shape = (1,) * (rank - constant.ndim) + constant.shape
@@ -134,7 +135,7 @@ def _channel_vector(constant: _Array, channels: int, rank: int) -> _Array | None
 
 
 def _normalization(node: ir.Node) -> _Affine | None:
-    """BatchNormalization at inference; before opset 9 `spatial` = 0 normalized each pixel."""
+    """The map of BatchNormalization at inference; None where it is none, as in training."""
     values = [_constant(value) for value in node.inputs[1:5]]
     training = _integer(node, "training_mode", 0) or not _integer(node, "spatial", 1)
     known = [value for value in values if value is not None]
@@ -149,7 +150,7 @@ def _normalization(node: ir.Node) -> _Affine | None:
 def _replace_weights(
     graph: ir.Graph, host: ir.Node, weight: _Array, bias: _Array, affine: _Affine
 ) -> None:
-    """Gives a node its own scaled weight and bias; the old ones may be shared."""
+    """Gives a node a scaled weight and bias of its own, as the old ones may be shared."""
     axis = _channel_axis(host)
     assert axis is not None
     by_channel = np.moveaxis(weight, axis, -1) * affine.scale
@@ -169,7 +170,7 @@ def _replace_weights(
 
 
 def _drop(graph: ir.Graph, node: ir.Node, data: ir.Value) -> None:
-    """Takes a folded node out; its output's name stays, since a caller may know it."""
+    """Takes a folded node out; its output's name stays, since a caller may know that name."""
     output = node.outputs[0]
     name, shape = output.name, output.shape
     output.name = None

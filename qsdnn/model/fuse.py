@@ -1,4 +1,4 @@
-"""Groups nodes into what an engine runs as one: a convolution with its bias, sum and activation.
+"""The groups of nodes that an engine runs as one, e.g. a convolution, its sum and activation.
 
 Every group has one exit: only its last unit's outputs are read outside it. So a path that leaves
 a group cannot come back into it, groups are convex, and the graph of groups has no cycle.
@@ -22,13 +22,13 @@ _MAX_ACTIVATIONS = {True: 2, False: 1}  # by whether the main node is an anchor
 
 @dataclass(eq=False)
 class Group:
-    """Nodes that make one layer.
+    """The nodes that make one layer.
 
     Attributes:
-        nodes: Indices into `Dataflow.nodes`, ascending once `fuse` has returned.
-        kind: The layer's kind.
-        main: Index of the node the group is about.
-        pinned: Why only onnxruntime may run it.
+        nodes: The indices into `Dataflow.nodes`, ascending once `fuse` has returned.
+        kind: The kind of the layer.
+        main: The index of the node that the group is about.
+        pinned: The reason why only onnxruntime may run the group; empty when any engine may.
     """
 
     nodes: list[int]
@@ -51,7 +51,8 @@ class _Growing(Group):
 class _Unit:
     """One node, or the nodes of a written-out activation.
 
-    `inputs` are the activations it reads from outside, `members` the indices of its nodes.
+    `inputs` are the activations that the unit reads from outside, `members` the indices of its
+    nodes.
     """
 
     members: tuple[int, ...]
@@ -68,7 +69,7 @@ def fuse(flow: Dataflow) -> list[Group]:
     """Groups every node; each group is convex and the graph of groups acyclic.
 
     Args:
-        flow: Nodes in topological order, with shapes inferred.
+        flow: The nodes in topological order, with shapes inferred.
     """
     groups: dict[int, _Growing] = {}
     for unit in _units(flow):
@@ -88,7 +89,7 @@ def fuse(flow: Dataflow) -> list[Group]:
 
 
 def _units(flow: Dataflow) -> Iterator[_Unit]:
-    """The units by their last node, a topological order."""
+    """The units in the order of their last node, which is topological."""
     regions = {region[-1]: region for region in find_regions(flow)}
     hidden = {index for region in regions.values() for index in region[:-1]}
     for index in range(len(flow.nodes)):
@@ -102,7 +103,7 @@ def _units(flow: Dataflow) -> Iterator[_Unit]:
 
 
 def _role(flow: Dataflow, index: int) -> str:
-    """What a node can be to the layer that makes its input."""
+    """The role that a node can have in the layer that makes its input."""
     node, inputs = flow.nodes[index], flow.inputs[index]
     if pin_of(node) or len(flow.used_outputs(index)) != 1 or not inputs:
         return "main"
@@ -116,7 +117,7 @@ def _role(flow: Dataflow, index: int) -> str:
 
 
 def _host(flow: Dataflow, unit: _Unit, groups: dict[int, _Growing]) -> _Growing | None:
-    """The group a unit continues: of several, the one that is complete last."""
+    """The group that a unit continues: of several, the one that is complete last; None for none."""
     hosts = []
     for value in unit.inputs:
         producer = flow.producer.get(value)

@@ -1,4 +1,4 @@
-"""Keeps large weights aside while a model is rewritten.
+"""The large weights of a model, kept aside while the model is rewritten.
 
 Rewriting copies a model a few times and passes it through protobuf, which ends at 2 GiB; no
 rewriting here needs the values of weights that are only read together with activations.
@@ -27,11 +27,11 @@ def detach(graph: onnx.GraphProto, data: Mapping[str, Path]) -> dict[str, ir.Ten
     these in place of weights.
 
     Args:
-        graph: None of its initializers is an input.
-        data: Its external data files, by the name it calls them.
+        graph: The graph; none of its initializers is an input.
+        data: The external data files of the model, by the name that the model calls them.
 
     Returns:
-        The tensors by name, external ones mapped into memory, not read.
+        The tensors by name; external ones are mapped into memory, not read.
     """
     foldable = _read_by_constants(graph) | {value.name for value in graph.output}
     tensors = list(graph.initializer)
@@ -53,7 +53,7 @@ def detach(graph: onnx.GraphProto, data: Mapping[str, Path]) -> dict[str, ir.Ten
 
 
 def attach(graph: ir.Graph, tensors: Mapping[str, ir.TensorProtocol]) -> None:
-    """Turns inputs back into the initializers they were, in place."""
+    """Turns inputs back into the initializers that they were, in place."""
     values = [value for value in graph.inputs if value.name in tensors]
     for value in values:
         graph.inputs.remove(value)
@@ -62,7 +62,7 @@ def attach(graph: ir.Graph, tensors: Mapping[str, ir.TensorProtocol]) -> None:
 
 
 def _read_by_constants(graph: onnx.GraphProto) -> set[str]:
-    """Initializers read by nodes that read nothing but constants, which can be folded."""
+    """The initializers read by nodes that read nothing but constants, which can be folded."""
     constants = {tensor.name for tensor in graph.initializer}
     found: set[str] = set()
     for node in graph.node:

@@ -1,4 +1,4 @@
-"""Layers, their tensors, and the graph they make."""
+"""The layers, their tensors, and the graph they make."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ class Tensor:
     """An activation that crosses between layers, or between a layer and the outside.
 
     Attributes:
-        name: Unique in the graph.
-        dtype: A numpy dtype name. ``""`` for what no caller-owned buffer can hold: strings,
+        name: The name, unique in the graph.
+        dtype: The name of a numpy dtype. ``""`` for what no caller-owned buffer can hold: strings,
             sequences, optionals, types numpy lacks.
-        shape: Static dimensions; ``None`` where the shape depends on data. Only inputs and outputs
-            of the whole graph may lack dtype or shape: layers that exchange such values are one.
+        shape: The static dimensions; ``None`` where the shape depends on data. Only inputs and
+            outputs of the whole graph may lack dtype or shape: layers that exchange such values are
+            one.
     """
 
     name: str
@@ -31,12 +32,12 @@ class Tensor:
 
     @property
     def static(self) -> bool:
-        """Whether a caller-owned buffer can hold it."""
+        """Whether a caller-owned buffer can hold the tensor."""
         return bool(self.dtype) and self.shape is not None
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of its elements; 0 when not static."""
+        """The bytes of the tensor's elements; 0 when it is not static."""
         if self.shape is None or not self.dtype:
             return 0
         return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
@@ -47,18 +48,18 @@ class Layer:
     """The smallest thing that gets a choice: a fusion group of ONNX nodes.
 
     Attributes:
-        index: Its position in `Graph.layers`, a topological order.
-        name: Unique and readable: the main node's name, or its output's.
-        kind: A word of the field: ``conv``, ``depthwise_conv``, ``gemm``, ``matmul``, ``pool``,
-            ``eltwise``, ``norm``, ``softmax``, ``concat``, ``reshape``, …
+        index: The position of the layer in `Graph.layers`, a topological order.
+        name: The name, unique and readable: the main node's name, or its output's.
+        kind: The kind of the layer, a word of the field: ``conv``, ``depthwise_conv``, ``gemm``,
+            ``matmul``, ``pool``, ``eltwise``, ``norm``, ``softmax``, ``concat``, ``reshape``, …
         nodes: The ONNX nodes in topological order. The first is not always the main one.
-        inputs: Activations it reads that are made outside it, in order of first use.
-        outputs: Activations it makes that are read outside it.
-        pinned: Why only onnxruntime may run it; empty when any engine may.
-        macs: Multiply-accumulates for one inference.
-        parameters: Number of weights.
-        parameter_bytes: Size of the weights.
-        activation_bytes: Size of its outputs.
+        inputs: The activations that the layer reads and others make, in order of first use.
+        outputs: The activations that the layer makes and others read.
+        pinned: The reason why only onnxruntime may run the layer; empty when any engine may.
+        macs: The multiply-accumulates of one inference.
+        parameters: The number of weights.
+        parameter_bytes: The size of the weights.
+        activation_bytes: The size of the layer's outputs.
     """
 
     index: int
@@ -75,7 +76,7 @@ class Layer:
 
     @property
     def op_types(self) -> tuple[str, ...]:
-        """The ONNX operators fused into it, in order, e.g. ``("Conv", "Add", "Relu")``."""
+        """The ONNX operators fused into the layer, in order, e.g. ``("Conv", "Add", "Relu")``."""
         return tuple(node.op_type for node in self.nodes)
 
 
@@ -84,18 +85,19 @@ class Graph:
     """A network as layers.
 
     Attributes:
-        name: For people.
-        path: The file it came from.
-        sha256: Of that file's bytes (and of its external data).
-        layers: In topological order, branches contiguous.
-        tensors: Every activation that crosses layers, and all graph inputs and outputs, by name.
-        inputs: Names of the graph's inputs, in the model's order; initializers are not inputs.
-        outputs: Names of its outputs, in the model's order. Each is made by a layer.
-        producer: Layer index by tensor name; graph inputs are absent.
-        weights: One file with every weight larger than a kilobyte, 64-byte aligned; the nodes'
+        name: The network's name, for people.
+        path: The file that the network was read from.
+        sha256: The sha256 hash of that file's bytes (and of its external data).
+        layers: The layers, in topological order, branches contiguous.
+        tensors: The activations that cross layers, and all graph inputs and outputs, by name.
+        inputs: The names of the graph's inputs, in the model's order; initializers are not inputs.
+        outputs: The names of the graph's outputs, in the model's order. Each is made by a layer.
+        producer: The index of the layer that makes a tensor, by tensor name; graph inputs are
+            absent.
+        weights: The one file with every weight larger than a kilobyte, 64-byte aligned; the nodes'
             initializers are `onnx_ir.ExternalTensor`s into it, read lazily.
-        model: The simplified network the layers' nodes belong to.
-        shapes: Input shapes after `--shape`, for the plan.
+        model: The simplified network that the layers' nodes belong to.
+        shapes: The shapes of the inputs after `--shape`, for the plan.
     """
 
     name: str

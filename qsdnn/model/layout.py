@@ -17,19 +17,19 @@ _BLOCKED = re.compile(r"nchw([1-9]\d*)c")
 
 
 def told_layouts(capabilities: Sequence[str]) -> tuple[str, ...]:
-    """The layouts an engine says it takes and gives on a board: ``layout:nchw16c``.
+    """The layouts that an engine says it takes and gives on a board: ``layout:nchw16c``.
 
-    What it says that is no layout known here is left out.
+    Capabilities that name no layout known here are left out.
     """
     words = [word[len(_TOLD) :] for word in capabilities if word.startswith(_TOLD)]
     return tuple(word for word in words if _BLOCKED.fullmatch(word))
 
 
 def block_of(layout: str) -> int:
-    """How many channels a block of it has.
+    """The number of channels in a block of a layout.
 
     Raises:
-        ValueError: It is no layout.
+        ValueError: The name is no layout.
     """
     match = _BLOCKED.fullmatch(layout)
     if match is None:

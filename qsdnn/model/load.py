@@ -1,4 +1,4 @@
-"""Reads a network and makes layers of it."""
+"""The reading of a network, and of its layers."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def load_graph(
     """Reads an ONNX file, simplifies it, and fuses its nodes into layers. Prints nothing.
 
     Args:
-        path: The file.
-        shapes: Dimensions by input name, for inputs that are dynamic in the file.
-        workdir: Where the weights are written; a temporary folder, gone with the process, when
-            None.
+        path: The ONNX file.
+        shapes: The dimensions by input name, for inputs that are dynamic in the file.
+        workdir: The folder that the weights are written into; None takes a temporary one, gone with
+            the process.
 
     Raises:
         InputError: `shapes` names an unknown input.
@@ -95,7 +95,7 @@ def _simplified(proto: onnx.ModelProto, weights: Mapping[str, ir.TensorProtocol]
 
 
 def _names(graph: onnx.GraphProto) -> set[str]:
-    """The names of its values."""
+    """The names of all values of a graph."""
     return {value.name for value in graph.input} | {n for node in graph.node for n in node.output}
 
 
@@ -103,8 +103,8 @@ def _own_outputs(graph: ir.Graph, taken: set[str]) -> None:
     """Puts an Identity before each output that is an input, a constant, or an output twice.
 
     Args:
-        graph: Changed in place.
-        taken: Names that no output may get.
+        graph: The graph, changed in place.
+        taken: The names that no output may get.
     """
     for position, value in enumerate(list(graph.outputs)):
         again = any(value is other for other in graph.outputs[:position])
@@ -164,7 +164,7 @@ def _layer(flow: Dataflow, index: int, group: Group, names: set[str]) -> Layer:
 
 
 def _unique(name: str, taken: set[str]) -> str:
-    """The name, numbered where it is taken."""
+    """The name, numbered where the name is taken already."""
     candidate, count = name, 1
     while candidate in taken:
         count += 1

@@ -1,4 +1,4 @@
-"""What a node costs: multiply-accumulates and weights."""
+"""The cost of a node: multiply-accumulates and weights."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _NOT_TRAINED = {ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL, ir.DataT
 
 
 def macs(node: ir.Node) -> int:
-    """Multiply-accumulates of Conv, ConvTranspose, Gemm, MatMul and Einsum; 0 for the rest.
+    """The multiply-accumulates of Conv, ConvTranspose, Gemm, MatMul and Einsum; 0 for the rest.
 
-    Products with padding count, biases do not. 0 too where a shape is not known.
+    Products with padding count, biases do not. The count is 0 too where a shape is not known.
     """
     shapes = [_shape(value) for value in node.inputs]
     output = _shape(node.outputs[0])
@@ -40,7 +40,7 @@ def macs(node: ir.Node) -> int:
 
 
 def _einsum_macs(equation: str, shapes: list[tuple[int, ...]]) -> int:
-    """The loop nest of an Einsum: one product less than operands for each index value."""
+    """The size of an Einsum's loop nest: one product less than operands for each index value."""
     sizes: dict[str, int] = {}
     terms = equation.replace(" ", "").split("->")[0].split(",")
     for term, shape in zip(terms, shapes, strict=False):
@@ -54,7 +54,7 @@ def _einsum_macs(equation: str, shapes: list[tuple[int, ...]]) -> int:
 
 
 def weights_of(nodes: Iterable[ir.Node]) -> list[ir.Value]:
-    """The trained weights some nodes read, each once: not shapes, indices and scalars."""
+    """The trained weights that nodes read, each once: not shapes, indices and scalars."""
     values = dict.fromkeys(value for node in nodes for value in reads(node) if is_weight(value))
     return [
         value
@@ -64,12 +64,12 @@ def weights_of(nodes: Iterable[ir.Node]) -> list[ir.Value]:
 
 
 def parameters(weights: Iterable[ir.Value]) -> int:
-    """Number of elements of some weights."""
+    """The number of elements of some weights."""
     return sum(value.const_value.size for value in weights if value.const_value is not None)
 
 
 def parameter_bytes(weights: Iterable[ir.Value]) -> int:
-    """Bytes of some weights."""
+    """The bytes of some weights."""
     return sum(value.const_value.nbytes for value in weights if value.const_value is not None)
 
 

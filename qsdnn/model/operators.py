@@ -1,4 +1,4 @@
-"""The ONNX operators: what kind of layer each makes, and which only onnxruntime runs."""
+"""The ONNX operators: what kind of layer each makes, and which of them only onnxruntime runs."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _is_depthwise(node: ir.Node) -> bool:
 
 
 def draws(node: ir.Node) -> bool:
-    """Whether what a node makes is random, or may be."""
+    """Whether the output of a node is random, or may be."""
     if node.domain not in ("", "ai.onnx"):
         return False
     if node.op_type != "Dropout":
@@ -104,7 +104,7 @@ def draws(node: ir.Node) -> bool:
 
 
 def pin_of(node: ir.Node) -> str:
-    """Why only onnxruntime may run a node; empty when others may."""
+    """The reason why only onnxruntime may run a node; empty when other engines may."""
     if node.domain not in ("", "ai.onnx"):
         return f"{node.op_type} is of the domain {node.domain}"
     if KIND.get(node.op_type) == "control_flow":

@@ -1,4 +1,4 @@
-"""Stamps models with versions that the onnxruntime of older boards reads.
+"""The versions stamped on models, so that the onnxruntime of older boards reads them.
 
 Each release of ONNX defines many operators anew, mostly to allow them further types: what a node
 means is then the same under both definitions. onnxruntime nevertheless refuses a model that is
@@ -23,10 +23,10 @@ _CHANGED = frozenset({"Attention"})
 
 
 def restamp(model: onnx.ModelProto, reads: Versions) -> None:
-    """Stamps a model that is newer than these versions with them, in place, if it means the same.
+    """Stamps a model newer than these versions with them, in place, if it then means the same.
 
-    Where a node may mean something else under its operator's older definition the operators stay
-    as they are, as those of a model with functions do: a board that cannot read it says so.
+    Where a node may mean something else under its operator's older definition the operators stay as
+    they are, as those of a model with functions do: a board that cannot read the model says so.
     """
     # Says which fields there may be; a reader passes over those it does not know.
     model.ir_version = min(model.ir_version, reads.ir_version)
@@ -66,7 +66,7 @@ def _is_kept(op_type: str, new: int, old: int) -> bool:
 def _is_extended(op_type: str, new: int, old: int) -> bool:
     """Whether a newer definition allows what the older one does not, and is the same besides.
 
-    What was defined anew with nothing changed that a schema tells means something else.
+    An operator that was defined anew with nothing changed that a schema tells means something else.
     """
     if op_type in _CHANGED:
         return False
@@ -94,7 +94,7 @@ def _extends(new: onnx.defs.OpSchema, old: onnx.defs.OpSchema) -> bool:
 
 
 def _told(schema: onnx.defs.OpSchema) -> tuple[object, ...]:
-    """What a schema tells of the types, attributes, inputs and outputs there may be."""
+    """The part of a schema that tells the types, attributes, inputs and outputs there may be."""
     return (
         sorted((c.type_param_str, *sorted(c.allowed_type_strs)) for c in schema.type_constraints),
         sorted((name, attribute.required) for name, attribute in schema.attributes.items()),
@@ -132,7 +132,7 @@ def _allows_types(
 
 
 def _types(model: onnx.ModelProto) -> dict[str, str | None]:
-    """The types of its values as schemas write them; None where bodies have several of a name."""
+    """The types of a model's values as schemas write them; None where bodies differ on a name."""
     lean = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
     lean.graph.node.extend(model.graph.node)
     lean.graph.input.extend(model.graph.input)
@@ -159,7 +159,7 @@ def _add(types: dict[str, str | None], name: str, told: str) -> None:
 
 
 def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """A graph and its bodies."""
+    """The graph itself, and the bodies in it."""
     yield graph
     for node in graph.node:
         for attribute in node.attribute:

@@ -1,4 +1,4 @@
-"""The order layers run in."""
+"""The order that layers run in."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Collection, Sequence
 def topological_order(predecessors: Sequence[Collection[int]]) -> list[int]:
     """A topological order that walks a branch to its end before it starts the next.
 
-    What became ready last runs first, so few tensors wait to be read at any time. Of several
-    that become ready together the first by index runs first: the order is deterministic.
+    The item that became ready last runs first, so few tensors wait to be read at any time. Of
+    several that become ready together the first by index runs first: the order is deterministic.
 
     Args:
-        predecessors: For each item, the items that come before it.
+        predecessors: The items that come before each item.
 
     Raises:
-        ValueError: There is a cycle.
+        ValueError: The items form a cycle.
     """
     successors: list[list[int]] = [[] for _ in predecessors]
     waiting = [len(set(before)) for before in predecessors]

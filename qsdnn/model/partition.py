@@ -16,7 +16,7 @@ import itertools
 from collections.abc import Hashable, Sequence
 
 BEAM = 256
-"""Downsets kept a step. Real networks stay far below it; past it the result is only near-fewest."""
+"""The downsets kept a step. Real networks stay far below it; past it the result is near-fewest."""
 
 
 def partition(
@@ -25,8 +25,8 @@ def partition(
     """Groups layers into the fewest convex segments of one family each.
 
     Args:
-        predecessors: For each layer, the indices of the layers it reads, all smaller than its own.
-        families: For each layer, its family.
+        predecessors: The indices of the layers that each layer reads, all smaller than its own.
+        families: The family of each layer.
 
     Returns:
         The segments in execution order; each holds ascending layer indices.

@@ -1,4 +1,4 @@
-"""What a network says itself of its precision, where that is not float32."""
+"""The precision of a network as the model states it, where that is not float32."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ONLY = "Only onnxruntime runs these layers, for the other engines take tensors 
 
 
 def precision_notes(graph: Graph) -> list[str]:
-    """For people: which layers are not in float32 as the model is written, and what follows."""
+    """The notes on which layers are not in float32 as the model is written, and what follows."""
     notes = []
     for name in dict.fromkeys(_FLOATS.values()):
         count = sum(name in _floats(layer) for layer in graph.layers)
@@ -45,7 +45,7 @@ def _of(count: int, graph: Graph) -> str:
 
 
 def _floats(layer: Layer) -> set[str]:
-    """The floating types besides float32 that its nodes read or make."""
+    """The floating types besides float32 that a layer's nodes read or make."""
     return {_FLOATS[kind] for kind in _types(layer.nodes) if kind in _FLOATS}
 
 

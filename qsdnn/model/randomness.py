@@ -1,4 +1,4 @@
-"""Refuses networks whose outputs differ from run to run: no plan's could be held against them."""
+"""The refusal of networks whose outputs are random: no plan's outputs could be verified."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads an ONNX file, or says why it cannot be read."""
+"""The reading of an ONNX file, or the reason why it cannot be read."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ class Source:
     """A model as it is on disk.
 
     Attributes:
-        path: The file.
-        sha256: Of its bytes, then of those of its external data files, by name.
+        path: The model's file.
+        sha256: The sha256 hash of the file's bytes, then of those of its external data files, by
+            name.
         proto: The model, without its external data.
-        data: Its external data files, by the name it calls them.
+        data: The external data files of the model, by the name that the model calls them.
     """
 
     path: Path
@@ -47,7 +48,8 @@ def read(path: Path) -> Source:
     """Reads a model, and checks that its external data is there.
 
     Raises:
-        ModelError: It is missing, no ONNX, truncated or empty, or its external data is.
+        ModelError: The file is missing, no ONNX, truncated or empty, or its external data is
+            missing or truncated.
     """
     content = _content(path)
     proto = _parse(path, content)
@@ -72,7 +74,7 @@ def external_bytes(tensor: onnx.TensorProto, data: Mapping[str, Path]) -> NDArra
 
 
 def load_external(tensor: onnx.TensorProto, data: Mapping[str, Path]) -> None:
-    """Makes an external tensor one that holds its bytes, in place."""
+    """Turns an external tensor into one that holds its bytes, in place."""
     content = external_bytes(tensor, data).tobytes()
     tensor.raw_data = content
     tensor.data_location = onnx.TensorProto.DEFAULT
@@ -92,7 +94,7 @@ def tensors_of(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
 
 
 def bodies_of(attribute: onnx.AttributeProto) -> Iterator[onnx.GraphProto]:
-    """The graphs an attribute holds."""
+    """The graphs that an attribute holds."""
     if attribute.HasField("g"):
         yield attribute.g
     yield from attribute.graphs
@@ -128,7 +130,7 @@ def _parse(path: Path, content: bytes) -> onnx.ModelProto:
 
 
 def _malformed(path: Path, content: bytes) -> ModelError:
-    """What a file that does not parse most likely is."""
+    """The error for a file that does not parse, which says what the file most likely is."""
     if not content:
         return ModelError(f"{path}: the file is empty", hint="export or download it again")
     if content.startswith(b"version https://git-lfs"):

@@ -12,7 +12,7 @@ _MAX_NODES = 12
 
 
 def find_regions(flow: Dataflow) -> list[tuple[int, ...]]:
-    """Sets of element-wise nodes with one activation coming in and one going out.
+    """The sets of element-wise nodes with one activation coming in and one going out.
 
     A region starts where one value has forked and its branches meet, e.g. ``Mul(x, Sigmoid(x))``,
     and reaches back to the fork; `x` may have other readers. Inside, nothing is read from
@@ -49,7 +49,7 @@ def _may_join(flow: Dataflow, value: ir.Value, region: set[int]) -> bool:
 
 
 def _with_scale(flow: Dataflow, region: set[int]) -> tuple[int, ...]:
-    """Takes in a constant factor at the end: GELU's ½ and hard-swish's ⅙ may come last."""
+    """The region with a constant factor at its end: GELU's ½ and hard-swish's ⅙ may come last."""
     output = flow.nodes[max(region)].outputs[0]
     readers = flow.consumers.get(output, ())
     if len(readers) == 1 and output not in flow.kept:

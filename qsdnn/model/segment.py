@@ -1,4 +1,4 @@
-"""Segments and artifacts: what an engine's host half builds."""
+"""The segments and artifacts: what an engine's host half builds."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ class Segment:
     """A convex set of layers of one family, run by one engine as one graph.
 
     Attributes:
-        family: The family of all its primitives.
-        layers: In topological order.
+        family: The family of all primitives of the segment.
+        layers: The layers, in topological order.
         choices: The primitive of each layer, aligned with `layers`.
-        inputs: Tensors it reads from outside.
-        outputs: Tensors it makes that other segments, or the caller, read.
-        graph: The network it is cut from.
-        calibration: What values its tensors take, for primitives that compute in integers.
-        layouts: Those of its inputs and outputs that are not in ONNX's own order, by name: see
-            `qsdnn.model.layout`. Its engine said that it takes and gives them so.
-        reads: Versions of ONNX that it may be written in.
+        inputs: The tensors that the segment reads from outside.
+        outputs: The tensors it makes that other segments, or the caller, read.
+        graph: The network that the segment is cut from.
+        calibration: The ranges of the network's tensors, for primitives that compute in integers;
+            None where all is in floats.
+        layouts: The layouts of those inputs and outputs that are not in ONNX's own order, by name:
+            see `qsdnn.model.layout`. The engine said that it takes and gives them so.
+        reads: The versions of ONNX that the segment may be written in.
     """
 
     family: str
@@ -41,19 +42,20 @@ class Segment:
 
     @property
     def engine(self) -> str:
-        """The engine's name."""
+        """The name of the engine that runs the segment."""
         return self.choices[0].engine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
-    """What an engine's board half loads for one segment.
+    """The files that an engine's board half loads for one segment.
 
     Attributes:
-        file: Name of the main file, relative to the folder it was built in.
-        files: All files it needs, the main one included; flat names, content-addressed
-            (``<sha256 prefix><suffix>``), so that equal ones are stored and sent once.
-        options: JSON for the board half, e.g. which layer each node belongs to.
+        file: The name of the main file, relative to the folder it was built in.
+        files: The names of all files that are needed, the main one included; flat and
+            content-addressed (``<sha256 prefix><suffix>``), so that equal files are stored and sent
+            once.
+        options: The options for the board half, as JSON, e.g. which layer each node belongs to.
     """
 
     file: str

@@ -1,4 +1,4 @@
-"""Gives every input of a model static dimensions."""
+"""The static dimensions that every input of a model is given."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Dimensions = onnx.TensorShapeProto
 
 
 def graph_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
-    """The inputs a caller feeds: old models list their initializers as inputs too."""
+    """The inputs that a caller feeds: old models list their initializers as inputs too."""
     weights = {tensor.name for tensor in graph.initializer}
     weights |= {tensor.values.name for tensor in graph.sparse_initializer}
     return [value for value in graph.input if value.name not in weights]
 
 
 def drop_default_inputs(model: onnx.ModelProto) -> None:
-    """Takes initializers out of the inputs, in place: engines then know they are constant."""
+    """Takes initializers out of the inputs, in place: engines then know that they are constant."""
     inputs = graph_inputs(model.graph)
     del model.graph.input[:]
     model.graph.input.extend(inputs)
@@ -33,8 +33,8 @@ def fix_shapes(
 
     Args:
         model: The network.
-        shapes: Dimensions by input name; only dynamic inputs need them.
-        where: The file, for messages.
+        shapes: The dimensions by input name; only dynamic inputs need them.
+        where: The name of the file, for messages.
 
     Returns:
         The shape of each tensor input.
@@ -63,7 +63,7 @@ def fix_shapes(
 
 
 def _dimensions(value: onnx.ValueInfoProto) -> Dimensions | None:
-    """Its dimensions; None when its rank is not known, or it is no tensor."""
+    """The dimensions of a value; None when its rank is not known, or it is no tensor."""
     tensor = value.type.tensor_type if value.type.HasField("tensor_type") else None
     return tensor.shape if tensor is not None and tensor.HasField("shape") else None
 
@@ -128,7 +128,7 @@ def _still_dynamic(inputs: list[onnx.ValueInfoProto], where: str) -> ModelError:
 
 
 def _written(value: onnx.ValueInfoProto) -> str:
-    """A shape for people, e.g. ``(batch, 3, ?, 224)``."""
+    """The shape of a value for people, e.g. ``(batch, 3, ?, 224)``."""
     dimensions = _dimensions(value)
     if dimensions is None:
         return "of unknown rank"
@@ -137,7 +137,7 @@ def _written(value: onnx.ValueInfoProto) -> str:
 
 
 def _example(value: onnx.ValueInfoProto, symbols: Mapping[str, int] | None = None) -> str:
-    """What could be typed after ``--shape``: one image of 224 by 224, a sequence of 128."""
+    """An example to type after ``--shape``: one image of 224 by 224, a sequence of 128."""
     dimensions = _dimensions(value)
     if dimensions is None:
         return f"{value.name}=1,3,224,224"

@@ -1,4 +1,4 @@
-"""Signatures: what makes two layers cost the same, wherever they stand."""
+"""Signatures: what makes two layers cost the same, wherever they are in a network."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 SMALL = 16
-"""A constant of up to so many elements counts by its values: axes, shapes, clipping bounds."""
+"""The size up to which a constant counts by its values: axes, shapes, clipping bounds."""
 
 
 def signature(layer: Layer, graph: Graph) -> str:
-    """A layer's kind, and a hash of its operators, their attributes, and all shapes and types.
+    """The kind of a layer, and a hash of its operators, their attributes, all shapes and types.
 
     Names and the values of weights do not count, so the same layer of another network, or of
     another place in this one, has the same signature.
 
     Args:
-        layer: Of the graph.
-        graph: Says the types and shapes of its inputs and outputs.
+        layer: The layer, one of the graph.
+        graph: The graph, which says the types and shapes of the layer's inputs and outputs.
 
     Returns:
         The kind, a colon, and 32 hexadecimal digits.
@@ -51,12 +51,12 @@ def signature(layer: Layer, graph: Graph) -> str:
 
 
 def layer_kind(signature: str) -> str:
-    """The kind of the layers with that signature; empty in what older versions wrote."""
+    """The kind of the layers with that signature; empty where an older version wrote it."""
     return signature.rpartition(":")[0]
 
 
 def _operand(value: ir.Value, seen: dict[int, int]) -> tuple[object, ...]:
-    """What an input is: a weight, or a tensor by the order in which it was first met."""
+    """The description of an operand: a weight, or a tensor by the order of first meeting."""
     constant = value.const_value
     if is_weight(value) and constant is not None:
         small = constant.numpy().tolist() if constant.size <= SMALL else None

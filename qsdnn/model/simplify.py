@@ -1,7 +1,7 @@
-"""Simplifies a model with onnxslim: folds constants, drops what does nothing.
+"""The simplification of a model with onnxslim: folds constants, drops what does nothing.
 
-onnxslim rewrites a lot, so what comes back is held against what went in, and the model as it was
-is good enough. What is not folded here is folded in `qsdnn.model.fold`, exactly.
+onnxslim rewrites a lot, so the rewritten model is checked against the original, and the original is
+good enough. Scales and shifts are folded in `qsdnn.model.fold`, exactly.
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ _PLAIN = {
 def simplify(model: ModelProto) -> ModelProto:
     """A model that computes the same with fewer nodes, its functions inlined and shapes inferred.
 
-    Prints nothing, and never fails: what a step cannot do is left as it was.
+    Prints nothing, and never fails: a step that fails leaves the model as it was.
 
     Args:
-        model: With static inputs, none of which is an initializer.
+        model: The model, with static inputs, none of which is an initializer.
 
     Returns:
-        A copy. Names, types and order of inputs and outputs are the same.
+        A copy of the model. Names, types and order of inputs and outputs are the same.
     """
     if model.functions:
         model = _or_as_it_was(onnx.inliner.inline_local_functions, model)
@@ -108,7 +108,7 @@ def _slim(model: ModelProto) -> ModelProto:
 
 
 def _name_apart(nodes: Iterable[onnx.NodeProto]) -> None:
-    """Gives nodes names of their own: onnxslim takes equal names for one node."""
+    """Gives each node a name of its own: onnxslim takes equal names for one node."""
     taken: set[str] = set()
     for index, node in enumerate(nodes):
         node.name = node.name or next(filter(None, node.output), node.op_type)
@@ -118,7 +118,7 @@ def _name_apart(nodes: Iterable[onnx.NodeProto]) -> None:
 
 
 def _restore_inputs(graph: GraphProto, original: GraphProto) -> None:
-    """Puts back the inputs that nothing reads, which onnxslim drops."""
+    """Restores the inputs that nothing reads, which onnxslim drops."""
     left = {value.name for value in graph.input}
     if left < {value.name for value in original.input}:
         del graph.input[:]
@@ -126,7 +126,7 @@ def _restore_inputs(graph: GraphProto, original: GraphProto) -> None:
 
 
 def _restore_types(graph: GraphProto, original: GraphProto) -> None:
-    """Takes back the shapes onnxslim inferred: it splits evenly whatever Split is told."""
+    """Drops the shapes that onnxslim inferred: it splits evenly whatever Split is told."""
     del graph.output[:]
     graph.output.extend(original.output)
     made = {name for node in graph.node for name in node.output}
@@ -136,7 +136,7 @@ def _restore_types(graph: GraphProto, original: GraphProto) -> None:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Nothing on stdout and stderr, also from onnxruntime, which onnxslim folds constants with."""
+    """Silences stdout and stderr, also of onnxruntime, with which onnxslim folds constants."""
     sink = io.StringIO()
     with warnings.catch_warnings(), contextlib.redirect_stdout(sink):
         warnings.simplefilter("ignore")
@@ -162,7 +162,7 @@ def _silent_descriptor(number: int) -> Iterator[None]:
 
 
 def _is_plain(model: ModelProto) -> bool:
-    """Whether onnxslim is known to keep what such a model means."""
+    """Whether onnxslim is known to keep the meaning of such a model."""
     graph = model.graph
     if model.functions or graph.sparse_initializer:
         return False
@@ -195,7 +195,7 @@ def _trains(node: onnx.NodeProto, used: set[str]) -> bool:
 
 
 def _is_sound(model: ModelProto, original: ModelProto) -> bool:
-    """Whether inputs and outputs are as they were, and each value is made before it is read."""
+    """Whether inputs and outputs are unchanged, and each value is made before it is read."""
     if not _same_values(model.graph.input, original.graph.input):
         return False
     if not _same_values(model.graph.output, original.graph.output):

@@ -1,4 +1,4 @@
-"""Which versions of ONNX a board reads."""
+"""The versions of ONNX that a board reads."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ class Versions:
     """The newest versions that a reader of models takes.
 
     Attributes:
-        ir_version: Of the format.
-        opset: Of the operators.
+        ir_version: The version of the file format.
+        opset: The version of the operators.
     """
 
     ir_version: int
@@ -20,11 +20,11 @@ class Versions:
 
 
 USUAL = Versions(ir_version=10, opset=21)
-"""Of boards that do not say: of onnxruntime 1.19, the last there is for Python 3.8 and 3.9."""
+"""The versions of boards that do not say: onnxruntime 1.19's, the last for Python 3.8 and 3.9."""
 
 
 def versions_read(capabilities: Iterable[str]) -> Versions:
-    """What an engine reads, which tells so in words like ``ir:10`` and ``opset:21``."""
+    """The versions that an engine reads, told by capabilities like ``ir:10`` and ``opset:21``."""
     told = {name: number for name, _, number in (word.partition(":") for word in capabilities)}
     return Versions(
         ir_version=int(told.get("ir", USUAL.ir_version)),

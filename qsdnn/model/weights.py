@@ -1,4 +1,4 @@
-"""Puts the weights of a model into one file, which segments of it share."""
+"""The weights of a model in one file, which segments of the model share."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _Bytes = NDArray[np.uint8]
 def externalize(model: ir.Model, folder: Path) -> Path:
     """Moves every large initializer to one file, named by its content.
 
-    The initializers become `onnx_ir.ExternalTensor`s into it; equal ones share their bytes.
+    The initializers become `onnx_ir.ExternalTensor`s into the file; equal ones share their bytes.
     Strings and types of less than a byte stay.
 
     Args:
-        model: Changed in place.
-        folder: Where the file is written.
+        model: The model, changed in place.
+        folder: The folder that the file is written into.
 
     Returns:
         The file, ``<first 16 hex digits of its sha256>.bin``; it may be empty.

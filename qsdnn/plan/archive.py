@@ -1,4 +1,4 @@
-"""The runtime as one zip: what a board needs of ours, and all it needs."""
+"""The runtime as one zip: all of this project that a board needs."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ MODE = 0o644
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeArchive:
-    """The runtime, packed.
+    """The runtime, packed into a zip.
 
     Attributes:
-        digest: sha256 of the content; the name it goes by on a board.
-        content: The bytes of the zip. Python imports from it as it is.
+        digest: The sha256 hash of the content; the name of the runtime on a board.
+        content: The bytes of the zip. Python imports from the zip as it is.
     """
 
     digest: str

@@ -1,4 +1,4 @@
-"""Build: a plan becomes a package, segment by segment."""
+"""The build of a package from a plan, segment by segment."""
 
 from __future__ import annotations
 
@@ -28,16 +28,17 @@ REFERENCE = "onnxruntime"
 
 
 class Builder:
-    """Builds packages of one network into one folder, where equal segments are written once.
+    """A builder of packages of one network in one folder, where equal segments are written once.
 
     Args:
         graph: The network.
-        engines: Host halves by name.
-        folder: Where artifacts go; it must exist.
-        threads: Threads the packages are for.
-        calibration: Of the network, where plans may choose int8.
-        infos: What the board says about its engines, by name: what `bare` goes by, and which
-            versions of ONNX it is given.
+        engines: The host halves of the engines, by name.
+        folder: The folder of the artifacts, which must exist.
+        threads: The number of threads that the packages are for.
+        calibration: The ranges of the network's tensors, where plans may choose int8; None where
+            all is in floats.
+        infos: The descriptions of the board's engines, by name: `bare` reads them for what each
+            engine takes, and the versions of ONNX are those they name.
     """
 
     def __init__(
@@ -83,21 +84,22 @@ class Builder:
         return self.package(self.segments(choice))
 
     def reference(self) -> Package:
-        """The network as the user gave it, whole, in onnxruntime: what outputs are held against."""
+        """Builds the network as the user gave it, in onnxruntime: the reference of all outputs."""
         return self._original(REFERENCE, REFERENCE, bare=False)
 
     def bare(self, engine: str) -> Package:
-        """The network in an engine alone, as that comes, without a session of ours around it.
+        """Builds the network for an engine alone, as the engine comes, without a session around it.
 
-        An engine that reads ONNX runs it as the user gave it. Any other gets all of it as one
-        segment, each layer as that engine does it by default: the fp32 primitive it offers first.
+        An engine that reads ONNX runs the network as the user gave it. Any other gets all of it as
+        one segment, each layer as that engine does it by default: the fp32 primitive it offers
+        first.
 
         Args:
-            engine: One of those the builder has, or the reference.
+            engine: The name of the engine, one that the builder has, or the reference.
 
         Raises:
-            UnsupportedLayerError: It cannot run one of the layers.
-            InputError: The builder does not have it.
+            UnsupportedLayerError: The engine cannot run one of the layers.
+            InputError: The builder does not have the engine.
         """
         if engine not in self._engines and engine != REFERENCE:
             raise unknown("engine", engine, self._engines)
@@ -122,7 +124,7 @@ class Builder:
         )
 
     def _refusal(self, engine: str, layer: Layer) -> str:
-        """Why an engine offers nothing for a layer: what it says when told to build it."""
+        """The reason why an engine offers nothing for a layer, as building the layer tells."""
         wanted = Primitive(engine=engine, algorithm="auto", precision=Precision.FP32, family=engine)
         segment = self._segment([layer], {layer.index: wanted}, {})
         try:
@@ -148,9 +150,10 @@ class Builder:
     def _layouts(
         self, groups: Sequence[Sequence[int]], choice: Sequence[Primitive]
     ) -> dict[str, str]:
-        """The tensors that cross between segments as they lie, and the layout they have.
+        """The layouts of the tensors that cross between segments unconverted, by tensor name.
 
-        It is one that whoever makes and reads the tensor has; the caller has ONNX's own order.
+        A layout is one that the maker and all readers of the tensor have; the caller has ONNX's own
+        order.
         """
         place = {layer: number for number, group in enumerate(groups) for layer in group}
         found = {}
@@ -225,14 +228,14 @@ class Builder:
         return self._artifacts[key]
 
     def package(self, segments: Sequence[Segment], *, bare: bool = False) -> Package:
-        """Builds the segments of a plan, see `segments`.
+        """Builds the segments of a plan: see `segments`.
 
         Args:
             segments: The segments.
             bare: Whether to run the one segment without a session around it.
 
         Raises:
-            BuildError: An engine cannot express one of them.
+            BuildError: An engine cannot express one of the segments.
         """
         built = [(segment, self._artifact(segment)) for segment in segments]
         entries = [
@@ -295,7 +298,7 @@ def _described(tensor: Tensor, layout: str) -> dict[str, Any]:
 
 
 def _readers(graph: Graph) -> dict[str, list[int]]:
-    """Who reads each tensor that a layer makes."""
+    """The indices of the layers that read each tensor that a layer makes."""
     readers: dict[str, list[int]] = {}
     for layer in graph.layers:
         for name in layer.inputs:

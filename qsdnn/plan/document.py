@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 SCHEMA = "qsdnn.plan/1"
 
 ALWAYS = ("metric", "reference", "plan", "drop")
-"""What a plan always says of its accuracy."""
+"""The keys that a plan's accuracy always has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """The network a plan is for.
+    """The network that a plan is for.
 
     Attributes:
-        path: Where it is, from the current folder. In a file it is from that file's folder, unless
-            the user gave an absolute one.
-        sha256: Of its bytes.
-        shapes: Dimensions given with ``--shape``, by input.
+        path: The path of the network, from the current folder. In a file it is from that file's
+            folder, unless the user gave an absolute one.
+        sha256: The sha256 hash of the network's bytes.
+        shapes: The dimensions given with ``--shape``, by input.
     """
 
     path: str
@@ -45,7 +45,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """One layer's primitive, and the kernel its engine said it executed."""
+    """The primitive of one layer, and the kernel that its engine said it executed."""
 
     name: str
     primitive: str
@@ -57,10 +57,10 @@ class Baseline:
     """A uniform plan.
 
     Attributes:
-        name: Of its primitive.
-        measured_ms: Its latency; None where it could not be measured.
-        feasible: Whether it ran and keeps what was asked of accuracy; None where the search had no
-            time to ask.
+        name: The name of the plan's primitive.
+        measured_ms: The latency of the plan; None where it could not be measured.
+        feasible: Whether the plan ran and keeps what was asked of accuracy; None where the search
+            had no time to ask.
     """
 
     name: str
@@ -70,16 +70,18 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accuracy:
-    """How far the plan's outputs are from the reference's.
+    """The distance of the plan's outputs from the reference's.
 
     Attributes:
-        metric: What is compared, e.g. ``"max_relative_error"``.
-        reference: The metric of onnxruntime fp32.
+        metric: The name of the metric, e.g. ``"max_relative_error"``.
+        reference: The metric of onnxruntime in fp32.
         plan: The metric of the plan; None when not verified.
-        drop: What was lost.
-        sqnr_db: Signal to quantization noise of the outputs, where something may be lost.
-        samples: On how many of the user's samples, none of which calibrated or chose.
-        budget: What was allowed, e.g. ``"drop ≤ 0.01"``.
+        drop: The loss of the plan against the reference; None when not verified.
+        sqnr_db: The signal to quantization noise of the outputs in dB; None where nothing may be
+            lost.
+        samples: The number of the user's samples that decided, none of which calibrated or chose;
+            None where nothing may be lost.
+        budget: The loss that was allowed, e.g. ``"drop ≤ 0.01"``.
     """
 
     metric: str
@@ -93,26 +95,28 @@ class Accuracy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Which primitive each layer takes, for which model, on which board.
+    """The primitive of each layer, for one model on one board.
 
     Attributes:
         model: The network.
-        board: Name and fingerprint of the board that measured.
-        engines: Version of each engine the plan uses.
-        threads: Threads an engine may use.
+        board: The name and fingerprint of the board that measured.
+        engines: The version of each engine that the plan uses.
+        threads: The number of threads that an engine may use.
         layers: The choice of each layer, in the graph's order.
-        predicted_ms: By the cost model.
-        measured_ms: Median of the final paired measurement.
-        ci95_ms: Its 95 % interval.
-        trust: ``stable``, ``noisy`` or ``throttled``.
+        predicted_ms: The latency that the cost model predicts.
+        measured_ms: The median of the final paired measurement.
+        ci95_ms: The 95 % interval of that median.
+        trust: The trust in the latency: ``stable``, ``noisy`` or ``throttled``.
         baselines: The uniform plans.
-        accuracy: Against onnxruntime fp32, on the board.
-        seed: Of the search.
-        command: The command that made it.
-        peak_memory_mb: Most memory that a process took which ran it alone; None where unknown.
-        calibration: The ranges that its integer scales follow from; None without int8.
-        interim: Whether it was written while the search went on: measured, its outputs checked,
-            but not yet held against the best uniform plan for good, and its kernels not read back.
+        accuracy: The accuracy against onnxruntime in fp32, on the board.
+        seed: The seed of the search.
+        command: The command that made the plan.
+        peak_memory_mb: The most memory that a process took which ran the plan alone; None where
+            unknown.
+        calibration: The ranges that the plan's integer scales follow from; None without int8.
+        interim: Whether the plan was written while the search went on: measured, its outputs
+            checked, but not yet compared with the best uniform plan for good, and its kernels not
+            read back.
     """
 
     model: Model
@@ -134,7 +138,7 @@ class Plan:
 
     @property
     def is_exact(self) -> bool:
-        """Whether its outputs equal those of fp32; else it may lose accuracy, within a budget."""
+        """Whether the outputs equal those of fp32; else accuracy may be lost, within a budget."""
         return self.accuracy.samples is None
 
 
@@ -153,11 +157,11 @@ def from_json(text: str, source: str = "plan.json") -> Plan:
     """Parses a plan.
 
     Args:
-        text: JSON.
-        source: Its name in errors.
+        text: The plan as JSON.
+        source: The name of the plan in errors.
 
     Raises:
-        PlanError: Not JSON, or not a plan; names the place.
+        PlanError: The text is not JSON, or not a plan; the message names the place.
     """
     try:
         content = json.loads(text)
@@ -200,7 +204,7 @@ def read_plan(path: Path) -> Plan:
     """Reads a plan file.
 
     Raises:
-        PlanError: It cannot be read or is no plan.
+        PlanError: The file cannot be read, or holds no plan.
     """
     try:
         plan = from_json(path.read_text(encoding="utf-8"), str(path))
@@ -213,10 +217,10 @@ def read_plan(path: Path) -> Plan:
 
 
 def write_plan(plan: Plan, path: Path) -> None:
-    """Writes a plan file, at once: whoever reads it finds the old plan or the new one, whole.
+    """Writes a plan file at once: a reader finds the old plan or the new one, whole.
 
     Raises:
-        InputError: It cannot be written.
+        InputError: The file cannot be written.
     """
     write_output(path, to_json(portable(plan, path)))
 
@@ -225,8 +229,8 @@ def portable(plan: Plan, path: Path) -> Plan:
     """The plan as a file says it: its model's path is from the file's folder, unless absolute.
 
     Args:
-        plan: Whose model's path is from the current folder.
-        path: Of the file; a pipe or a device has no folder that means anything.
+        plan: The plan, whose model's path is from the current folder.
+        path: The path of the file; a pipe or a device has no folder that means anything.
     """
     target = path.resolve()
     if target.exists() and not target.is_file():
@@ -236,7 +240,7 @@ def portable(plan: Plan, path: Path) -> Plan:
 
 
 def _moved(plan: Plan, before: Path, after: Path) -> Plan:
-    """The plan with its model's path from one folder as it is from another."""
+    """The plan with its model's path, given from one folder, as it is from another."""
     model = Path(plan.model.path)
     if model.is_absolute():
         return plan
@@ -252,9 +256,9 @@ def choices(
 
     Args:
         plan: The plan.
-        graph: The network it is to run.
-        space: What the board and its engines offer.
-        source: The plan's name in errors.
+        graph: The network that the plan is to run.
+        space: The search space: what the board and its engines offer.
+        source: The name of the plan in errors.
 
     Raises:
         PlanError: The model is another one, or a layer or primitive does not exist here.
@@ -296,7 +300,7 @@ def _choose(
 
 
 def _first_difference(planned: Sequence[str], names: Sequence[str]) -> str:
-    """Where a plan's layers and the model's part ways."""
+    """The first place where a plan's layers differ from the model's."""
     for index, (ours, theirs) in enumerate(zip(planned, names, strict=False)):
         if ours != theirs:
             return f"layers[{index}] is '{ours}', the model's is '{theirs}'"
@@ -317,7 +321,7 @@ def _validate(content: Any, source: str) -> None:
 
 
 def _place(path: Sequence[Any]) -> str:
-    """``layers[3].primitive: `` from a JSON path."""
+    """The JSON path as text: ``layers[3].primitive: ``."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return f"{text.lstrip('.')}: " if text else ""
 

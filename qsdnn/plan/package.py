@@ -1,6 +1,6 @@
 """Packages on disk: a folder or a zip that runs on a board with nothing else of ours.
 
-Its form is that of `qsdnn_runtime.program.package`, the same in both.
+The form of a package is that of `qsdnn_runtime.program.package`, in a folder and a zip alike.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from qsdnn_runtime.program.manifest import PackageError, digest_of
 from qsdnn_runtime.program.package import ZIP_MAGIC, open_package
 
 ARCHIVES = {".7z", ".bz2", ".egg", ".gz", ".rar", ".tar", ".tgz", ".whl", ".xz", ".zst"}
-"""Endings of what is neither a folder nor a zip, and would surprise as a folder's name."""
+"""The endings of what is neither a folder nor a zip, and would surprise as a folder's name."""
 
 LARGEST_ZIP_BYTES = 2**31 - 2**20
-"""Python below 3.13 imports nothing from larger ones."""
+"""The size of zips from which on Python below 3.13 cannot import."""
 
 MAIN = b'''\
 """Runs this package: python PACKAGE --help."""
@@ -43,17 +43,17 @@ from qsdnn_runtime.__main__ import main
 
 sys.exit(main(package=os.path.dirname(os.path.abspath(__file__))))
 '''
-"""What Python starts when it is given the package."""
+"""The program that Python starts when it is given the package."""
 
 
 def check_target(target: Path) -> None:
-    """Tells whether a package can be written, before it is built.
+    """Checks that a package can be written, before it is built.
 
     Args:
-        target: A folder or a zip; must not exist, or be a package, which is replaced.
+        target: The folder or zip to write; it must not exist, or be a package, which is replaced.
 
     Raises:
-        InputError: It cannot.
+        InputError: The package cannot be written there.
     """
     ending = target.suffix.lower()
     if ending in ARCHIVES:
@@ -71,13 +71,13 @@ def check_target(target: Path) -> None:
 def write_package(package: Package, plan: Plan, runtime: bytes, target: Path) -> None:
     """Writes a package as a folder, or as a zip when the target ends in ``.zip``.
 
-    It is written beside the target first: an interrupted write leaves no half package.
+    The package is written beside the target first: an interrupted write leaves no half package.
 
     Args:
-        package: What was built.
-        plan: What it was built from.
-        runtime: The runtime as a zip.
-        target: See `check_target`.
+        package: The package that was built.
+        plan: The plan that the package was built from.
+        runtime: The runtime, as a zip.
+        target: The folder or zip to write: see `check_target`.
 
     Raises:
         InputError: The target cannot be written, or is something else.
@@ -108,14 +108,14 @@ def is_package(path: Path) -> bool:
 
 
 def read_package(path: Path, scratch: Path) -> Package:
-    """Reads a package, and checks that it is the one that was made; a zip is unpacked first.
+    """Reads a package, and checks that its content is what was made; a zip is unpacked first.
 
     Args:
-        path: A folder or a zip.
-        scratch: Where a zip is unpacked; must outlive the package.
+        path: The folder or zip of the package.
+        scratch: The folder that a zip is unpacked into; it must outlive the package.
 
     Raises:
-        PlanError: It is no package, or damaged.
+        PlanError: The path is no package, or a damaged one.
     """
     try:
         opened = open_package(path, scratch=scratch)
@@ -128,7 +128,7 @@ def read_package(path: Path, scratch: Path) -> Package:
 def _entries(
     package: Package, plan: Plan, runtime: bytes, target: Path
 ) -> Iterator[tuple[str, bytes | Path]]:
-    """Each file of a package: its name, and its content or where that is."""
+    """The files of a package: the name of each, and its content or the path of that."""
     manifest = {**package.manifest, "digest": digest_of(package.manifest)}
     yield "__main__.py", MAIN
     yield "manifest.json", json.dumps(manifest, indent=1).encode()
@@ -151,7 +151,7 @@ def _write_folder(entries: Iterator[tuple[str, bytes | Path]], folder: Path) -> 
 
 
 def _write_zip(entries: Iterator[tuple[str, bytes | Path]], file: IO[bytes], target: Path) -> None:
-    """Artifacts are stored as they are: weights hardly shrink, and a session has to unpack them."""
+    """Writes a zip with artifacts as they are: weights hardly shrink, a session unpacks them."""
     with zipfile.ZipFile(file, "w") as archive:
         for name, content in entries:
             info = zipfile.ZipInfo(name, EPOCH)

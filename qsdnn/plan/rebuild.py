@@ -1,4 +1,4 @@
-"""Replay: a plan and its model become a package again."""
+"""The rebuilding of a package from a plan and its model."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ from qsdnn.primitive import Precision, Primitive
 from qsdnn.space import space_of
 
 LOCAL = "local"
-"""The board whose engines are those of the Python that runs this."""
+"""The name of the board whose engines are those of the Python that runs this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """A plan rebuilt.
+    """The result of rebuilding a plan.
 
     Attributes:
         plan: The plan.
         graph: The network.
         choice: The primitive of each layer.
-        package: The plan, built.
+        package: The package that was built from the plan.
         reference: The network as the user gave it, built for onnxruntime.
-        note: In what the board is not the one that the plan was found on; empty if in nothing.
+        note: The differences of the board from the one that the plan was found on; empty when there
+            are none.
     """
 
     plan: Plan = field(repr=False)
@@ -54,12 +55,13 @@ def rebuild(path: Path, model: Path | None, info: BoardInfo, folder: Path) -> Re
 
     Args:
         path: The plan's file.
-        model: The network's file; where the plan says, or beside it, when None.
-        info: The board it is to run on.
-        folder: Where artifacts go; must outlive the packages.
+        model: The network's file; None looks where the plan says, beside the plan, and in the
+            current folder.
+        info: The board that the plan is to run on.
+        folder: The folder of the artifacts, which must outlive the packages.
 
     Raises:
-        PlanError: It is no plan, or does not fit the model or the board.
+        PlanError: The file is no plan, or does not fit the model or the board.
     """
     plan = read_plan(path)
     network = model or _find_model(plan, path)
@@ -93,7 +95,7 @@ def rebuild(path: Path, model: Path | None, info: BoardInfo, folder: Path) -> Re
 
 
 def _find_model(plan: Plan, path: Path) -> Path:
-    """Where the plan says, beside the plan, or in the current folder; its hash is checked later."""
+    """The model where the plan says, beside the plan, or here; its hash is checked later."""
     said = Path(plan.model.path)
     places = list(dict.fromkeys([said, path.resolve().parent / said.name, Path.cwd() / said.name]))
     for place in places:
@@ -114,7 +116,7 @@ def _installing(engines: Sequence[str], info: BoardInfo) -> str:
 
 
 def _difference(plan: Plan, path: Path, info: BoardInfo) -> str:
-    """Why what was measured for a plan need not hold on a board."""
+    """The reason why what was measured for a plan need not hold on a board; empty for none."""
     found = []
     if plan.board["fingerprint"] != info.fingerprint:
         found.append(f"on another board ({plan.board['name']}; this one is {info.name})")

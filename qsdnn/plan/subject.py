@@ -19,13 +19,13 @@ from qsdnn.plan.rebuild import rebuild
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """Something that runs.
+    """A package to run, and what it is made for.
 
     Attributes:
-        name: As the user wrote it.
-        package: What the board gets.
-        tensors: Its inputs by name, in the model's order.
-        threads: What it was made for.
+        name: The name of the subject, as the user wrote it.
+        package: The package that the board gets.
+        tensors: The inputs of the package by name, in the model's order.
+        threads: The number of threads that the package was made for.
     """
 
     name: str
@@ -46,16 +46,17 @@ def open_subject(
     """Opens a plan, a package or a model.
 
     Args:
-        path: ``plan.json``; a package's folder or zip; or ``model.onnx``, behind which ``@ENGINE``
-            names the engine that runs it bare (onnxruntime when left out): see `Builder.bare`.
-        model: Where a plan's network is; where the plan says when None.
-        info: The board it is to run on.
-        folder: Where artifacts go; must outlive the subject.
-        shapes: Dimensions of a model's dynamic inputs.
-        threads: For a model.
+        path: The path: ``plan.json``; a package's folder or zip; or ``model.onnx``, behind which
+            ``@ENGINE`` names the engine that runs it bare (onnxruntime when left out): see
+            `Builder.bare`.
+        model: The file of a plan's network; None takes the file that the plan names.
+        info: The board that the subject is to run on.
+        folder: The folder of the artifacts, which must outlive the subject.
+        shapes: The dimensions of a model's dynamic inputs, by input name.
+        threads: The number of threads that a model is built for.
 
     Raises:
-        InputError: It is none of these.
+        InputError: The path is none of these.
     """
     file, _, engine = path.name.partition("@")
     bare = path.with_name(file)

@@ -1,1 +1,1 @@
-"""What layers lose in lower precisions, and what a plan saves by them."""
+"""The accuracy that layers lose in lower precisions, and what a plan saves by them."""

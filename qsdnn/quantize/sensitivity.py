@@ -1,4 +1,4 @@
-"""Analysis: which layers lose what in less than fp32, and what that is worth."""
+"""Analysis: what each layer loses in less than fp32, and what time that saves."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from qsdnn.space import Space
 from qsdnn.store import Store
 
 GROUPS = (0.1, 0.25, 0.5, 0.75, 1.0)
-"""Shares of the layers that are lowered together, those first that save most for their noise."""
+"""The shares of layers that are lowered together, those first that save most for their noise."""
 
 INT8_BITS = 8
 
@@ -38,17 +38,19 @@ class LayerLoss:
     """One layer in less than fp32, all others in fp32.
 
     Attributes:
-        layer: Its name.
-        kind: What it computes, e.g. ``"conv"``.
-        primitive: What it ran as.
-        sqnr_db: Of the network's outputs.
-        drop: What the metric loses.
-        weights_sqnr_db: In int8, were only its weights rounded; None where it has none, or where
-            it is not told apart. Simulated, as onnxruntime and OpenVINO round.
-        weights_drop: Likewise.
-        activations_sqnr_db: Were only what it reads and makes rounded.
-        activations_drop: Likewise.
-        saved_ms: What the layer itself takes less, as profiled; None where unknown.
+        layer: The name of the layer.
+        kind: The kind of the layer, e.g. ``"conv"``.
+        primitive: The name of the primitive that the layer ran as.
+        sqnr_db: The SQNR of the network's outputs in dB.
+        drop: The loss of the metric.
+        weights_sqnr_db: The SQNR in int8, were only the layer's weights rounded; None where it has
+            none, or where that is not told apart. Simulated, as onnxruntime and OpenVINO round.
+        weights_drop: The loss of the metric in that case; None in the same cases.
+        activations_sqnr_db: The SQNR in int8, were only what the layer reads and makes rounded;
+            None where that is not told apart.
+        activations_drop: The loss of the metric in that case; None in the same cases.
+        saved_ms: The time that the layer itself saves against fp32, as profiled; None where
+            unknown.
     """
 
     layer: str
@@ -68,12 +70,12 @@ class GroupLoss:
     """Several layers in less than fp32 together.
 
     Attributes:
-        engine: Whose.
-        precision: What they ran in.
-        layers: How many.
-        predicted_db: SQNR by the sum of what they lose alone.
-        saved_ms: Sum of what they save alone, where that is known.
-        accuracy: As evaluated.
+        engine: The name of the engine that ran the layers.
+        precision: The precision that the layers ran in.
+        layers: The number of layers.
+        predicted_db: The SQNR predicted from the sum of what the layers lose alone.
+        saved_ms: The sum of the time that the layers save alone, where that is known.
+        accuracy: The accuracy of the layers together, as evaluated.
     """
 
     engine: str
@@ -86,14 +88,14 @@ class GroupLoss:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Analysis:
-    """What was found.
+    """The result of an analysis.
 
     Attributes:
-        metric: Its name.
-        reference: What fp32 has.
-        samples: On how many.
-        layers: In the order of the network.
-        groups: Of each engine and precision, the smallest first.
+        metric: The name of the metric.
+        reference: The score of fp32.
+        samples: The number of samples that were evaluated.
+        layers: The losses of single layers, in the order of the network.
+        groups: The losses of groups, by engine and precision, the smallest group first.
     """
 
     metric: str
@@ -107,10 +109,10 @@ def analyze(config: SearchConfig, board: Board, store: Store, listener: Listener
     """Evaluates each layer alone, its weights and activations apart, then groups of layers.
 
     Args:
-        config: A search's; its `accuracy` says on which data.
-        board: Started.
-        store: Where all that was measured and evaluated is found again.
-        listener: Told of progress.
+        config: The settings of a search; its `accuracy` says on which data.
+        board: The board, already started.
+        store: The store in which all that was measured and evaluated is found again.
+        listener: The listener that is told of progress.
 
     Raises:
         InputError: No engine of the board computes in less than fp32 here.
@@ -146,10 +148,10 @@ def analyze(config: SearchConfig, board: Board, store: Store, listener: Listener
 
 
 def assessor_of(prepared: Prepared, board: Board, store: Store, listener: Listener) -> Assessor:
-    """Evaluates what an analysis asks.
+    """The assessor of what an analysis asks.
 
     Raises:
-        InputError: There is no data.
+        InputError: There is no data to evaluate.
     """
     config, samples = prepared.bench.config.accuracy, prepared.samples
     if config is None or samples is None:
@@ -158,11 +160,11 @@ def assessor_of(prepared: Prepared, board: Board, store: Store, listener: Listen
 
 
 Apart = dict[int, dict[Part, Accuracy]]
-"""What the parts of layers lose in int8."""
+"""The accuracy of plans with a part of one layer rounded to int8, by layer and part."""
 
 
 def _apart(simulation: Simulation, assessor: Assessor, layers: Sequence[int]) -> Apart:
-    """Weights and activations of layers, each alone."""
+    """The losses of the weights and the activations of layers, each alone."""
     rounded = [
         (layer, rounding) for layer in layers for rounding in simulation.roundings(layer, INT8_BITS)
     ]
@@ -215,7 +217,7 @@ def _groups(
     assessor: Assessor,
     builder: Builder,
 ) -> list[GroupLoss]:
-    """For each engine and precision the best tenth of its layers, the best quarter and so on."""
+    """The best tenth of the layers, the best quarter and so on, for each engine and precision."""
     power = {
         (question.layer, question.primitive): noise_of(accuracy.sqnr_db)
         for question, accuracy in zip(asked, whole, strict=True)
@@ -248,7 +250,7 @@ def _groups(
 
 
 def _by_engine(space: Space, asked: Sequence[Question]) -> list[list[Question]]:
-    """The questions of each engine and precision."""
+    """The questions of each engine and precision, in lists of their own."""
     found: dict[tuple[str, Precision], list[Question]] = {}
     for question in asked:
         engine = space.primitives[question.primitive].engine

@@ -1,4 +1,4 @@
-"""Networks whose layers have rounded values, built for one network and board."""
+"""The networks whose layers have rounded values, built for one network and board."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Simulation:
     """A simulator, and the network that it rounds.
 
     Args:
-        name: Of the simulator.
-        prepared: The network, calibrated.
-        folder: Where artifacts go.
+        name: The name of the simulator.
+        prepared: The prepared network, already calibrated.
+        folder: The folder of the artifacts.
 
     Attributes:
-        builder: Of plans whose layers are exact or rounded.
+        builder: The builder of plans whose layers are exact or rounded.
     """
 
     def __init__(self, name: str, prepared: Prepared, folder: Path) -> None:
@@ -43,15 +43,15 @@ class Simulation:
         )
 
     def roundings(self, layer: int, bits: int) -> Sequence[Rounding]:
-        """The ways to round a layer; none for what only engines can run as it is."""
+        """The ways to round a layer; none for layers that only onnxruntime may run."""
         one = self._graph.layers[layer]
         return () if one.pinned else self._simulator.roundings(one, bits, self._calibration)
 
     def plan(self, rounded: Mapping[int, Rounding]) -> list[Primitive]:
-        """The primitive of each layer.
+        """The primitive of each layer in a plan with some layers rounded.
 
         Args:
-            rounded: By layer; the others are exact.
+            rounded: The rounding of each rounded layer, by index; all others are exact.
         """
         return [
             rounded[layer.index].primitive if layer.index in rounded else EXACT

@@ -1,7 +1,7 @@
 """Studies: what layers would lose, and save, in an arithmetic that no engine has.
 
-Each layer with weights alone, at each width, the others in fp32; then all of them together. See
-`qsdnn.accuracy.simulator`.
+Each layer with weights is rounded alone, at each width, the others in fp32; then all of them
+together. See `qsdnn.accuracy.simulator`.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from qsdnn.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundedLoss:
-    """Rounded layers, the others in fp32.
+    """The loss of rounded layers, the others in fp32.
 
     Attributes:
-        layer: Name of the only one; ``"all"`` of them together.
-        kind: What it computes; empty for all.
-        part: Which of its values are rounded.
-        bits: To so many.
-        form: What was chosen for it; empty for all.
-        size_bytes: Of the rounded layers' weights.
-        saved_bytes: What these take less than in fp32.
-        sqnr_db: Of the network's outputs.
-        drop: What the metric loses.
+        layer: The name of the only rounded layer; ``"all"`` for all together.
+        kind: The kind of the layer, e.g. ``"conv"``; empty for all.
+        part: The values of the layers that are rounded: weights, activations or both.
+        bits: The number of bits that the values are rounded to.
+        form: The form that was chosen for the layer; empty for all.
+        size_bytes: The size of the rounded layers' weights.
+        saved_bytes: The size that the weights save against fp32.
+        sqnr_db: The SQNR of the network's outputs in dB.
+        drop: The loss of the metric.
     """
 
     layer: str
@@ -53,15 +53,15 @@ class RoundedLoss:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
-    """What was found.
+    """The result of a study.
 
     Attributes:
-        arithmetic: What was simulated.
-        metric: Its name.
-        reference: What fp32 has.
-        samples: On how many.
-        layers: Each alone, in the order of the network, the widest first.
-        together: All at once, for each part and width.
+        arithmetic: The name of the arithmetic that was simulated.
+        metric: The name of the metric.
+        reference: The score of fp32.
+        samples: The number of samples that were evaluated.
+        layers: The losses of each layer alone, in the order of the network, the widest first.
+        together: The losses of all layers at once, for each part and width.
     """
 
     arithmetic: str
@@ -80,15 +80,15 @@ def study(
     store: Store,
     listener: Listener,
 ) -> Study:
-    """Evaluates rounded layers, each alone, then all.
+    """Evaluates rounded layers, each alone, then all of them together.
 
     Args:
-        config: A search's; its `accuracy` says on which data.
-        arithmetic: Name of a simulator.
-        widths: Bits of a value.
-        board: Started.
-        store: Where all that was evaluated is found again.
-        listener: Told of progress.
+        config: The settings of a search; its `accuracy` says on which data.
+        arithmetic: The name of a simulator.
+        widths: The numbers of bits of a value to try.
+        board: The board, already started.
+        store: The store in which all that was evaluated is found again.
+        listener: The listener that is told of progress.
 
     Raises:
         InputError: There is no such simulator, or no layer that it rounds.
@@ -128,7 +128,7 @@ Rounded = Mapping[int, Rounding]
 
 
 def _together(alone: Sequence[Rounded]) -> list[Rounded]:
-    """For each part and width all layers that can take it."""
+    """The layers that can be rounded together, for each part and width."""
     groups: dict[tuple[Part, int], dict[int, Rounding]] = {}
     for rounded in alone:
         for layer, rounding in rounded.items():

@@ -1,6 +1,7 @@
-"""What tests of agents, searches and boards need: a board that measures nothing.
+"""Tests of agents, searches and boards: a board that measures nothing.
 
-Beside it, `qsdnn_conformance` in the wheel holds what every engine, agent and board must keep.
+Beside that board, `qsdnn_conformance` in the wheel holds what every engine, agent and board must
+keep.
 """
 
 from qsdnn.testing.synthetic_board import SyntheticBoard

@@ -1,6 +1,7 @@
 """A board that measures nothing: it knows what every plan takes, and adds noise.
 
-A search on it takes seconds and needs no engine, and what it finds can be held against the truth:
+A search on that board takes seconds and needs no engine, and what it finds can be compared with the
+truth:
 
 >>> board = SyntheticBoard()
 >>> board.know("model.onnx")  # doctest: +SKIP
@@ -45,17 +46,18 @@ class SyntheticBoard:
     """A `qsdnn.board.Board` whose costs are drawn by hash, the same in every process.
 
     The same layer, primitive and domain cost the same everywhere; crossing from one domain to
-    another costs by the bytes. `truth` is that as a cost model.
+    another costs by the bytes. `truth` gives these costs as a cost model.
 
     Args:
-        noise: Relative standard deviation of a run.
-        lost_after: After measuring so many packages, measuring is interrupted as by Ctrl-C.
-        cpu: The processor it says it has.
-        level: A factor on all costs.
-        slow: Whether OpenVINO has another algorithm, `SLOW`, that takes longer than any else.
+        noise: The relative standard deviation of a run.
+        lost_after: The number of packages after which measuring is interrupted as by Ctrl-C; None
+            for no interruption.
+        cpu: The processor that the board says it has.
+        level: The factor on all costs.
+        slow: Whether OpenVINO has another algorithm, `SLOW`, that takes longer than any other.
 
     Attributes:
-        measured: Digests of the packages that were measured, in their order.
+        measured: The digests of the packages that were measured, in their order.
     """
 
     ENGINES = ("onnxruntime", "openvino")
@@ -90,7 +92,7 @@ class SyntheticBoard:
         pass
 
     def know(self, model: str | Path) -> None:
-        """Takes a network's structure, which packages do not tell in full.
+        """Takes in a network's structure, which packages do not tell in full.
 
         Raises:
             InputError: The file is no network.
@@ -104,7 +106,7 @@ class SyntheticBoard:
             self._domains |= {str(primitive): primitive.domain for primitive in offered}
 
     def probe(self) -> BoardInfo:
-        """See `qsdnn.board.Board.probe`."""
+        """The description of the board: see `qsdnn.board.Board.probe`."""
         fingerprint = f"{self._cpu} × {self._level}"
         return BoardInfo(
             name=self.name, fingerprint=fingerprint, engines=self._infos, facts={"cpu": self._cpu}
@@ -118,7 +120,7 @@ class SyntheticBoard:
         threads: int = 1,
         on_progress: Callable[[str], None] | None = None,
     ) -> dict[str, Any]:
-        """No outputs: it computes nothing."""
+        """An empty dict of outputs: the board computes nothing."""
         return {}
 
     def evaluate(
@@ -129,7 +131,7 @@ class SyntheticBoard:
         threads: int = 1,
         on_progress: Callable[[str], None] | None = None,
     ) -> list[Evaluation]:
-        """Unsupported: it computes nothing."""
+        """Evaluations in the state `State.UNSUPPORTED`: the board computes nothing."""
         return [Evaluation(state=State.UNSUPPORTED, error="it computes nothing")] * len(packages)
 
     def measure(
@@ -139,10 +141,10 @@ class SyntheticBoard:
         options: MeasureOptions,
         on_progress: Callable[[str], None] | None = None,
     ) -> list[Record]:
-        """The truth, with noise. Outputs are taken to be right.
+        """The true latencies, with noise; outputs are taken to be right.
 
         Raises:
-            KeyboardInterrupt: So many were measured as `lost_after` says.
+            KeyboardInterrupt: As many packages were measured as `lost_after` says.
         """
         if self._lost_after is not None and len(self.measured) >= self._lost_after:
             raise KeyboardInterrupt
@@ -150,18 +152,18 @@ class SyntheticBoard:
         return [self._record(package, profile=options.profile) for package in packages]
 
     def layer_ms(self, name: str, primitive: str) -> float:
-        """Time of a layer in a primitive, without crossings."""
+        """The time of a layer in a primitive, without crossings."""
         slower = 30.0 if primitive == SLOW else 1.0
         return slower * self._level * 0.05 * 10 ** uniform(name, primitive)
 
     def crossing_ms(self, way: str, domain: str, size_bytes: float) -> float:
-        """Time to take a tensor into a domain (``enter``), or out of it (``leave``)."""
+        """The time to take a tensor into a domain (``enter``), or out of a domain (``leave``)."""
         rate = MS_PER_KIB * 4 ** uniform(way, domain)
         call_ms = CALL_MS * 4 ** uniform(way, domain, "call")
         return self._level * (call_ms + rate * size_bytes / 1024)
 
     def truth(self, space: Space) -> CostModel:
-        """What plans take, as a cost model."""
+        """The true costs of plans, as a cost model."""
 
         def crossings(way: str) -> np.ndarray[Any, np.dtype[np.float64]]:
             return np.array(
@@ -207,7 +209,7 @@ class SyntheticBoard:
         )
 
     def _bare_ms(self, manifest: Mapping[str, Any]) -> float:
-        """An engine as it comes does what its first primitive does, and takes a little longer."""
+        """The time of an engine as it comes: that of its first primitive, and a little longer."""
         graph = self._graphs[manifest["model"]["sha256"]]
         primitive = BARE[manifest["segments"][0]["engine"]]
         return 1.01 * sum(self.layer_ms(layer.name, primitive) for layer in graph.layers)
@@ -224,7 +226,7 @@ class SyntheticBoard:
     def _crossings(
         self, graph: Graph, manifest: Mapping[str, Any], segment: Mapping[str, Any]
     ) -> set[tuple[str, str, str]]:
-        """(direction, tensor, domain) where a tensor changes its domain, or the segment."""
+        """The triples (direction, tensor, domain) where a tensor changes domain or segment."""
         found = set()
         inside = {la["index"]: self._domains[la["primitive"]] for la in segment["layers"]}
         for index, domain in inside.items():

@@ -25,28 +25,28 @@ from qsdnn.tuning.trial import Trial
 from qsdnn.space import Space
 
 GROUP = 4
-"""Plans measured side by side, besides the anchor: few enough to fit a small board's memory."""
+"""The plans measured side by side, besides the anchor: few enough to fit a small board's memory."""
 
 GROUP_S, GROUP_SHARE = 6.0, 0.05
-"""Time for the runs of a group, at the most, and as a share of a short search's."""
+"""The time for the runs of a group, at the most, and as a share of a short search's time."""
 
 LONG_S = 120.0
-"""Searches that have so long measure a group again that was noisy. What the rounds believe of a
-plan comes of its neighbours' runs, and the final decides."""
+"""The time from which on a search measures a group again that was noisy. What the rounds believe of
+a plan comes of its neighbours' runs, and the final decides."""
 
 
 class Bench:
     """Builds and measures plans of one space.
 
     Args:
-        space: What can be chosen.
-        builder: Of the network.
-        measurer: Of the board.
-        config: The search.
-        listener: Told of progress.
+        space: The search space: the layers and what each may run as.
+        builder: The builder of the network's packages.
+        measurer: The measurer of packages on the board.
+        config: The settings of the search.
+        listener: The listener that is told of progress.
 
     Attributes:
-        pace: How long the board takes.
+        pace: The pace of the board: how long measuring takes.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Bench:
     ) -> list[Trial]:
         """Measures plans side by side, interleaved with the anchors; see `Measurer.measure`.
 
-        Those that come after them, `ahead`, are built meanwhile if that disturbs no measurement.
+        The plans that come next, `ahead`, are built meanwhile if that disturbs no measurement.
 
         Raises:
             BoardError: The board was lost for good; what was measured is stored.
@@ -123,7 +123,7 @@ class Bench:
         anchors: Sequence[Trial] = (),
         paired: bool = False,
     ) -> list[Record]:
-        """Measures what is built already, a bare engine among others; see `Measurer.measure`."""
+        """Measures packages that are built, a bare engine among others; see `Measurer.measure`."""
         start_s, taken = time.monotonic(), self.measurer.counts.taken
         records = self.measurer.measure(
             packages,
@@ -140,7 +140,7 @@ class Bench:
         return records
 
     def _tell_notes(self) -> None:
-        """Passes on what the board had to say since the last time."""
+        """Passes on the board's notes since the last time."""
         for note in self.measurer.notes[self._told :]:
             self.listener.note(note)
         self._told = len(self.measurer.notes)
@@ -152,7 +152,7 @@ class Bench:
             self.listener.best(min(latencies_ms))
 
     def within_memory(self, record: Record) -> Record:
-        """A plan that takes more memory than it may does not count."""
+        """The record of a plan, unsupported where the plan takes more memory than it may."""
         most, taken = self.config.max_memory_mb, record.peak_memory_mb
         if most is None or taken is None or taken <= most:
             return record
@@ -167,7 +167,7 @@ class Bench:
         *,
         weigh: bool = False,
     ) -> list[Trial]:
-        """Measures any number of plans, a few at a time; `weigh` their memory too."""
+        """Measures any number of plans, a few at a time; with `weigh` their memory too."""
         trials: list[Trial] = []
         for start in range(0, len(choices), GROUP):
             group, ahead = choices[start : start + GROUP], choices[start + GROUP :][:GROUP]
@@ -184,11 +184,11 @@ class Bench:
         return segments_of(self.space, choice, segments)
 
     def remember(self, trials: Mapping[str, Trial]) -> None:
-        """Takes the first latency of anchors: later measurements are held against it."""
+        """Takes the first latency of anchors, which later measurements are compared with."""
         self._known_ms |= {t.package.digest: t.record.quiet_ms for t in trials.values() if t.ok}
 
     def options(self) -> MeasureOptions:
-        """How a plan is measured while searching."""
+        """The options of measuring a plan while searching."""
         return MeasureOptions(
             threads=self.config.threads,
             min_runs=7,

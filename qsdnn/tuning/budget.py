@@ -1,4 +1,4 @@
-"""The budget of a search: wall time for all of it, and plans to measure."""
+"""The budget of a search: wall time for all of it, and a number of plans to measure."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ TIME_IS_OVER = "the time is over"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """What a search may spend, from its first step to the verified plan.
+    """The time and measurements a search may spend, from its first step to the verified plan.
 
-    What the store knows counts as measured, so that an interrupted search goes on as it would have.
+    Measurements that the store knows count too, so that an interrupted search goes on as it would
+    have.
 
     Attributes:
-        seconds: Wall time of the whole search.
-        measurements: Plans to measure at the most, uniform and mixed; any number when None.
-        counts: The measurer's, which goes on counting.
-        start_s: When the search began, by `clock`.
-        reserved_s: Of that wall time, kept for what must follow.
-        clock: Seconds of a clock that never goes back.
+        seconds: The wall time of the whole search.
+        measurements: The number of plans to measure at the most, uniform and mixed; None is any
+            number.
+        counts: The counts of the measurer, which goes on counting.
+        start_s: The time when the search began, by `clock`.
+        reserved_s: The part of the wall time that is kept for what must follow.
+        clock: A function that gives the seconds of a clock that never goes back.
     """
 
     seconds: float
@@ -35,30 +37,30 @@ class Budget:
 
     @property
     def elapsed_s(self) -> float:
-        """Wall time since the search began."""
+        """The wall time since the search began."""
         return self.clock() - self.start_s
 
     @property
     def left_s(self) -> float:
-        """Wall time until the budget is over, but for what is reserved; negative after that."""
+        """The wall time until the budget is over, without what is reserved; negative after that."""
         return self.seconds - self.reserved_s - self.elapsed_s
 
     @property
     def plans(self) -> float:
-        """Plans that may still be measured."""
+        """The number of plans that may still be measured."""
         if self.measurements is None:
             return float("inf")
         return max(0, self.measurements - self.counts.taken - self.counts.cached)
 
     def less(self, seconds: float) -> Budget:
-        """The same with less time: what must follow later is kept for it."""
+        """The same budget with less time: the rest is kept for what must follow later."""
         return replace(self, reserved_s=self.reserved_s + seconds)
 
     def ended(self, needed_s: float = 0.0) -> str:
-        """What is used up, for people; empty while there is enough.
+        """The limit that is used up, for people; empty while there is enough.
 
         Args:
-            needed_s: What the next step takes, and all that must follow it.
+            needed_s: The time that the next step takes, and all that must follow it.
         """
         if self.left_s < needed_s:
             return TIME_IS_OVER
@@ -69,6 +71,6 @@ def unlimited(counts: Counts) -> Budget:
     """A budget that never ends.
 
     Args:
-        counts: The measurer's.
+        counts: The counts of the measurer.
     """
     return Budget(seconds=float("inf"), measurements=None, counts=counts, start_s=0.0)

@@ -1,4 +1,4 @@
-"""What a search is asked to do."""
+"""The settings of a search."""
 
 from __future__ import annotations
 
@@ -17,28 +17,29 @@ class SearchConfig:
 
     Attributes:
         model: The network's file.
-        shapes: Dimensions of dynamic inputs.
-        engines: Which engines may be used; all that the board has when None.
-        precisions: Which precisions are allowed.
-        threads: Threads an engine may use.
-        agent: Name of the agent.
-        preset: Its settings.
-        episodes: Episodes a round of learning.
-        budget_s: Wall time of the whole search, from loading to the verified plan.
-        measurements: Plans to measure at the most, uniform and mixed, at least one of each engine;
-            any number when None.
-        patience: Rounds without a better plan after which the search ends.
-        seed: Of all random numbers.
-        inputs: ``.npz`` of inputs; random ones when None.
-        tolerance: Largest relative error of an output.
-        log_dir: Where TensorBoard event files go; none when None.
-        remeasure: Ignore what the store knows.
-        accuracy: What may be lost, and on which data; None: outputs must equal those of fp32.
-        objective: What the plan is to have least of.
-        max_memory_mb: Most memory that a plan may take; any when None.
-        max_latency_ms: Likewise of latency.
-        max_energy_mj: Likewise of energy.
-        pareto: Also measure the front of latency, accuracy and memory.
+        shapes: The dimensions of dynamic inputs, by input name.
+        engines: The names of the engines that may be used; None takes all that the board has.
+        precisions: The precisions that are allowed.
+        threads: The number of threads that an engine may use.
+        agent: The name of the agent.
+        preset: The name of the agent's settings.
+        episodes: The number of episodes in each round of learning.
+        budget_s: The wall time of the whole search, from loading to the verified plan.
+        measurements: The number of plans to measure at the most, uniform and mixed, at least one of
+            each engine; None is any number.
+        patience: The number of rounds without a better plan after which the search ends.
+        seed: The seed of every random number.
+        inputs: The ``.npz`` file of inputs; None takes random ones.
+        tolerance: The largest relative error of an output.
+        log_dir: The folder of TensorBoard event files; None writes none.
+        remeasure: Whether to ignore what the store knows.
+        accuracy: The accuracy that may be lost, and the data to measure it on; None: outputs must
+            equal those of fp32.
+        objective: The quantity that the plan is to have least of.
+        max_memory_mb: The most memory that a plan may take; None is any.
+        max_latency_ms: The largest latency that a plan may have; None is any.
+        max_energy_mj: The most energy that one inference may take; None is any.
+        pareto: Whether to measure the front of latency, accuracy and memory as well.
         command: The command line, for the plan.
     """
 
@@ -70,7 +71,8 @@ class SearchConfig:
     def goal(self) -> Goal:
         """The objective, and the limits that are kept at the end.
 
-        Memory is not among them: what takes too much counts as failed as soon as it is measured.
+        Memory is not among the limits: a plan that takes too much counts as failed as soon as it is
+        measured.
         """
         limits = {
             Objective.LATENCY: self.max_latency_ms,

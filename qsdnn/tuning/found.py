@@ -1,4 +1,4 @@
-"""What a search found."""
+"""The findings of a search."""
 
 from __future__ import annotations
 
@@ -17,24 +17,25 @@ from qsdnn.tuning.rounds.loop import Learning
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What a search found.
+    """The findings of a search.
 
     Attributes:
-        config: What was asked.
+        config: The settings of the search.
         graph: The network; its weights file is gone.
         cost: The last cost model, and the space in it.
-        predicted_ms: Latency of the winner by the last cost model, as the plan is cut.
-        profile: The uniform plans.
-        plan: What is written.
-        front: Plans that no other beats in both latency and accuracy, if they were asked for.
-        learning: What the agent did.
-        prior_networks: Networks whose searches told this one what to expect.
-        spared: Primitives that were not measured: those searches had shown them to be slow.
-        mixed_plans: Mixed plans that were measured.
-        group_s: Wall time of a group of them.
-        final: The plan that won, verified.
-        measurer: What was measured, and where.
-        wall_s: How long it all took.
+        predicted_ms: The latency of the winner by the last cost model, as the plan is cut.
+        profile: The profile of the uniform plans.
+        plan: The plan that is written.
+        front: The plans that no other beats in latency, accuracy and memory; empty where they were
+            not asked for.
+        learning: The record of what the agent did.
+        prior_networks: The number of networks whose searches told this one what to expect.
+        spared: The primitives that were not measured: those searches had shown them to be slow.
+        mixed_plans: The number of mixed plans that were measured.
+        group_s: The wall time of a group of mixed plans.
+        final: The outcome of the final: the plan that won, verified.
+        measurer: The measurer, which knows what was measured, and where.
+        wall_s: The wall time of the whole search.
     """
 
     config: SearchConfig

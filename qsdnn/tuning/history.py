@@ -1,4 +1,4 @@
-"""The history of a search: every plan that was measured, and what they all say."""
+"""The history of a search: every plan that was measured, and the cost model fitted to all."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from qsdnn.tuning.trial import Trial
 from qsdnn.space import Space
 
 FOLDS = 4
-"""Parts of the random plans that are left out of a fit, one at a time, to test it."""
+"""The number of parts of the random plans that are left out of a fit, one at a time, to test it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldOut:
-    """How well plans were predicted that were not fitted.
+    """The quality of predictions of plans that were not fitted.
 
     Attributes:
-        errors: Of each plan, relative and signed.
-        covered: Whether its latency was within the 95 % interval of its prediction.
+        errors: The error of each prediction, relative and signed.
+        covered: Whether each plan's latency was within the 95 % interval of its prediction.
     """
 
     errors: tuple[float, ...] = ()
@@ -34,37 +34,37 @@ class HeldOut:
         return HeldOut(errors=self.errors + other.errors, covered=self.covered + other.covered)
 
     def last(self, count: int) -> HeldOut:
-        """The plans predicted last."""
+        """The quality for the plans predicted last."""
         return HeldOut(errors=self.errors[-count:], covered=self.covered[-count:])
 
     @property
     def mean(self) -> float | None:
-        """Mean of the errors' sizes; None without a plan."""
+        """The mean of the errors' sizes; None without a plan."""
         return float(np.mean(np.abs(self.errors))) if self.errors else None
 
     @property
     def largest(self) -> float | None:
-        """Size of the largest error."""
+        """The size of the largest error; None without a plan."""
         return float(np.abs(self.errors).max()) if self.errors else None
 
     @property
     def coverage(self) -> float | None:
-        """Share of the plans within their interval."""
+        """The share of the plans within their interval; None without a plan."""
         return float(np.mean(self.covered)) if self.covered else None
 
 
 class History:
-    """All plans measured in a search.
+    """The plans measured in a search, in their order.
 
     Args:
-        space: What can be chosen.
-        profile: Of the uniform plans.
-        prior: What was known before.
+        space: The search space: the layers and what each may run as.
+        profile: The profile of the uniform plans.
+        prior: The prior from earlier searches; None where nothing was known.
 
     Attributes:
-        prior: The same; None once it is dropped.
-        trials: In the order they were measured; a plan may be there several times.
-        random: Those of random plans.
+        prior: The prior from earlier searches; None once it is dropped.
+        trials: The trials in the order they were measured; a plan may be there several times.
+        random: The trials of random plans.
     """
 
     def __init__(self, space: Space, profile: Profile, prior: Prior | None) -> None:
@@ -76,35 +76,35 @@ class History:
         self._belief: tuple[tuple[int, bool], Belief] | None = None
 
     def add(self, trials: Sequence[Trial], *, random: bool = False) -> None:
-        """Takes new trials."""
+        """Takes in new trials."""
         self.trials += trials
         self.random += trials if random else []
 
     def belief(self) -> Belief:
-        """The cost model of all that was measured."""
+        """The belief fitted to all that was measured, with the prior."""
         known = (len(self.trials), self.prior is None)
         if self._belief is None or self._belief[0] != known:
             self._belief = (known, self._fit(self.trials, self.prior))
         return self._belief[1]
 
     def drop_prior(self) -> None:
-        """Forgets what was known before: it misleads."""
+        """Forgets the prior, which misleads."""
         self.prior = None
 
     def belief_without_prior(self) -> Belief:
-        """The same, had nothing been known before."""
+        """The belief fitted to all that was measured, had nothing been known before."""
         return self.belief() if self.prior is None else self._fit(self.trials, None)
 
     def predict(self, trial: Trial) -> float:
-        """Predicted latency of a plan, in ms."""
+        """The predicted latency of a plan, in ms."""
         return float(self.belief().latency_ms([trial.observations(self._space)])[0])
 
     def times(self, trial: Trial) -> int:
-        """How often the trial's plan was measured."""
+        """The number of times that the trial's plan was measured."""
         return sum(other.key == trial.key for other in self.trials)
 
     def ranked(self) -> list[tuple[float, Trial]]:
-        """Plans that ended well with their latency in ms, fastest first, each once.
+        """The plans that ended well with their latency in ms, fastest first, each once.
 
         Of a plan measured several times the median is taken: the least would favour the lucky.
         """
@@ -119,7 +119,7 @@ class History:
         return sorted(ranked, key=lambda pair: pair[0])
 
     def held_out(self) -> HeldOut:
-        """Every random plan predicted by a cost model fitted to all but a few, it among them."""
+        """The quality of predictions of random plans, each by a fit without that plan."""
         tested = HeldOut()
         for start in range(min(FOLDS, len(self.random))):
             left_out = self.random[start::FOLDS]
@@ -134,7 +134,7 @@ class History:
 
 
 def test(belief: Belief, trials: Sequence[Trial], space: Space) -> HeldOut:
-    """How well plans are predicted; those that ended badly are left out."""
+    """The quality of a belief's predictions of plans; those that ended badly are left out."""
     well = [trial for trial in trials if trial.ok]
     if not well:
         return HeldOut()

@@ -1,4 +1,4 @@
-"""The search: measure uniform plans, learn on the model and measure on the board in turn, verify."""
+"""The search: measure uniform plans, learn on a model and measure on the board by turns, verify."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def search(
     """Finds the fastest plan of a network on a board.
 
     Args:
-        config: What is asked.
-        board: Started.
-        store: Where measurements are kept and found again.
-        listener: Told of progress.
-        on_plan: Given the best plan so far, an interim one, whenever there is a better one.
-        start_s: When the budget's time began, by `time.monotonic`; now when None.
+        config: The settings of the search.
+        board: The board, already started.
+        store: The store in which measurements are kept and found again.
+        listener: The listener that is told of progress.
+        on_plan: Called with the best plan so far, an interim one, whenever a better one is found.
+        start_s: The time by `time.monotonic` when the budget began; None is now.
 
     Raises:
         QsdnnError: Anything the user can act on.
@@ -101,7 +101,7 @@ def search(
 
 
 def _assessor(prepared: Prepared, board: Board, store: Store) -> Assessor | None:
-    """Evaluates plans, where accuracy may be lost."""
+    """The assessor of plans; None where no accuracy may be lost."""
     bench, samples = prepared.bench, prepared.samples
     config = bench.config.accuracy
     if config is None or samples is None:
@@ -122,7 +122,7 @@ def _draft(prepared: Prepared, started: Started) -> Draft:
 
 
 def _remember(prepared: Prepared, started: Started, store: Store) -> None:
-    """Leaves what was learned to searches of other networks."""
+    """Leaves what was learned in the store, for searches of other networks."""
     graph, bench = prepared.graph, started.bench
     signatures = [signature(layer, graph) for layer in graph.layers]
     belief, info = started.history.belief(), bench.measurer.info

@@ -1,4 +1,4 @@
-"""The pace of a search: how long the board takes for what comes next, told from what it did.
+"""The pace of a search: how long the next steps take on the board, estimated from earlier ones.
 
 A search keeps enough of its budget for the end, where the best plans and every engine are measured
 against one another. How much that is depends on how long packages take to load and to run, which
@@ -14,30 +14,28 @@ from qsdnn.board import MeasureOptions, Record, State
 from qsdnn.tuning.trial import Trial
 
 START_S = 0.5
-"""A process of the board is started and imports its engines, in seconds, before it is known."""
+"""The guessed time in seconds in which a process of the board starts and imports its engines."""
 
 RUNS = MeasureOptions(min_runs=3, max_runs=45, precision=0.004, budget_s=1.7, again=0)
-"""Of one sitting of the final."""
+"""The options of one sitting of the final."""
 
 FEWEST_CLAIMS = 6
-"""Sittings that are the fewest for a 95 % interval."""
+"""The number of sittings that are the fewest for a 95 % interval."""
 
 FAR = 3.0
-"""A single engine sits in the final while the search saw it within that factor of the fastest: what
-is further off cannot win."""
+"""The factor of the fastest within which a single engine sits in the final: what is further off
+cannot win."""
 
 RUNS_BESIDE = 4
-"""Runs of a package besides those that count: one checks its outputs, the others warm it up."""
+"""The number of runs of a package that do not count: one checks its outputs, the others warm it
+up."""
 
 
 @dataclass(slots=True)
 class Pace:
-    """Durations on one board, for one network.
+    """The durations on one board, for one network.
 
-    Attributes:
-        start_s: Time of a process before it loads a package.
-        piece_s: Wall time of the last group of plans that was also profiled; 0 before the first.
-        profiled_s: That time for each of its plans.
+    Attributes: The time of a process before it loads a package.
     """
 
     start_s: float = START_S
@@ -48,16 +46,16 @@ class Pace:
 
     @property
     def group_s(self) -> float:
-        """Wall time of a group of plans: of the last one, or what a profiled one lets expect."""
+        """The wall time of a group of plans: of the last one, or as a profiled one lets expect."""
         return self._group_s or self.piece_s / 2
 
     def learn(self, seconds: float, records: Sequence[Record], options: MeasureOptions) -> None:
-        """Takes what one measurement of a group took.
+        """Learns from the time that one measurement of a group took.
 
         Args:
-            seconds: Wall time, with building and sending.
-            records: The group's.
-            options: How it was measured.
+            seconds: The wall time, with building and sending.
+            records: The records of the group.
+            options: The options of the measurement.
         """
         if options.profile:
             self.piece_s, self.profiled_s = seconds, seconds / max(len(records), 1)
@@ -70,11 +68,11 @@ class Pace:
         self.start_s = sorted(self._starts_s)[len(self._starts_s) // 2]
 
     def sitting_s(self, records: Sequence[Record], runs: MeasureOptions) -> float:
-        """Wall time of one process that loads and measures packages like these.
+        """The wall time of one process that loads and measures packages like these.
 
         Args:
-            records: Of earlier measurements of them.
-            runs: The runs that count.
+            records: The records of earlier measurements of the packages.
+            runs: The options of the runs that count.
         """
         once_s = sum(latency_s(record) for record in records)
         counted_s = max(runs.min_runs * once_s, min(runs.budget_s, runs.max_runs * once_s))
@@ -82,11 +80,11 @@ class Pace:
         return self.start_s + loads_s + RUNS_BESIDE * once_s + counted_s
 
     def final_s(self, trials: Iterable[Trial], *, mixed: bool = True) -> float:
-        """Wall time of the shortest final: each engine loaded a few times, and short runs.
+        """The wall time of the shortest final: each engine loaded a few times, and short runs.
 
         Args:
-            trials: Uniform plans, of which those that are far off do not take part.
-            mixed: Whether a mixed plan is to be held against them.
+            trials: The trials of uniform plans, of which those that are far off do not take part.
+            mixed: Whether a mixed plan is to be compared with the uniform ones.
         """
         ok = [trial for trial in trials if trial.ok]
         fastest_ms = min((trial.latency_ms for trial in ok), default=0.0)
@@ -101,10 +99,10 @@ class Pace:
 
 
 def load_s(record: Record) -> float:
-    """Time to load a package, in seconds; 0 where it did not run."""
+    """The time to load a package, in seconds; 0 where the package did not run."""
     return record.load_ms / 1e3
 
 
 def latency_s(record: Record) -> float:
-    """Median latency in seconds; 0 where it did not run."""
+    """The median latency in seconds; 0 where the package did not run."""
     return record.latency_ms / 1e3 if record.state is State.OK else 0.0

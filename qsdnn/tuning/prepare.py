@@ -30,10 +30,11 @@ class Prepared:
     """A network and a board, ready to measure.
 
     Attributes:
-        bench: Builds and measures plans.
+        bench: The bench that builds and measures plans.
         graph: The network.
-        samples: The user's, where accuracy may be lost.
-        calibration: By them.
+        samples: The user's samples; None where no accuracy may be lost.
+        calibration: The ranges of the network's tensors on those samples; None where int8 is not
+            allowed.
     """
 
     bench: Bench
@@ -48,11 +49,11 @@ def prepare(
     """Loads a network and sets up all that builds and measures its plans.
 
     Args:
-        config: What is asked.
-        board: Started.
-        store: Where measurements are kept.
-        listener: Told of progress.
-        folder: Where artifacts go.
+        config: The settings of the search.
+        board: The board, already started.
+        store: The store that keeps the measurements.
+        listener: The listener that is told of progress.
+        folder: The folder of the artifacts.
     """
     engines = load_engines(config.engines)
     listener.phase("Loading", 2)

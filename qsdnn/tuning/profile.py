@@ -17,14 +17,14 @@ from qsdnn.space import Space
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """What the uniform plans showed.
+    """The measurements of the uniform plans, by layer and primitive.
 
     Attributes:
         trials: The uniform plans by primitive name, also those that failed.
-        layer_ms: (layers, primitives) time of each layer, scaled so that a segment's layers sum to
-            its unprofiled time on a quiet machine that had not drifted; NaN where nothing was
+        layer_ms: The time of each layer (layers, primitives), scaled so that a segment's layers sum
+            to its unprofiled time on a quiet machine that had not drifted; NaN where nothing was
             measured.
-        applied: What the engine executed, by (layer, primitive) index.
+        applied: The primitive and kernel that the engine executed, by (layer, primitive) index.
     """
 
     trials: Mapping[str, Trial]
@@ -46,10 +46,10 @@ def usable(space: Space, measured: Profile) -> tuple[Space, Profile]:
     """The space and its profile without what could not be profiled, and what read back equal.
 
     A layer that ran in another precision than it was asked to cannot take that primitive; plans
-    that asked for it are taken to have asked for what ran.
+    that asked for that primitive are taken to have asked for what ran.
 
     Raises:
-        InfeasibleError: A layer has nothing left.
+        InfeasibleError: A layer has no primitive left.
     """
     mask = space.mask & np.isfinite(measured.layer_ms)
     ran = _ran_as(space, mask, measured)
@@ -70,7 +70,7 @@ def usable(space: Space, measured: Profile) -> tuple[Space, Profile]:
 
 
 def _ran_as(space: Space, mask: NDArray[np.bool_], measured: Profile) -> dict[tuple[int, int], int]:
-    """What ran, where it computed in another precision than it was asked to."""
+    """The primitive that ran, where it computed in another precision than it was asked to."""
     found = {}
     for (layer, asked), applied in measured.applied.items():
         engine, _, precision = parse_name(applied.primitive)
@@ -94,7 +94,7 @@ def _as_ran(choice: NDArray[np.int64], ran: Mapping[tuple[int, int], int]) -> ND
 
 
 def _twins(space: Space, mask: NDArray[np.bool_], measured: Profile) -> list[int]:
-    """Primitives whose kernels read back as those of an earlier one of that engine, everywhere."""
+    """The primitives that read back like an earlier one of their engine, in every layer."""
     seen: set[tuple[object, ...]] = set()
     twins = []
     for index, primitive in enumerate(space.primitives):
@@ -114,8 +114,8 @@ def collect(space: Space, trials: Mapping[str, Trial]) -> Profile:
     """The profile of uniform plans.
 
     Args:
-        space: What can be chosen.
-        trials: Uniform plans by name; others of the space were not measured.
+        space: The search space: the layers and what each may run as.
+        trials: The trials of uniform plans, by name; others of the space were not measured.
     """
     layer_ms = np.full((len(space.layers), len(space.primitives)), np.nan)
     applied: dict[tuple[int, int], Applied] = {}
@@ -133,8 +133,10 @@ def collect(space: Space, trials: Mapping[str, Trial]) -> Profile:
 
 
 def scaled_layers_ms(trial: Trial) -> dict[int, float]:
-    """Time in ms of each layer by index: as profiled, scaled so that the layers of a segment sum
-    to its unprofiled time; equal shares where the engine tells none.
+    """The time in ms of each layer by index, scaled to the unprofiled time of its segment.
+
+    The profiled times of a segment's layers are scaled so that they sum to its unprofiled time;
+    layers have equal shares where the engine tells none.
     """
     times: dict[int, float] = {}
     for segment, ms in zip(trial.segments, trial.record.quiet_segment_ms, strict=True):

@@ -1,4 +1,4 @@
-"""What a search says at its end: the document of ``--json``."""
+"""The report of a search at its end: the document of ``--json``."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from qsdnn.measure.trust import doubt
 SCHEMA = "qsdnn.search/1"
 
 ONNXRUNTIME = (Kind.BARE, bare_name(REFERENCE))
-"""What a user compares with first."""
+"""The entrant that a user compares with first."""
 
 MORE_PLANS = 20
-"""Mixed plans that a larger budget is said to try."""
+"""The number of mixed plans that a larger budget is said to try."""
 
 
 def document(found: Found, plan_path: str) -> dict[str, Any]:
     """The JSON document of a search, schema ``qsdnn.search/1``.
 
     Args:
-        found: What was found.
-        plan_path: Where the plan was written.
+        found: The findings of the search.
+        plan_path: The path that the plan was written to.
     """
     plan, learning, counts = found.plan, found.learning, found.measurer.counts
     final, (name, uniform) = found.final, found.final.uniform
@@ -109,7 +109,7 @@ def document(found: Found, plan_path: str) -> dict[str, Any]:
 
 
 def _objective(found: Found) -> dict[str, Any]:
-    """What was to be least, and what the plan and the best uniform plan for it take."""
+    """The objective, and what the plan and the best uniform plan take of it."""
     goal, costs = found.config.goal, found.final.costs
     content: dict[str, Any] = {
         "name": goal.objective.value,
@@ -121,7 +121,7 @@ def _objective(found: Found) -> dict[str, Any]:
 
 
 def _of_samples(plan: Plan) -> dict[str, Any]:
-    """What is said where accuracy may be lost."""
+    """The part of the document that is only there where accuracy may be lost."""
     accuracy = plan.accuracy
     if accuracy.samples is None:
         return {}
@@ -133,7 +133,7 @@ def _of_samples(plan: Plan) -> dict[str, Any]:
 
 
 def _verified(found: Found, plan: Plan) -> bool:
-    """Whether the outputs are as they have to be: the final has refused what exceeds a budget."""
+    """Whether the outputs are as they must be: the final has refused what exceeds a budget."""
     if plan.accuracy.samples is not None:
         return True
     error = plan.accuracy.plan
@@ -141,7 +141,7 @@ def _verified(found: Found, plan: Plan) -> bool:
 
 
 def _standing(standing: Standing, final: Final) -> dict[str, Any]:
-    """One row of the final's table."""
+    """The row of an entrant in the final's table."""
     record, ratio = standing.record, standing.ratio
     return {
         "name": standing.name,
@@ -157,7 +157,7 @@ def _standing(standing: Standing, final: Final) -> dict[str, Any]:
 
 
 def _over(standing: Standing | None) -> dict[str, Any] | None:
-    """How many times as fast as an entrant of the final the plan is."""
+    """The speed-up of the plan over an entrant of the final; None without the entrant."""
     if standing is None:
         return None
     ratio = standing.ratio
@@ -173,14 +173,14 @@ def _over(standing: Standing | None) -> dict[str, Any] | None:
 
 
 def _doubt(found: Found) -> str:
-    """Why the claim is not to be believed: because of the plan, or of what it was held against."""
+    """The reason not to believe the claim: because of the plan, or of its rival; empty for none."""
     name, uniform = found.final.uniform
     of_rival = doubt(uniform.record)
     return doubt(found.final.trial.record) or (of_rival and f"{name} was {of_rival}")
 
 
 def _advice(found: Found) -> str:
-    """Why no mixed plan was measured, and what it takes; empty where some were."""
+    """The reason why no mixed plan was measured, and what it takes; empty where some were."""
     if found.mixed_plans or not found.learning.ended:
         return ""
     if found.learning.ended == TIME_IS_OVER:

@@ -25,8 +25,8 @@ class Result:
     A notebook shows the tables of `final` and `table`.
 
     Attributes:
-        found: All that the search knows.
-        notes: What a person should read, in the order it was said.
+        found: The findings of the search.
+        notes: The notes that a person should read, in the order they were told.
     """
 
     found: Found = field(repr=False)
@@ -39,7 +39,7 @@ class Result:
 
     @property
     def speedup(self) -> float:
-        """Latency of the fastest single engine, bare or as a uniform plan, over the plan's."""
+        """The latency of the fastest single engine, bare or as a uniform plan, over the plan's."""
         best = self.found.final.best_single
         return 1.0 if best is None else best.ratio.value
 
@@ -49,7 +49,7 @@ class Result:
         return document(self.found, "")
 
     def table(self) -> pd.DataFrame:
-        """One row for each layer of the network, in topological order.
+        """The table of a row for each layer of the network, in topological order.
 
         Columns: ``layer``, ``kind``, ``primitive``, ``kernel`` (the engine's own name of what it
         ran), ``predicted_ms`` (by the cost model), ``measured_ms`` (profiled, scaled so that a
@@ -74,7 +74,7 @@ class Result:
         )
 
     def final(self) -> pd.DataFrame:
-        """One row for each entrant of the final measurement, the fastest first.
+        """The table of a row for each entrant of the final measurement, the fastest first.
 
         Columns: ``name``, ``kind`` (``mixed``, ``uniform`` or ``bare``), ``winner``,
         ``measured_ms``, ``low_ms`` and ``high_ms`` (95 % interval of the median), and ``ratio``,
@@ -99,7 +99,7 @@ class Result:
         )
 
     def save(self, path: str | Path = "plan.json") -> Path:
-        """Writes the plan's file, for ``qsdnn replay`` and ``qsdnn package``; its path.
+        """Writes the plan's file, for ``qsdnn replay`` and ``qsdnn package``; returns its path.
 
         Raises:
             OSError: The file cannot be written.
@@ -108,7 +108,7 @@ class Result:
         return Path(path)
 
     def save_cost_model(self, path: str | Path) -> Path:
-        """Writes the cost model, for the Gymnasium environment; the path of the file.
+        """Writes the cost model, for the Gymnasium environment; returns the path of the file.
 
         Raises:
             OSError: The file cannot be written.

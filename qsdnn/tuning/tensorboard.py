@@ -1,4 +1,4 @@
-"""TensorBoard event files of a search."""
+"""The TensorBoard event files of a search."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from qsdnn.listener import Silent
 
 
 class EventLog(Silent):
-    """Writes scalars to an event file: ``tensorboard --logdir DIR`` shows them.
+    """A listener that writes scalars to an event file: ``tensorboard --logdir DIR`` shows them.
 
     Tags: ``episode/return``, ``episode/best_ms``, ``episode/epsilon`` by episode over all rounds;
-    whatever the search names by its own step.
+    and the figures that the search names, by steps of their own.
 
     Args:
-        folder: Made if absent.
+        folder: The folder of the event files, made if absent.
 
     Raises:
         InputError: The folder cannot be written.
@@ -47,7 +47,7 @@ class EventLog(Silent):
         self._writer.close()
 
     def episode(self, round_number: int, episode: Episode) -> None:
-        """Writes the learning curve."""
+        """Writes an episode's points of the learning curve."""
         self.scalar("episode/return", -episode.latency_ms, self._episodes)
         self.scalar("episode/best_ms", episode.best_ms, self._episodes)
         self.scalar("episode/epsilon", episode.epsilon, self._episodes)
@@ -55,7 +55,7 @@ class EventLog(Silent):
         self._episodes += 1
 
     def scalar(self, tag: str, value: float, step: int) -> None:
-        """Writes one point."""
+        """Writes one point of a figure."""
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
 

@@ -1,4 +1,4 @@
-"""Trials: plans that were built and measured."""
+"""The trials of a search: plans that were built and measured."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from qsdnn.model.segment import Segment
 from qsdnn.space import Space
 
 DOUBT = {Trust.STABLE: 1.0, Trust.NOISY: 2.0, Trust.DISTURBED: 2.0, Trust.THROTTLED: 4.0}
-"""How many times less exact a measurement is by its trust."""
+"""The factor by which a measurement is less exact, by its trust."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,11 +22,11 @@ class Trial:
     """A plan that was measured.
 
     Attributes:
-        choice: (layers,) primitive indices.
-        segments: What it was built as.
-        package: What was measured.
-        record: The measurement.
-        drift: How much slower the machine was than when its anchors were first measured.
+        choice: The primitive index of each layer (layers,).
+        segments: The segments that the plan was built as.
+        package: The package that was measured.
+        record: The record of the measurement.
+        drift: The factor by which the machine was slower than when its anchors were first measured.
     """
 
     choice: NDArray[np.int64]
@@ -37,26 +37,26 @@ class Trial:
 
     @property
     def key(self) -> bytes:
-        """The same for trials of the same plan."""
+        """The key of the plan, the same for all its trials."""
         return self.choice.tobytes()
 
     @property
     def ok(self) -> bool:
-        """Whether it ran and gave the right outputs."""
+        """Whether the plan ran and gave the right outputs."""
         return self.record.state is State.OK
 
     @property
     def throttled(self) -> bool:
-        """Whether the board slowed down while it was measured."""
+        """Whether the board slowed down while the plan was measured."""
         return self.record.trust is Trust.THROTTLED
 
     @property
     def latency_ms(self) -> float:
-        """Its latency on a quiet machine that had not drifted; infinite when it ended badly."""
+        """The latency on a quiet machine without drift; infinite where the plan ended badly."""
         return self.record.quiet_ms / self.drift if self.ok else float("inf")
 
     def observations(self, space: Space) -> list[Observation]:
-        """What its segments' times say about the cost model."""
+        """The observations that the times of the plan's segments give the cost model."""
         segment_ms = self.record.quiet_segment_ms
         # the loop around the segments
         share_ms = (self.record.quiet_ms - sum(segment_ms)) / len(self.segments)

@@ -17,23 +17,23 @@ from qsdnn.cost.model import CostModel
 from qsdnn.space import Space
 
 HOT, COLD = 0.3, 0.003
-"""First and last temperature of a cycle, in mean layer latencies."""
+"""The first and the last temperature of a cycle, in mean layer latencies."""
 
 CYCLE = 2
-"""Episodes of a cycle, for each layer and domain."""
+"""The number of episodes of a cycle, for each layer and domain."""
 
 
 class Annealing(Agent):
     """Changes a run of layers at a time, and takes what is slower now and then, ever more seldom.
 
-    It begins at the best of the greedy plan, the uniform plans and what it knew before, and as
-    often as a small network allows it begins again at the best plan so far. Every plan it looks at
-    counts as an episode (Kirkpatrick, Gelatt, Vecchi: Science 220, 1983). The defaults were tuned
-    on `qsdnn_envs.synthetic.TUNING` and the cost models of networks.
+    It begins at the best of the greedy plan, the uniform plans and what the agent knew before, and
+    as often as a small network allows it begins again at the best plan so far. Every plan it looks
+    at counts as an episode (Kirkpatrick, Gelatt, Vecchi: Science 220, 1983). The defaults were
+    tuned on `qsdnn_envs.synthetic.TUNING` and the cost models of networks.
 
     Args:
-        hot: First temperature of a cycle, in mean layer latencies of the first plan.
-        cold: Its last temperature.
+        hot: The first temperature of a cycle, in mean layer latencies of the first plan.
+        cold: The last temperature of a cycle, in the same unit.
     """
 
     name = "annealing"

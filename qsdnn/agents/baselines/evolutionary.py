@@ -15,23 +15,23 @@ from qsdnn.agents.warm import Known
 from qsdnn.cost.model import CostModel
 
 POPULATION, CHILDREN = 4, 4
-"""Plans that may have children, and children of a generation: tuned as those of annealing."""
+"""The plans that may have children, and the children of a generation: tuned as for annealing."""
 
 CROSSED = 0.5
-"""Share of the children that have two parents."""
+"""The share of the children that have two parents."""
 
 
 class Evolutionary(Agent):
     """Crosses good plans with each other, changes runs of layers, and keeps the best.
 
     A child has a run of layers of one parent, and all others of another: in topological order a run
-    is a convex piece of the network. It begins at the greedy plan, the uniform plans, what it knew
-    before and changes of these. Every plan is an episode. Of old and young plans the best live on,
-    no two alike: a (μ + λ) strategy (Beyer, Schwefel: Natural Computing 1, 2002).
+    is a convex piece of the network. The search begins at the greedy plan, the uniform plans, what
+    the agent knew before and changes of these. Every plan is an episode. Of old and young plans the
+    best live on, no two alike: a (μ + λ) strategy (Beyer, Schwefel: Natural Computing 1, 2002).
 
     Args:
-        population: How many plans live on.
-        children: How many are bred at a time.
+        population: The number of plans that live on.
+        children: The number of plans that are bred at a time.
     """
 
     name = "evolutionary"
@@ -86,11 +86,11 @@ class _Nursery:
 
     @property
     def left(self) -> int:
-        """Episodes that are left."""
+        """The number of episodes that are left."""
         return self._episodes - self.experience.episodes
 
     def add(self, plans: NDArray[np.int64]) -> None:
-        """Looks at plans, as far as episodes are left, and lets the best of all live."""
+        """Looks at plans, as far as episodes are left, and lets the best of all live on."""
         plans = plans[: self.left]
         added_ms = np.array([self._cost.predict(plan) for plan in plans])
         self.experience.see(plans, added_ms)
@@ -102,7 +102,7 @@ class _Nursery:
         self._plans, self._latency_ms = alive[best], latency_ms[first][best]
 
     def child(self) -> NDArray[np.int64]:
-        """A plan not met before, unless such are hard to find."""
+        """A plan that was not met before, unless such plans are hard to find."""
         rng, child = self._moves.rng, self._parent()
         if rng.random() < CROSSED:
             start, end = self._moves.intervals(len(child), 1)
@@ -112,5 +112,5 @@ class _Nursery:
         return self._moves.run(child)
 
     def _parent(self) -> NDArray[np.int64]:
-        """The better of two at random, a copy; the plans are in order."""
+        """A copy of the better of two plans drawn at random; the plans are in order of latency."""
         return np.array(self._plans[self._moves.rng.integers(len(self._plans), size=2).min()])

@@ -26,7 +26,7 @@ class Greedy(Agent):
         seed: int = 0,
         on_episode: Callable[[Episode], None] | None = None,
     ) -> Policy:
-        """Finds that plan; `episodes` and `seed` change nothing."""
+        """Finds the plan of the fastest primitives; `episodes` and `seed` change nothing."""
         began = time.perf_counter()
         choice = np.where(cost.space.mask, cost.layer_ms, np.inf).argmin(axis=1).astype(np.int64)
         latency_ms = cost.predict(choice)

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from qsdnn.cost.model import CostModel
 
 DRAWN = 8
-"""Runs that are drawn for a change, of which one is taken."""
+"""The number of runs that are drawn for a change, of which one is taken."""
 
 TRIES = 8
-"""Changes that are drawn until one gives a plan not met before."""
+"""The number of changes that are drawn until one gives a plan not met before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +27,9 @@ class Moves:
     than most layers gain.
 
     Attributes:
-        cost: The cost model, of which only the layers' own costs are looked at.
-        rng: What draws.
-        met: Plans that have been looked at, which are avoided.
+        cost: The cost model; only the layers' own costs in it are looked at.
+        rng: The generator of every random number.
+        met: The plans that have been looked at, as bytes; they are avoided.
     """
 
     cost: CostModel
@@ -42,7 +42,7 @@ class Moves:
 
     @cached_property
     def cheapest(self) -> NDArray[np.int64]:
-        """(layers, domains) each domain's cheapest primitive, −1 where it has none."""
+        """The cheapest primitive of each layer in each domain (layers, domains); −1 for none."""
         space = self.cost.space
         cost_ms = np.where(space.mask, self.cost.layer_ms, np.inf)
         best = np.full((len(space.layers), len(space.domains)), -1)
@@ -53,20 +53,21 @@ class Moves:
         return best
 
     def starts(self) -> NDArray[np.int64]:
-        """(n, layers) where to begin: the fastest of each layer, then every domain throughout."""
+        """The first plans (n, layers): each layer's fastest primitive, then each domain alone."""
         greedy = np.where(self.cost.space.mask, self.cost.layer_ms, np.inf).argmin(axis=1)
         return np.array([greedy, *np.where(self.cheapest >= 0, self.cheapest, greedy[:, None]).T])
 
     @cached_property
     def _cheapest_ms(self) -> NDArray[np.float64]:
-        """(layers, domains) what each domain's cheapest primitive costs; infinite for none."""
+        """The cost in ms of `cheapest` (layers, domains); infinite where there is none."""
         layers = np.arange(len(self.cheapest))[:, None]
         return np.where(self.cheapest >= 0, self.cost.layer_ms[layers, self.cheapest], np.inf)
 
     def run(self, plan: NDArray[np.int64]) -> NDArray[np.int64]:
-        """A plan with a run changed; with one layer where no run gives a plan not met before.
+        """A plan with a run of layers changed; with one layer where no run gives a new plan.
 
-        Of some runs that are drawn it is the one where the layers gain the most, crossings aside.
+        Of some runs that are drawn, the one is taken in which the layers gain the most, crossings
+        aside.
         """
         layers = np.arange(len(plan))
         differs = (self.cheapest >= 0) & (self.cheapest != plan[:, None])
@@ -87,13 +88,13 @@ class Moves:
         return self._single(plan)
 
     def intervals(self, layers: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(count,) first layers of runs, and those after their last; lengths are log-uniform."""
+        """The first layers of runs and the layers after their last (count,), log-uniformly long."""
         length = np.exp(self.rng.random(count) * np.log(layers + 1)).astype(np.int64)
         start = self.rng.integers(1 - length, layers)
         return np.maximum(start, 0), np.minimum(start + length, layers)
 
     def _draw(self, plan: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
-        """(runs,) starts, ends and new domains: half of the time that of a neighbour."""
+        """The starts, ends and new domains of runs (runs,); half of the domains are neighbours'."""
         space = self.cost.space
         start, end = self.intervals(len(plan), DRAWN)
         beside = np.where(self.rng.random(DRAWN) < 0.5, start - 1, end)
@@ -110,5 +111,5 @@ class Moves:
 
 
 def _summed(table: NDArray[Any]) -> NDArray[Any]:
-    """(rows + 1, columns) sums of the rows before each one, so that runs are differences."""
+    """The sums (rows + 1, columns) of the rows before each row, so that runs are differences."""
     return np.concatenate([np.zeros_like(table[:1], dtype=float), np.cumsum(table, axis=0)])

@@ -14,7 +14,7 @@ from qsdnn.agents.q_learning.exploration import random_actions
 from qsdnn.cost.model import CostModel
 
 BATCH = 64
-"""Episodes walked at the same time; changes nothing but the speed."""
+"""The number of episodes walked at the same time; it changes nothing but the speed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

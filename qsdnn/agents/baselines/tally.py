@@ -12,13 +12,14 @@ from qsdnn.cost.model import CostModel
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """Another plan, held against that of a `Tally`.
+    """Another plan, compared to the plan of a `Tally`.
 
     Attributes:
-        plan: (layers,) primitives.
-        latency_ms: Its latency.
-        domain: What changes: a layer's domain.
-        edge_ms: What changes: what a tensor's crossings cost.
+        plan: The primitive index of each layer (layers,).
+        latency_ms: The predicted latency of that plan.
+        domain: The new domain of each layer whose domain changes, by layer index.
+        edge_ms: The new crossing cost in ms of each tensor whose ends change, by index in
+            `Space.edges`.
     """
 
     plan: NDArray[np.int64]
@@ -30,15 +31,15 @@ class Look:
 class Tally:
     """A plan and its latency, kept by layers and tensors.
 
-    To look at another plan takes time in the layers that differ and the tensors they touch.
+    To look at another plan takes time only for the layers that differ and the tensors they touch.
 
     Args:
         cost: The cost model.
-        plan: (layers,) where to begin.
+        plan: The primitive indices (layers,) to begin with.
 
     Attributes:
-        plan: (layers,) primitives.
-        latency_ms: Its latency, but for the rounding of sums.
+        plan: The primitive index of each layer (layers,).
+        latency_ms: The predicted latency of that plan, exact but for the rounding of sums.
     """
 
     def __init__(self, cost: CostModel, plan: NDArray[np.int64]) -> None:
@@ -58,7 +59,7 @@ class Tally:
         self.latency_ms = cost.predict(plan)
 
     def look(self, plan: NDArray[np.int64]) -> Look:
-        """Holds another plan against this one."""
+        """Compares another plan to the current one."""
         differ = np.flatnonzero(plan != self.plan)
         now, then = self._layer_ms[differ, plan[differ]], self._layer_ms[differ, self.plan[differ]]
         domain = {layer: self._domain_of[plan[layer]] for layer in differ.tolist()}
@@ -73,7 +74,7 @@ class Tally:
         return Look(plan=plan, latency_ms=latency_ms, domain=domain, edge_ms=edge_ms)
 
     def take(self, look: Look) -> None:
-        """Goes over to a plan that was looked at from this one."""
+        """Makes a plan the current one; it must have been looked at from the current one."""
         self._put(look.domain)
         for t, ms in look.edge_ms.items():
             self._edge_ms[t] = ms

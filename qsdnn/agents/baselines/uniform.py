@@ -14,9 +14,10 @@ from qsdnn.cost.model import CostModel
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uniform(Agent):
-    """Takes each primitive for all layers in turn, and keeps the best.
+    """Takes each primitive for all layers in turn, and keeps the best plan.
 
-    A layer that may not take it takes the fastest of its domain, else the fastest there is.
+    A layer that may not take that primitive takes the fastest of its domain, else the fastest of
+    all.
     """
 
     name = "uniform"
@@ -29,7 +30,7 @@ class Uniform(Agent):
         seed: int = 0,
         on_episode: Callable[[Episode], None] | None = None,
     ) -> Policy:
-        """Looks at those plans, one an episode, as far as there are episodes; no chance in it.
+        """Looks at one such plan an episode, as far as there are episodes; nothing in it is random.
 
         Raises:
             ValueError: Fewer than 1 episode.

@@ -1,1 +1,1 @@
-"""The optimum of a cost model, proven, or a bound on it."""
+"""The exact agent: the optimum of a cost model, proven, or a bound on it."""

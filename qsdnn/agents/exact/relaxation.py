@@ -1,7 +1,7 @@
 """A lower bound on the latency of every plan, and on the rest of a half-made one.
 
 The cost model is an integer program. For each layer l and domain f let x[l, f] be 1 where l runs in
-f, and for each tensor t let e[t, g] and o[t, f] be 1 where it enters g and leaves f:
+f, and for each tensor t let e[t, g] and o[t, f] be 1 where t enters g and leaves f:
 
     e[t, g] ≥ x[c, g] − x[p, g]    and    o[t, f] ≥ x[p, f] − x[c, f]
 
@@ -32,7 +32,7 @@ from qsdnn.cost.walk import Frontier, Stop
 from qsdnn.space import Space
 
 EQUAL = 1e-6
-"""Domains of a layer whose weights in the linear program differ by less are as likely."""
+"""The difference of weights in the linear program below which domains of a layer are as likely."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,14 +41,15 @@ class Relaxation:
 
     Attributes:
         plan: (layers,) primitives: the solution of the linear program, rounded.
-        reduced_ms: (layers, primitives) cost of a choice with its shares; infinite where forbidden.
-        domain_ms: (layers, domains) the least of them in each domain.
-        rest_ms: (layers + 1,) least that the layers from each one on can cost, without the tensors
-            that are open there.
+        reduced_ms: The cost (layers, primitives) of a choice with its shares of crossings; infinite
+            where forbidden.
+        domain_ms: The least `reduced_ms` of each layer in each domain (layers, domains).
+        rest_ms: The least (layers + 1,) that the layers from each one on can cost, without the
+            tensors that are open there.
         readers: For each edge, its distinct consumers, ascending.
-        enter_share_ms: For each edge, (readers, labels).
-        leave_share_ms: Likewise.
-        holds: `Space.holds`.
+        enter_share_ms: The share of the cost of entering, for each edge (readers, labels).
+        leave_share_ms: The share of the cost of leaving, for each edge (readers, labels).
+        holds: The domains that have each label (labels, domains): see `Space.holds`.
     """
 
     plan: NDArray[np.int64] = field(repr=False)
@@ -62,18 +63,18 @@ class Relaxation:
 
     @property
     def lower_ms(self) -> float:
-        """No plan is faster."""
+        """The lower bound in ms: no plan is faster."""
         return float(self.rest_ms[0])
 
     @property
     def regret_ms(self) -> NDArray[np.float64]:
-        """(layers, primitives) how far above `lower_ms` every plan with a choice is, at least."""
+        """The least that any plan with a choice exceeds `lower_ms` by (layers, primitives)."""
         return np.asarray(self.reduced_ms - self.reduced_ms.min(axis=1, keepdims=True))
 
     def ahead_ms(self, frontier: Frontier, layer: int, stop: Stop) -> NDArray[np.float64]:
-        """(n,) least that each walk costs after `layer`, where it has just been.
+        """The least that each walk costs after `layer` (n,), the last layer it has chosen for.
 
-        Each later reader of open tensors chooses for itself, which domain costs it least.
+        Each later reader of open tensors chooses for itself the domain that costs it least.
         """
         taken: dict[int, NDArray[np.float64]] = {}
         for slot, t in zip(stop.open, stop.open_edges, strict=True):
@@ -92,7 +93,7 @@ class Relaxation:
 def _passed(
     holds: NDArray[np.bool_], made_by: NDArray[np.int64], entered: NDArray[np.int64]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Twice (n, labels): what an open tensor need not enter any more, and what it may yet leave."""
+    """The labels (n, labels) that an open tensor need not enter any more, and may yet leave."""
     has = holds @ (1 << np.arange(holds.shape[1], dtype=np.int64))
     home = holds[:, made_by].T
     return home | (entered[:, None] & has != 0), home & (entered[:, None] & ~has == 0)
@@ -105,17 +106,17 @@ def _extra_ms(
     leaves: NDArray[np.bool_],
     holds: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
-    """(n, domains) least that reading an open tensor adds to a reader's reduced cost, by domain.
+    """The least (n, domains) that reading an open tensor adds to a reader's reduced cost.
 
-    Its share of the crossings has been moved to the reader and is given back: entering counts
-    where the tensor has not entered that label, leaving where it has not left its own.
+    The tensor's share of the crossings has been moved to the reader and is given back: entering
+    counts where the tensor has not entered that label, leaving where it has not left its own.
     """
     given_back = leave - np.where(free, enter, 0.0)
     return np.asarray(given_back @ holds + np.where(leaves, leave, 0.0) @ ~holds)
 
 
 def relax(cost: CostModel) -> Relaxation:
-    """The bounds of a cost model; negative crossing costs weaken them, as if always paid."""
+    """The bounds of a cost model; negative crossing costs weaken the bounds, as if always paid."""
     space = cost.space
     readers = tuple(np.array(sorted(set(e.consumers)), dtype=np.intp) for e in space.edges)
     edge = np.repeat(np.arange(len(readers)), [len(by) for by in readers])
@@ -150,7 +151,7 @@ def relax(cost: CostModel) -> Relaxation:
 
 
 def _by_domain(space: Space, layer_ms: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(layers, domains) the least of each domain's primitives; infinite where there are none."""
+    """The least cost of each domain's primitives (layers, domains); infinite where none is."""
     least = np.full((len(space.layers), len(space.domains)), np.inf)
     for primitive, domain in enumerate(space.domain_of):
         np.minimum(least[:, domain], layer_ms[:, primitive], out=least[:, domain])
@@ -160,10 +161,10 @@ def _by_domain(space: Space, layer_ms: NDArray[np.float64]) -> NDArray[np.float6
 def _solve(
     cost: CostModel, edge: NDArray[np.intp], reader: NDArray[np.intp]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """The linear program's (layers, domains) x, and the (pairs, labels) shares of its dual.
+    """The weights x of the linear program (layers, domains), and the shares of its dual, twice.
 
-    Pairs are of an edge and a reader, shares are of entering and of leaving. They are cut to what
-    the costs allow.
+    The shares (pairs, labels) are of entering and of leaving, for each pair of an edge and a
+    reader. They are cut to what the costs allow.
     """
     enter_ms, leave_ms = np.maximum(cost.enter_ms, 0), np.maximum(cost.leave_ms, 0)
     x, dual = _program(cost, enter_ms, leave_ms, edge, reader)
@@ -183,7 +184,7 @@ def _program(
     edge: NDArray[np.intp],
     reader: NDArray[np.intp],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(layers, domains) x and (2, pairs, labels) dual values of both kinds of inequality."""
+    """The x (layers, domains) and dual values (2, pairs, labels) of both kinds of inequality."""
     space = cost.space
     layers, domains, labels = len(space.layers), len(space.domains), len(space.labels)
     least = _by_domain(space, np.where(space.mask, cost.layer_ms, np.inf))

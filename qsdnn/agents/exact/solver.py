@@ -18,10 +18,10 @@ from qsdnn.cost.model import CostModel
 from qsdnn.cost.walk import Walk
 
 NARROW = 4096
-"""Width of the first sweep: wide enough for most networks, and soon done."""
+"""The width of the first sweep: wide enough for most networks, and soon done."""
 
 RAISE = 4.0
-"""By how much the limit above the optimum is raised when too few plans are within it."""
+"""The factor by which the limit above the optimum is raised when too few plans are within it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,10 +44,10 @@ class Exact(Agent):
     tensors, and the bounds leave little of that.
 
     Attributes:
-        plans: How many plans to find. They are the best of all when the first is `proven`, unless
-            there was no room for them all.
-        max_reads: Later readers of open tensors that a sweep looks at, in all partial plans: time
-            is proportional, about 10 s for 100 million, and so is memory, about 1 GB.
+        plans: The number of plans to find. They are the best of all when the first is `proven`,
+            unless there was no room for them all.
+        max_reads: The number of later readers of open tensors that a sweep looks at, in all partial
+            plans: time is proportional, about 10 s for 100 million, and so is memory, about 1 GB.
     """
 
     name = "exact"
@@ -62,7 +62,7 @@ class Exact(Agent):
         seed: int = 0,
         on_episode: Callable[[Episode], None] | None = None,
     ) -> Policy:
-        """Finds the best plans; `episodes` and `seed` change nothing, and it counts as one episode.
+        """Finds the best plans, as one episode; `episodes` and `seed` change nothing.
 
         Raises:
             InputError: The space has more domains than `qsdnn.cost.walk.MAX_DOMAINS`.
@@ -85,7 +85,7 @@ class Exact(Agent):
         )
 
     def _solve(self, walk: Walk) -> tuple[NDArray[np.int64], float]:
-        """The best plans, and a lower bound on the best of all."""
+        """The best plans, and a lower bound in ms on the best of all."""
         relaxation = relax(walk.cost)
         wide = self.max_reads // (len(walk.stops) + _reads(walk))
         narrow = min(NARROW, wide)
@@ -103,7 +103,7 @@ class Exact(Agent):
         return self._more(walk, relaxation, best, narrow).plans, bound_ms
 
     def _more(self, walk: Walk, relaxation: Relaxation, best: Sweep, width: int) -> Sweep:
-        """The next best plans too: those within a limit, which is raised until there are enough."""
+        """The next best plans too: those within a limit, which is raised until enough are found."""
         regret_ms = relaxation.regret_ms
         wanted = min(self.plans, math.prod(np.isfinite(regret_ms).sum(axis=1).tolist()))
         latency_ms = float(best.latency_ms[0])
@@ -119,18 +119,18 @@ class Exact(Agent):
 
 
 def _reads(walk: Walk) -> int:
-    """How many readers the open tensors still have, summed over the layers."""
+    """The number of readers that the open tensors still have, summed over the layers."""
     edges = walk.space.edges
     return sum(consumer - edge.producer for edge in edges for consumer in set(edge.consumers))
 
 
 def _reached(best: Sweep, bound_ms: float) -> bool:
-    """Whether the best plan is as fast as its bound, but for the rounding of sums."""
+    """Whether the best plan is as fast as the bound, but for the rounding of sums."""
     return bound_ms >= float(best.latency_ms[0] - ROUNDING * abs(best.latency_ms[0]))
 
 
 def _merged(one: Sweep, other: Sweep, count: int) -> Sweep:
-    """The best plans of two sweeps."""
+    """The best `count` plans of two sweeps together."""
     plans, first = np.unique(np.concatenate([one.plans, other.plans]), axis=0, return_index=True)
     latency_ms = np.concatenate([one.latency_ms, other.latency_ms])[first]
     order = np.argsort(latency_ms, kind="stable")[:count]

@@ -11,17 +11,18 @@ from qsdnn.agents.exact.relaxation import Relaxation
 from qsdnn.cost.walk import Frontier, Walk
 
 ROUNDING = 1e-9
-"""A plan dearer than the limit by less than this share of it is not dropped: sums are rounded."""
+"""The relative tolerance of a limit: a plan dearer by less is not dropped, as sums are rounded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
-    """What one pass over the layers found.
+    """The plans that one pass over the layers found.
 
     Attributes:
-        plans: (k, layers) distinct, best first.
-        latency_ms: (k,).
-        dropped_ms: No plan that was dropped for lack of room is faster; infinite when none was.
+        plans: The primitive indices of the plans found (k, layers), distinct, best first.
+        latency_ms: The predicted latency of each of those plans (k,).
+        dropped_ms: A lower bound of the plans that were dropped for lack of room; infinite when
+            none was.
     """
 
     plans: NDArray[np.int64] = field(repr=False)
@@ -31,7 +32,7 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Trace:
-    """How each kept partial plan was reached: the one before, and the primitive."""
+    """The way that each kept partial plan was reached: the plan before it, and the primitive."""
 
     parent: NDArray[np.int32]
     primitive: NDArray[np.int32]
@@ -47,11 +48,12 @@ def sweep(
     the partial plans with equal frontiers, only the cheapest `count` can be among the best.
 
     Args:
-        walk: The cost model.
-        relaxation: Its bounds.
-        count: How many plans are wanted.
-        width: Partial plans looked at for each layer, about. Those with the least bounds are kept.
-        limit_ms: Plans slower than that are of no interest.
+        walk: The compiled cost model.
+        relaxation: The lower bounds of the cost model.
+        count: The number of plans that are wanted.
+        width: The number of partial plans looked at for each layer, about. Those with the least
+            bounds are kept.
+        limit_ms: The latency above which plans are of no interest.
     """
     limit_ms += ROUNDING * (abs(limit_ms) if np.isfinite(limit_ms) else 0.0)
     options = [
@@ -83,11 +85,11 @@ def sweep(
 def _options(
     walk: Walk, relaxation: Relaxation, layer: int, count: int, limit_ms: float
 ) -> NDArray[np.int64]:
-    """Primitives of a layer that some plan worth looking at may take.
+    """The primitives of a layer that some plan worth looking at may take.
 
-    Of a domain's primitives only the cheapest `count` can be in the `count` best plans: to swap
-    one for another of its domain changes nothing else. And a choice whose bound exceeds the limit
-    is in no plan within it.
+    Of a domain's primitives only the cheapest `count` can be in the `count` best plans: to swap one
+    for another of its domain changes nothing else. And a choice whose bound exceeds the limit is in
+    no plan within the limit.
     """
     allowed = np.flatnonzero(walk.space.mask[layer])
     allowed = allowed[np.argsort(walk.cost.layer_ms[layer, allowed], kind="stable")]
@@ -99,7 +101,7 @@ def _options(
 
 
 def _key(walk: Walk, layer: int, frontier: Frontier) -> NDArray[np.int64]:
-    """(n,) a number for each frontier; equal for equal ones only."""
+    """A number for each frontier (n,), the same for equal frontiers only."""
     domains = len(walk.space.domains)
     key, size = np.zeros(len(frontier.domain), dtype=np.int64), 1
     for column in frontier.codes(domains)[:, walk.stops[layer].open].T:
@@ -114,7 +116,7 @@ def _key(walk: Walk, layer: int, frontier: Frontier) -> NDArray[np.int64]:
 def _cheapest(
     key: NDArray[np.int64], total_ms: NDArray[np.float64], count: int
 ) -> NDArray[np.intp]:
-    """The cheapest `count` rows of each key."""
+    """The indices of the cheapest `count` rows of each key."""
     order = np.lexsort((total_ms, key))
     later = np.ones(len(order), dtype=np.bool_)
     later[:count] = False
@@ -123,7 +125,7 @@ def _cheapest(
 
 
 def _retrace(traces: list[_Trace], rows: NDArray[np.intp]) -> NDArray[np.int64]:
-    """(n, layers) the choices that led to some rows after the last layer."""
+    """The choices (n, layers) that led to some rows after the last layer."""
     plans = np.empty((len(rows), len(traces)), dtype=np.int64)
     at: NDArray[np.signedinteger] = rows
     for layer in range(len(traces) - 1, -1, -1):

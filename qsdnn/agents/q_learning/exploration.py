@@ -1,4 +1,4 @@
-"""When an episode explores, and for how long."""
+"""Exploration: when an episode explores, and for how long."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 def random_actions(
     rng: np.random.Generator, mask: NDArray[np.int8] | NDArray[np.bool_]
 ) -> NDArray[np.int64]:
-    """(n,) an action for each row of a mask, uniform over those it permits."""
+    """An action for each row of a mask (n,), uniform over those the row permits."""
     return np.asarray((rng.random(mask.shape) * mask).argmax(axis=1))
 
 
 def share_epsilon(epsilon: float, episodes: int, spread: bool) -> NDArray[np.float64]:
-    """(episodes,) epsilon of each episode of a batch: see `Settings.spread`."""
+    """The epsilon of each episode of a batch (episodes,): see `Settings.spread`."""
     if spread:
         return np.linspace(0.0, epsilon, episodes)
     return np.full(episodes, epsilon)
@@ -26,9 +26,9 @@ class Exploration:
     Where a layer may not take the repeated action, the greedy one is taken.
 
     Args:
-        epsilon: (n,) each episode's probability to begin exploring, at each layer.
-        linger: Exponent of the zeta distribution of the repeats; 0 for none.
-        rng: What draws.
+        epsilon: The probability of each episode (n,) to begin exploring, at each layer.
+        linger: The exponent of the zeta distribution of the repeats; 0 for none.
+        rng: The generator of every random number.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Exploration:
         self._action = np.zeros(len(epsilon), dtype=np.int64)
 
     def override(self, greedy: NDArray[np.int64], mask: NDArray[np.int8]) -> NDArray[np.int64]:
-        """(n,) the greedy actions, but the exploratory ones in the episodes that explore."""
+        """The greedy actions (n,), replaced by exploratory ones in the episodes that explore."""
         n = len(greedy)
         begins = (self._left == 0) & (self._rng.random(n) < self._epsilon)
         self._action[begins] = random_actions(self._rng, mask)[begins]

@@ -20,15 +20,15 @@ from qsdnn.cost.model import CostModel
 from qsdnn.space import Space
 
 BATCHES = 30
-"""Batches of a run, at the least: a short run has smaller ones. On the tuning set, 100 episodes in
-batches of 4 left a third of the gap that batches of 16 did."""
+"""The least number of batches of a run: a short run has smaller ones. On the tuning set, 100
+episodes in batches of 4 left a third of the gap that batches of 16 did."""
 
 
 class Values(Protocol):
-    """Learns what each action is worth in each state."""
+    """A learner of what each action is worth in each state."""
 
     def begin(self) -> None:
-        """Begins a run; the rewards of an earlier one were another cost model's."""
+        """Begins a run; the rewards of an earlier run came from another cost model."""
         ...
 
     def see(self, step: int, observations: NDArray[np.int64], mask: NDArray[np.int8]) -> None:
@@ -36,26 +36,26 @@ class Values(Protocol):
         ...
 
     def values(self, step: int, mask: NDArray[np.int8]) -> NDArray[np.floating[Any]]:
-        """(n, actions) what actions are worth where the episodes are."""
+        """The worth of each action where the episodes are (n, actions)."""
         ...
 
     def learn(self, batch: Batch, rng: np.random.Generator) -> None:
-        """Learns from the episodes, which have ended, and from some others with them."""
+        """Learns from the episodes of a batch, which have ended, and from some earlier ones."""
         ...
 
 
 class QLearning(Agent):
     """Learns what each action is worth in each state, from episodes and their replay.
 
-    It acts ε-greedily and in batches of episodes, and learns after each batch. `Settings` says what
-    can be set. It is given the space, which says how tensors join the layers, and sees
-    observations, masks and rewards; it never looks at a cost.
+    The agent acts ε-greedily and in batches of episodes, and learns after each batch. `Settings`
+    says what can be set. The agent is given the space, which says how tensors join the layers, and
+    sees observations, masks and rewards; it never looks at a cost.
 
-    Called again for the same space, e.g. with a refitted cost model, it starts from the values it
-    has, and first walks the best plans it knew.
+    Called again for the same space, e.g. with a refitted cost model, the agent starts from the
+    values it has, and first walks the best plans it knew.
 
     Args:
-        settings: How it learns; those of the preset ``default`` when None.
+        settings: The settings of learning; None takes those of the preset ``default``.
     """
 
     name = "q-learning"
@@ -63,7 +63,7 @@ class QLearning(Agent):
 
     @classmethod
     def with_preset(cls, preset: str) -> Self:
-        """Q-learning with our own settings, or with published ones."""
+        """A new agent with our own settings, or with published ones."""
         return cls(PRESETS[preset])
 
     def __init__(self, settings: Settings | None = None) -> None:
@@ -83,10 +83,10 @@ class QLearning(Agent):
         """Walks episodes on the environment of a cost model.
 
         Args:
-            cost: Only the environment made of it is looked at.
-            episodes: At least 1.
-            seed: For all that is drawn.
-            on_episode: Told of every episode.
+            cost: The cost model; only the environment made of it is looked at.
+            episodes: The number of episodes, at least 1.
+            seed: The seed of every random number.
+            on_episode: Called after each episode.
 
         Returns:
             The best plan met; never `Policy.proven`.
@@ -114,7 +114,7 @@ class QLearning(Agent):
         return policy
 
     def _values_for(self, space: Space) -> Values:
-        """The values learned so far, or new ones where they are for another space."""
+        """The values learned so far, or new ones where the values are for another space."""
         if self._values is None or self._space is None or not space.same_as(self._space):
             credit = self._settings.credit
             self._space = space
@@ -128,7 +128,7 @@ class QLearning(Agent):
 
 
 class _Run:
-    """One call of `QLearning.learn`: acts, and has values learned from what it sees."""
+    """One call of `QLearning.learn`: acts, and has values learned from what is seen."""
 
     def __init__(
         self,
@@ -145,7 +145,7 @@ class _Run:
         self._rng = rng
 
     def explore(self, epsilon: float, keep: int) -> None:
-        """Walks a batch ε-greedily, and learns."""
+        """Walks a batch of episodes ε-greedily, and learns from it."""
         shared = share_epsilon(epsilon, self._env.num_envs, self._settings.spread)
         exploration = Exploration(shared, self._settings.linger, self._rng)
 
@@ -160,7 +160,7 @@ class _Run:
         self._values.learn(batch, self._rng)
 
     def repeat(self, plans: NDArray[np.int64], keep: int) -> None:
-        """Walks the first of some plans, and learns."""
+        """Walks the first of some plans, and learns from them."""
         chosen = plans[np.arange(self._env.num_envs) % len(plans)]
 
         def act(
@@ -174,6 +174,6 @@ class _Run:
         self._values.learn(batch, self._rng)
 
     def _greedy(self, step: int, mask: NDArray[np.int8]) -> NDArray[np.int64]:
-        """(n,) the best actions by their values; ties are broken at random."""
+        """The best action of each episode by its value (n,); ties are broken at random."""
         q = np.where(mask != 0, self._values.values(step, mask), -np.inf)
         return random_actions(self._rng, q == q.max(axis=1, keepdims=True))

@@ -1,4 +1,4 @@
-"""Messages: what the tensors that a choice leaves behind are worth to the layers that read them."""
+"""Messages: what the tensors that a choice leaves are worth to the layers that read them."""
 
 from __future__ import annotations
 
@@ -16,25 +16,26 @@ class Messages:
     """Values of tensors, by max-plus propagation of payoffs along the wiring.
 
     Each layer is told, for every tensor and code, what the layers behind it can make of it at best
-    (*ahead*), and what it took at least to get there (*behind*). On a chain the former is the value
-    function of Q-learning. Where several tensors meet, what happens there is shared among them
-    with the weights of sequential tree-reweighted message passing, so that it is not counted twice.
+    (*ahead*), and what it took at least to get there (*behind*). On a chain *ahead* is the value
+    function of Q-learning. Where several tensors meet, what happens there is shared among them with
+    the weights of sequential tree-reweighted message passing, so that it is not counted twice.
 
-    All is relative: the best code of a tensor has the value 0, and so has one never seen.
+    All values are relative: the best code of a tensor has the value 0, and so has one never seen.
 
     Sources: payoff propagation for Q functions that are sums, Kok and Vlassis, Collaborative
     multiagent reinforcement learning by payoff propagation, JMLR 7, 2006; the weights and the order
     of messages, Kolmogorov, Convergent tree-reweighted message passing, IEEE TPAMI 28, 2006.
 
-    It is done for several degrees of optimism at once, the first axis of all tables.
+    The messages of several degrees of optimism are computed at once, the first axis of all tables.
 
     Args:
-        space: What can be chosen. No cost is in it.
-        wiring: Of the space.
-        payoffs: What was learned of the rewards.
-        optimism: What is hoped of a code and a domain that were not tried together: with 0 what the
-            layer's entry says; with 1 that nothing is lost, whatever it says, for it may be too low
-            for having been met with dear crossings only; or in between.
+        space: The search space: the layers and what each may run as. It holds no cost.
+        wiring: The wiring of that space.
+        payoffs: The payoffs that were learned from the rewards.
+        optimism: The degrees of optimism: what is hoped of a code and a domain that were not tried
+            together. With 0 it is what the layer's entry says; with 1 that nothing is lost,
+            whatever the entry says, for it may be too low for having been met with dear crossings
+            only; or in between.
     """
 
     def __init__(
@@ -57,14 +58,16 @@ class Messages:
         self._share = [_share(wiring, layer) for layer in range(len(space.layers))]
 
     def worth(self, layer: int, ids: Ids) -> Table:
-        """What to expect of a domain: of the tensors that the layer reads, and of those it makes.
+        """The worth of each domain for a layer: of the tensors that it reads, and that it makes.
 
         Args:
-            layer: Index.
-            ids: For each tensor read, (n,) its code; the episodes take turns in their optimism.
+            layer: The index of the layer.
+            ids: The number of the code of each tensor read, (n,) each; the episodes take turns in
+                their optimism.
 
         Returns:
-            (n, domains), or as many rows as there are degrees of optimism where nothing is read.
+            The worth (n, domains), or as many rows as there are degrees of optimism where nothing
+            is read.
         """
         worth = self._made[layer]
         for passage, met in zip(self._wiring.entering[layer], ids, strict=True):
@@ -75,7 +78,7 @@ class Messages:
         return worth
 
     def propagate(self, sweeps: int) -> None:
-        """Passes messages forward and back again, so many times."""
+        """Passes messages forward and back again, as many times as `sweeps` says."""
         own = np.where(self._mask, self._payoffs.own(), -np.inf)
         best = np.maximum.reduceat(own[:, self._by_domain], self._starts, axis=1)
         crossing = [self._crossing(p, best) for p in range(self._wiring.passages)]
@@ -91,7 +94,7 @@ class Messages:
                 self._backward(layer, best[layer], crossing)
 
     def _crossing(self, passage: int, best: Table) -> Table:
-        """(minds, codes, domains) payoffs at a passage's end; of what was not tried, hopes."""
+        """The payoffs at a passage's end (minds, codes, domains); hopes where nothing was tried."""
         reader, _ = self._wiring.ends[passage]
         hoped = -self._optimism * np.where(np.isneginf(best[reader]), 0.0, best[reader])
         return np.where(self._payoffs.tried[passage], self._payoffs.crossing(passage), hoped)
@@ -118,10 +121,11 @@ class Messages:
             self._ahead[passage][:, :-1] = told - told.max(axis=1, keepdims=True)
 
     def _belief(self, layer: int, best: Table, crossing: list[Table]) -> tuple[Table, list[Table]]:
-        """The most that all can be where the layer has a domain, and what each tensor read has.
+        """The most that a plan can be worth with each domain of a layer, and each tensor's part.
 
         Returns:
-            (minds, domains) the layer's share of it, and for each tensor (minds, domains).
+            The layer's share of that belief (minds, domains), and the part of each tensor (minds,
+            domains).
         """
         self._made[layer][:] = 0.0
         for passage in self._wiring.made[layer]:
@@ -141,7 +145,7 @@ class Messages:
         return self._share[layer] * belief, reads
 
     def _tell_behind(self, passage: int, codes: NDArray[np.intp], told: Table) -> None:
-        """Takes the best of what was told for each code; `UNKNOWN` is the place left out."""
+        """Keeps the best of what was told for each code; `UNKNOWN` falls into the last place."""
         best = np.full((self._minds, self._behind[passage].shape[1] + 1), -np.inf)
         for mind in range(self._minds):
             np.maximum.at(best[mind], codes, told[mind])
@@ -152,11 +156,11 @@ class Messages:
         return np.zeros((self._minds, *shape))
 
     def _grown(self, values: Table, codes: int) -> Table:
-        """The values and, up to that many codes, zeros."""
+        """The values, with zeros added up to that number of codes."""
         return np.concatenate([values, self._zeros(codes - values.shape[1])], axis=1)
 
 
 def _share(wiring: Wiring, layer: int) -> float:
-    """How much of a layer's belief a message from it carries."""
+    """The share of a layer's belief that a message from the layer carries."""
     on = len(wiring.made[layer]) + sum(then != NONE for then in wiring.onward[layer])
     return 1.0 / max(1, on, len(wiring.entering[layer]))

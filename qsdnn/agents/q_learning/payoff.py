@@ -11,14 +11,14 @@ from qsdnn.agents.q_learning.wiring import NONE, Wiring
 from qsdnn.space import Space
 
 UNKNOWN = -1
-"""Stands for a code that was never seen."""
+"""The number that stands for a code that was never seen."""
 
 Ids = list[NDArray[np.intp]]
-"""For each tensor that a layer reads, (n,) the number of its code among those seen there."""
+"""The number of the code of each tensor that a layer reads, (n,) each, among those seen there."""
 
 
 class Payoffs:
-    """Tables of rewards, and of what is seen later of a choice.
+    """Tables of rewards, and of the codes that are seen later of a choice.
 
     The reward of a choice is taken to be a sum: one entry for the layer and its primitive, and for
     each tensor that the layer reads one for the tensor's code in the observation and the domain
@@ -28,14 +28,16 @@ class Payoffs:
     looks as good as the best that may be, and so is tried, if what is known is not as good.
 
     Args:
-        space: What can be chosen. No cost is in it.
-        wiring: Of the space.
+        space: The search space: the layers and what each may run as. It holds no cost.
+        wiring: The wiring of that space.
 
     Attributes:
-        following: For each passage, (codes, domains) the number of the code at the tensor's next
-            reader; `UNKNOWN` where not seen yet.
-        beginning: For each passage from a layer that makes the tensor, (domains,) likewise.
-        tried: For each passage, (codes, domains) whether the domain was ever chosen there.
+        following: The number of the code at the tensor's next reader (codes, domains), for each
+            passage; `UNKNOWN` where not seen yet.
+        beginning: The number of the code at the tensor's first reader (domains,), for each passage
+            from the layer that makes the tensor; `UNKNOWN` where not seen yet.
+        tried: Whether each domain was ever chosen at a passage's end (codes, domains), for each
+            passage.
     """
 
     def __init__(self, space: Space, wiring: Wiring) -> None:
@@ -59,7 +61,7 @@ class Payoffs:
         return self._used
 
     def forget_episodes(self) -> None:
-        """Forgets the episodes, which will not be replayed any more; keeps what they taught."""
+        """Forgets the episodes, which are not replayed any more; keeps what was learned of them."""
         self._episodes: list[NDArray[np.int32]] = []
         self._rewards: list[NDArray[np.float64]] = []
 
@@ -71,18 +73,18 @@ class Payoffs:
         ]
 
     def own(self) -> NDArray[np.float64]:
-        """(layers, primitives) the entries of the layers; a view."""
+        """The entries of the layers (layers, primitives), as a view."""
         return self._entries[: len(self._terms) * self._primitives].reshape(-1, self._primitives)
 
     def crossing(self, passage: int) -> NDArray[np.float64]:
-        """(codes, domains) the entries of a tensor where a passage ends."""
+        """The entries of a tensor where a passage ends (codes, domains)."""
         base = np.array(self._base[passage], dtype=np.intp)
         return np.asarray(self._entries[base[:, None] + np.arange(self._domains)])
 
     def record(
         self, ids: Sequence[Ids], actions: NDArray[np.int64], rewards: NDArray[np.float64]
     ) -> None:
-        """Remembers episodes: the codes met at each layer, (n, layers) actions and rewards."""
+        """Remembers episodes: the codes met at each layer, actions and rewards (n, layers)."""
         domains = self._domain_of[actions]
         entries = np.empty((len(actions), int(self._terms.sum())), dtype=np.int32)
         for layer, (met, start) in enumerate(zip(ids, self._starts.tolist(), strict=True)):
@@ -108,10 +110,10 @@ class Payoffs:
         1 it is Kaczmarz's projection, which converges to entries that explain every reward.
 
         Args:
-            fresh: How many of the latest.
-            again: How many drawn.
-            alpha: Learning rate.
-            rng: What draws.
+            fresh: The number of the latest episodes to learn from.
+            again: The number of episodes that are drawn.
+            alpha: The learning rate.
+            rng: The generator that draws the episodes.
         """
         total = len(self._episodes)
         drawn = rng.integers(total, size=again).tolist()

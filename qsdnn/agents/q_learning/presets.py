@@ -9,12 +9,12 @@ from qsdnn.agents.q_learning.schedule import Staircase
 
 
 class Initial(StrEnum):
-    """What an action is worth that has not been tried in a state.
+    """The value of an action that has not been tried in a state.
 
     ``ZERO``: nothing is lost. No reward is positive, so this is optimistic, and whatever has not
     been tried looks worth trying.
-    ``FIRST``: what its first target will be; until then it is not considered where another action
-    has been tried.
+    ``FIRST``: the first target of the action; until then the action is not considered where another
+    one has been tried.
     """
 
     ZERO = "zero"
@@ -26,11 +26,12 @@ class StepCredit:
     """The published way: the value of a choice is its reward and the value of the next state.
 
     Attributes:
-        state: What an observation shows: see `qsdnn_envs.deployment.DeploymentEnv`.
-        alpha: Learning rate.
-        gamma: Discount.
-        replay: Episodes replayed for each new one, from their ends to their beginnings.
-        initial: Values of what was not tried.
+        state: The kind of observation: see `qsdnn_envs.deployment.DeploymentEnv`.
+        alpha: The learning rate.
+        gamma: The discount of later rewards.
+        replay: The number of episodes replayed for each new one, from their ends to their
+            beginnings.
+        initial: The values of actions that were not tried.
     """
 
     state: str
@@ -46,14 +47,14 @@ class TensorCredit:
 
     The environment's states are what all open tensors are at once: too many to meet twice in a
     network of branches. Here each tensor has a value of its own, learned from the layers that read
-    it: see `qsdnn.agents.q_learning.payoff` and `qsdnn.agents.q_learning.messages`. All values begin at 0, which is
-    optimistic with ``reward="regret"``.
+    it: see `qsdnn.agents.q_learning.payoff` and `qsdnn.agents.q_learning.messages`. All values
+    begin at 0, which is optimistic with ``reward="regret"``.
 
     Attributes:
-        alpha: Learning rate.
-        replay: Episodes replayed for each new one.
-        sweeps: How often, after a batch, worth is passed along all tensors.
-        optimism: What the episodes of a batch, in turn, hope of what was not tried: see
+        alpha: The learning rate.
+        replay: The number of episodes replayed for each new one.
+        sweeps: The number of times, after a batch, that worth is passed along all tensors.
+        optimism: The degrees of optimism, which the episodes of a batch take in turn: see
             `qsdnn.agents.q_learning.messages.Messages`.
     """
 
@@ -65,17 +66,18 @@ class TensorCredit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How Q-learning learns.
+    """The settings of Q-learning.
 
     Attributes:
-        credit: What a choice is held responsible for.
-        reward: What it is told: see `qsdnn_envs.deployment.DeploymentEnv`.
-        batch: Episodes walked at the same time, with the same values; fewer in short runs.
-        schedule: Epsilon over the episodes.
-        linger: Exponent of the zeta distribution of how many layers an exploratory action is
+        credit: The way that rewards are credited to choices, by steps or by tensors.
+        reward: The kind of reward: see `qsdnn_envs.deployment.DeploymentEnv`.
+        batch: The number of episodes walked at the same time, with the same values; fewer in short
+            runs.
+        schedule: The course of epsilon over the episodes.
+        linger: The exponent of the zeta distribution of how many layers an exploratory action is
             repeated for; 0 for no repeats.
         spread: Whether the episodes of a batch have epsilons from 0 to the scheduled one in equal
-            distances; the first one is then what is known best.
+            distances; the first episode then follows what is known best.
     """
 
     credit: StepCredit | TensorCredit

@@ -12,17 +12,18 @@ from qsdnn.agents.experience import Batch
 from qsdnn.agents.q_learning.presets import Initial, StepCredit
 
 MAX_VALUES = 2**26
-"""Values in a table; at four bytes each a quarter of a gigabyte."""
+"""The number of values in a table; at four bytes each they take a quarter of a gigabyte."""
 
 
 class QTable:
-    """Values of the actions in the states met so far: a row a state, counted within each step.
+    """A table of action values for the states met so far: a row a state, counted within each step.
 
     Args:
-        actions: Number of actions.
-        initial: Values of what was not tried.
-        max_rows: Rows in all. When they are used up a new state shares the row of another one of
-            its step, found by hash; so the memory stays bounded whatever the network.
+        actions: The number of actions.
+        initial: The values of actions that were not tried.
+        max_rows: The number of rows in all; None is `MAX_VALUES` over `actions`. When the rows are
+            used up a new state shares the row of another one of its step, found by hash; so the
+            memory stays bounded whatever the network.
     """
 
     def __init__(self, actions: int, initial: Initial, max_rows: int | None = None) -> None:
@@ -38,7 +39,7 @@ class QTable:
     def rows(
         self, step: int, observations: NDArray[np.int64], mask: NDArray[np.int8]
     ) -> NDArray[np.intp]:
-        """(n,) the rows of some observations made at a step; new states get new ones."""
+        """The row of each observation made at a step (n,); new states get new rows."""
         if step == len(self._row_of):
             self._row_of.append({})
             self._q.append(np.zeros((0, self.actions), dtype=np.float32))
@@ -67,13 +68,13 @@ class QTable:
     def values(
         self, step: int, rows: NDArray[np.intp], mask: NDArray[np.int8]
     ) -> NDArray[np.float32]:
-        """(n, actions) what to act on; where nothing was tried, 0 for all that is permitted."""
+        """The values to act on (n, actions); where nothing was tried, 0 for all permitted."""
         q = self._q[step][rows]
         blank = np.isneginf(q).all(axis=1, keepdims=True) & (mask != 0)
         return np.where(blank, np.float32(0.0), q)
 
     def best(self, step: int, rows: NDArray[np.intp]) -> NDArray[np.float32]:
-        """(n,) value of each state: that of its best action."""
+        """The value of each state (n,), which is that of its best action."""
         return np.asarray(self._q[step][rows].max(axis=1))
 
     def update(
@@ -86,7 +87,8 @@ class QTable:
     ) -> None:
         """Moves values towards their targets: Q += α (target − Q).
 
-        What had no value takes the target. A pair that occurs several times is moved once.
+        A value that was not set yet becomes the target. A pair that occurs several times is moved
+        once.
         """
         q = self._q[step]
         old = q[rows, actions]
@@ -98,8 +100,8 @@ class StepValues:
     """Learns a `QTable` from episodes and their replay.
 
     Args:
-        actions: Number of actions.
-        credit: How.
+        actions: The number of actions.
+        credit: The settings of learning.
     """
 
     def __init__(self, actions: int, credit: StepCredit) -> None:
@@ -108,7 +110,7 @@ class StepValues:
         self.begin()
 
     def begin(self) -> None:
-        """Begins a run; the rewards of an earlier one were another cost model's."""
+        """Begins a run; the rewards of an earlier run came from another cost model."""
         self._met: list[NDArray[np.intp]] = []
         self._seen: list[tuple[NDArray[np.intp], NDArray[np.int64], NDArray[np.float64]]] = []
 
@@ -117,11 +119,11 @@ class StepValues:
         self._met.append(self._table.rows(step, observations, mask))
 
     def values(self, step: int, mask: NDArray[np.int8]) -> NDArray[np.floating[Any]]:
-        """(n, actions) what actions are worth where the episodes are."""
+        """The worth of each action where the episodes are (n, actions)."""
         return self._table.values(step, self._met[step], mask)
 
     def learn(self, batch: Batch, rng: np.random.Generator) -> None:
-        """Learns from the episodes, which have ended: each, and some others with it."""
+        """Learns from the episodes of a batch, which have ended: each, and some others with it."""
         known = len(self._seen)
         rows = np.stack(self._met, axis=1)
         self._met = []

@@ -10,18 +10,18 @@ class Staircase:
     """Epsilon as a staircase over the episodes of a run.
 
     Attributes:
-        steps: (length, epsilon) of each step, in order. Lengths count in any unit: a run of
-            whatever number of episodes is divided in their proportion.
+        steps: The pairs (length, epsilon) of the steps, in order. Lengths count in any unit: a run
+            of whatever number of episodes is divided in their proportion.
     """
 
     steps: tuple[tuple[float, float], ...]
 
     def epsilon(self, episode: int, episodes: int) -> float:
-        """Epsilon of an episode.
+        """The epsilon of an episode.
 
         Args:
-            episode: From 0.
-            episodes: How many there will be.
+            episode: The number of the episode, from 0.
+            episodes: The number of episodes of the run.
         """
         total = sum(length for length, _ in self.steps)
         end = 0.0

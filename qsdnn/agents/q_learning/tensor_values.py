@@ -23,8 +23,8 @@ class TensorValues:
     episodes of a batch take turns in how much they hope of what was not tried.
 
     Args:
-        space: What can be chosen. No cost is in it.
-        credit: How.
+        space: The search space: the layers and what each may run as. It holds no cost.
+        credit: The settings of learning.
     """
 
     def __init__(self, space: Space, credit: TensorCredit) -> None:
@@ -36,7 +36,7 @@ class TensorValues:
         self.begin()
 
     def begin(self) -> None:
-        """Begins a run; the rewards of an earlier one were another cost model's."""
+        """Begins a run; the rewards of an earlier run came from another cost model."""
         self._met: list[Ids] = []
         self._payoffs.forget_episodes()
 
@@ -45,13 +45,13 @@ class TensorValues:
         self._met.append(self._payoffs.ids(step, observations))
 
     def values(self, step: int, mask: NDArray[np.int8]) -> NDArray[np.floating[Any]]:
-        """(n, actions) what actions are worth where the episodes are."""
+        """The worth of each action where the episodes are (n, actions)."""
         worth = self._messages.worth(step, self._met[step])[:, self._domain_of]
         q = self._payoffs.own()[step] + worth
         return q if len(q) == len(mask) else np.resize(q, mask.shape)
 
     def learn(self, batch: Batch, rng: np.random.Generator) -> None:
-        """Learns from the episodes, which have ended, and from some others with them."""
+        """Learns from the episodes of a batch, which have ended, and from some earlier ones."""
         self._payoffs.record(self._met, batch.actions, batch.rewards)
         self._met = []
         fresh = len(batch.actions)

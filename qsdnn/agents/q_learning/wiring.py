@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from qsdnn.space import Space
 
 NONE = -1
-"""Stands for a passage that there is not."""
+"""The number that stands for a passage that does not exist."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,16 +15,16 @@ class Wiring:
     """The passages of tensors from layer to layer.
 
     A tensor passes from the layer that makes it to its first reader, from there to the next one,
-    and so on. So each passage joins two layers, and what an earlier choice means for later ones is
-    told by the passages that leave it.
+    and so on. So each passage joins two layers, and the passages that leave a choice tell what it
+    means for later ones.
 
     Attributes:
-        passages: How many there are.
-        entering: For each layer, the passages of the tensors that it reads, in the order of their
-            indices in `Space.edges`.
-        onward: For each of those, the passage to the tensor's next reader; `NONE` after the last.
-        made: For each layer, the passages of the tensors that it makes.
-        ends: For each passage, the layer that it enters, and its place in `entering` there.
+        passages: The number of passages.
+        entering: The passages of the tensors that each layer reads, in the order of `Space.edges`.
+        onward: The passage to the tensor's next reader, for each of `entering`; `NONE` after the
+            last reader.
+        made: The passages of the tensors that each layer makes.
+        ends: The layer that each passage enters, and the passage's place in `entering` there.
     """
 
     passages: int

@@ -1,1 +1,1 @@
-"""The end of a search: the best plans and all engines measured side by side, and what is written."""
+"""The end of a search: the best plans and all engines measured side by side, and the result."""

@@ -23,13 +23,14 @@ from qsdnn.tuning.pace import FEWEST_CLAIMS, RUNS
 from qsdnn.tuning.trial import Trial
 
 ENERGIES = 8
-"""Plans whose energy is measured, the fastest, besides the fastest uniform plan of each engine."""
+"""The number of plans whose energy is measured, the fastest, besides each engine's fastest
+uniform."""
 
 ENERGY_S = 5.0
-"""For so long each: the board's sensors are read each second."""
+"""The time for which the energy of each is measured: the board's sensors are read each second."""
 
 TRIES = 5
-"""Plans that may fail verification before it is said that none meets the goal."""
+"""The number of plans that may fail verification before it is said that none meets the goal."""
 
 HINT = "allow more: a larger --max-latency, --max-energy or --max-memory"
 
@@ -38,7 +39,7 @@ def check_sensors(bench: Bench, goal: Goal) -> None:
     """Looks for a sensor of power before anything else is measured, where one is needed.
 
     Raises:
-        InputError: The board has none that can be read.
+        InputError: The board has no sensor of power that can be read.
     """
     if not goal.asks(Objective.ENERGY):
         return
@@ -68,15 +69,15 @@ def decide(
     """Measures what the goal asks for, and takes the best plan that keeps all limits.
 
     Args:
-        goal: What is asked for.
-        bench: Builds and measures plans.
-        profile: Of the uniform plans.
-        ranked: All plans measured, fastest first, no two alike.
-        constraint: What plans must keep besides.
-        budget: Of the search.
+        goal: The objective and the limits that are asked for.
+        bench: The bench that builds and measures plans.
+        profile: The profile of the uniform plans.
+        ranked: The trials of all plans measured, fastest first, no two alike.
+        constraint: The constraint that plans must keep besides.
+        budget: The budget of the search.
 
     Raises:
-        InfeasibleError: No plan meets the goal; the nearest is named.
+        InfeasibleError: No plan meets the goal; the message names the nearest.
     """
     names = profile.names
     if goal.asks(Objective.ENERGY):
@@ -100,11 +101,11 @@ def measure_frugal(
     """Measures further plans that may take little memory.
 
     Args:
-        bench: Builds and measures plans.
+        bench: The bench that builds and measures plans.
         graph: The network.
-        cost: Of the last round.
-        ranked: All plans measured, fastest first.
-        constraint: What plans must keep.
+        cost: The cost model of the last round.
+        ranked: The trials of all plans measured, fastest first.
+        constraint: The constraint that plans must keep.
     """
     weights_mb = np.array([layer.parameter_bytes for layer in graph.layers]) / 1e6
     plans = frugal_plans(cost, constraint, weights_mb, ranked)
@@ -125,7 +126,7 @@ def _fast(ranked: Sequence[Trial], names: Mapping[bytes, str]) -> list[Trial]:
 
 
 def _costs(goal: Goal, bench: Bench, trials: Sequence[Trial], budget: Budget) -> list[Cost]:
-    """What plans take; energy only where it is asked for, each plan measured alone.
+    """The costs of plans; energy only where it is asked for, each plan measured alone.
 
     The energy of plans that the budget has no time for stays unknown.
     """
@@ -150,7 +151,7 @@ def _costs(goal: Goal, bench: Bench, trials: Sequence[Trial], budget: Budget) ->
 
 
 def _alone(bench: Bench) -> MeasureOptions:
-    """Plans that are measured in turns are told one power, the mean of all."""
+    """The options for a plan alone: plans measured in turns would get one power, their mean."""
     return MeasureOptions(
         threads=bench.config.threads, max_runs=20_000, precision=0.0, budget_s=ENERGY_S, again=0
     )
@@ -165,7 +166,7 @@ def _final(
     rivals: Sequence[Trial],
     budget: Budget,
 ) -> Final | None:
-    """A plan measured for good, beside the best uniform one; None where it does not hold."""
+    """The final of a plan measured beside the best uniform one; None where it does not hold."""
     names = profile.names
     beside = [rival for rival in rivals if rival.key != trial.key]
     if not beside and trial.key not in names:
@@ -231,7 +232,7 @@ def _entrant(trial: Trial, names: Mapping[bytes, str]) -> Entrant:
 
 
 def _as_measured(trial: Trial, costs: Mapping[bytes, Cost]) -> Cost:
-    """What a plan took in the final; its energy was measured before."""
+    """The costs of a plan in the final; its energy was measured before."""
     before = costs.get(trial.key)
     return Cost(
         latency_ms=trial.record.latency_ms if trial.ok else float("inf"),
@@ -243,7 +244,7 @@ def _as_measured(trial: Trial, costs: Mapping[bytes, Cost]) -> Cost:
 def _nearest(
     goal: Goal, trials: Sequence[Trial], costs: Mapping[bytes, Cost], names: Mapping[bytes, str]
 ) -> str:
-    """Why no plan meets the goal, by the one that misses it least."""
+    """The reason why no plan meets the goal, by the plan that misses it least."""
     nearest = min(trials, key=lambda trial: goal.excess(costs[trial.key]))
     refusal = goal.refusal(costs[nearest.key]) or "it does not hold when it is verified"
     if costs[nearest.key].of(goal.objective) is None:

@@ -1,4 +1,4 @@
-"""Drafts: a measured plan becomes a plan file's content."""
+"""The drafts by which a measured plan becomes the content of a plan file."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from qsdnn.space import Space
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """All that a plan says besides what was chosen and measured.
+    """The content of a plan besides what was chosen and measured.
 
     Attributes:
-        config: What was asked.
+        config: The settings of the search.
         graph: The network.
-        info: The board.
-        space: What could be chosen.
-        profile: The uniform plans.
-        constraint: What plans must keep.
-        calibration: Of the network, if there is one.
+        info: The description of the board.
+        space: The search space: the layers and what each may run as.
+        profile: The profile of the uniform plans.
+        constraint: The constraint that plans must keep.
+        calibration: The ranges of the network's tensors; None where all is in floats.
     """
 
     config: SearchConfig
@@ -51,10 +51,10 @@ class Draft:
         """The plan of a trial.
 
         Args:
-            trial: Ended well.
-            predicted_ms: By the cost model.
-            interim: See `qsdnn.plan.Plan`.
-            standings: Of the final: what uniform plans took beside the winner.
+            trial: The trial, which ended well.
+            predicted_ms: The latency that the cost model predicts.
+            interim: Whether the plan is written while the search goes on: see `qsdnn.plan.Plan`.
+            standings: The standings of the final: what uniform plans took beside the winner.
         """
         record = trial.record
         chosen = [self.space.primitives[p] for p in trial.choice]
@@ -101,7 +101,7 @@ class Draft:
         )
 
     def _baselines(self, standings: Sequence[Standing]) -> tuple[Baseline, ...]:
-        """The uniform plans; those of the final as they were measured in it."""
+        """The uniform plans; those in the final with the latency measured in it."""
         final_ms = {standing.name: standing.record.latency_ms for standing in standings}
         looks_ms = {
             name: trial.record.latency_ms

@@ -14,7 +14,7 @@ from qsdnn.tuning.pace import FAR
 from qsdnn.tuning.trial import Trial
 
 NEAR = 1.1
-"""A single engine sits in the claims while it is within that factor of the fastest."""
+"""The factor of the fastest within which a single engine sits in the claims."""
 
 
 def keeping(
@@ -42,14 +42,14 @@ def single_engines(
 ) -> list[Trial]:
     """The uniform plans that a final needs, of those that keep the constraint.
 
-    Where the fastest of an engine does not keep it, the next takes its place, and where the fastest
-    of all does not, slower ones are near.
+    Where the fastest plan of an engine does not keep the constraint, the next takes its place, and
+    where the fastest of all does not, slower ones are near.
 
     Args:
-        bench: Told of those that are rejected at the end.
-        constraint: What plans must keep.
-        uniform: Fastest first.
-        names: By key.
+        bench: The bench, whose listener is told of plans that are rejected at the end.
+        constraint: The constraint that plans must keep.
+        uniform: The trials of uniform plans, fastest first.
+        names: The names of the plans, by the keys of their trials.
     """
     rest = list(uniform)
     while True:
@@ -65,8 +65,8 @@ def of_each_engine(uniform: Sequence[Trial], names: Mapping[bytes, str]) -> list
     """The fastest uniform plan of each engine, and the others that are near the fastest of all.
 
     Args:
-        uniform: Fastest first.
-        names: By key.
+        uniform: The trials of uniform plans, fastest first.
+        names: The names of the plans, by the keys of their trials.
     """
     found: list[Trial] = []
     engines: set[str] = set()
@@ -85,14 +85,14 @@ def plan_entrant(name: str, kind: Kind, trial: Trial) -> Entrant:
 
 
 def bare_name(engine: str) -> str:
-    """An engine run bare, for people."""
+    """The name of an engine that runs bare, for people."""
     return f"{engine} as it comes"
 
 
 def bare_entrants(bench: Bench, names: Sequence[str]) -> list[Entrant]:
-    """Every engine of these uniform plans, run as it comes, where it can run the whole network.
+    """The engines of these uniform plans, run as they come, where each can run the whole network.
 
-    And the reference, in which networks run before anybody searches.
+    The reference is among them, in which networks run before anybody searches.
     """
     entrants = []
     for engine in dict.fromkeys([REFERENCE, *(parse_name(name)[0] for name in names)]):

@@ -1,4 +1,4 @@
-"""The end of a search: the best plans and every engine, bare and as a plan, in one final measurement.
+"""The end of a search: the best plans and every engine, bare and as plans, in one measurement.
 
 All of them sit side by side in a few first sittings, the heats. Those choose the mixed plan that
 is held against the best single engines, and which of these are near enough to matter. What chooses
@@ -23,31 +23,32 @@ from qsdnn.tuning.pace import FAR, FEWEST_CLAIMS, RUNS
 from qsdnn.tuning.trial import Trial
 
 HEATS, CLAIMS = 3, 9
-"""Sittings of all entrants; and of those that are left. Nine are the fewest whose interval, with
-95 % confidence, leaves out the least and the greatest: one unlucky process decides nothing."""
+"""The number of sittings of all entrants, and of those that are left. Nine are the fewest whose
+interval, with 95 % confidence, leaves out the least and the greatest: one unlucky process decides
+nothing."""
 
 HOPELESS = 1.02
-"""A mixed plan that took so many times as long in the heats is not held against uniform ones."""
+"""The factor of a mixed plan's time in the heats that bars it from the claims."""
 
 CHALLENGERS = 3
-"""Mixed plans in the heats: rounds tell plans a hundredth apart with luck only."""
+"""The number of mixed plans in the heats: rounds tell plans a hundredth apart with luck only."""
 
 NEAREST = 4
-"""Single engines in the claims at the most."""
+"""The number of single engines in the claims, at the most."""
 
 DETAIL = MeasureOptions(min_runs=3, max_runs=20, budget_s=1.0, again=0, profile=True, memory=True)
-"""The read-back of a plan, and the memory that it takes."""
+"""The options of the read-back of a plan, and of the memory that it takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What a final says of one entrant.
+    """The standing of one entrant in a final.
 
     Attributes:
-        name: The entrant's.
-        kind: What it is.
-        record: All its runs.
-        ratio: Its time over that of the winner.
+        name: The name of the entrant.
+        kind: The kind of the entrant.
+        record: The record of all runs of the entrant.
+        ratio: The time of the entrant over that of the winner.
     """
 
     name: str
@@ -58,16 +59,17 @@ class Standing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Final:
-    """What won the final.
+    """The outcome of the final.
 
     Attributes:
         trial: The winner, as measured in the final: the plan to write.
-        name: Its name.
-        uniform: Name and measurement of the fastest uniform plan.
-        ratio: The winner's time over the fastest uniform plan's.
+        name: The name of the winner.
+        uniform: The name and the measurement of the fastest uniform plan.
+        ratio: The time of the winner over that of the fastest uniform plan.
         mixed: Whether the winner is no uniform plan.
-        standings: Every entrant, the fastest first.
-        costs: All that the winner and that uniform plan take, where more than latency was asked.
+        standings: The standings of all entrants, the fastest first.
+        costs: The costs of the winner and of that uniform plan, where more than latency was asked;
+            else None.
     """
 
     trial: Trial
@@ -85,7 +87,7 @@ class Final:
 
 
 SAME = Ratio(value=1.0, low=1.0, high=1.0, sittings=CLAIMS)
-"""A plan's time over its own."""
+"""The ratio of a plan's time to its own."""
 
 
 def finish(
@@ -103,11 +105,12 @@ def finish(
     result is marked.
 
     Args:
-        bench: Builds and measures plans.
-        profile: Of the uniform plans.
-        ranked: All plans measured, fastest first, no two alike.
-        constraint: What plans must keep.
-        budget: Of the search: as many sittings are held as fit into what is left of it.
+        bench: The bench that builds and measures plans.
+        profile: The profile of the uniform plans.
+        ranked: The trials of all plans measured, fastest first, no two alike.
+        constraint: The constraint that plans must keep.
+        budget: The budget of the search: as many sittings are held as fit into what is left of it.
+            None holds all.
 
     Raises:
         InfeasibleError: Not even a uniform plan keeps the constraint.
@@ -176,7 +179,7 @@ class _Measuring:
         return self._final(winner, uniform[0], ratio, since)
 
     def _heats(self) -> None:
-        """Sittings of all; of single engines that turn out far off, one."""
+        """Holds sittings of all entrants; of single engines that turn out far off, one."""
         entrants = self._all
         for number in range(HEATS):
             if number and not self._fits(entrants, after=1 + FEWEST_CLAIMS * bool(self._mixed)):
@@ -201,7 +204,7 @@ class _Measuring:
         return None
 
     def _nearest(self, challenger: Entrant | None) -> list[Entrant]:
-        """The single engines that the claims are about: the fastest, and what is near it."""
+        """The single engines that the claims are about: the fastest, and those near the fastest."""
         single = self._fastest_first(self._running([*self._uniform, *self._bare]))
         near = [e for e in single if self._ms(e) <= NEAR * self._ms(single[0])][:NEAREST]
         uniform = next(e for e in single if e.kind is Kind.UNIFORM)
@@ -226,7 +229,7 @@ class _Measuring:
         self._bench.listener.status(f"sitting {self._sittings.count}")
 
     def _fits(self, entrants: Sequence[Entrant], after: int = 0) -> bool:
-        """Whether there is time for one more sitting, and so many after it of fewer entrants."""
+        """Whether there is time for one more sitting, and `after` of fewer entrants after it."""
         records = [r for e in entrants if (r := self._latest(e)) is not None]
         once_s = self._bench.pace.sitting_s(records, RUNS)
         return self._budget.left_s >= once_s * (1 + after)
@@ -246,11 +249,11 @@ class _Measuring:
         return True
 
     def _running(self, entrants: Iterable[Entrant]) -> list[Entrant]:
-        """Those that took part and ended well."""
+        """The entrants that took part and ended well."""
         return [entrant for entrant in entrants if self._sittings.record(entrant) is not None]
 
     def _fastest_first(self, entrants: Sequence[Entrant], since: int = 0) -> list[Entrant]:
-        """By their time over that of one of them; those that did not sit since then come last."""
+        """The entrants by time relative to one of them; those without sittings since then last."""
         if not entrants:
             return []
         first = min(entrants, key=self._ms)
@@ -270,7 +273,7 @@ class _Measuring:
         return record
 
     def _as_measured(self, entrant: Entrant) -> Trial:
-        """A plan with all its runs, its read-back, and its memory."""
+        """The trial of a plan with all its runs, its read-back, and its memory."""
         assert entrant.trial is not None
         if entrant.name not in self._details:
             self._details[entrant.name] = read_back(self._bench, entrant.trial)
@@ -300,7 +303,7 @@ class _Measuring:
         )
 
     def _over(self, entrant: Entrant, winner: Entrant, since: int) -> Ratio:
-        """From the claims where both sat in them, else from the heats."""
+        """The ratio of an entrant to the winner: from claims that both sat in, else the heats."""
         found = self._sittings.ratio(entrant, winner, since) or self._sittings.ratio(
             entrant, winner
         )
@@ -309,19 +312,20 @@ class _Measuring:
 
 
 def read_back(bench: Bench, trial: Trial) -> Record:
-    """A plan in processes of its own: what ran in each layer, and the memory that it takes."""
+    """The record of a plan in processes of its own: what ran in each layer, and its memory."""
     options = replace(DETAIL, threads=bench.config.threads)
     (record,) = bench.measure_packages([trial.package], "final detail", options)
     return bench.within_memory(record)
 
 
 def with_detail(trial: Trial, record: Record, detail: Record) -> Trial:
-    """A plan as it was measured in sittings, with its read-back.
+    """The trial of a plan as it was measured in sittings, with its read-back.
 
     Args:
-        trial: The plan.
-        record: Of the sittings.
-        detail: See `read_back`; where it ended badly, so does the plan.
+        trial: The trial of the plan.
+        record: The record of the sittings.
+        detail: The record of the read-back; where it ended badly, so does the plan: see
+            `read_back`.
     """
     if detail.state is State.OK:
         detail = replace(
@@ -334,7 +338,7 @@ def with_detail(trial: Trial, record: Record, detail: Record) -> Trial:
 
 
 def complaint(trial: Trial, expected: Mapping[tuple[int, int], Applied]) -> str:
-    """Why a plan must not win; empty when it may."""
+    """The reason why a plan must not win; empty when it may."""
     if not trial.ok:
         return f"{trial.record.state}: {trial.record.error}"
     for layer, primitive in enumerate(trial.choice):

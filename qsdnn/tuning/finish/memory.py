@@ -24,29 +24,29 @@ from qsdnn.space import Space
 Choice = NDArray[np.int64]
 
 MOST = 8
-"""Plans to try."""
+"""The number of plans to try."""
 
 DEAR = 1e3
-"""Price of a layer's weights, so that latency decides only between precisions that keep them alike:
-in times that the whole network takes, for all its weights."""
+"""The price of a layer's weights, so that latency decides only between precisions that keep them
+alike: in times that the whole network takes, for all its weights."""
 
 KEPT = {Precision.FP32: 1.0, Precision.BF16: 0.5, Precision.FP16: 0.5, Precision.INT8: 0.25}
-"""Memory of weights by precision, relative."""
+"""The memory of weights by precision, relative to fp32."""
 
 
 def frugal_plans(
     cost: CostModel, constraint: Constraint, weights_mb: NDArray[np.float64], known: Sequence[Trial]
 ) -> list[Choice]:
-    """Plans that were not measured and are predicted to take least memory, least first.
+    """The plans that were not measured and are predicted to take least memory, least first.
 
-    For each engine, and for each two, the fastest plan that uses no other, and the one with the
-    smallest weights; each as near to it as the constraint allows.
+    There are, for each engine and for each two, the fastest plan that uses no other, and the one
+    with the smallest weights; each is as near to that as the constraint allows.
 
     Args:
-        cost: Latency in ms.
-        constraint: What plans must keep.
-        weights_mb: (layers,) of each layer's weights in fp32.
-        known: Plans that were measured, with their memory.
+        cost: The cost model: latency in ms of every plan.
+        constraint: The constraint that plans must keep.
+        weights_mb: The size of each layer's weights in fp32 (layers,).
+        known: The plans that were measured, with their memory.
     """
     space = cost.space
     seen = {trial.key for trial in known}
@@ -69,7 +69,7 @@ def frugal_plans(
 
 
 def _masks(space: Space) -> list[NDArray[np.bool_]]:
-    """What layers may take of one engine or of two, where these run them all."""
+    """The masks of what layers may take of one engine or of two, where these run all layers."""
     of = np.array([p.engine for p in space.primitives])
     names = list(dict.fromkeys(of.tolist()))
     sets = [some for size in (1, 2) for some in combinations(names, size)]
@@ -80,7 +80,7 @@ def _masks(space: Space) -> list[NDArray[np.bool_]]:
 def _within(
     cost: CostModel, allowed: NDArray[np.bool_], extra: NDArray[np.float64] | float = 0.0
 ) -> CostModel:
-    """The same costs for fewer primitives, and more for some."""
+    """The cost model of fewer primitives, and with extra costs for some."""
     return dataclasses.replace(
         cost,
         space=dataclasses.replace(cost.space, mask=allowed),
@@ -91,7 +91,7 @@ def _within(
 def _predicted_mb(
     space: Space, weights_mb: NDArray[np.float64], known: Sequence[Trial], plans: Choice
 ) -> NDArray[np.float64]:
-    """(n,) memory by non-negative least squares on what was measured."""
+    """The memory of plans (n,), by non-negative least squares on what was measured."""
     from scipy.optimize import nnls
 
     weighed = [trial for trial in known if trial.ok and trial.record.peak_memory_mb is not None]
@@ -103,7 +103,7 @@ def _predicted_mb(
 
 
 def _features(space: Space, weights_mb: NDArray[np.float64], plans: Choice) -> NDArray[np.float64]:
-    """(n, …) one, whether each engine is used, and the weights each keeps, in MB."""
+    """The features of plans (n, …): one, whether each engine is used, and its weights in MB."""
     of = np.array([p.engine for p in space.primitives])[plans]
     kept = np.array([KEPT[p.precision] for p in space.primitives])[plans] * weights_mb
     columns = [np.ones(len(plans))]

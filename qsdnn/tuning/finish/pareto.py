@@ -23,7 +23,7 @@ from qsdnn.tuning.trial import Trial
 from qsdnn.space import Space
 
 POINTS = 12
-"""Limits that are tried, evenly spaced in decibels."""
+"""The number of limits that are tried, evenly spaced in decibels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +31,10 @@ class Point:
     """A plan that was measured and evaluated.
 
     Attributes:
-        trial: Its measurement.
-        ratio: Its latency over that of the best uniform plan within the budget, from interleaved
+        trial: The measurement of the plan.
+        ratio: The latency over that of the best uniform plan within the budget, from interleaved
             runs.
-        accuracy: What it loses, on data kept apart.
+        accuracy: The accuracy of the plan, on data kept apart.
     """
 
     trial: Trial
@@ -48,14 +48,14 @@ def front(
     """Measures and evaluates the plans that are predicted to be on the front.
 
     Args:
-        bench: Builds and measures plans.
-        limit: Evaluates them; its budget does not matter.
-        cost: Of the last round.
-        uniform: What they are measured beside.
-        known: Further plans that may be on it, the best first.
+        bench: The bench that builds and measures plans.
+        limit: The limit that evaluates the plans; its budget does not matter.
+        cost: The cost model of the last round.
+        uniform: The uniform plan that the others are measured beside.
+        known: The further plans that may be on the front, the best first.
 
     Returns:
-        Those that no other beats in all three, fastest first.
+        The points that no other beats in all three, fastest first.
     """
     plans = predicted_front(cost, limit.noise)
     plans += _of_their_kind(bench.space, [trial.choice for trial in known], plans)
@@ -83,7 +83,7 @@ def _of_their_kind(
 
 
 def _costs(point: Point) -> tuple[float, ...]:
-    """What there is to be little of; nearly as much memory counts as the same."""
+    """The costs of a point, all to be little of; nearly as much memory counts as the same."""
     memory_mb = point.trial.record.peak_memory_mb
     steps = math.inf if memory_mb is None else round(math.log(memory_mb) / math.log(TIE))
     return point.ratio, noise_of(point.accuracy.sqnr_db), steps
@@ -99,12 +99,12 @@ def _ratio(trial: Trial, uniform: Trial) -> float:
 def predicted_front(
     cost: CostModel, noise: NoiseModel, points: int = POINTS
 ) -> list[NDArray[np.int64]]:
-    """Plans that are predicted to be on the front, fastest first.
+    """The plans that are predicted to be on the front, fastest first.
 
     Args:
-        cost: Latency in ms.
-        noise: Of the same space.
-        points: Limits of noise to try.
+        cost: The cost model: latency in ms of every plan.
+        noise: The noise model of the same space.
+        points: The number of limits of noise to try.
     """
     exact = Exact(plans=1)
     fastest = exact.learn(cost).choice
@@ -123,7 +123,7 @@ def predicted_front(
 
 
 def undominated(costs: Sequence[tuple[float, ...]]) -> list[int]:
-    """Indices of those that no other beats or equals in all, ascending; of equals the first."""
+    """The indices of costs that no other beats or equals in all, ascending; of equals the first."""
     kept: list[int] = []
     for i in sorted(range(len(costs)), key=lambda i: costs[i]):
         pairs = (zip(costs[k], costs[i], strict=True) for k in kept)

@@ -24,7 +24,7 @@ from qsdnn_runtime.server.sittings import pool as pool_sittings
 
 
 class Kind(StrEnum):
-    """What an entrant is."""
+    """The kinds of entrants."""
 
     MIXED = "mixed"
     UNIFORM = "uniform"
@@ -33,13 +33,13 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entrant:
-    """What takes part.
+    """An entrant of a final: a plan or an engine that takes part.
 
     Attributes:
-        name: For people.
-        kind: A mixed plan, a uniform one, or an engine run bare, as it comes.
-        package: What is measured.
-        trial: The plan's earlier measurement; None of a bare engine.
+        name: The name of the entrant, for people.
+        kind: The kind: a mixed plan, a uniform one, or an engine run bare, as it comes.
+        package: The package that is measured.
+        trial: The earlier measurement of the plan; None of a bare engine.
     """
 
     name: str
@@ -50,13 +50,13 @@ class Entrant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
-    """How many times as long one entrant took as another.
+    """The ratio of the time of one entrant to that of another.
 
     Attributes:
-        value: Median over the sittings that both took part in.
-        low: Lower end of its interval.
-        high: Upper end.
-        sittings: How many they were; fewer than six give a range, and no 95 % interval.
+        value: The median over the sittings that both took part in.
+        low: The lower end of the ratio's interval.
+        high: The upper end of the ratio's interval.
+        sittings: The number of those sittings; fewer than six give a range, and no 95 % interval.
     """
 
     value: float
@@ -71,12 +71,12 @@ class Ratio:
 
     @property
     def is_faster(self) -> bool:
-        """Whether the first took less time, with 95 % confidence."""
+        """Whether the first entrant took less time, with 95 % confidence."""
         return self.is_interval and self.high < 1.0
 
     @property
     def inverse(self) -> Ratio:
-        """The other way round: a speed-up."""
+        """The ratio the other way round: a speed-up."""
         return Ratio(
             value=1 / self.value, low=1 / self.high, high=1 / self.low, sittings=self.sittings
         )
@@ -86,9 +86,9 @@ class Sittings:
     """Measures entrants in sittings, which are stored one by one.
 
     Args:
-        bench: Measures.
-        purpose: What they are measured for, part of the store's key.
-        entrants: All that may take part; none need take part in every sitting.
+        bench: The bench that measures.
+        purpose: The purpose of measuring, part of the store's key.
+        entrants: The entrants that may take part; none need take part in every sitting.
     """
 
     def __init__(self, bench: Bench, purpose: str, entrants: Sequence[Entrant]) -> None:
@@ -99,15 +99,15 @@ class Sittings:
 
     @property
     def count(self) -> int:
-        """Sittings held so far."""
+        """The number of sittings held so far."""
         return len(self._records)
 
     def hold(self, entrants: Sequence[Entrant], runs: MeasureOptions = RUNS) -> None:
-        """One sitting of some entrants, loaded the other way round in every second one.
+        """Holds one sitting of some entrants, loaded the other way round in every second one.
 
         Args:
-            entrants: Who takes part.
-            runs: How much.
+            entrants: The entrants that take part.
+            runs: The options of the runs that count.
         """
         number = self.count
         order = list(entrants) if number % 2 == 0 else list(reversed(entrants))
@@ -121,23 +121,23 @@ class Sittings:
         )
 
     def failure(self, entrant: Entrant) -> str:
-        """How an entrant ended badly in any sitting; empty when it did not."""
+        """The state and error of an entrant that ended badly in any sitting; else empty."""
         for record in self._of(entrant):
             if record.state is not State.OK:
                 return f"{record.state}: {record.error}"
         return ""
 
     def record(self, entrant: Entrant) -> Record | None:
-        """All runs of an entrant as one record; None where it never took part, or ended badly."""
+        """The runs of an entrant as one record; None where it never took part, or ended badly."""
         records = self._of(entrant)
         return None if not records or self.failure(entrant) else pool(records)
 
     def ratio(self, a: Entrant, b: Entrant, since: int = 0) -> Ratio | None:
-        """Time of one entrant over that of another; None where they never sat together.
+        """The time of one entrant over that of another; None where they never sat together.
 
         Args:
-            a: The one.
-            b: The other; both ended well.
+            a: The first entrant, which ended well.
+            b: The second entrant, which ended well.
             since: The first sitting that counts.
         """
         pairs = [
@@ -159,10 +159,11 @@ class Sittings:
 
 
 def pool(records: Sequence[Record]) -> Record:
-    """One record of an entrant's sittings.
+    """The record of all sittings of an entrant.
 
     Args:
-        records: At least one, all of which ended well; the first tells what it ran under.
+        records: The records of the sittings, at least one, all of which ended well; the conditions
+            are those of the first.
     """
     told = pool_sittings([_as_told(record) for record in records], RUNS.precision)
     low, high = told["ci95_ms"]
@@ -179,7 +180,7 @@ def pool(records: Sequence[Record]) -> Record:
 
 
 def _as_told(record: Record) -> dict[str, Any]:
-    """A record as the board told it."""
+    """A record in the form in which the board told it."""
     return {
         "runs_ms": record.runs_ms,
         "segments_ms": record.segments_ms,

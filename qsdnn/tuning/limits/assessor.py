@@ -1,4 +1,4 @@
-"""Assessment: what a plan loses of a network's accuracy, asked of the board.
+"""Assessment: what a plan loses of a network's accuracy, evaluated on the board.
 
 The user's samples are split once. One half calibrates integers and chooses between plans; the other
 half is looked at only to decide about what was chosen.
@@ -36,23 +36,23 @@ from qsdnn.space import Space
 from qsdnn.store import Store
 
 MOST_CALIBRATING, SKETCH, MOST_ANALYZING = 256, 16, 256
-"""Samples that calibrate at the most; that tell a search the noise of a layer alone; and that an
-analysis asks about layers at the most: for a metric 16 are too few."""
+"""The number of samples that calibrate at the most; that tell a search the noise of a layer alone;
+and that an analysis asks about layers at the most: for a metric 16 are too few."""
 
 AT_ONCE, FEW = 8, 4
-"""Layers asked about in one round trip; and uniform plans."""
+"""The number of layers that are asked about in one round trip, and of uniform plans."""
 
 SHARE = 0.4
-"""Of the time that is left beside the final, spent on asking about layers alone."""
+"""The share of the time left beside the final that is spent on asking about layers alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Samples:
-    """The user's samples, split.
+    """The samples of the user, split in two.
 
     Attributes:
-        choosing: Calibrate, and choose.
-        deciding: Decide.
+        choosing: The half that calibrates, and chooses between plans.
+        deciding: The half that decides about what was chosen.
     """
 
     choosing: Inputs
@@ -60,10 +60,10 @@ class Samples:
 
 
 def read_samples(config: AccuracyConfig, graph: Graph, seed: int) -> Samples:
-    """Reads and splits them.
+    """Reads the user's samples, and splits them.
 
     Raises:
-        InputError: They are not usable, or too few.
+        InputError: The samples are not usable, or too few.
     """
     choosing, deciding = halves(read_inputs(config.calibration, graph, config.labels), seed)
     return Samples(choosing=choosing, deciding=deciding)
@@ -81,15 +81,15 @@ def _first(inputs: Inputs, count: int) -> Inputs:
 
 
 class Assessor:
-    """Evaluates plans of one network.
+    """An evaluator of plans of one network.
 
     Args:
-        config: What is asked.
-        samples: The user's.
-        builder: Of the network.
-        board: Started.
-        store: Where what was evaluated is kept.
-        listener: Told of what ends badly, and of progress.
+        config: The settings of accuracy.
+        samples: The samples of the user.
+        builder: The builder of the network's packages.
+        board: The board, already started.
+        store: The store that keeps what was evaluated.
+        listener: The listener that is told of what ends badly, and of progress.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Assessor:
         """Scores fp32, so that what is wrong with a metric shows before anything is measured.
 
         Returns:
-            Wall time in seconds.
+            The wall time in seconds.
 
         Raises:
             InputError: The metric cannot score these samples.
@@ -137,10 +137,10 @@ class Assessor:
         """The constraint of a search: uniform plans and layers alone are evaluated first.
 
         Args:
-            space: What can be chosen.
-            measured: The uniform plans. The fastest are evaluated first; the others while there is
-                time, or none was found that may be chosen.
-            budget: Of the search; without what must follow.
+            space: The search space: the layers and what each may run as.
+            measured: The profile of the uniform plans. The fastest are evaluated first; the others
+                while there is time, or no plan was found that may be chosen.
+            budget: The budget of the search, without what must follow.
         """
         evaluated: dict[bytes, Accuracy | None] = {}
         plans, admitted, plan_s = [trial.choice for trial in measured.best], False, 0.0
@@ -166,12 +166,12 @@ class Assessor:
     def layers_alone(
         self, space: Space, asked: Sequence[Question], until_s: float = math.inf
     ) -> NDArray[np.float64]:
-        """(layers, primitives) noise of each layer alone; NaN where it was not asked.
+        """The noise of each layer alone (layers, primitives); NaN where it was not asked.
 
         Args:
-            space: What can be chosen.
-            asked: In this order.
-            until_s: When to leave the rest, by `time.monotonic`.
+            space: The search space: the layers and what each may run as.
+            asked: The questions, asked in this order.
+            until_s: The time by `time.monotonic` at which to leave the rest.
         """
         alone = np.full(space.mask.shape, np.nan)
         self._listener.phase("Asking what each layer loses", len(asked))
@@ -189,13 +189,14 @@ class Assessor:
     def analyze(
         self, what: str, builder: Builder, plans: Sequence[Sequence[Primitive]]
     ) -> list[Accuracy]:
-        """What plans lose on the samples of an analysis, a few plans at a time; all where one
-        does not run.
+        """The losses of plans on the samples of an analysis, a few plans at a time.
+
+        A plan that does not run loses everything.
 
         Args:
-            what: For people.
-            builder: Of the network; not always that of a search.
-            plans: The primitive of each layer.
+            what: The name of the phase, for people.
+            builder: The builder of the network's packages; not always that of a search.
+            plans: The plans, each as the primitive of each layer.
         """
         self._listener.phase(what, len(plans))
         found: list[Accuracy] = []
@@ -208,11 +209,11 @@ class Assessor:
         return found
 
     def choosing(self, space: Space, plans: Sequence[NDArray[np.int64]]) -> list[Accuracy | None]:
-        """What plans lose on the choosing half; None of a plan that does not run."""
+        """The losses of plans on the choosing half; None for a plan that does not run."""
         return self._evaluate(self._choosing, space, plans)
 
     def deciding(self, space: Space, plans: Sequence[NDArray[np.int64]]) -> list[Accuracy | None]:
-        """What plans lose on the deciding half; None of a plan that does not run."""
+        """The losses of plans on the deciding half; None for a plan that does not run."""
         return self._evaluate(self._deciding, space, plans)
 
     def _evaluate(
@@ -222,7 +223,7 @@ class Assessor:
         return self._losses(evaluator, packages)
 
     def _losses(self, evaluator: Evaluator, packages: Sequence[Package]) -> list[Accuracy | None]:
-        """What packages lose; None of one that does not run."""
+        """The losses of packages; None for one that does not run."""
         found = []
         for verdict in evaluator.evaluate(packages, self._listener.status):
             if verdict.accuracy is None:

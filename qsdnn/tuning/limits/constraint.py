@@ -1,4 +1,4 @@
-"""Constraints: what a plan must keep besides being fast, and what that does to the search.
+"""Constraints: what a plan must keep besides being fast, and how that changes the search.
 
 A search without a limit has `Unlimited`, and goes on as if there were none. With one, three things
 change. The agents learn on costs in which noise has a price. What they propose is evaluated before
@@ -26,104 +26,104 @@ from qsdnn.space import Space
 Choice = NDArray[np.int64]
 
 FITTED = 6
-"""Plans of the agent that are improved by single changes: each costs a moment."""
+"""The number of plans of the agent that are improved by single changes: each costs a moment."""
 
 UNKNOWN = 16.0
-"""Where all evaluated plans lose too much, so many times less noise than the least is aimed at."""
+"""The factor below the least noise to aim at, where all evaluated plans lose too much."""
 
 
 class Constraint(Protocol):
-    """What plans must keep."""
+    """A constraint that plans must keep."""
 
     def price(self, cost: CostModel) -> CostModel:
-        """Costs for an agent to learn on."""
+        """The costs for an agent to learn on."""
         ...
 
     def near(self, cost: CostModel, plans: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Plans that are predicted to keep it, made from the agent's; perhaps none."""
+        """The plans predicted to keep the constraint, made from the agent's; perhaps none."""
         ...
 
     def admits(self, plans: Sequence[Choice]) -> list[bool]:
-        """Whether plans keep it, evaluated for real."""
+        """Whether each of the plans keeps the constraint, evaluated for real."""
         ...
 
     def is_known(self, plan: Choice) -> bool:
-        """Whether `admits` answers at once."""
+        """Whether `admits` answers at once for a plan."""
         ...
 
     def refusal(self, plan: Choice) -> str:
-        """Why the data that plans are chosen with speaks against a plan; empty if it does not."""
+        """The reason why the choosing data speaks against a plan; empty if it does not."""
         ...
 
     def held_out_refusals(self, plans: Sequence[Choice]) -> list[str]:
-        """Why plans may not be written, by data that nothing was chosen or calibrated with."""
+        """The reasons against writing plans, by data that nothing was chosen or calibrated with."""
         ...
 
     def evaluating_s(self, plans: int) -> float:
-        """Wall time in which so many plans are evaluated, in seconds."""
+        """The wall time in seconds in which that many plans are evaluated."""
         ...
 
     def sqnr_db(self, plan: Choice) -> float:
-        """How near a plan is to fp32."""
+        """The SQNR of a plan's outputs in dB, against fp32."""
         ...
 
     def claim(self, plan: Choice, *, final: bool) -> Accuracy | None:
-        """What a plan file says of accuracy; None when its outputs equal those of fp32."""
+        """The accuracy that a plan file states; None when the outputs must equal those of fp32."""
         ...
 
 
 class Unlimited:
-    """Any plan will do."""
+    """The constraint that any plan keeps."""
 
     def price(self, cost: CostModel) -> CostModel:
         """The costs as they are."""
         return cost
 
     def near(self, cost: CostModel, plans: NDArray[np.int64]) -> NDArray[np.int64]:
-        """All of them."""
+        """The plans as they are."""
         return plans
 
     def admits(self, plans: Sequence[Choice]) -> list[bool]:
-        """All of them."""
+        """True for every plan."""
         return [True] * len(plans)
 
     def is_known(self, plan: Choice) -> bool:
-        """Always."""
+        """True for every plan."""
         return True
 
     def refusal(self, plan: Choice) -> str:
-        """Never."""
+        """The empty text: nothing speaks against any plan."""
         return ""
 
     def held_out_refusals(self, plans: Sequence[Choice]) -> list[str]:
-        """None of them."""
+        """The empty text for every plan: none is refused."""
         return [""] * len(plans)
 
     def evaluating_s(self, plans: int) -> float:
-        """None."""
+        """Zero seconds: nothing is evaluated."""
         return 0.0
 
     def sqnr_db(self, plan: Choice) -> float:
-        """Not asked."""
+        """Infinity: accuracy is not evaluated."""
         return np.inf
 
     def claim(self, plan: Choice, *, final: bool) -> Accuracy | None:
-        """Nothing: outputs are compared one by one."""
+        """No accuracy: outputs are compared one by one."""
         return None
 
 
 @dataclass(kw_only=True)
 class AccuracyLimit:
-    """The plan may not lose more accuracy than a budget allows.
+    """The constraint that a plan may not lose more accuracy than a budget allows.
 
     Attributes:
-        space: What can be chosen.
-        budget: What may be lost.
-        choosing: Evaluates plans on the data that plans are chosen with.
-        deciding: Evaluates plans on other data.
-        alone: (layers, primitives) noise of layers alone, NaN where not measured.
-        evaluated: What plans were evaluated to lose, by `key_of`; None of one that does not run.
-        plan_s: Wall time in which a plan is evaluated, as seen last.
+        space: The search space: the layers and what each may run as.
+        budget: The accuracy that may be lost.
+        choosing: A function that evaluates plans on the data that plans are chosen with.
+        deciding: A function that evaluates plans on other data.
+        alone: The noise of layers alone (layers, primitives); NaN where not measured.
+        evaluated: The accuracy of the evaluated plans, by `key_of`; None of one that does not run.
+        plan_s: The wall time in which one plan is evaluated, as seen last.
     """
 
     space: Space
@@ -137,7 +137,7 @@ class AccuracyLimit:
 
     @property
     def noise(self) -> NoiseModel:
-        """What is known of the noise of each layer."""
+        """The noise model of all that is known of each layer."""
         if self._noise is None or self._noise[0] != len(self.evaluated):
             known = self._scored
             plans = [np.frombuffer(key, dtype=np.int64) for key in known]
@@ -148,12 +148,12 @@ class AccuracyLimit:
 
     @property
     def _scored(self) -> dict[bytes, Accuracy]:
-        """What the plans lose that ran."""
+        """The accuracy of the evaluated plans that ran, by `key_of`."""
         return {key: found for key, found in self.evaluated.items() if found is not None}
 
     @property
     def limit(self) -> float:
-        """Noise that a plan may have by all that is known; infinite when nothing was too much."""
+        """The noise that a plan may have by all that is known; infinite if none was too much."""
         limit = np.inf
         if self.budget.min_sqnr_db is not None:
             limit = noise_of(self.budget.min_sqnr_db)
@@ -182,7 +182,7 @@ class AccuracyLimit:
         return float(np.sqrt(low * noise[cut]))
 
     def price(self, cost: CostModel) -> CostModel:
-        """Costs with noise at the price that keeps the limit."""
+        """The costs with noise at the price that keeps the limit."""
         if not np.isfinite(self.limit):
             return cost
         return priced(cost, self.noise, price_of(cost, self.noise, self.limit))
@@ -198,11 +198,11 @@ class AccuracyLimit:
         return kept[np.sort(first)]
 
     def admits(self, plans: Sequence[Choice]) -> list[bool]:
-        """Whether the budget allows what they lose on the choosing data."""
+        """Whether the budget allows what each plan loses on the choosing data."""
         return [not self._refusal(accuracy) for accuracy in self.evaluate_all(plans)]
 
     def evaluate_all(self, plans: Sequence[Choice]) -> list[Accuracy | None]:
-        """What plans lose on the choosing data; kept."""
+        """The accuracy of plans on the choosing data, which is kept."""
         keys = [key_of(plan) for plan in plans]
         new = {
             key: plan for key, plan in zip(keys, plans, strict=True) if key not in self.evaluated
@@ -213,22 +213,22 @@ class AccuracyLimit:
         return [self.evaluated[key] for key in keys]
 
     def is_known(self, plan: Choice) -> bool:
-        """Whether it was evaluated on the choosing data."""
+        """Whether a plan was evaluated on the choosing data."""
         return key_of(plan) in self.evaluated
 
     def refusal(self, plan: Choice) -> str:
-        """What the budget has against what it loses on the choosing data."""
+        """The reason why the budget refuses a plan on the choosing data; empty if it does not."""
         return self._refusal(self.evaluate_all([plan])[0])
 
     def held_out_refusals(self, plans: Sequence[Choice]) -> list[str]:
-        """What the budget has against what they lose on the deciding data."""
+        """The reasons why the budget refuses plans on the deciding data; empty for none."""
         return [self._refusal(a) for a in self._timed(self.deciding, plans)] if plans else []
 
     def _refusal(self, accuracy: Accuracy | None) -> str:
         return "it does not run on all data" if accuracy is None else self.budget.refusal(accuracy)
 
     def evaluating_s(self, plans: int) -> float:
-        """As long a plan as in the last evaluation."""
+        """The wall time of that many plans, each as long as in the last evaluation."""
         return plans * self.plan_s
 
     def _timed(
@@ -242,15 +242,15 @@ class AccuracyLimit:
         return found
 
     def sqnr_db(self, plan: Choice) -> float:
-        """On the choosing data; minus infinity where it does not run."""
+        """The SQNR of a plan on the choosing data, in dB; minus infinity where it does not run."""
         accuracy = self.evaluate_all([plan])[0]
         return -np.inf if accuracy is None else accuracy.sqnr_db
 
     def claim(self, plan: Choice, *, final: bool) -> Accuracy:
-        """What is said of a plan that runs: at the end by the deciding data.
+        """The accuracy stated of a plan that runs: at the end that on the deciding data.
 
         Raises:
-            VerificationError: It does not run any more.
+            VerificationError: The plan does not run any more.
         """
         accuracy = self.deciding([plan])[0] if final else self.evaluate_all([plan])[0]
         if accuracy is None:
@@ -259,5 +259,5 @@ class AccuracyLimit:
 
 
 def key_of(plan: Choice) -> bytes:
-    """What a plan is remembered by: equal for equal plans."""
+    """The key that a plan is remembered by: equal for equal plans."""
     return np.ascontiguousarray(plan, dtype=np.int64).tobytes()

@@ -1,4 +1,4 @@
-"""Objectives: what the best plan has least of, and what of the rest it may have at the most.
+"""Objectives: the quantity that the best plan has least of, and the most of the others it may have.
 
 Whatever the objective, the search learns latency, which adds up over layers. Memory and energy do
 not: they are measured of whole plans, and decide among those that were measured.
@@ -14,11 +14,11 @@ from typing import Any
 from qsdnn.board import Record
 
 TIE = 1.01
-"""What is within this factor of the least is as good: what runs of the same plan differ by."""
+"""The factor of the least within which costs are as good: runs of the same plan differ by it."""
 
 
 class Objective(StrEnum):
-    """What a plan is to have least of."""
+    """The quantity that a plan is to have least of."""
 
     LATENCY = "latency"
     MEMORY = "memory"
@@ -26,18 +26,18 @@ class Objective(StrEnum):
 
     @property
     def unit(self) -> str:
-        """Of `Cost.of`."""
+        """The unit of `Cost.of`."""
         return {"latency": "ms", "memory": "MB", "energy": "mJ"}[self]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What a plan was measured to take; None where it was not measured.
+    """The measured costs of a plan; None where not measured.
 
     Attributes:
-        latency_ms: Of one inference.
-        memory_mb: Most that a process took which ran it.
-        energy_mj: Of one inference.
+        latency_ms: The latency of one inference.
+        memory_mb: The most memory that a process took which ran the plan.
+        energy_mj: The energy of one inference.
     """
 
     latency_ms: float
@@ -45,7 +45,7 @@ class Cost:
     energy_mj: float | None = None
 
     def of(self, objective: Objective) -> float | None:
-        """By objective, in its unit."""
+        """The cost of an objective, in its unit."""
         return {
             Objective.LATENCY: self.latency_ms,
             Objective.MEMORY: self.memory_mb,
@@ -55,11 +55,12 @@ class Cost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goal:
-    """What is asked for.
+    """The goal of a search.
 
     Attributes:
-        objective: What there is to be least of.
-        limits: The most there may be, by objective, in its unit; without those that have none.
+        objective: The quantity to have least of.
+        limits: The largest cost allowed, by objective, in its unit; objectives without a limit are
+            absent.
     """
 
     objective: Objective
@@ -71,11 +72,11 @@ class Goal:
         return self.objective is Objective.LATENCY and not self.limits
 
     def asks(self, objective: Objective) -> bool:
-        """Whether it matters how much of it a plan takes."""
+        """Whether it matters how much of a quantity a plan takes."""
         return objective is self.objective or objective in self.limits
 
     def refusal(self, cost: Cost) -> str:
-        """Which limits a plan breaks, with numbers; empty when it keeps them."""
+        """The limits that a plan breaks, with numbers; empty when it keeps them."""
         said = []
         for objective, most in self.limits.items():
             taken = cost.of(objective)
@@ -87,12 +88,12 @@ class Goal:
         return "; ".join(said)
 
     def excess(self, cost: Cost) -> float:
-        """How many times its worst limit a plan takes; infinite where that is not known."""
+        """The factor by which a plan takes its worst limit; infinite where that is not known."""
         taken = [(cost.of(objective), most) for objective, most in self.limits.items()]
         return max((float("inf") if t is None else t / most for t, most in taken), default=0.0)
 
     def order(self, costs: Iterable[Cost]) -> list[int]:
-        """Indices of those whose objective is known, best first; of near ties the faster."""
+        """The indices of costs whose objective is known, best first; of near ties the faster."""
         known = [(i, cost) for i, cost in enumerate(costs) if cost.of(self.objective) is not None]
         left = sorted(known, key=lambda pair: pair[1].of(self.objective) or 0.0)
         found = []
@@ -106,9 +107,10 @@ class Goal:
 
 
 def power_mw(record: Record) -> float | None:
-    """Mean power of the board while it measured; None where no sensor told.
+    """The mean power of the board while it measured; None where no sensor told.
 
-    That of the rails which carry all of it, where the board's spec names some; else the sum of all.
+    It is the power of the rails which carry all of it, where the board's spec names some; else the
+    sum of all.
     """
     rails: Mapping[str, float] = record.context.get("power_mw", {})
     supply = [rails[name] for name in record.context.get("supply", ()) if name in rails]
@@ -116,7 +118,7 @@ def power_mw(record: Record) -> float | None:
 
 
 def energy_mj(record: Record) -> float | None:
-    """Of one run, of a plan that was measured alone: mean power times latency."""
+    """The energy of one run of a plan measured alone: mean power times latency; None if unknown."""
     power = power_mw(record)
     return None if power is None else power * record.latency_ms / 1000
 

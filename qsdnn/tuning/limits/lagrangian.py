@@ -21,23 +21,23 @@ from qsdnn.cost.model import CostModel
 from qsdnn.cost.walk import Walk
 
 CHEAP, DEAR, RAISE = 1e-3, 1e9, 8.0
-"""Where the search for a price starts, in median layer times for the noise allowed; how much dearer
-it may get; and its steps."""
+"""The start of the search for a price, in median layer times for the noise allowed; the factor by
+which the price may rise; and the factor of its steps."""
 
 HALVINGS = 6
-"""Steps in which the price is narrowed down after that."""
+"""The number of steps in which the price is narrowed down after that."""
 
 CHANGES = 60
-"""Single layers changed at the most."""
+"""The number of single layers changed, at the most."""
 
 
 def priced(cost: CostModel, noise: NoiseModel, price: float) -> CostModel:
-    """The same costs, and for each layer its noise at a price.
+    """The cost model with the noise of each layer added at a price.
 
     Args:
-        cost: Latency in ms.
-        noise: Of the same space.
-        price: In ms for noise as large as the signal.
+        cost: The cost model: latency in ms of every plan.
+        noise: The noise model of the same space.
+        price: The price in ms of noise as large as the signal.
     """
     if price == 0.0:
         return cost
@@ -67,16 +67,16 @@ def price_of(cost: CostModel, noise: NoiseModel, limit: float) -> float:
 def within(
     cost: CostModel, noise: NoiseModel, limit: float, plan: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """A plan near another that keeps the limit, and is as fast as changes of single layers make it.
+    """A plan near another that keeps the limit, made as fast as changes of single layers allow.
 
-    While it is above the limit the layer is changed that saves most noise for its time; then, while
-    some change saves time and stays below, the one that saves most.
+    While the plan is above the limit, the layer is changed that saves most noise for its time;
+    then, while some change saves time and stays below the limit, the one that saves most.
 
     Args:
-        cost: Latency in ms.
-        noise: Of the same space.
-        limit: Largest noise.
-        plan: (layers,) primitive indices.
+        cost: The cost model: latency in ms of every plan.
+        noise: The noise model of the same space.
+        limit: The largest noise allowed.
+        plan: The primitive index of each layer (layers,).
     """
     walk, plan = Walk(cost=cost), np.array(plan)
     for _ in range(CHANGES):
@@ -96,7 +96,7 @@ def within(
 
 
 def _neighbours(cost: CostModel, plan: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(n, layers) all plans that differ in one layer."""
+    """The plans that differ in one layer (n, layers), all of them."""
     allowed = np.argwhere(cost.space.mask)
     allowed = allowed[plan[allowed[:, 0]] != allowed[:, 1]]
     near = np.tile(plan, (len(allowed), 1))

@@ -1,4 +1,4 @@
-"""Proposals: which plans to measure next."""
+"""Proposals: the plans to measure next."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from qsdnn.cost.terms import Observation
 from qsdnn.tuning.limits.constraint import Constraint
 
 BATCH = 4
-"""Plans proposed a round at the most."""
+"""The number of plans proposed a round, at the most."""
 
 DRAWS, DRAW_EPISODES = 2, 0.25
-"""Cost models drawn from the belief a round, and the share of the episodes spent on each."""
+"""The number of cost models drawn a round, and the share of the episodes spent on each."""
 
 HOPE = 1.0
-"""A plan is promising while it may be faster than the incumbent: by so many standard deviations of
-the predicted difference below its mean."""
+"""The number of standard deviations of the predicted difference by which a plan is given the
+benefit of the doubt: it is promising while it may thus be faster than the incumbent."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Promising:
-    """A plan, its predicted time less the incumbent's in ms, and the lower bound of that."""
+    """A plan, its predicted time less the incumbent's in ms, and a lower bound of that."""
 
     plan: NDArray[np.int64]
     gain_ms: float
@@ -43,12 +43,12 @@ class Proposer:
     plans where the model is unsure as often as they may be the best.
 
     Attributes:
-        sampler: The agent that learns on the drawn models. Another one than learns on the mean: the
-            values of one are wrong for the other.
-        cut: Cuts a plan into segments.
-        constraint: What plans must keep.
-        episodes: Of the agent on the mean model.
-        seed: Of all chance.
+        sampler: The agent that learns on the drawn models. It is another one than learns on the
+            mean: the values of one are wrong for the other.
+        cut: A function that cuts a plan into segments.
+        constraint: The constraint that plans must keep.
+        episodes: The number of episodes of the agent on the mean model.
+        seed: The seed of every random number.
     """
 
     sampler: Agent = field(repr=False)
@@ -68,11 +68,12 @@ class Proposer:
         """The batch of a round; empty when no plan is promising.
 
         Args:
-            belief: What is known.
-            learned: (n, layers) plans that the agent found on its mean, best first.
+            belief: The belief about the costs.
+            learned: The plans that the agent found on the mean of the belief (n, layers), best
+                first.
             incumbent: The best plan so far.
-            measured: Plans that need not be measured any more.
-            round_number: From 0.
+            measured: The plans that need not be measured any more.
+            round_number: The number of the round, from 0.
         """
         known = {plan.tobytes() for plan in measured}
         apart = max(1, len(incumbent) // 50)
@@ -102,7 +103,7 @@ class Proposer:
         candidates: NDArray[np.int64],
         incumbent: NDArray[np.int64],
     ) -> list[_Promising]:
-        """Those that may be faster than the incumbent, in their order."""
+        """The candidates that may be faster than the incumbent, in their order."""
         if not len(candidates):
             return []
         plans, best = [self.cut(choice) for choice in candidates], self.cut(incumbent)
@@ -119,7 +120,7 @@ def _take(
     apart: int,
     until: int,
 ) -> None:
-    """Adds plans that are not known, and that differ in so many layers from the others."""
+    """Adds plans that are not known, and differ in `apart` layers from all others in the batch."""
     for plan in (one.plan for one in plans):
         if len(batch) >= until:
             return

@@ -23,32 +23,32 @@ from qsdnn.tuning.bench import GROUP, Bench
 from qsdnn.tuning.trial import Trial
 
 TRIES = 3
-"""Times a round learns anew when all it found loses too much accuracy."""
+"""The number of times a round learns anew when all it found loses too much accuracy."""
 
 REPEATS, MOST_TIMES = 2, 3
-"""Plans measured again a round, because they seem faster than the incumbent and it is not sure; and
-how often a plan is measured at the most."""
+"""The number of plans measured again in a round, because they seem faster than the incumbent and
+that is not sure; and the number of times that a plan is measured at the most."""
 
 ROUNDING = 1e-12
-"""A gap below it is the order in which costs were added up."""
+"""The gap below which a difference is the order in which costs were added up."""
 
 
 @dataclass(slots=True)
 class Learning:
-    """What the agent did over all rounds.
+    """The record of what the agent did over all rounds.
 
     Attributes:
-        rounds: How many.
-        episodes: In all rounds, on the mean cost model.
-        steps: Environment steps in them.
-        seconds: Wall time of them.
-        gap: The last policy's predicted latency over the optimum of the cost model, minus 1; over
-            a lower bound on it where it is not proven; None where nothing was learned.
-        bound_ms: That optimum, or that bound.
-        proven: Whether it is the optimum.
-        held_out: How well the last cost model predicts.
-        ended: Why the rounds ended, for people.
-        improvements: Plans that became the incumbent.
+        rounds: The number of rounds.
+        episodes: The number of episodes in all rounds, on the mean cost model.
+        steps: The number of environment steps in those episodes.
+        seconds: The wall time of those episodes.
+        gap: The last policy's predicted latency over the optimum of the cost model, minus 1; over a
+            lower bound on the optimum where that is not proven; None where nothing was learned.
+        bound_ms: The optimum of the cost model, or the lower bound on it.
+        proven: Whether `bound_ms` is the optimum.
+        held_out: The quality of the last cost model's predictions.
+        ended: The reason why the rounds ended, for people.
+        improvements: The number of plans that became the incumbent.
     """
 
     rounds: int = 0
@@ -64,18 +64,18 @@ class Learning:
 
 
 class Rounds:
-    """The learning half of a search.
+    """The part of a search that learns and measures in rounds.
 
     Args:
-        bench: Builds and measures plans.
-        history: All that was measured.
+        bench: The bench that builds and measures plans.
+        history: The history of all that was measured.
         best_uniform: The first incumbent; everything is measured beside it and the incumbent.
-        learner: Learns on the cost model.
-        constraint: What plans must keep.
-        on_best: Told of every new incumbent, and its predicted latency.
+        learner: The agent that learns on the cost model.
+        constraint: The constraint that plans must keep.
+        on_best: Called with every new incumbent, and its predicted latency.
 
     Attributes:
-        learning: What the agent did so far.
+        learning: The record of what the agent did so far.
         uniform: The best uniform plan.
         incumbent: The best plan so far: no other was faster with confidence.
     """
@@ -149,7 +149,7 @@ class Rounds:
         return budget.ended(self._bench.pace.group_s)
 
     def _next(self, budget: Budget) -> tuple[Policy, list[NDArray[np.int64]], list[Trial]]:
-        """What was learned, new plans to measure, and old ones to measure again."""
+        """The policy that was learned, new plans to measure, and old ones to measure again."""
         cost = self._history.belief().cost
         self.learning.rounds += 1
         for _ in range(TRIES):
@@ -197,7 +197,7 @@ class Rounds:
         return policy
 
     def _repeated(self) -> list[Trial]:
-        """Plans that seem faster than the incumbent, fastest first."""
+        """The plans that seem faster than the incumbent, fastest first."""
         latency_ms = {t.key: ms for ms, t in self._history.ranked()}
         now_ms = latency_ms.get(self.incumbent.key, self.incumbent.latency_ms)
         return [
@@ -210,7 +210,7 @@ class Rounds:
         ][:REPEATS]
 
     def _measure(self, fresh: list[NDArray[np.int64]], again: list[Trial]) -> bool:
-        """Measures plans beside the incumbent; whether one of them takes its place."""
+        """Measures plans beside the incumbent; returns whether one of them takes its place."""
         beside = {trial.package.digest: trial for trial in (self.uniform, self.incumbent)}
         anchors = list(beside.values())
         trials = self._bench.in_groups(fresh, anchors)
@@ -231,13 +231,13 @@ class Rounds:
         return True
 
     def _compare(self, trial: Trial) -> None:
-        """Takes the runs a plan made beside the incumbent as pairs of their test."""
+        """Adds the runs that a plan made beside the incumbent to their test, as pairs."""
         if trial.ok:
             for mine, others in runs_beside(trial.record, self.incumbent.package.digest):
                 self._test_of(trial).add(mine, others)
 
     def _test_of(self, trial: Trial) -> SequentialTest:
-        """A plan's test against the incumbent."""
+        """The test of a plan against the incumbent."""
         key = trial.key
         if key not in self._tests:
             self._challengers += 1
@@ -256,7 +256,7 @@ class Rounds:
 
 
 def undivided(cost: CostModel) -> NDArray[np.int64]:
-    """(n, layers) the fastest plan within each domain that takes all layers.
+    """The fastest plan within each domain that takes all layers (n, layers).
 
     An agent sees what layers take in parts of a network, and so overrates what these plans take.
     """

@@ -1,4 +1,4 @@
-"""A sequential test: whether a plan is faster than another, decided while runs come in.
+"""The sequential test: whether a plan is faster than another, decided while runs come in.
 
 Runs of both are interleaved and compared in pairs. Under the hypothesis that the challenger is not
 faster, it wins a pair with a probability of one half at the most. The evidence against that is the
@@ -6,7 +6,8 @@ wealth of a gambler who bets on wins, a mixture over all probabilities p in (½,
 
     e = ∫ (2p)^wins (2 − 2p)^losses dp · 2
 
-It is 1 or less in expectation however often one looks and whenever one stops, so that e ≥ 1/α at
+The evidence is 1 or less in expectation however often one looks and whenever one stops, so that e ≥
+1/α at
 any time happens with a probability of α at the most (Ville's inequality; Robbins 1970; Ramdas,
 Grünwald, Vovk, Shafer: Game-theoretic statistics and safe anytime-valid inference, Statistical
 Science 38, 2023). Nothing is assumed of how the times are distributed; only that the pairs, turns
@@ -27,19 +28,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 ALPHA = 0.05
-"""Chance that a search ever calls a plan faster that is not."""
+"""The chance that a search ever calls a plan faster that is not."""
 
 MARGIN = 0.998
-"""A challenger wins a pair when it takes less than this share of the other's time: what two loads
-of the same plan differ by is no gain."""
+"""The share of the other's time that a challenger must stay below to win a pair: what two loads of
+the same plan differ by is no gain."""
 
 TURN_MS, TURN_RUNS = 2.0, 10
-"""Short plans run several times a turn, as long as a turn takes or so many: `qsdnn_runtime.server.turns`.
-Runs of one turn have the same neighbours, so a turn is one pair."""
+"""The least time in ms, and the most runs, of a turn: short plans run several times a turn
+(`qsdnn_runtime.server.turns`). Runs of one turn have the same neighbours, so a turn is one pair."""
 
 
 class Decision(StrEnum):
-    """What a test says so far."""
+    """The answer of a test so far."""
 
     FASTER = "faster"
     SLOWER = "slower"
@@ -48,13 +49,13 @@ class Decision(StrEnum):
 
 @dataclass(slots=True)
 class SequentialTest:
-    """A challenger against a plan, over one or more measurements.
+    """The test of a challenger against a plan, over one or more measurements.
 
     Attributes:
-        rank: Which challenger of the search it is, from 1.
-        wins: Pairs in which it was faster by the margin.
-        losses: The others.
-        against: Pairs in which it was slower by the margin.
+        rank: The number of the challenger in the search, from 1.
+        wins: The number of pairs in which the challenger was faster by the margin.
+        losses: The number of all other pairs.
+        against: The number of pairs in which the challenger was slower by the margin.
     """
 
     rank: int
@@ -64,7 +65,7 @@ class SequentialTest:
     _ratios: list[float] = field(default_factory=list)
 
     def add(self, challenger_ms: Sequence[float], other_ms: Sequence[float]) -> None:
-        """Takes interleaved runs of both, in the order they were made."""
+        """Adds interleaved runs of both plans, in the order they were made."""
         ratios = turn_ratios(challenger_ms, other_ms)
         self._ratios += ratios.tolist()
         wins = int((ratios < MARGIN).sum())
@@ -79,7 +80,7 @@ class SequentialTest:
 
     @property
     def decision(self) -> Decision:
-        """Faster or slower with confidence 1 − `ALPHA` over the whole search, or open."""
+        """The decision: faster (with confidence 1 − `ALPHA` over the search), slower, or open."""
         needed = math.log(self.rank * (self.rank + 1) / ALPHA)
         if log_evidence(self.wins, self.losses) >= needed:
             return Decision.FASTER
@@ -91,7 +92,7 @@ class SequentialTest:
 
 
 def log_evidence(wins: int, losses: int) -> float:
-    """Logarithm of the evidence that wins have a probability above one half."""
+    """The logarithm of the evidence that wins have a probability above one half."""
     from scipy.special import betainc, betaln
 
     # ∫ over (½, 1) of p^wins (1 − p)^losses, as a share of the integral over (0, 1)
@@ -101,11 +102,12 @@ def log_evidence(wins: int, losses: int) -> float:
 
 
 def turn_ratios(a_ms: Sequence[float], b_ms: Sequence[float]) -> NDArray[np.float64]:
-    """Ratio of a to b for each turn of neighbouring runs: the median of its pairs.
+    """The ratio of a to b for each turn of neighbouring runs: the median of its pairs.
 
     Args:
-        a_ms: Runs of one plan; pairs with NaN do not count, nor do turns without others.
-        b_ms: Runs of another, interleaved with them; the longer sequence's end is left out.
+        a_ms: The runs of one plan; pairs with NaN do not count, nor do turns that have no others.
+        b_ms: The runs of another plan, interleaved with those; the longer sequence's end is left
+            out.
     """
     count = min(len(a_ms), len(b_ms))
     if not count:

@@ -1,1 +1,1 @@
-"""The start of a search: uniform plans raced and profiled, first random plans, what is known."""
+"""The start of a search: uniform plans raced and profiled, random plans, and earlier knowledge."""

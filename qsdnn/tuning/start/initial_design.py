@@ -1,4 +1,4 @@
-"""Exploring: random mixed plans are measured until the cost model is sure of those left."""
+"""Exploring: random mixed plans are measured until the cost model is sure of the others."""
 
 from __future__ import annotations
 
@@ -14,29 +14,30 @@ from qsdnn.tuning.start.random_plan import mixed_plan
 from qsdnn.tuning.bench import GROUP, Bench
 
 MOST = 24
-"""Random plans at the most."""
+"""The number of random plans, at the most."""
 
 SURE, RIGHT, WINDOW = 0.03, 0.06, 2 * GROUP
-"""Exploring ends when the latency of the plans left is known so well: the standard deviation of its
-prediction, relative, the mean of them; and the last plans were predicted no worse than the second,
-for on two threads the model may be sure and wrong. Or when so many in turn were predicted as well
-as the first says. More is worth little: from 4 plans to 24 the mean error of others fell by 0 to
-0.3 % of the latency in five of seven cases (experiments/held_out.py), and by 3 in the two that
-these rules do not end after 4."""
+"""The limits at which exploring ends. The latency of the plans left is known well enough when the
+standard deviation of its prediction, relative, the mean of the plans, is at most the first; and the
+last plans were predicted no worse than the second, for on two threads the model may be sure and
+wrong. Or exploring ends when as many plans in turn as the third says were predicted as well as the
+first says. More is worth little: from 4 plans to 24 the mean error of others fell by 0 to 0.3 % of
+the latency in five of seven cases (experiments/held_out.py), and by 3 in the two that these rules
+do not end after 4."""
 
 
 def explore(bench: Bench, profile: Profile, history: History, budget: Budget) -> None:
     """Measures random mixed plans a few at a time, each predicted before.
 
     The first few tell how well the cost model predicts. A prior that predicts them worse than none
-    at all is dropped. Where there is time for one group of plans only, those that are learned have
-    it.
+    at all is dropped. Where there is time for one group of plans only, that time is left to the
+    plans that are learned.
 
     Args:
-        bench: Builds and measures plans.
-        profile: Of the uniform plans.
-        history: Takes the trials.
-        budget: Ends it early; without what must follow.
+        bench: The bench that builds and measures plans.
+        profile: The profile of the uniform plans.
+        history: The history that takes the trials.
+        budget: The budget that may end exploring early, without what must follow.
     """
     plans = _random_plans(bench, profile)
     seen, without = HeldOut(), HeldOut()
@@ -72,7 +73,7 @@ def _is_sure(bench: Bench, history: History, plans: Sequence[NDArray[np.int64]])
 
 
 def _random_plans(bench: Bench, profile: Profile) -> list[NDArray[np.int64]]:
-    """Up to `MOST` different plans; none where there is nothing to mix."""
+    """The different random plans, up to `MOST`; none where there is nothing to mix."""
     space = bench.space
     if len(space.domains) < 2 or len(space.layers) < 2:
         return []

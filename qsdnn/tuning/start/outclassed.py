@@ -1,4 +1,4 @@
-"""Outclassed primitives: those of which other searches have shown that they need not be measured.
+"""The outclassed primitives: other searches have shown that they need not be measured.
 
 Primitives of one domain can take one another's place without a boundary more or less. One that took
 far longer than the fastest of its domain for each layer of a kind, in every network known, is not
@@ -19,26 +19,27 @@ from qsdnn.space import Space
 from qsdnn.store import Term
 
 LAG = 1.25
-"""How many times as long as the fastest a primitive has to take: what a layer takes in another
+"""The factor of the fastest's time that a primitive has to take: what a layer takes in another
 context is off by an eighth at the most, as a standard deviation (`qsdnn.cost.fit`)."""
 
 FEW = 3
-"""Layers of a kind that have to be known at the least."""
+"""The number of layers of a kind that have to be known at the least."""
 
 
 def outclassed(
     known: Iterable[Term], space: Space, signatures: Sequence[str], info: BoardInfo
 ) -> list[int]:
-    """Indices of primitives that other searches have shown to be slow on all such layers.
+    """The indices of primitives that other searches have shown to be slow on all such layers.
 
-    The first primitive of each domain stays, which is what its engine does by default, and each
-    layer keeps another of the domain.
+    The first primitive of each domain stays, which is what the domain's engine does by default, and
+    each layer keeps another of the domain.
 
     Args:
-        known: Terms of other networks, learned with as many threads on boards with this processor.
-        space: Of the network.
-        signatures: Of each layer.
-        info: The board.
+        known: The terms of other networks, learned with the same number of threads on boards with
+            this processor.
+        space: The search space of the network.
+        signatures: The signature of each layer.
+        info: The description of the board.
     """
     lags = _lags(known, space, info)
     kinds = [layer_kind(signature) for signature in signatures]
@@ -60,9 +61,9 @@ def outclassed(
 def _lags(
     known: Iterable[Term], space: Space, info: BoardInfo
 ) -> Mapping[tuple[str, str], Sequence[float]]:
-    """By primitive and kind of layer: its time over that of the fastest of its domain, each layer.
+    """The time over that of the domain's fastest for each layer, by primitive and kind of layer.
 
-    What another version of an engine took does not count.
+    Times of another version of an engine do not count.
     """
     domains = {str(p): (p.domain, p.precision) for p in space.primitives}
     layers: dict[tuple[object, ...], dict[str, float]] = defaultdict(dict)

@@ -28,25 +28,25 @@ from qsdnn.tuning.trial import Trial
 from qsdnn.tuning.start.uniform import uniform_plans
 
 SLOW = 2.0
-"""An engine is slow whose default takes so many times as long as the fastest: no variant of one was
-seen to win."""
+"""The factor of the fastest default's time from which an engine is slow: no variant of a slow
+engine was seen to win."""
 
 SHARE = 0.4
-"""Of the time that is left beside the final: for the uniform plans of slow engines; the rest is for
-mixed plans."""
+"""The share of the time left beside the final that uniform plans of slow engines may take; the rest
+is for mixed plans."""
 
 PIECE = 6
-"""Uniform plans measured side by side: each is held against the fastest only."""
+"""The number of uniform plans measured side by side: each is compared with the fastest only."""
 
 SHORT_S = 45.0
-"""Searches shorter than that give a uniform plan three runs at the least, others seven."""
+"""The budget below which a uniform plan gets three runs at the least; otherwise seven."""
 
 PRECISION = 0.02
-"""Of a uniform plan's latency: the final decides, not the race."""
+"""The precision of a uniform plan's latency, relative: the final decides, not the race."""
 
 FINAL_LOADS = 5
-"""Loads of each engine that a final takes at the least: bare and as a plan, in two to three
-processes."""
+"""The number of loads of each engine that a final takes at the least: bare and as a plan, in two to
+three processes."""
 
 Choice = NDArray[np.int64]
 
@@ -55,8 +55,8 @@ def race(bench: Bench, budget: Budget | None = None) -> Profile:
     """Measures and profiles uniform plans until all are known or their time is over.
 
     Args:
-        bench: Builds and measures plans.
-        budget: Of the search; all uniform plans are measured without one.
+        bench: The bench that builds and measures plans.
+        budget: The budget of the search; None measures all uniform plans.
 
     Raises:
         InfeasibleError: No engine runs the network.
@@ -90,7 +90,7 @@ def race(bench: Bench, budget: Budget | None = None) -> Profile:
 
 
 def defaults(plans: Mapping[str, Choice]) -> list[str]:
-    """The first uniform plan of each engine and precision: what the engine does by default."""
+    """The names of the first uniform plan of each engine and precision: the engine's default."""
     found: dict[tuple[str, Precision], str] = {}
     for name in plans:
         found.setdefault(_kind(name), name)
@@ -98,7 +98,7 @@ def defaults(plans: Mapping[str, Choice]) -> list[str]:
 
 
 def _tell_least(bench: Bench, budget: Budget, engines: int) -> None:
-    """Says at once what a search takes at the least, if the budget is smaller."""
+    """Tells the listener at once the least time that a search takes, beside the budget."""
     start_s = time.monotonic()
     bench.measurer.reference(bench.listener.status)
     once_s = max(0.0, time.monotonic() - start_s - START_S)
@@ -120,19 +120,19 @@ def _tell_least(bench: Bench, budget: Budget, engines: int) -> None:
 
 
 def _in_order(names: Sequence[str], trials: Mapping[str, Trial]) -> list[str]:
-    """Uniform plans not yet measured, by how fast their engine is in their precision."""
+    """The uniform plans not yet measured, by how fast their engine is in their precision."""
     look_ms = {_kind(name): trial.latency_ms for name, trial in trials.items()}
     return sorted(names, key=lambda name: look_ms[_kind(name)])
 
 
 def _slow(trials: Mapping[str, Trial]) -> set[tuple[str, Precision]]:
-    """Engines and precisions whose first look was slow."""
+    """The engines and precisions whose first look was slow."""
     fastest_ms = min(trial.latency_ms for trial in trials.values())
     return {_kind(name) for name, t in trials.items() if t.latency_ms > SLOW * fastest_ms}
 
 
 def _kind(name: str) -> tuple[str, Precision]:
-    """Engine and precision of a primitive."""
+    """The engine and the precision of a primitive."""
     engine, _, precision = parse_name(name)
     return engine, precision
 
@@ -140,7 +140,7 @@ def _kind(name: str) -> tuple[str, Precision]:
 def _measure(
     bench: Bench, plans: Mapping[str, Choice], budget: Budget, trials: dict[str, Trial]
 ) -> None:
-    """Measures a piece beside the fastest plan so far, and adds it to `trials`."""
+    """Measures a group of plans beside the fastest so far, and adds their trials to `trials`."""
     best = sorted((t for t in trials.values() if t.ok), key=lambda trial: trial.latency_ms)[:1]
     measured = bench.measure(list(plans.values()), "profile", _options(bench, budget), anchors=best)
     piece = dict(zip(plans, measured, strict=True))

@@ -1,4 +1,4 @@
-"""Random mixed plans: what the boundary terms of the cost model are fitted and tested on."""
+"""Random mixed plans, on which the boundary terms of the cost model are fitted and tested."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from qsdnn.space import Space
 
 HOPELESS = 4.0
-"""A primitive this many times slower than the layer's fastest is left out of random plans: it would
-drown the boundaries that they are there to show."""
+"""The factor of the layer's fastest time above which a primitive is left out of random plans: it
+would drown the boundaries that the plans are there to show."""
 
 
 def mixed_plan(
@@ -18,12 +18,12 @@ def mixed_plan(
     """A random plan of 2 to 13 runs of one domain each, fewer in small networks.
 
     Args:
-        space: What can be chosen.
-        layer_ms: (layers, primitives) first estimates; not finite where unknown.
-        rng: Source of chance.
+        space: The search space: the layers and what each may run as.
+        layer_ms: The first estimates of times (layers, primitives); not finite where unknown.
+        rng: The generator of every random number.
 
     Returns:
-        (layers,) primitive indices.
+        The primitive indices of the plan (layers,).
     """
     count = len(space.layers)
     known = np.where(space.mask & np.isfinite(layer_ms), layer_ms, np.inf)

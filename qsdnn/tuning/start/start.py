@@ -1,4 +1,4 @@
-"""The start of a search: what is measured before anything is learned."""
+"""The start of a search: all that is measured before anything is learned."""
 
 from __future__ import annotations
 
@@ -24,28 +24,31 @@ from qsdnn.tuning.start.transfer import prior_of
 from qsdnn.tuning.trial import Trial
 
 ENERGY_SHARE, FRONT_SHARE = 0.25, 0.3
-"""Of the budget: for the energy of the best plans, and for the front of latency and accuracy."""
+"""The shares of the budget for the energy of the best plans, and for the accuracy's front."""
 
 FINALISTS = 8
-"""Plans of a final whose accuracy is evaluated on data kept apart, the reference among them."""
+"""The number of plans of a final whose accuracy is evaluated on data kept apart, with the
+reference."""
 
 EVALUATIONS = 5
-"""Times that the evaluation of fp32 took: for those of a search at the least, on all its data."""
+"""The multiple of fp32's evaluation time that a search needs for evaluations on all its data."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """A search that has measured its uniform plans.
+    """The state of a search that has measured its uniform plans.
 
     Attributes:
-        bench: Builds and measures plans, of what can be chosen now.
-        profile: The uniform plans.
-        constraint: What plans must keep.
-        uniform: The fastest uniform plan that keeps it.
-        history: All that was measured of mixed plans, and what is expected of others.
+        bench: The bench that builds and measures plans, of what can be chosen now.
+        profile: The profile of the uniform plans.
+        constraint: The constraint that plans must keep.
+        uniform: The fastest uniform plan that keeps the constraint.
+        history: The history of all that was measured of mixed plans, and what is expected of
+            others.
         mixing: The budget of mixed plans: what is left beside the final.
-        elsewhere: What searches of other networks, and on other boards of the kind, have learned.
-        spared: Primitives that are not measured: those searches had shown them to be slow.
+        elsewhere: The terms that searches of other networks, and on other boards of the kind, have
+            learned.
+        spared: The primitives that are not measured: those searches had shown them to be slow.
     """
 
     bench: Bench
@@ -59,13 +62,13 @@ class Started:
 
 
 def start(prepared: Prepared, store: Store, assessor: Assessor | None, budget: Budget) -> Started:
-    """Races uniform plans, evaluates what accuracy they lose, and looks what earlier searches know.
+    """Races uniform plans, evaluates the accuracy they lose, and looks up earlier searches.
 
     Args:
-        prepared: The network and the board.
-        store: Where earlier searches left what they learned.
-        assessor: Evaluates plans, where accuracy may be lost.
-        budget: Of the whole search.
+        prepared: The network and the board, ready to measure.
+        store: The store in which earlier searches left what they learned.
+        assessor: The assessor that evaluates plans; None where no accuracy may be lost.
+        budget: The budget of the whole search.
 
     Raises:
         InfeasibleError: No engine runs the network, or no uniform plan keeps the limits.
@@ -101,7 +104,7 @@ def best_admitted(profile: Profile, constraint: Constraint) -> Trial:
     """The fastest uniform plan that keeps the constraint.
 
     Raises:
-        InfeasibleError: There is none.
+        InfeasibleError: No uniform plan keeps the constraint.
     """
     for trial in profile.best:
         if constraint.admits([trial.choice])[0]:
@@ -116,18 +119,18 @@ def best_admitted(profile: Profile, constraint: Constraint) -> Trial:
 
 
 def explore_first(started: Started) -> None:
-    """Measures random mixed plans, until the cost model is sure of those that are left."""
+    """Measures random mixed plans, until the cost model is sure of the others."""
     explore(started.bench, started.profile, started.history, started.mixing)
 
 
 def _afterwards_s(config: SearchConfig) -> float:
-    """Time that is kept for what is measured besides latency, once the rounds are over."""
+    """The time that is kept for what is measured besides latency, once the rounds are over."""
     share = ENERGY_SHARE * config.goal.asks(Objective.ENERGY) + FRONT_SHARE * config.pareto
     return share * config.budget_s
 
 
 def _learned_elsewhere(prepared: Prepared, store: Store) -> list[Term]:
-    """What searches of other networks, and on other boards of the kind, have learned."""
+    """The terms that searches of other networks, and on other boards of the kind, have learned."""
     bench = prepared.bench
     if bench.config.remeasure:  # the store is not to be believed
         return []
@@ -144,7 +147,7 @@ def _without_slow(
 ) -> tuple[Bench, tuple[str, ...]]:
     """The bench without primitives that need not be measured, and their names.
 
-    Slow ones are of use where more than latency counts.
+    Slow primitives are of use where more than latency counts.
     """
     config = bench.config
     columns = outclassed(known, bench.space, signatures, bench.measurer.info)

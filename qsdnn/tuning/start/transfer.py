@@ -1,4 +1,4 @@
-"""Knowledge: what a search leaves to the searches of other networks, and starts from itself.
+"""Knowledge: what a search leaves to later searches of other networks, and itself starts from.
 
 After a search the store keeps, for this board, these engine versions and this network: what each
 layer takes in each primitive, by the layer's signature, and the rates of a crossing for each
@@ -25,21 +25,22 @@ from qsdnn.space import Space
 from qsdnn.store import Term
 
 LAYERS_DIFFER = 0.10
-"""Relative standard deviation of a layer's time between networks."""
+"""The relative standard deviation of a layer's time between networks."""
 
 RATES_DIFFER, RATES_DIFFER_LEAST = 1.0, (0.03, 0.0003)
-"""Standard deviation of a rate between networks, relative, and at the least, in ms and ms per KiB.
-Networks of small tensors tell the constant from the rate per KiB badly, and others pay for it: with
-half of that, ShuffleNet was predicted from four other networks worse than from none."""
+"""The standard deviation of a rate between networks, relative, and at the least, in ms and ms per
+KiB. Networks of small tensors tell the constant from the rate per KiB badly, and others pay for it:
+with half of that, ShuffleNet was predicted from four other networks worse than from none."""
 
 OTHER_VERSION, OTHER_BOARD = 2.0, 3.0
-"""How many times wider a prior is that comes from there."""
+"""The factors by which a prior from another engine version, or another board, is wider."""
 
 LEAST_MS = 1e-4
-"""A layer that takes less has no time of its own, e.g. where the engine runs it within another."""
+"""The time below which a layer has none of its own, e.g. where the engine runs it within
+another."""
 
 FEW = 3
-"""Layers known at the least to say how fast this board is beside the one that learned."""
+"""The least number of known layers that say how fast this board is beside the one that learned."""
 
 WAYS = {"enter": ENTER, "leave": LEAVE}
 
@@ -47,14 +48,14 @@ WAYS = {"enter": ENTER, "leave": LEAVE}
 def learned(
     belief: Belief, info: BoardInfo, network: str, signatures: Sequence[str], threads: int
 ) -> list[Term]:
-    """What a search leaves.
+    """The terms that a search leaves to others.
 
     Args:
-        belief: Its last cost model.
-        info: The board.
-        network: sha256 of the network.
-        signatures: Of each layer.
-        threads: Threads the engines had.
+        belief: The belief of the search at its end.
+        info: The description of the board.
+        network: The sha256 hash of the network.
+        signatures: The signature of each layer.
+        threads: The number of threads that the engines had.
     """
     terms = belief.terms
     space, spread = terms.space, belief.spreads
@@ -102,12 +103,13 @@ def prior_of(
     """The prior of a network; None when nothing is known that bears on it.
 
     Args:
-        known: Terms of other networks, learned with as many threads on boards with this processor.
-        space: Of the network.
-        profile_ms: (layers, primitives) profiled times. The prior's layers are scaled to their
-            level: they say how a domain's time is shared out, the profile how much it is.
-        signatures: Of each layer.
-        info: The board.
+        known: The terms of other networks, learned with the same number of threads on boards with
+            this processor.
+        space: The search space of the network.
+        profile_ms: The profiled times (layers, primitives). The prior's layers are scaled to their
+            level: the prior says how a domain's time is shared out, the profile how much it is.
+        signatures: The signature of each layer.
+        info: The description of the board.
     """
     by_key: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
     for term in known:
@@ -131,7 +133,7 @@ def prior_of(
 
 
 def _elsewhere(term: Term, info: BoardInfo) -> tuple[float, float]:
-    """Value and standard deviation of a term for another network, on this board."""
+    """The value and the standard deviation of a term for another network, on this board."""
     same_version = term.version == info.engines[term.engine].version
     wider = 1.0 if same_version else OTHER_VERSION
     wider *= 1.0 if term.board == info.fingerprint else OTHER_BOARD
@@ -143,7 +145,7 @@ def _elsewhere(term: Term, info: BoardInfo) -> tuple[float, float]:
 
 
 def _pooled(values: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Mean of what several networks say, weighted by precision, and its spread for another one.
+    """The mean of several networks' values, weighted by precision, and its spread for another one.
 
     More networks make the mean better known, not the networks more alike: the spread is that of the
     most precise, or of how they differ where that is more.

@@ -1,4 +1,4 @@
-"""Uniform plans: every layer on one primitive, with fall-backs where it cannot. The baselines."""
+"""The uniform plans, the baselines: all layers on one primitive, with fall-backs where needed."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from qsdnn.space import Space
 
 
 def uniform_plans(space: Space) -> Mapping[str, NDArray[np.int64]]:
-    """One plan for each primitive that a layer may take, by its name; equal plans appear once.
+    """The plan of each primitive that a layer may take, by its name; equal plans appear once.
 
     A layer that cannot take the primitive takes one of the same domain, else family, else engine,
-    else of onnxruntime, which runs everything, else what there is: each time what is offered first,
+    else of onnxruntime, which runs everything, else any: each time the one that is offered first,
     which is what the engine does by default.
 
     Args:
-        space: What can be chosen.
+        space: The search space: the layers and what each may run as.
 
     Returns:
-        (layers,) primitive indices by the primitive's name, the widest covering first.
+        The primitive indices (layers,) by the primitive's name, the widest covering first.
     """
     plans: dict[str, NDArray[np.int64]] = {}
     seen: set[bytes] = set()
@@ -38,7 +38,7 @@ def uniform_plans(space: Space) -> Mapping[str, NDArray[np.int64]]:
 
 
 def _distance(space: Space, wanted: int, candidate: int) -> int:
-    """How unlike the wanted primitive another one is."""
+    """The distance of a primitive from the wanted one: the more unlike, the greater."""
     a, b = space.primitives[wanted], space.primitives[candidate]
     unlike = (
         a != b,
