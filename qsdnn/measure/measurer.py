@@ -325,8 +325,8 @@ def runs_beside(record: Record, anchor: str) -> list[tuple[Sequence[float], Sequ
 
 def _anchor(record: Record, digest: str) -> tuple[Sequence[Sequence[float]], Sequence[int]]:
     """The sittings of an anchor in ms, and the numbers of its disturbed runs."""
-    sittings_ms = record.context.get(ANCHORS, {}).get(digest, [])
-    return sittings_ms, record.context.get(DISTURBED, {}).get(digest, [])
+    sittings_ms = record.context.get("anchors_sittings_ms", {}).get(digest, [])
+    return sittings_ms, record.context.get("anchors_disturbed", {}).get(digest, [])
 
 
 def paired_ratio(a: Record, b: Record) -> tuple[float, float, float]:
