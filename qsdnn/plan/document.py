@@ -106,7 +106,8 @@ class Plan:
         predicted_ms: The latency that the cost model predicts.
         measured_ms: The median of the final paired measurement.
         ci95_ms: The 95 % interval of that median.
-        trust: The trust in the latency: ``stable``, ``noisy`` or ``throttled``.
+        trust: The trust in the latency: ``stable``, ``noisy``, ``disturbed`` or
+            ``throttled``.
         baselines: The uniform plans.
         accuracy: The accuracy against onnxruntime in fp32, on the board.
         seed: The seed of the search.
