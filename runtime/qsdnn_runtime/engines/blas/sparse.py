@@ -71,7 +71,7 @@ class Sparse(Kernel):
             yield from self._multiply(matrix, y[:, start * width : stop * width], *work)
 
     def _multiply(self, matrix: np.ndarray, y: np.ndarray, gathered: np.ndarray) -> Iterator[Step]:
-        """Multiplies a few filters at a time; `matrix` is contiguous, or `np.take` would copy it."""
+        """Multiplies a few filters at a time; `matrix` is contiguous, else `np.take` copies it."""
         bias = self.conv.start().reshape(-1, 1)
         for filters, inside in self.groups:
             values, columns = self.values[inside], self.columns[inside]
