@@ -20,13 +20,13 @@ MODULES = ("board.commands", "board.readings", "board.knob", "board.performance"
 class Mode:
     """The performance mode of a board now.
 
-    knobs: The state of each knob of the mode: see `qsdnn_runtime.board.knob.report`.
+    Attributes:
+        knobs: The state of each knob of the mode: see `qsdnn_runtime.board.knob.report`.
         can_be_root: Whether the board's user may do what needs root.
         set_back: The settings that a killed run had left set, and that are now as before that run.
         not_set_back: The settings that a killed run had left set and that stayed so, with the
             reason.
         busy: Whether the mode is set by somebody who measures now.
-        busy: It is set by somebody who measures now.
     """
 
     knobs: tuple[Mapping[str, str], ...] = ()

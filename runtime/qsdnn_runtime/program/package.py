@@ -2,7 +2,7 @@
 
 ::
 
-            manifest.json       see qsdnn_runtime.program.manifest; its "digest" is of its other keys
+    manifest.json       see qsdnn_runtime.program.manifest; its "digest" is of its other keys
     artifacts/          the files that the engines load
     __main__.py         lets python PACKAGE run the package, be it a folder or a zip
     qsdnn_runtime/      this runtime: PYTHONPATH=PACKAGE is all that a program needs to import it

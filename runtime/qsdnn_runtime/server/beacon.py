@@ -1,7 +1,8 @@
 """A child's position, in memory shared with the measuring server, which reads it after a crash.
 
 A message for each run would wake the measuring server in the midst of a measurement; a write to
-memory does not. """
+memory does not.
+"""
 
 from __future__ import annotations
 
