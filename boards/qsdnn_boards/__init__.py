@@ -1,1 +1,1 @@
-"""Board specs, transports, and the client of the measuring agent."""
+"""Board specs, transports, and the client of the measuring server."""

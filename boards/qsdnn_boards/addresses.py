@@ -1,7 +1,8 @@
 """The user's address book: which boards there are, and how they are reached.
 
-A TOML file that may be edited by hand; what qsdnn does not change in it stays as it is. It holds
-no secret: keys are named by their files, and passwords are not supported.
+The address book is a TOML file that may be edited by hand; what qsdnn does not change in the file
+stays as it is. The file holds no secret: keys are named by their files, and passwords are not
+supported.
 
 ::
 
@@ -35,7 +36,7 @@ from .spec.toml_table import TomlTable
 CONFIG_VARIABLE = "QSDNN_CONFIG"
 FILE_NAME = "boards.toml"
 KEYS = ("host", "port", "user", "identity_file", "python", "spec")
-# Free of what means something in `user@host`, in a path or to a shell.
+# No character in a name means something in `user@host`, in a path or to a shell.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 RESERVED = ("local",)
 DEFAULT_PYTHON = "python3"
@@ -46,12 +47,12 @@ class Entry:
     """A board in the address book.
 
     Attributes:
-        name: As the user calls it.
-        address: Where it is.
-        spec: What kind of board it is: a name in `specs`.
+        name: The user's name for the board.
+        address: The board's address.
+        spec: The kind of board: a name in `specs`.
 
     Raises:
-        InputError: The name cannot be one, or there is no such spec.
+        InputError: The name has characters that no name may have, or there is no such spec.
     """
 
     name: str
@@ -59,7 +60,7 @@ class Entry:
     spec: str = GENERIC
 
     def __post_init__(self) -> None:
-        """Checks the names."""
+        """Checks the board's name and the name of the spec."""
         if not NAME.fullmatch(self.name) or self.name in RESERVED:
             why = "is this machine" if self.name in RESERVED else "cannot be a board's name"
             raise InputError(
@@ -93,7 +94,7 @@ class AddressBook:
         return {name: _entry(name, book.table(name), book) for name in book.keys()}  # noqa: SIM118
 
     def put(self, entry: Entry) -> None:
-        """Adds a board, or replaces the one of that name.
+        """Adds a board, or replaces the board of the same name.
 
         Raises:
             InputError: The file cannot be read or written.
@@ -110,10 +111,10 @@ class AddressBook:
                     table.pop(key, None)
 
     def remove(self, name: str) -> Entry:
-        """Removes a board; returns what it was.
+        """Removes a board; returns the removed entry.
 
         Raises:
-            InputError: There is none of that name, or the file cannot be written.
+            InputError: There is no board of that name, or the file cannot be written.
         """
         entry = self.find(name)
         with self._changed() as document:
@@ -121,10 +122,10 @@ class AddressBook:
         return entry
 
     def find(self, name: str) -> Entry:
-        """The board of that name.
+        """The board of that name in the address book.
 
         Raises:
-            InputError: There is none.
+            InputError: There is no board of that name.
         """
         entries = self.entries()
         if name not in entries:
@@ -137,7 +138,7 @@ class AddressBook:
 
     @contextmanager
     def _changed(self) -> Iterator[tomlkit.TOMLDocument]:
-        """The content of the file to be changed; written whole when that went well."""
+        """The content of the file, to be changed; without an error, the file is written whole."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with _locked(self.path.parent):
@@ -189,7 +190,7 @@ def _values(entry: Entry) -> dict[str, str | int | None]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Keeps other processes from changing files in there until the end."""
+    """Keeps other processes from changing files in the folder until the end."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -199,6 +200,6 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Writes all or nothing."""
+    """Writes a whole file, or leaves the file as it was."""
     with replacing(path, sync=True) as file:
         file.write(text.encode())

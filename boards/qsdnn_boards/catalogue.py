@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 
 class NamedFinder:
-    """Finds boards by their names in the user's address book; they are reached over SSH."""
+    """Finds boards by their names in the user's address book; such boards are reached over SSH."""
 
     def names(self) -> Sequence[str]:
-        """See `qsdnn.board.BoardFinder.names`; known boards without an address are among them.
+        """See `qsdnn.board.BoardFinder.names`; known kinds without an address are included.
 
-        They are there for whoever misspells one: `find` then says how to give it an address.
+        Those kinds are listed for users who misspell one: `find` then says how to give the board an
+        address.
         """
         kinds = [name for name in specs() if name != GENERIC]
         return tuple(dict.fromkeys([*AddressBook().entries(), *kinds]))

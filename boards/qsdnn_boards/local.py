@@ -1,4 +1,4 @@
-"""The board that is this machine: an agent as a subprocess."""
+"""The board that is this machine: a measuring server as a subprocess."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from .spec.spec import Spec
 from .link.transport import PipeTransport, Transport
 
 CACHE_VARIABLE = "QSDNN_BOARD_CACHE"
-# What a process needs to find its files, and to stay on the processor that qemu emulates; all else
-# could change what engines do.
+# The environment variables that a process needs to find its files, and to stay on the processor
+# that qemu emulates; any other variable could change what engines do.
 KEPT_VARIABLES = (
     "HOME",
     "LANG",
@@ -35,19 +35,19 @@ KEPT_VARIABLES = (
 
 
 class LocalBoard(AgentBoard):
-    """Measures on this machine, in processes of its own.
+    """Measures on this machine, in processes apart from the caller's.
 
     The runtime and the artifacts are kept in the user's cache folder, or where the environment
     variable ``QSDNN_BOARD_CACHE`` says.
 
     Args:
-        name: As the user calls it.
-        python_path: Folders with further loaders, ``qsdnn_loader_<engine>``; importable by the
-            agent and its children besides what is installed.
-        spec: What kind of board it is; any machine with Linux when None.
+        name: The user's name for the board.
+        python_path: Folders with further loaders, ``qsdnn_loader_<engine>``; the measuring server
+            and its children can import from these folders besides what is installed.
+        spec: The kind of board; any machine with Linux when None.
     """
 
-    performs = False  # somebody works on it
+    performs = False  # somebody works on this machine
 
     def __init__(
         self, name: str = "local", *, python_path: Sequence[Path] = (), spec: Spec | None = None
@@ -62,7 +62,7 @@ class LocalBoard(AgentBoard):
             environment = {key: os.environ[key] for key in KEPT_VARIABLES if key in os.environ}
             environment["PYTHONPATH"] = os.pathsep.join([str(archive), *self._python_path])
             command = [sys.executable, "-m", "qsdnn_runtime.server", str(root)]
-            # The working directory is on the path of `python -m`: one with nothing to import.
+            # `python -m` imports from the working directory too: this one holds nothing to import.
             return PipeTransport(command, environment, archive.parent)
         except OSError as error:
             raise BoardError(
@@ -76,7 +76,7 @@ class LocalBoard(AgentBoard):
 
 
 def _place_runtime(root: Path) -> Path:
-    """Path of the runtime's zip in the cache, written when it is not there; old ones go."""
+    """Path of the runtime's zip in the cache; writes the zip when absent, and removes old ones."""
     archive = runtime_archive()
     folder = root / "runtime"
     path = folder / f"{archive.digest}.zip"

@@ -1,1 +1,1 @@
-"""The host half of each engine."""
+"""The host halves of the engines."""

@@ -1,4 +1,4 @@
-"""``python PACKAGE``, or ``python -m qsdnn_runtime PACKAGE``: runs it and prints its latency."""
+"""``python PACKAGE``, or ``python -m qsdnn_runtime PACKAGE``: times runs of a package."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ WARMUP = 2
 
 
 def main(arguments: Optional[List[str]] = None, package: Optional[str] = None) -> int:
-    """Runs the command.
+    """Runs the command: parses the arguments, runs the package and prints the report.
 
     Args:
-        arguments: Those of this process when None.
-        package: What to run, when the package itself is what was started.
+        arguments: The command-line arguments; those of this process when None.
+        package: The package to run, when the package itself is what was started; else None.
 
     Returns:
         Exit code: 0 done, 1 an engine failed, 2 bad input.
@@ -41,16 +41,16 @@ def main(arguments: Optional[List[str]] = None, package: Optional[str] = None) -
 
 
 def run(package: str, feeds: Optional[str], runs: int, threads: Optional[int]) -> Dict[str, Any]:
-    """Checks a package, loads it, and times runs of it.
+    """Checks a package, loads it, and times its runs.
 
     Args:
-        package: Its folder or zip.
-        feeds: A file of `numpy.savez` with its inputs by name; random ones when None.
-        runs: How often to run it, after `WARMUP` runs that are not counted.
-        threads: Threads each engine may use; what the package was made for when None.
+        package: The package's folder or zip.
+        feeds: A file of `numpy.savez` with the package's inputs by name; random inputs when None.
+        runs: The number of timed runs, after `WARMUP` runs that are not counted.
+        threads: The number of threads each engine may use; the package's own number when None.
 
     Returns:
-        What ``--json`` prints.
+        The document that ``--json`` prints.
     """
     with Session(package, threads=threads) as session:
         manifest = session.manifest
@@ -103,7 +103,7 @@ def _natural(text: str) -> int:
 
 
 def _random(tensors: List[TensorSpec]) -> Dict[str, np.ndarray]:
-    """Normal numbers; integers are zero, for they are often indices."""
+    """Normal random numbers for each input; zeros for integers, which are often indices."""
     generator = np.random.default_rng(0)
     values = {}
     for tensor in tensors:
@@ -150,13 +150,13 @@ def _text(report: Dict[str, Any]) -> str:
 
 
 def _print(text: str) -> int:
-    """Prints the result; whoever no longer reads it ends this without a trace."""
+    """Prints the result; ends without a traceback when nobody reads standard output any more."""
     try:
         print(text)
         sys.stdout.flush()
         return 0
     except OSError as error:
-        # Python writes what is left when it ends, and would fail again.
+        # Python flushes what is left when it ends, and would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             return 1

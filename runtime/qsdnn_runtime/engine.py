@@ -1,4 +1,4 @@
-"""The board half of an engine: what a loader and an executable are."""
+"""The board half of an engine: the interfaces of a loader and of an executable."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class EngineError(Exception):
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """What is installed: see `qsdnn.engine.EngineInfo`, its twin on the host."""
+    """An installed engine: see `qsdnn.engine.EngineInfo`, its twin on the host."""
 
     name: str
     version: str
@@ -26,7 +26,7 @@ class EngineInfo:
 
 @dataclass(frozen=True)
 class Applied:
-    """What an engine says it executed for a layer: the primitive, and its own kernel's name."""
+    """What an engine says it executed for a layer: the primitive, and the engine's kernel name."""
 
     primitive: str
     kernel: str
@@ -37,13 +37,13 @@ class SegmentSpec:
     """One segment of a manifest, as a loader needs it.
 
     Attributes:
-        artifact: The main file. It and what it names may be gone once it is loaded, except for
-            ``profile``.
-        family: Which family of the engine's primitives the segment is of.
-        inputs: Tensor names, in order.
-        outputs: Tensor names, in order.
-        options: What the engine's host half left for its board half.
-        layers: Primitive asked for, by layer index.
+        artifact: The path of the main file. This file and those that it names may be gone once
+            loaded, except with ``profile``.
+        family: The family of the engine's primitives that the segment is made of.
+        inputs: The names of the input tensors, in order.
+        outputs: The names of the output tensors, in order.
+        options: The options that the engine's host half left for its board half.
+        layers: The primitive asked for, by layer index.
     """
 
     artifact: Path
@@ -58,7 +58,7 @@ class Executable(Protocol):
     """A loaded segment."""
 
     def bind(self, inputs: Dict[str, np.ndarray], outputs: Dict[str, np.ndarray]) -> None:
-        """Takes the caller's buffers; `run` reads and writes them in place."""
+        """Takes the caller's buffers, by tensor name; `run` reads and writes them in place."""
 
     def run(self) -> None:
         """One inference on the bound buffers: no copies but the engine's own, no allocation."""
@@ -77,10 +77,10 @@ class Executable(Protocol):
 
 
 class Unprofiled:
-    """Base of executables that were not loaded with ``profile``: they know nothing of layers."""
+    """Base of executables that were loaded without ``profile``: they know nothing of layers."""
 
     def layer_times(self) -> Dict[int, float]:
-        """Not known: it was not loaded for profiling.
+        """Raises: times of layers are known only after loading with ``profile``.
 
         Raises:
             EngineError: Always.
@@ -88,7 +88,7 @@ class Unprofiled:
         raise EngineError("the session was not loaded with profile=True")
 
     def applied(self) -> Dict[int, Applied]:
-        """Not known: it was not loaded for profiling.
+        """Raises: executed primitives are known only after loading with ``profile``.
 
         Raises:
             EngineError: Always.
@@ -102,21 +102,21 @@ class Loader(Protocol):
     name: str
 
     def probe(self) -> Optional[EngineInfo]:
-        """What is installed here; None when it is not."""
+        """The engine that is installed here; None when it is not installed."""
 
     def load(self, segment: SegmentSpec, threads: int, profile: bool = False) -> Executable:
         """Loads an artifact.
 
         Raises:
-            EngineError: The engine refuses it.
+            EngineError: The engine refuses the artifact.
         """
 
 
 class OnnxLoader(Loader, Protocol):
     """The loader of an engine that reads ONNX, and so can run the user's own file.
 
-    Its host half says so: `qsdnn.engine.OnnxReader`. A network in any other engine alone is one
-    artifact of the host half, and needs `load` only.
+    The engine's host half is a `qsdnn.engine.OnnxReader`. Other engines run a network alone as one
+    artifact of their host half, and need `load` only.
     """
 
     def bare(
@@ -126,17 +126,17 @@ class OnnxLoader(Loader, Protocol):
         outputs: Sequence[str],
         threads: int,
     ) -> Tuple[Callable[[], None], Dict[str, Any]]:
-        """Prepares a model as a user of the engine alone would: its defaults, in fp32.
+        """Prepares a model as a user of the engine alone would: with default settings, in fp32.
 
         Args:
-            model: The user's file.
-            inputs: A value for each input, in the model's order; the loop reads arrays in place.
-            outputs: Names of the model's outputs, in order.
-            threads: Threads the engine may use.
+            model: The user's ONNX file.
+            inputs: The value of each input, in the model's order; the loop reads arrays in place.
+            outputs: The names of the model's outputs, in order.
+            threads: The number of threads that the engine may use.
 
         Returns:
-            The loop's body, one inference in the engine's own fastest way; and the outputs by
-            name, overwritten by each inference.
+            The loop's body, which is one inference in the engine's own fastest way; and the outputs
+            by name, which each inference overwrites.
 
         Raises:
             EngineError: The engine is not installed. A model that is refused may raise anything.
@@ -144,10 +144,10 @@ class OnnxLoader(Loader, Protocol):
 
 
 def find_loader(engine: str) -> Loader:
-    """The loader of an engine: a module of ours, or one a stranger installed beside it.
+    """The loader of an engine: a module of ours, or one that a stranger installed beside ours.
 
     Raises:
-        EngineError: There is none.
+        EngineError: There is no loader for the engine.
     """
     for module in ("qsdnn_runtime.engines." + engine, "qsdnn_loader_" + engine):
         try:
@@ -158,7 +158,7 @@ def find_loader(engine: str) -> Loader:
                     "engine '%s' is not installed here: %s" % (engine, error)
                 ) from error
             continue
-        if hasattr(found, "LOADER"):  # else it is a module that loaders share
+        if hasattr(found, "LOADER"):  # else the module is one that loaders share
             loader: Loader = found.LOADER
             return loader
     raise EngineError("this runtime has no loader for engine '%s'" % engine)

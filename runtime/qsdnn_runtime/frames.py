@@ -1,7 +1,7 @@
-"""Frames: the messages between host, agent and child, over any pair of byte streams.
+"""Frames: the messages between host, measuring server and child, over any pair of streams.
 
 A frame is a u32 header length, a u64 payload length (both little-endian), a JSON object, and raw
-bytes. Nothing in it is ever executed: no pickle.
+bytes. Nothing in a frame is ever executed: there is no pickle.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PAYLOAD_LIMIT_BYTES = 1 << 30
 
 
 class FrameError(Exception):
-    """What arrived is not a frame, or what is to be sent does not fit into one."""
+    """The bytes that arrived are not a frame, or those to be sent do not fit into one."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Frame:
     """One message.
 
     Attributes:
-        header: Anything JSON can say.
-        payload: Bytes the header describes.
+        header: The header, a JSON object.
+        payload: The raw bytes that the header describes.
     """
 
     header: Dict[str, Any]
@@ -41,12 +41,12 @@ def write_frame(
     """Writes one frame.
 
     Args:
-        write: Takes bytes and writes all of them.
-        header: Anything JSON can say.
-        payload: Pieces of the payload, joined without a copy.
+        write: A function that takes bytes and writes all of them.
+        header: The header, a JSON object.
+        payload: The pieces of the payload, which are joined without a copy.
 
     Raises:
-        FrameError: It is larger than a frame may be.
+        FrameError: The header or the payload is larger than a frame may hold.
     """
     text = json.dumps(header, separators=(",", ":")).encode()
     size = sum(len(piece) for piece in payload)
@@ -57,10 +57,11 @@ def write_frame(
 
 
 def read_frame(read: Callable[[int], bytes]) -> Optional[Frame]:
-    """Reads one frame; None when the stream ended before it began.
+    """Reads one frame; None when the stream ended before the frame began.
 
     Args:
-        read: Gives at most so many bytes, and ``b""`` only at the end of the stream.
+        read: A function that gives at most so many bytes, and ``b""`` only at the end of the
+            stream.
 
     Raises:
         FrameError: The bytes are no frame, or the stream ended inside one.
@@ -83,11 +84,11 @@ def read_frame(read: Callable[[int], bytes]) -> Optional[Frame]:
 def take_standard_streams() -> Tuple[BufferedReader, BinaryIO]:
     """Keeps standard input and output for frames alone.
 
-    Libraries print to standard output, some from C. From here on what they print goes to standard
-    error, and what they read is empty.
+    Libraries print to standard output, some of them from C. After this call, what they print goes
+    to standard error, and what they read is empty.
 
     Returns:
-        What were standard input and standard output.
+        The streams that were standard input and standard output.
     """
     source, sink = os.dup(0), os.dup(1)
     empty = os.open(os.devnull, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""The protocol between host and board: what both sides must mean the same by.
+"""The protocol between host and board: the definitions that both sides must share.
 
 Messages are frames (`qsdnn_runtime.frames`); `qsdnn_runtime.server` lists the requests and their
 answers. The host takes these definitions from here: see `qsdnn.board`.
@@ -11,11 +11,11 @@ from enum import Enum
 from typing import Any, Dict, List, Mapping, Optional, Sequence, TypedDict
 
 VERSION = 3
-"""Both sides greet with it; a server of another version is not spoken to."""
+"""Each side's greeting has this version; neither side speaks with another version."""
 
 
 class _Word(str, Enum):
-    """A word of the protocol; printed, it is the word alone."""
+    """A word of the protocol, which prints as the word alone."""
 
     def __str__(self) -> str:
         return str(self.value)
@@ -42,9 +42,9 @@ class Trust(_Word):
 
 
 class Step(_Word):
-    """What a child process does: of a measurement that ended badly, what it was doing then.
+    """The step that a child process is in, or was in when a measurement ended badly.
 
-    Only in ``START`` no package is to blame.
+    Only a failure in ``START`` is no package's fault.
     """
 
     START = "start"
@@ -61,11 +61,11 @@ class Code(_Word):
     """Why a request was not done."""
 
     REFUSED = "refused"
-    """The request is not one that the server can do; its message says why."""
+    """The server cannot do the request; the message says why."""
     BUSY = "busy"
     """Another host measures on the board."""
     FAILED = "failed"
-    """What was to run failed; the board is as well as before."""
+    """The run failed; the board is as well as before."""
     DISK_FULL = "disk_full"
     """The board's disk has no room for what was sent, or for what a run writes."""
 
@@ -75,19 +75,22 @@ class MeasureOptions:
     """How to measure a group of packages, interleaved with one another.
 
     Attributes:
-        threads: Threads an engine may use; the process is held to as many cores.
-        warmup: Runs of each package that are not counted.
-        min_runs: Counted runs at the least.
-        max_runs: Counted runs at the most.
-        precision: Stop when each 95 % interval of the median is within this share of it.
-        budget_s: Stop after so long, for the group.
-        timeout_s: Longest one load or one run may take before its package is given up.
-        profile: Also time each layer in runs of their own, and read back what was executed.
-        again: How often at the most the group is measured again while a record of it is noisy or
-            throttled, then after cooling; the best of these is taken, whole.
-        sittings: Processes that share the runs and the budget, one after another, with packages
-            loaded in another order: where memory happens to lie in one favours some of them.
-        memory: Also run each package in a process of its own, to see how much memory it takes.
+        threads: The number of threads an engine may use, and of cores the process may use.
+        warmup: The number of runs of each package that are not counted.
+        min_runs: The least number of counted runs of each package.
+        max_runs: The greatest number of counted runs of each package.
+        precision: The share of the median within which each median's 95 % interval must lie to
+            stop.
+        budget_s: The time after which to stop, for the group.
+        timeout_s: The longest time of one load or one run; after it the package is given up.
+        profile: Whether to also time each layer, in separate runs, and read back what was executed.
+        again: The greatest number of times the group is measured again while a record of it is
+            noisy or throttled, the latter after cooling; the best of these passes is taken as a
+            whole.
+        sittings: The number of processes that share the runs and the budget, one after another,
+            with packages loaded in another order: the places of memory in one process favour some
+            packages.
+        memory: Whether to also run each package in a process of its own, to see its peak memory.
     """
 
     threads: int = 1
@@ -165,11 +168,11 @@ class Context(TypedDict, total=False):
 
 
 class ProtocolError(Exception):
-    """A request that is not done.
+    """A request was not done.
 
     Args:
-        message: For the host's user.
-        code: Why, for the host.
+        message: The reason, for the host's user.
+        code: The reason, for the host's program.
     """
 
     def __init__(self, message: str, code: Code = Code.REFUSED) -> None:
@@ -184,5 +187,5 @@ def error_answer(op: Any, error: Exception, code: Code = Code.REFUSED) -> Dict[s
 
 
 def code_of(header: Mapping[str, Any]) -> Code:
-    """The code in the header of such an answer."""
+    """The code in the header of an answer from `error_answer`."""
     return Code(header.get("code", Code.REFUSED.value))

@@ -25,21 +25,25 @@ from qsdnn_runtime.board.workers import settle_workers
 class Session:
     """Runs a package; `run`, `get_inputs` and `get_outputs` are those of onnxruntime's session.
 
-    All buffers between segments are the session's own, and shared by its runs: calls from
-    several threads are made one after another. Use it as a context manager, or call `close`.
+    All buffers between segments are the session's own, and shared by its runs: calls from several
+    threads are made one after another. Use the session as a context manager, or call `close`.
 
     Args:
         package: A package's folder or zip; or a manifest, as path or content. A zip is unpacked
-            to where temporary files go, and deleted there as soon as the engines have loaded it.
-        threads: Threads each engine may use; what the package was made for when None.
-        profile: Load the engines so that `layer_times` and `applied` can be asked. Slower.
+            into the folder for temporary files, and deleted there as soon as the engines have
+            loaded it.
+        threads: The number of threads each engine may use; the package's own number when None.
+        profile: Whether to load the engines so that `layer_times` and `applied` can be asked.
+            Slower.
         artifacts: The folder of the artifacts, when `package` is a manifest elsewhere.
-        huge_pages: Have Linux join the pages of what the engines keep. Runs of networks with large
-            weights take up to 14 % less then; to load them takes longer (vgg19: 3 s, not 1.2 s).
-        verify: Check the SHA-256 of every artifact first, so that no engine loads a changed byte.
+        huge_pages: Whether Linux is to join the pages of what the engines keep. Runs of networks
+            with large weights then take up to 14 % less; loading takes longer (vgg19: 3 s, not 1.2
+            s).
+        verify: Whether to check the SHA-256 of every artifact first, so that no engine loads a
+            changed byte.
 
     Raises:
-        PackageError: The package is malformed, incomplete, or not what its manifest says.
+        PackageError: The package is malformed, incomplete, or differs from what its manifest says.
         EngineError: An engine is not installed, or refuses its segment.
     """
 
@@ -72,7 +76,7 @@ class Session:
                     self._executables.append(_load(segment, spec, self._threads, profile))
                 give_back()
                 self._steps = self._bind({})
-            if not profile:  # which may read them again
+            if not profile:  # a profile may read the artifacts again
                 opened.close()
         except BaseException:
             self.close()
@@ -80,11 +84,11 @@ class Session:
         self._stamps_ns = [0] * (len(self._steps) + 1)
 
     def get_inputs(self) -> List[NodeArg]:
-        """What `run` must be fed, in the model's order."""
+        """The inputs that `run` must be fed, in the model's order."""
         return [describe(self.manifest.tensors[name]) for name in self.manifest.inputs]
 
     def get_outputs(self) -> List[NodeArg]:
-        """What `run` returns, in the model's order."""
+        """The outputs that `run` returns, in the model's order."""
         return [describe(self.manifest.tensors[name]) for name in self.manifest.outputs]
 
     def run(
@@ -95,15 +99,15 @@ class Session:
     ) -> List[Any]:
         """One inference by value.
 
-        It uses the session's own buffers: arrays of the caller that were bound are let go.
+        The session's own buffers are used: the caller's arrays that were bound before are let go.
 
         Args:
-            output_names: Which outputs to return, in order; all when None.
-            input_feed: A value for each input.
-            run_options: Only there because onnxruntime has it; nothing can be set.
+            output_names: The names of the outputs to return, in order; all outputs when None.
+            input_feed: A value for each input, by name.
+            run_options: Present only because onnxruntime has it; nothing can be set.
 
         Returns:
-            The outputs, in arrays of the caller's own: a later run does not change them.
+            The outputs, in new arrays that later runs do not change.
 
         Raises:
             FeedError: An input or an output's name does not fit.
@@ -126,13 +130,14 @@ class Session:
         inputs: Optional[Mapping[str, np.ndarray]] = None,
         outputs: Optional[Mapping[str, np.ndarray]] = None,
     ) -> "Binding":
-        """Prepares the loop without copies: fill the inputs, `run_bound`, read the outputs.
+        """Prepares for runs without copies: fill the inputs, call `run_bound`, read the outputs.
 
         Args:
-            feeds: Values to copy into the inputs now.
-            inputs: Arrays of the caller that the engines shall read in place; they are kept
-                alive. The session's own serve the other inputs.
-            outputs: Arrays of the caller that the engines shall write in place, likewise.
+            feeds: Values to copy into the inputs now, by name.
+            inputs: Arrays of the caller that the engines are to read in place, by name; the session
+                keeps these alive. The other inputs use the session's own arrays.
+            outputs: Arrays of the caller that the engines are to write in place, by name; kept
+                alive too.
 
         Raises:
             FeedError: A feed or an array does not fit.
@@ -162,10 +167,10 @@ class Session:
             self._run_steps()
 
     def run_timed(self) -> Tuple[int, List[int]]:
-        """As `run_bound`, with its time.
+        """One inference on the bound buffers, timed.
 
         Returns:
-            Nanoseconds of the whole, and of each segment.
+            The time of the whole run and of each segment, in nanoseconds.
         """
         stamps, count = self._stamps_ns, 0
         with self._lock:
@@ -193,15 +198,15 @@ class Session:
         return applied
 
     def verify(self) -> None:
-        """Checks the package's artifacts again, as they are now.
+        """Checks the package's artifacts again, as they are on disk now.
 
         Raises:
-            PackageError: One was changed: its SHA-256 differs.
+            PackageError: An artifact was changed: its SHA-256 differs.
         """
         self._package.verify()
 
     def close(self) -> None:
-        """Frees the engines, the buffers, and what was unpacked. Arrays handed out stay valid."""
+        """Frees the engines, the buffers, and unpacked files. Arrays handed out stay valid."""
         with self._lock:
             self._steps = (_closed,)
             self._borrowed = False
@@ -232,7 +237,7 @@ class Session:
         return {n: check_buffer(self.manifest.tensors[n], a) for n, a in (arrays or {}).items()}
 
     def _bind(self, borrowed: Mapping[str, np.ndarray]) -> Tuple[Callable[[], None], ...]:
-        """Binds every segment to the session's buffers, or the caller's where there are any."""
+        """Binds every segment to the session's buffers, or to the caller's where given."""
         self._values = {**self._own, **borrowed}
         self._borrowed = bool(borrowed)
         steps = []
@@ -255,7 +260,7 @@ class Session:
             self._settle()
 
     def _settle(self) -> None:
-        """After the first run: some engines start their threads only when they run."""
+        """Settles workers after the first run: some engines start threads only when they run."""
         settle_workers(self._threads)
         self._settled = True
 
@@ -283,13 +288,13 @@ class Binding:
     def outputs(self) -> Dict[str, Any]:
         """The array of each output, overwritten by each run.
 
-        What has no fixed shape is a new object after each run, and None before the first.
+        An output without fixed shape is a new object after each run, and None before the first.
         """
         return {name: self._values.get(name) for name in self._manifest.outputs}
 
 
 class _ByValue:
-    """A segment with tensors that no buffer made beforehand can hold."""
+    """A segment with tensors that no buffer made beforehand can hold; it runs by value."""
 
     def __init__(
         self,

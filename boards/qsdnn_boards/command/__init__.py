@@ -16,9 +16,9 @@ COMMANDS = {
     "check": "See whether a board can work.",
     "setup": "Install numpy and engines on a board.",
 }
-"""Every subcommand and its one line of help: known without importing the subcommand."""
+"""Every subcommand with one line of help, which is known without importing the subcommand."""
 
-# As a module of this package, `list` would be what that word means in this file.
+# A module of this package named `list` would replace the builtin `list` in this file.
 MODULES = {"list": "listing"}
 
 EPILOG = """\b
@@ -34,7 +34,7 @@ class Subcommands(click.Group):
     """A group that imports a subcommand only to run it or to show its help."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names in the order of `COMMANDS`."""
+        """Names of the subcommands, in the order of `COMMANDS`."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
@@ -49,7 +49,7 @@ class Subcommands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Finds the subcommand, or says which one was meant."""
+        """Finds the subcommand; suggests a similar name when there is none of that name."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             raise unknown("command", f"boards {args[0]}", [f"boards {name}" for name in COMMANDS])
         return super().resolve_command(ctx, args)

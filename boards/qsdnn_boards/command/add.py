@@ -1,4 +1,4 @@
-"""`qsdnn boards add`: gives a board an address, and settles its host key."""
+"""`qsdnn boards add`: gives a board an address, and decides about the board's host key."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ Examples:
 
 @click.command("add", epilog=EPILOG)
 @click.argument("name")
-@click.option("--host", help="Name, IP address, or a Host of ~/.ssh/config.")
-@click.option("--port", type=click.IntRange(1, 65535), help="Of its SSH server.")
-@click.option("--user", help="To log in as.")
+@click.option("--host", help="The board's name, IP address, or Host entry of ~/.ssh/config.")
+@click.option("--port", type=click.IntRange(1, 65535), help="The port of the board's SSH server.")
+@click.option("--user", help="The user to log in as.")
 @click.option(
     "--identity-file",
     type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path),
-    help="Private key to log in with.",
+    help="The private key to log in with.",
 )
-@click.option("--python", help="Its Python, 3.8 or newer: a command or a path there.")
-@click.option("--spec", help="What kind of board it is.  [default: NAME if known, generic-linux]")
-@click.option("--accept-host-key", is_flag=True, help="Accept the host key it shows.")
+@click.option("--python", help="The board's Python, 3.8 or newer: a command or a path there.")
+@click.option("--spec", help="The kind of board.  [default: NAME if known, generic-linux]")
+@click.option("--accept-host-key", is_flag=True, help="Accept the host key that the board shows.")
 @json_option
 def command(
     name: str,
@@ -51,10 +51,10 @@ def command(
     as_json: bool,
     **parts: Any,  # host, port, user, identity_file, python
 ) -> None:
-    """Adds NAME to the address book, or changes what is given of it.
+    """Adds NAME to the address book, or changes the parts of NAME's address that are given.
 
-    The board must be on: its host key is looked at. A key that is not known yet is shown, and
-    accepted when you say so; without a terminal, only with --accept-host-key.
+    The board must be on, as its host key is looked at. A host key that is not known yet is shown,
+    and accepted when you say so; without a terminal, only with --accept-host-key.
     """
     book = AddressBook()
     old = book.entries().get(name)
@@ -74,7 +74,7 @@ def command(
 
 
 def _address(name: str, old: Entry | None, parts: dict[str, Any]) -> Address:
-    """What is given, and what was there before of the rest."""
+    """The address from the given parts; parts that are not given stay as in the old entry."""
     given = {part: value for part, value in parts.items() if value is not None}
     if old is not None:
         before = old.address
@@ -121,7 +121,7 @@ def _settle_host_key(entry: Entry, accept: bool) -> dict[str, str]:
 
 
 def _agreed(verdict: Verdict) -> bool:
-    """Asks; not about a changed key, where a habitual yes would let in whoever answers there."""
+    """Asks the user, but not about a changed key: a habitual yes would let in an impostor."""
     if verdict is not Verdict.UNKNOWN or not _is_terminal():
         return False
     return click.confirm("Is that the board's fingerprint?", err=True)

@@ -60,7 +60,7 @@ def command(name: str, as_json: bool) -> None:
 
 
 def _survey(name: str, fixes: Fixes) -> list[Finding]:
-    """What its files say; nothing without a Python, which the agent then says better."""
+    """Findings from a board's files; none without a Python, which the probe then reports better."""
     entry = AddressBook().entries().get(name)
     address = _address(name)
     try:
@@ -72,7 +72,7 @@ def _survey(name: str, fixes: Fixes) -> list[Finding]:
 
 
 def _reach(name: str) -> list[Finding]:
-    """Logs in once, where that is needed: behind a login, what fails is on the board."""
+    """Logs in once, where a login is needed: what fails after the login is a fault of the board."""
     address = _address(name)
     if address is None:
         return [Finding(item="reach", verdict=Verdict.OK, found="this machine")]
@@ -105,7 +105,7 @@ def _engine_names() -> list[str]:
 
 
 def _fixes(name: str) -> Fixes:
-    """What mends this board; a board that is this machine has no setup."""
+    """How to mend this board; `qsdnn boards setup` does not apply to this machine."""
     entry = AddressBook().entries().get(name)
     kind = GENERIC if entry is None else entry.spec
     setup = f"qsdnn boards setup {shlex.quote(name)} --engines {{engine}}"

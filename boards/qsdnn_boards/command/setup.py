@@ -1,4 +1,4 @@
-"""`qsdnn boards setup`: numpy and engines on a board, in an environment of their own."""
+"""`qsdnn boards setup`: installs numpy and engines on a board, in a virtual environment."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from qsdnn_boards.setup.setup import Installed, Setup
 from qsdnn_boards.setup.wheelhouse import download_wheels
 
 SCHEMA = "qsdnn.boards.setup/1"
-# Engines whose package has another name, or that need none but numpy.
+# Engines whose package has another name than the engine, or that need no package but numpy.
 PACKAGES = {"blas": "numpy", "litert": "ai-edge-litert"}
 
 EPILOG = """\b
@@ -35,7 +35,7 @@ Examples:
 @click.command("setup", epilog=EPILOG)
 @click.argument("name")
 @click.option(
-    "--engines", callback=split_names, metavar="A,B", help="Which to install.  [default: all]"
+    "--engines", callback=split_names, metavar="A,B", help="Engines to install.  [default: all]"
 )
 @click.option(
     "--wheelhouse",
@@ -48,8 +48,9 @@ def command(
 ) -> None:
     """Installs numpy and engines on a board: NAME, or user@host[:port].
 
-    They go into a virtual environment in the user's data folder there, from the board's own package
-    index; nothing else on the board is changed. The address book then names its Python.
+    The packages go into a virtual environment in the user's data folder on the board, from the
+    board's own package index; nothing else on the board is changed. The address book then names the
+    Python of that environment.
     """
     packages = _packages(engines)
     with Setup(name, remote_python(name, _address(name))) as setup:
@@ -63,7 +64,7 @@ def command(
         click.echo(json.dumps(content, indent=2))
     else:
         _print(name, installed)
-    # An engine that was asked for by name must be there; of all, those there are wheels for.
+    # An engine that was asked for by name must install; of "all", only those with wheels can.
     wanted = packages if engines else ["numpy"]
     sys.exit(any(installed.errors[package] for package in wanted))
 

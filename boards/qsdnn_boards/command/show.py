@@ -1,4 +1,4 @@
-"""`qsdnn boards show`: what is known of a board before it is reached; and this machine."""
+"""`qsdnn boards show`: what is known of a board before it is reached; or facts of this machine."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ Examples:
 def command(name: str, as_json: bool) -> None:
     """Shows the facts, the performance mode and the sensors of a board.
 
-    NAME is a board of the address book, or a known kind of board; or local, this machine, which is
-    asked for its facts and engines.
+    NAME is a board of the address book, or a known kind of board; or local: this machine, whose
+    facts and engines are then read.
     """
     if name == LOCAL:
         _show_this_machine(as_json)
@@ -106,7 +106,7 @@ def _print_performance(spec: Spec) -> None:
 
 
 def _place(sensor: Sensor) -> str:
-    """Where it is read."""
+    """The thermal zone or the files that a sensor is read from."""
     if sensor.zones:
         return f"thermal zone {' or '.join(sensor.zones)}"
     product = f" × {' or '.join(sensor.times)}" if sensor.times else ""

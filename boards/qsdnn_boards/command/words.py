@@ -12,7 +12,7 @@ from qsdnn_boards.ssh.config import host_and_port
 
 
 def describe_address(address: Address) -> str:
-    """``user@host:port``, without what is not said."""
+    """``user@host:port``, without the parts that the address does not say."""
     host = host_and_port(address.host, address.port) if address.port else address.host
     return f"{address.user}@{host}" if address.user else host
 
@@ -35,7 +35,8 @@ def entry_record(entry: Entry) -> dict[str, Any]:
 def typed(command: Command, setting: Setting) -> str:
     """A command as one would type it on the board, for people to read and copy.
 
-    What is done for each file is shown with their glob: the programs it is done with take many.
+    A command that runs for each file is shown with the glob of the files: the programs that are run
+    take many files.
     """
     stands_for = {"path": setting.each, "value": "VALUE", "state": "clocks.state"}
 

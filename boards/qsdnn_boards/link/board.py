@@ -1,4 +1,4 @@
-"""A board that measures through an agent: all of one but how the agent is started."""
+"""A board that measures through a measuring server: all but how that server is started."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from .transport import Transport
 T = TypeVar("T")
 
 RUN_TIMEOUT_S = 600.0
-# To load a package, or to run it once.
+# The time limit to load a package, or to run a package once.
 STEP_TIMEOUT_S = 120.0
 
 
 class AgentBoard(ABC):
-    """Implements `qsdnn.board.Board`. The agent starts when it is first needed.
+    """Implements `qsdnn.board.Board`. The measuring server starts when it is first needed.
 
-    After the agent was lost, or a call was interrupted, the next call starts a new one.
+    After the measuring server was lost, or a call was interrupted, the next call starts a new one.
 
     Args:
-        name: As the user calls it.
-        spec: What kind of board it is; any machine with Linux when None.
+        name: The user's name for the board.
+        spec: The kind of board; any machine with Linux when None.
     """
 
     performs: ClassVar[bool]
-    """Whether its performance mode is set when nobody says."""
+    """Whether the board's performance mode is set when `Care` does not say."""
 
     def __init__(self, name: str, spec: Spec | None = None) -> None:
         self.name = name
@@ -52,10 +52,10 @@ class AgentBoard(ABC):
 
     @abstractmethod
     def _start(self) -> Transport:
-        """Starts an agent.
+        """Starts a measuring server.
 
         Raises:
-            BoardError: It cannot be started.
+            BoardError: The measuring server cannot be started.
         """
 
     def __enter__(self) -> Self:
@@ -73,7 +73,7 @@ class AgentBoard(ABC):
 
     @property
     def elsewhere(self) -> bool:
-        """See `qsdnn.board.Board.elsewhere`; an address does not tell, as ports are forwarded."""
+        """See `qsdnn.board.Board.elsewhere`; an address cannot tell, as ports may be forwarded."""
         return self._boot_id not in ("", boot_id())
 
     def probe(self) -> BoardInfo:
@@ -92,7 +92,7 @@ class AgentBoard(ABC):
         """See `qsdnn.board.Board.measure`.
 
         Raises:
-            BoardError: Another host measures on the board, or it refuses the artifacts, e.g.
+            BoardError: Another host measures on the board, or the board refuses the artifacts, e.g.
                 because its disk is full.
         """
         records: dict[int, Record] = {}
@@ -162,14 +162,14 @@ class AgentBoard(ABC):
         return harvest.evaluations(len(packages), lost)
 
     def _with_agent(self, work: Callable[[AgentClient], T]) -> T:
-        """Does something with the agent, started when there is none."""
+        """Does some work with the measuring server; starts one when there is none."""
         if self._client is None:
             self._client = AgentClient(self.name, self._start(), self._introduction)
             self._boot_id = self._client.boot_id
         try:
             return work(self._client)
         except BaseException as error:
-            # Except after a refusal, an answer may be half read: it can be asked nothing more.
+            # Unless the board refused, an answer may be half read: the server can be asked no more.
             if not isinstance(error, BoardError) or isinstance(error, AgentLostError):
                 self._client.kill()
                 self._client = None

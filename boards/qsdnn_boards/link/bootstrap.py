@@ -1,14 +1,15 @@
-"""The first thing of ours that runs on a board: takes the runtime if need be, becomes the agent.
+"""The first program that runs on a board: takes the runtime if absent, becomes the server.
 
-The host sends this file's text. It runs in the board's Python, 3.8 or newer, with nothing
-but the standard library, and speaks in frames (see `qsdnn_runtime.frames`), unbuffered, as what
-follows belongs to the agent:
+The host sends the text of this file. The board's Python, 3.8 or newer, runs the text with nothing
+but the standard library. This program, the bootstrap, speaks in frames (see
+`qsdnn_runtime.frames`), unbuffered, as all bytes that follow belong to the measuring server:
 
-- It says `MAGIC`: what a login script printed ends there.
+- The bootstrap says `MAGIC`, which marks the end of what a login script printed.
 - The host says ``digest`` and ``size_bytes`` of the runtime, and the ``variables`` to keep.
-- It answers ``send``; the host sends the runtime as a payload, compressed, in a frame of its own.
-- It answers ``ready``, with its ``pid`` and when it ``started``, and becomes
-  ``python -m qsdnn_runtime.server``, or it answers ``error`` with a ``message`` and ends. Errors:
+- When the board has no such runtime, the bootstrap answers ``send``; the host sends the runtime as
+  a compressed payload, in a frame without other content.
+- The bootstrap answers ``ready``, with its ``pid`` and the time when it ``started``, and becomes
+  ``python -m qsdnn_runtime.server``, or answers ``error`` with a ``message`` and ends. Errors:
   ``numpy``, ``disk``, ``cache``, ``runtime``.
 """
 
@@ -32,15 +33,15 @@ from typing import Any, NoReturn
 
 MAGIC = b"\0qsdnn\0"
 PREFIX = struct.Struct("<IQ")
-# Left free for the system: a full root disk makes a board unreachable.
+# Disk space left free for the system: a full root disk makes a board unreachable.
 RESERVE_BYTES = 64 << 20
-# Another host may use an older one again.
+# The number of runtimes kept: another host may use an older runtime again.
 KEPT_RUNTIMES = 2
 ABANDONED_S = 3600.0
 
 
 def cache_root() -> Path:
-    """The folder that is ours on this board, as the local board has it."""
+    """The folder of qsdnn on this board: the same folder as the local board's."""
     chosen = os.environ.get("QSDNN_BOARD_CACHE")
     if chosen:
         return Path(chosen).resolve()
@@ -49,7 +50,7 @@ def cache_root() -> Path:
 
 
 def place(path: Path, size_bytes: int) -> None:
-    """Takes the runtime from the host into its place, whole or not at all."""
+    """Takes the runtime from the host and puts it in place, whole or not at all."""
     free_bytes = shutil.disk_usage(str(path.parent)).free
     if free_bytes < size_bytes + RESERVE_BYTES:
         needed_mb = (size_bytes + RESERVE_BYTES) >> 20
@@ -71,7 +72,7 @@ def place(path: Path, size_bytes: int) -> None:
 
 
 def decompressed(payload: bytes) -> bytes:
-    """What arrived; nothing when it arrived damaged."""
+    """The decompressed payload; empty when the payload arrived damaged."""
     try:
         return zlib.decompress(payload)
     except zlib.error:
@@ -79,14 +80,14 @@ def decompressed(payload: bytes) -> bytes:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether the runtime is here, with the content its name says."""
+    """Whether the runtime is in place, with the content that the digest in its name says."""
     return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == path.stem
 
 
 def prune(folder: Path) -> None:
-    """Removes all runtimes but those used last, or now, and what was abandoned half written."""
+    """Removes all runtimes but the last used ones, and files abandoned half written."""
     for path in sorted(folder.glob("*.zip"), key=last_used)[:-KEPT_RUNTIMES]:
-        # Its agents hold it, and another host may prune at the same time.
+        # Measuring servers hold a runtime in use, and another host may prune at the same time.
         with suppress(BlockingIOError, FileNotFoundError), path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink()
@@ -97,7 +98,7 @@ def prune(folder: Path) -> None:
 
 
 def last_used(path: Path) -> float:
-    """When, in seconds; never, if it is gone."""
+    """When a file was last used, in seconds since the epoch; 0 when the file is gone."""
     try:
         return path.stat().st_mtime
     except FileNotFoundError:
@@ -105,16 +106,16 @@ def last_used(path: Path) -> float:
 
 
 def become_agent(root: Path, archive: Path, variables: Mapping[str, str]) -> NoReturn:
-    """Runs the agent in this process, with these standard streams."""
+    """Turns this process into the measuring server, which inherits the standard streams."""
     python = os.path.abspath(sys.executable)
-    # The working directory is on the path of `python -m`: one with nothing to import.
+    # `python -m` imports from the working directory too: this one holds nothing to import.
     os.chdir(str(archive.parent))
     command = [python, "-m", "qsdnn_runtime.server", str(root)]
     os.execve(python, command, {**variables, "PYTHONPATH": str(archive)})
 
 
 def started() -> int:
-    """When this process started, which tells it from a later one with its number."""
+    """When this process started, in ticks; tells it from a later process with the same number."""
     return int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
 
 
@@ -125,7 +126,7 @@ def hear() -> tuple[dict[str, Any], bytes]:
 
 
 def exactly(size: int) -> bytes:
-    """So many bytes from the host, and none more."""
+    """Exactly so many bytes from the host; ends this process when the host is gone."""
     pieces = bytearray()
     while len(pieces) < size:
         piece = os.read(0, size - len(pieces))
@@ -136,7 +137,7 @@ def exactly(size: int) -> bytes:
 
 
 def say(header: dict[str, Any]) -> None:
-    """Sends a frame."""
+    """Sends a frame without payload to the host."""
     text = json.dumps(header).encode()
     rest = PREFIX.pack(len(text), 0) + text
     while rest:
@@ -144,13 +145,13 @@ def say(header: dict[str, Any]) -> None:
 
 
 def fail(error: str, message: str) -> NoReturn:
-    """Says why it cannot go on, and ends."""
+    """Tells the host why the bootstrap cannot go on, and ends."""
     say({"state": "error", "error": error, "message": message})
     sys.exit(1)
 
 
 def main() -> None:
-    """Ends by becoming the agent, or with an error said to the host."""
+    """Ends by becoming the measuring server, or by telling the host an error."""
     os.write(1, MAGIC)
     wanted = hear()[0]
     if importlib.util.find_spec("numpy") is None:

@@ -12,10 +12,11 @@ from typing import Any
 from qsdnn.board import Package
 
 CHUNK_BYTES = 1 << 20
-# Weights hardly compress: a part of each chunk tells whether the rest is worth the time.
+# The bytes of each chunk that are compressed on trial: weights hardly compress, so the trial tells
+# whether compressing the rest of the chunk is worth the time.
 SAMPLE_BYTES = 1 << 15
 WORTHWHILE = 0.9
-# The fastest: a board of one slow core takes it apart.
+# The fastest level of zlib: a board with one slow core has to decompress the data.
 ZLIB_LEVEL = 1
 
 
@@ -24,10 +25,10 @@ class Item:
     """One thing that a request needs.
 
     Attributes:
-        digest: sha256 of its content.
-        size_bytes: Of its content.
-        source: The file, or the content itself.
-        lasting: Whether the board keeps it for later sessions.
+        digest: The sha256 of the content.
+        size_bytes: The size of the content.
+        source: The file with the content, or the content itself.
+        lasting: Whether the board keeps the content for later sessions.
     """
 
     digest: str
@@ -36,7 +37,7 @@ class Item:
     lasting: bool
 
     def puts(self, *, compress: bool) -> Iterator[tuple[dict[str, Any], bytes]]:
-        """The requests that send it, chunk by chunk: header and payload."""
+        """The requests that send the item, chunk by chunk, as pairs of header and payload."""
         header = {
             "op": "put",
             "sha256": self.digest,
@@ -50,7 +51,7 @@ class Item:
             offset += len(chunk)
 
     def _chunks(self) -> Iterator[bytes]:
-        """At least one: what is empty is one empty chunk."""
+        """The chunks of the content, at least one: empty content is one empty chunk."""
         if isinstance(self.source, bytes):
             yield from _pieces(self.source)
             return
@@ -63,7 +64,7 @@ class Cargo:
     """All that a request needs, each thing once.
 
     Args:
-        items: In the order to send them.
+        items: The things to send, in the order of sending.
     """
 
     def __init__(self, items: Iterable[Item]) -> None:
@@ -71,12 +72,12 @@ class Cargo:
 
     @property
     def needs(self) -> dict[str, int]:
-        """Sizes in bytes by digest."""
+        """Sizes of the items in bytes, by digest."""
         return {digest: item.size_bytes for digest, item in self.items.items()}
 
 
 def artifacts(packages: Sequence[Package]) -> list[Item]:
-    """The files of packages."""
+    """The files of packages, as items that last on the board."""
     return [
         Item(
             digest=entry["sha256"],
@@ -90,7 +91,7 @@ def artifacts(packages: Sequence[Package]) -> list[Item]:
 
 
 def value(pieces: Sequence[bytes]) -> Item:
-    """The bytes of values; they may be a user's, and stay on no board."""
+    """The bytes of values, as an item; a user's values may be private, so no board keeps them."""
     content = b"".join(pieces)
     digest = hashlib.sha256(content).hexdigest()
     return Item(digest=digest, size_bytes=len(content), source=content, lasting=False)

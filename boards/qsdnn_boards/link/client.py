@@ -1,4 +1,4 @@
-"""The client of a measuring agent: its requests as methods, over any transport."""
+"""The client of a measuring server: its requests as methods, over any transport."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from .heartbeat import Heartbeat
 from .introduction import Introduction
 from .transport import Transport
 
-# A busy agent says so every other second; a Raspberry Pi that swaps may be late with it.
+# A busy measuring server says so every other second; a Raspberry Pi that swaps may be late.
 SILENCE_S = 60.0
-# How long the agent waits for a host that says nothing, and how often this one says that it lives.
+# How long the measuring server waits for a silent host, and how often this host says it lives.
 HOST_SILENCE_S = 60.0
 PING_EVERY_S = 10.0
 GOODBYE_S = 5.0
-# So much is sent without asking whether the board has it from an earlier session: on most links
-# that takes no longer than asking.
+# Up to this size, data is sent without asking whether the board has it from an earlier session: on
+# most links sending so little takes no longer than asking.
 UNASKED_BYTES = 128 << 10
-# What to do about a disk that is full.
+# What to do about a full disk, for messages.
 FREE = (
     "free some space there, or set QSDNN_BOARD_CACHE there to another folder; then repeat the "
     "command: what was measured is kept"
@@ -42,23 +42,23 @@ OnEvent = Callable[[Frame], None]
 
 
 class AgentLostError(BoardLostError):
-    """The agent, or the connection to it, is gone."""
+    """The measuring server, or the connection to it, is gone."""
 
 
 class AgentClient:
-    """Speaks with one running agent.
+    """Speaks with one running measuring server.
 
     Args:
-        name: Of the board, for messages.
-        transport: To an agent that was just started.
-        introduction: What to say of this host.
+        name: The board's name, for messages.
+        transport: The transport to a measuring server that was just started.
+        introduction: What the measuring server is told of this host.
 
     Attributes:
-        boot_id: Which start of which machine the agent runs on.
+        boot_id: The identity of the machine's current boot, as the measuring server tells it.
 
     Raises:
-        AgentLostError: It does not greet, or speaks another protocol.
-        BoardError: It cannot work, e.g. because its disk is full.
+        AgentLostError: The measuring server does not greet, or speaks another protocol.
+        BoardError: The measuring server cannot work, e.g. because the board's disk is full.
     """
 
     def __init__(self, name: str, transport: Transport, introduction: Introduction) -> None:
@@ -66,7 +66,7 @@ class AgentClient:
         self._transport = transport
         self._writing = threading.Lock()
         self._held = False
-        self._present: set[str] = set()  # on the board, for all we know
+        self._present: set[str] = set()  # digests on the board, as far as is known
         self._heartbeat = Heartbeat(lambda: self._write_frame({"op": "ping"}), PING_EVERY_S)
         self.boot_id = self._check_greeting(self._receive())
         hello = {"op": "hello", "silence_s": HOST_SILENCE_S, **dataclasses.asdict(introduction)}
@@ -78,14 +78,14 @@ class AgentClient:
         return wire.read_board_info(self._name, self._ask({"op": "probe"}).header)
 
     def hold(self, wait_s: float, on_progress: Tell) -> None:
-        """Has the board measure for this host alone, until the agent ends.
+        """Has the board measure for this host alone, until the measuring server ends.
 
         Args:
-            wait_s: How long to wait for another host that measures on it.
-            on_progress: Told whom the board waits for.
+            wait_s: How long to wait for another host that measures on the board.
+            on_progress: A function that is told whom the board waits for.
 
         Raises:
-            BoardError: Another host still measures on it.
+            BoardError: Another host still measures on the board.
         """
         if not self._held:
             self._ask({"op": "hold", "wait_s": wait_s}, on_event=_telling(on_progress))
@@ -102,13 +102,13 @@ class AgentClient:
         *,
         shifts: Sequence[Sequence[int]],
     ) -> None:
-        """Measures packages on a board that is held; tells each record when it is there.
+        """Measures packages on a board that is held; `on_record` gets each record as it arrives.
 
-        A record that comes again for a package is better than the one before. Those of a shift
-        are loaded at once: see `qsdnn.measure.batches`.
+        A later record of a package is better than an earlier one. Packages of one shift are loaded
+        at the same time: see `qsdnn.measure.batches`.
 
         Raises:
-            BoardError: The board refuses what they need, e.g. because its disk is full.
+            BoardError: The board refuses what the packages need, e.g. because its disk is full.
         """
 
         def on_event(frame: Frame) -> None:
@@ -130,11 +130,11 @@ class AgentClient:
         threads: int,
         timeout_s: float,
     ) -> dict[str, Any]:
-        """Runs a package once on a board that is held; outputs by name.
+        """Runs a package once on a board that is held; returns the outputs by name.
 
         Raises:
-            RunError: The run failed there.
-            BoardError: The board refuses what it needs.
+            RunError: The run failed on the board.
+            BoardError: The board refuses what the package needs.
         """
         header, cargo = wire.run_request(package, feeds, threads=threads, timeout_s=timeout_s)
         return wire.read_outputs(self._use(header, cargo, lambda frame: None, on_progress))
@@ -152,7 +152,7 @@ class AgentClient:
         """Runs packages over many inputs on a board that is held; fills the harvest.
 
         Raises:
-            BoardError: The board refuses what they need.
+            BoardError: The board refuses what the packages need.
         """
 
         def on_event(frame: Frame) -> None:
@@ -165,14 +165,14 @@ class AgentClient:
         self._use(header, cargo, on_event, on_progress)
 
     def close(self) -> None:
-        """Ends the agent politely, and by force when it does not end."""
+        """Ends the measuring server politely, and by force when it does not end."""
         self._heartbeat.stop()
         with suppress(OSError):
             self._write_frame({"op": "bye"})
         self._transport.close(GOODBYE_S)
 
     def kill(self) -> None:
-        """Ends the agent, whatever it is doing; its children die with it."""
+        """Ends the measuring server, whatever it is doing; its children die with it."""
         self._heartbeat.stop()
         self._transport.kill()
 
@@ -183,10 +183,10 @@ class AgentClient:
         on_event: OnEvent,
         on_progress: Tell,
     ) -> Frame:
-        """Asks for something, and sends ahead what it needs and the board lacks."""
+        """Sends a request, and before it the items that the request needs and the board lacks."""
         self._put(self._absent(cargo), on_progress)
         answer = self._ask({**header, "needs": cargo.needs}, on_event)
-        if "missing" in answer.header:  # the board has pruned it since
+        if "missing" in answer.header:  # the board has pruned some items since
             self._put([cargo.items[digest] for digest in answer.header["missing"]], on_progress)
             answer = self._ask({**header, "needs": cargo.needs}, on_event)
         if "missing" in answer.header:
@@ -203,7 +203,7 @@ class AgentClient:
         return [cargo.items[digest] for digest in missing]
 
     def _put(self, items: Sequence[Item], on_progress: Tell) -> None:
-        """Sends without waiting for an answer."""
+        """Sends items without waiting for an answer."""
         total_bytes = sum(item.size_bytes for item in items)
         sent_bytes = 0
         for item in items:
@@ -218,7 +218,7 @@ class AgentClient:
         header: dict[str, Any],
         on_event: OnEvent = lambda frame: None,
     ) -> Frame:
-        """Sends a request; passes on what comes until its answer does."""
+        """Sends a request; passes on the events that come before the answer; returns the answer."""
         self._send(header)
         while True:
             frame = self._receive()

@@ -1,4 +1,4 @@
-"""What packages gave for many inputs, put together as it arrives."""
+"""The outputs that packages gave for many inputs, put together as they arrive."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from . import wire
 
 
 class Harvest:
-    """Gathers the outputs of packages; those that are complete stay if the board is lost."""
+    """Gathers the outputs of packages; complete outputs are kept when the board is lost."""
 
     def __init__(self) -> None:
         self._parts: dict[int, list[dict[str, Any]]] = {}
         self._done: dict[int, Evaluation] = {}
 
     def take(self, frame: Frame) -> None:
-        """Takes a frame of the agent's; those that are of something else are left alone."""
+        """Takes a frame of the measuring server; a frame about anything else is ignored."""
         header = frame.header
         if header["op"] == "outputs":
             if header["first"] == 0:  # also when a package is tried again
@@ -35,7 +35,7 @@ class Harvest:
             )
 
     def evaluations(self, count: int, lost: Evaluation) -> list[Evaluation]:
-        """Of all packages; those of which nothing was heard were `lost`."""
+        """The evaluations of all packages; `lost` for each package of which nothing was heard."""
         return [self._done.get(index, lost) for index in range(count)]
 
 

@@ -1,4 +1,4 @@
-"""A heartbeat: tells an agent that its host lives, whatever the host is busy with."""
+"""A heartbeat: tells a measuring server that its host lives, whatever the host is busy with."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ class Heartbeat:
     """Beats in the background, from when it is started until it is stopped.
 
     Args:
-        beat: Called again and again; when it raises OSError nobody is there to hear it.
-        every_s: How often.
+        beat: The function to call again and again; an OSError from it ends the heartbeat.
+        every_s: The pause before each beat.
     """
 
     def __init__(self, beat: Callable[[], None], every_s: float) -> None:
@@ -21,11 +21,11 @@ class Heartbeat:
         self._over = threading.Event()
 
     def start(self) -> None:
-        """The first beat comes after the first pause."""
+        """Starts the heartbeat; the first beat comes after the first pause."""
         threading.Thread(target=self._run, name="heartbeat", daemon=True).start()
 
     def stop(self) -> None:
-        """No beat begins from here on."""
+        """Stops the heartbeat: no beat begins after this call."""
         self._over.set()
 
     def _run(self) -> None:

@@ -1,4 +1,4 @@
-"""What a host says of itself to a board: whom others are told of that find the board in use."""
+"""How a host introduces itself to a board, so that other hosts can be told who uses the board."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ import click
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Introduction:
-    """Who measures. No command line, which may hold what others must not see.
+    """Who measures. The command line is left out: it may hold what others must not see.
 
     Attributes:
-        session: Tells the agents that one board object has started from all others.
-        user: The user here.
-        host: This machine's name.
-        process: This process.
-        purpose: The command, e.g. ``search``.
+        session: A random text that is common to all measuring servers that one board object starts.
+        user: The name of the user on this machine.
+        host: The name of this machine.
+        process: The process id of this process.
+        purpose: The name of the command, e.g. ``search``.
     """
 
     session: str
@@ -33,7 +33,7 @@ class Introduction:
 
 
 def introduce() -> Introduction:
-    """This process, in a new session."""
+    """The introduction of this process, with a new session."""
     return Introduction(
         session=secrets.token_hex(8),
         user=_user(),

@@ -1,4 +1,4 @@
-"""How bytes reach an agent: a transport, and the one through the pipes of a subprocess."""
+"""How bytes reach a measuring server: a transport, and the one through a subprocess's pipes."""
 
 from __future__ import annotations
 
@@ -14,64 +14,67 @@ from typing import IO, BinaryIO, Protocol, cast
 
 from qsdnn_runtime.server.tail import Tail
 
-# An agent whose standard input ends sets back the performance mode before it ends itself.
+# How long a measuring server may take to end after its standard input did: it first sets back the
+# performance mode.
 GRACE_S = 10.0
 TURN_S = 1.0
 
 
 class Transport(Protocol):
-    """Two byte streams to a running agent. One thread may read while others write or end it.
+    """Two byte streams to a running measuring server.
+
+    One thread may read while others write or end the measuring server.
 
     Attributes:
-        compress: Whether what is sent is better compressed.
+        compress: Whether compressing what is sent saves time.
     """
 
     @property
     def compress(self) -> bool:
-        """See above."""
+        """See the attributes of `Transport`."""
         ...
 
     def read(self, size: int, timeout_s: float) -> bytes:
-        """At most so many bytes, as soon as there are any; none at the end of the stream.
+        """At most `size` bytes, as soon as there are any; none at the end of the stream.
 
         Raises:
-            TimeoutError: Nothing came in that time.
+            TimeoutError: No byte came in that time.
             OSError: The stream is broken.
         """
         ...
 
     def write(self, data: bytes, timeout_s: float) -> None:
-        """Writes all of it.
+        """Writes all of the data.
 
         Raises:
-            TimeoutError: The other end took nothing for so long.
+            TimeoutError: The other end took no byte for that time.
             OSError: The stream is broken.
         """
         ...
 
     def close(self, timeout_s: float) -> None:
-        """Ends the stream to the agent, which then ends itself; after the time-out, kills it."""
+        """Closes the stream to the server, which then ends itself; kills it after the time-out."""
         ...
 
     def kill(self) -> None:
-        """Ends it, whatever it is doing; it may still set back what it has set on the board."""
+        """Ends the server, whatever it does; it may first set back what it set on the board."""
         ...
 
     def last_words(self) -> str:
-        """The last lines of the agent's standard error."""
+        """The last lines of the measuring server's standard error."""
         ...
 
 
 class PipeTransport:
-    """An agent that is a process of this machine.
+    """A measuring server that is a process of this machine.
 
-    It has a session of its own: Ctrl-C at the terminal reaches this process and not the agent.
+    The process has a session of its own: Ctrl-C at the terminal reaches only the caller's process.
     A pipe is faster than any compression.
 
     Args:
-        command: What to start.
-        environment: All of its environment.
-        folder: Its working directory.
+        command: The program to start, with its arguments.
+        environment: The whole environment of the process.
+        folder: The working directory of the process.
     """
 
     compress = False
@@ -92,7 +95,7 @@ class PipeTransport:
         self._to_agent = cast(IO[bytes], self._process.stdin)
         self._from_agent = cast(IO[bytes], self._process.stdout)
         os.set_blocking(self._to_agent.fileno(), False)
-        self._writing = threading.Lock()  # nobody writes to a descriptor that was closed
+        self._writing = threading.Lock()  # keeps writers off a descriptor that was closed
         self._errors = Tail(cast(BinaryIO, os.fdopen(self._stderr(), "rb")))
 
     def read(self, size: int, timeout_s: float) -> bytes:
@@ -114,7 +117,7 @@ class PipeTransport:
 
     def close(self, timeout_s: float) -> None:
         """See `Transport.close`."""
-        # A thread that writes to an agent that takes nothing is freed by force alone.
+        # A thread that writes to a server that takes nothing is freed by force alone.
         if self._writing.acquire(timeout=TURN_S):
             self._to_agent.close()
             self._writing.release()
@@ -136,7 +139,7 @@ class PipeTransport:
         return self._errors.text(wait_s=1.0)
 
     def _stderr(self) -> int:
-        """The descriptor of its standard error, taken from the raw stream of `Popen`."""
+        """The descriptor of the process's standard error, taken from the raw stream of `Popen`."""
         stream = cast(IO[bytes], self._process.stderr)
         descriptor = os.dup(stream.fileno())
         stream.close()

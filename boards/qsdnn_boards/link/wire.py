@@ -1,4 +1,4 @@
-"""Packages, references and records as the agent speaks of them."""
+"""Packages, references and records as the measuring server's protocol has them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from ..spec.spec import Spec
 
 
 def conditions(spec: Spec, care: Care, *, perform: bool) -> dict[str, Any]:
-    """Under what conditions a board is to measure.
+    """The conditions under which a board is to measure.
 
     Args:
-        spec: What kind of board it is.
-        care: How it is treated.
-        perform: Whether its performance mode is set when nobody says.
+        spec: The kind of board.
+        care: How the board is to be treated.
+        perform: Whether the performance mode is set when `care` does not say.
     """
     wanted = perform if care.performance_mode is None else care.performance_mode
     limit_c = care.max_temperature_c
@@ -106,9 +106,9 @@ def evaluate_request(
 
 
 def _pack(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Item]]:
-    """The part of a header that describes values, and their bytes, each value's on their own.
+    """The part of a header that describes values, and an item for the bytes of each value.
 
-    So what stays the same from request to request is sent once.
+    As each value has an item of its own, what stays the same from request to request is sent once.
     """
     descriptions: dict[str, Any] = {}
     items: list[Item] = []
@@ -125,7 +125,7 @@ def read_outputs(answer: Frame) -> dict[str, Any]:
 
 
 def read_board_info(name: str, answer: Mapping[str, Any]) -> BoardInfo:
-    """What a board said of itself."""
+    """What a board said of itself, as a `BoardInfo`."""
     engines = {
         engine: EngineInfo(
             name=engine,

@@ -1,4 +1,4 @@
-"""Whether a board can work: what was found on it, judged, each with a way to mend it."""
+"""Whether a board can work: what was found on it, judged, each finding with a way to mend it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..spec.spec import COOL_C, Quantity, Sensor
 from .survey import Mode, Survey
 
 OLDEST_PYTHON = (3, 8)
-# An engine, its buffers and the system besides; below that a board swaps or kills.
+# An engine, its buffers and the system need this much; with less a board swaps or kills processes.
 LITTLE_MEMORY_MB = 512
 # Artifacts of a search of a large network are a few hundred MB.
 LITTLE_DISK_MB = 1024
@@ -22,7 +22,7 @@ SLOW_SHARE = 0.9
 
 
 class Verdict(StrEnum):
-    """How something was found."""
+    """How good a finding is."""
 
     OK = "ok"
     WARNING = "warning"
@@ -34,10 +34,10 @@ class Finding:
     """One thing that was looked at.
 
     Attributes:
-        item: What.
-        verdict: Whether it will do; nothing can be measured when anything is missing.
+        item: The name of what was looked at.
+        verdict: Whether the item will do; nothing can be measured when any item is missing.
         found: What there is, or what was not found.
-        fix: What to do about it; empty when it is in order.
+        fix: What to do about the item; empty when the item is in order.
     """
 
     item: str
@@ -48,12 +48,12 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fixes:
-    """How a board is mended.
+    """How a board is mended, as texts for `Finding.fix`.
 
     Attributes:
-        install: What installs an engine, which stands for ``{engine}``.
-        perform: What brings it into its performance mode.
-        performs: Whether a measurement does, where it can.
+        install: The command that installs an engine; ``{engine}`` in it stands for the engine.
+        perform: How to bring the board into its performance mode.
+        performs: Whether a measurement sets the performance mode, where the board lets it.
     """
 
     install: str
@@ -62,11 +62,11 @@ class Fixes:
 
 
 def survey_findings(survey: Survey, fixes: Fixes) -> list[Finding]:
-    """What a board's files say of it now, judged.
+    """Findings from what a board's files say now.
 
     Args:
-        survey: That.
-        fixes: What to say of what is not in order.
+        survey: What was read from the board's files.
+        fixes: The texts that say how to mend what is not in order.
     """
     return [
         _disk(survey),
@@ -78,12 +78,12 @@ def survey_findings(survey: Survey, fixes: Fixes) -> list[Finding]:
 
 
 def probe_findings(info: BoardInfo, engines: Iterable[str], fixes: Fixes) -> list[Finding]:
-    """What a board's agent says of it, judged.
+    """Findings from what a board's measuring server says.
 
     Args:
-        info: That.
-        engines: Those that qsdnn can use.
-        fixes: What to say of what is not in order.
+        info: What the measuring server says of the board.
+        engines: The names of the engines that qsdnn can use.
+        fixes: The texts that say how to mend what is not in order.
     """
     facts = info.facts
     return [
@@ -113,12 +113,12 @@ def _numpy(facts: Mapping[str, Any], fixes: Fixes) -> Finding:
 
 
 def _engines(info: BoardInfo, engines: Iterable[str], fixes: Fixes) -> Iterator[Finding]:
-    """One of the engines is enough; `blas` is numpy, so that a board with numpy has one."""
+    """A finding for each engine. One is enough; `blas` is numpy, so numpy alone makes an engine."""
     broken = info.facts.get("broken_engines", {})
     for name in sorted({*engines, *info.engines}):
         if name in info.engines:
             engine = info.engines[name]
-            told = [c for c in engine.capabilities if ":" not in c]  # the others are for hosts
+            told = [c for c in engine.capabilities if ":" not in c]  # others are for hosts
             words = [engine.version, *engine.devices, *told]
             yield Finding(item=name, verdict=Verdict.OK, found=" ".join(words))
         else:
@@ -180,7 +180,7 @@ def _is_set_in_time(survey: Survey, fixes: Fixes) -> bool:
 
 
 def _mode(mode: Mode, fixes: Fixes) -> Iterator[Finding]:
-    """A line for what a run had left, and one for each setting."""
+    """A finding for what a killed run had left set, and one for each setting."""
     item = "performance mode"
     if mode.busy:
         yield Finding(item=item, verdict=Verdict.OK, found="set by a run that measures now")
@@ -197,7 +197,7 @@ def _mode(mode: Mode, fixes: Fixes) -> Iterator[Finding]:
 
 
 def _setting(knobs: Sequence[Mapping[str, str]], mode: Mode, fixes: Fixes) -> Finding:
-    """What holds of a setting: of all its files in one line."""
+    """The finding for a setting, of all files of that setting in one line."""
     item = knobs[0]["what"]
     problems = [knob["problem"] for knob in knobs if "problem" in knob]
     if problems:
@@ -217,7 +217,7 @@ def _setting(knobs: Sequence[Mapping[str, str]], mode: Mode, fixes: Fixes) -> Fi
 
 
 def _sensors(survey: Survey) -> Iterator[Finding]:
-    """A line for each quantity. Which sensors a board has is its spec's guess, not a need."""
+    """A finding for each quantity. A spec's list of sensors is a guess, so none is required."""
     if not any(sensor.quantity is Quantity.TEMPERATURE_C for sensor in _read(survey)):
         fix = "throttling may go unnoticed: keep the board cool"
         yield Finding(item="temperature_c", verdict=Verdict.WARNING, found="none", fix=fix)

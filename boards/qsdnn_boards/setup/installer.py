@@ -2,12 +2,13 @@
 
 See `script`:
 
-- It says its ``python``, ``platform`` and ``libc``.
-- The host says ``packages``, and ``wheels`` as pairs of name and bytes, or none for the board's own
-  package index; then it sends the wheels, one behind the other.
-- It answers ``line`` with what pip prints, ``package`` and ``error`` after each, empty when it went
-  well, and at the end ``environment``, the Python that has them.
-- When it must stop before that it answers ``stopped``, with the reason.
+- The installer says its ``python``, ``platform`` and ``libc``.
+- The host says ``packages``, and ``wheels`` as pairs of name and size in bytes, or no wheels for
+  the board's own package index; then the host sends the wheels, one behind the other.
+- The installer answers ``line`` with each line that pip prints, ``package`` and ``error`` after
+  each package (``error`` is empty when the package was installed), and at the end ``environment``,
+  the Python that has the packages.
+- When the installer must stop before that, it answers ``stopped``, with the reason.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 KEPT_LINES = 8
-# The first that knows the tags that engines' wheels have today (PEP 600); Ubuntu 20.04 has 20.0.
+# The first pip that knows the tags of today's wheels (PEP 600); Ubuntu 20.04 has pip 20.0.
 OLDEST_PIP = (20, 3)
-# That, or newer, but none that needs a newer Python than 3.8.
+# The same pip or a newer one, but none that needs a newer Python than 3.8.
 NEWER_PIP = "pip>=20.3,<25.1"
 CHUNK_BYTES = 1 << 20
 
 
 def describe() -> dict[str, Any]:
-    """What decides which wheels fit here."""
+    """What decides which wheels fit this board."""
     tag = sysconfig.get_platform()
     if struct.calcsize("P") == 4 and tag == "linux-aarch64":
         tag = "linux-armv7l"  # a 32-bit system on a 64-bit kernel
@@ -45,13 +46,13 @@ def describe() -> dict[str, Any]:
 
 
 def environment_folder() -> Path:
-    """Where the virtual environment is: in the user's data folder."""
+    """The folder of the virtual environment, in the user's data folder."""
     data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
     return Path(data).expanduser() / "qsdnn" / "venv"
 
 
 def make_environment(folder: Path) -> Path:
-    """Its Python; made when it is not there, mended when it was left half made."""
+    """The Python of the virtual environment, which is made if absent and mended if half made."""
     python = folder / "bin" / "python"
     if Path(sys.prefix).resolve() != folder.resolve():
         error = run([sys.executable, "-m", "venv", str(folder)])
@@ -61,7 +62,7 @@ def make_environment(folder: Path) -> Path:
 
 
 def renew_pip(python: Path, wheels: Path | None) -> None:
-    """Installs a newer pip when this one is too old; without one, what it finds will have to do."""
+    """Installs a newer pip when the present one is too old; keeps the old one if that fails."""
     words = subprocess.check_output([str(python), "-m", "pip", "--version"]).split()
     version = tuple(int(part) for part in words[1].split(b".")[:2])
     if version < OLDEST_PIP:
@@ -69,9 +70,9 @@ def renew_pip(python: Path, wheels: Path | None) -> None:
 
 
 def install(python: Path, package: str, wheels: Path | None) -> str:
-    """Installs one package; what went wrong, or nothing.
+    """Installs one package; returns the error, or an empty text when the package was installed.
 
-    A board would need hours to build what there is no wheel of.
+    Only wheels are installed: a board would need hours to build a package without a wheel.
     """
     source = [] if wheels is None else ["--no-index", "--find-links", str(wheels)]
     pip = [str(python), "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
@@ -79,7 +80,7 @@ def install(python: Path, package: str, wheels: Path | None) -> str:
 
 
 def run(command: Sequence[str]) -> str:
-    """Runs a command and passes on what it prints; its last lines when it fails."""
+    """Runs a command and passes on what it prints; returns its last lines when it fails."""
     last: list[str] = []
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -97,7 +98,7 @@ def run(command: Sequence[str]) -> str:
 
 
 def receive(stream: BinaryIO, wheels: Sequence[tuple[str, int]], folder: Path) -> None:
-    """Takes the wheels from the host."""
+    """Takes the wheels from the host, into a folder."""
     for name, size_bytes in wheels:
         with (folder / Path(name).name).open("wb") as file:
             rest = size_bytes
@@ -110,13 +111,13 @@ def receive(stream: BinaryIO, wheels: Sequence[tuple[str, int]], folder: Path) -
 
 
 def say(answer: dict[str, Any]) -> None:
-    """Tells the host."""
+    """Sends an answer to the host."""
     sys.stdout.write(json.dumps(answer) + "\n")
     sys.stdout.flush()
 
 
 def stop(reason: str) -> None:
-    """Says why it cannot go on, and ends."""
+    """Tells the host why the installer cannot go on, and ends."""
     say({"stopped": reason})
     sys.exit(1)
 

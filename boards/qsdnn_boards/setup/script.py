@@ -1,7 +1,7 @@
-"""Runs a script of ours on a board that has none of our files, and speaks with it.
+"""Runs a script on a board that has no files of qsdnn, and speaks with that script.
 
-The host sends the script's text. It runs in the board's Python, 3.8 or newer, with nothing but the
-standard library; both speak in lines of JSON.
+The host sends the script's text. The board's Python, 3.8 or newer, runs the script with nothing but
+the standard library; host and script speak in lines of JSON.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from ..ssh.address import Address
 from ..ssh.launch import READER, remote_command
 from ..link.transport import PipeTransport, Transport
 
-# What a login script prints ends there.
+# What a login script prints ends at this text.
 MAGIC = "\0qsdnn-script\0"
-# Python itself may take that long to start from a slow SD card.
+# The time that Python itself may take to start from a slow SD card.
 START_TIMEOUT_S = 60.0
 RUNTIME = "qsdnn_runtime"
 CHUNK_BYTES = 1 << 20
@@ -34,12 +34,13 @@ class Script:
     """A conversation with a script on one board; use it as a context manager.
 
     Args:
-        name: Of the board, for messages.
-        transport: To a Python on the board that runs the line it reads first (see `READER`).
-        file: The script, a file beside this one.
-        silence_s: How long it may say nothing.
-        modules: Of `qsdnn_runtime`, which it imports: sent with it, in the order they need one
-            another.
+        name: The board's name, for messages.
+        transport: The transport to a Python on the board that runs the first line it reads
+            (`READER`).
+        file: The name of the script, a file beside this one.
+        silence_s: How long the script may say nothing.
+        modules: The modules of `qsdnn_runtime` that the script imports; they are sent with the
+            script, each after the modules that it needs.
 
     Raises:
         BoardError: The board was lost.
@@ -69,7 +70,7 @@ class Script:
         self._transport.kill()
 
     def tell(self, request: object) -> None:
-        """Says something to it.
+        """Sends a request to the script.
 
         Raises:
             BoardError: The board was lost.
@@ -87,7 +88,7 @@ class Script:
                 self._write(piece)
 
     def _listen(self) -> Iterator[dict[str, Any]]:
-        """Its answers; it has no more to say when one that is waited for does not come."""
+        """The script's answers; the board counts as lost when an awaited answer does not come."""
         magic = MAGIC.encode()
         heard, greeted = b"", False
         while piece := self._read(self._silence_s if greeted else START_TIMEOUT_S):
@@ -130,7 +131,7 @@ def _as_module(name: str) -> str:
 
 
 def local_python() -> Transport:
-    """This machine's Python, as `Script` needs it."""
+    """The Python of this machine, as `Script` needs it."""
     return PipeTransport([sys.executable, "-c", READER], os.environ, Path("/"))
 
 

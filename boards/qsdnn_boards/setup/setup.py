@@ -1,4 +1,4 @@
-"""Sets a board up: the host's half of `installer`."""
+"""Sets a board up: the host's side of the conversation with `installer`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from qsdnn.errors import BoardError
 from .script import Script
 from ..link.transport import Transport
 
-# pip says nothing while it takes a large wheel, or unpacks it onto an SD card.
+# How long pip may say nothing: it is silent while it takes a large wheel, or unpacks it.
 SILENCE_S = 900.0
 
 
@@ -20,9 +20,9 @@ class BoardPython:
     """What decides which wheels fit a board.
 
     Attributes:
-        version: Major and minor of its Python.
-        platform: As Python has it: ``linux-aarch64``.
-        libc: Name and version: ``("glibc", "2.31")``; empty where that is not known.
+        version: The major and minor version of the board's Python.
+        platform: The platform as Python names it: ``linux-aarch64``.
+        libc: The C library's name and version: ``("glibc", "2.31")``; empty texts when not known.
     """
 
     version: tuple[int, int]
@@ -32,11 +32,11 @@ class BoardPython:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installed:
-    """How it went.
+    """The outcome of an installation.
 
     Attributes:
         python: The path of the environment's Python, on the board.
-        errors: What went wrong, by package; empty for those that went well.
+        errors: The error of each package, by package name; empty for packages that were installed.
     """
 
     python: str
@@ -47,8 +47,8 @@ class Setup:
     """A conversation with the installer on one board; use it as a context manager.
 
     Args:
-        name: Of the board, for messages.
-        transport: See `Script`.
+        name: The board's name, for messages.
+        transport: The transport to the board's Python: see `Script`.
 
     Raises:
         BoardError: The board was lost.
@@ -65,7 +65,7 @@ class Setup:
         self._script.__exit__(*error)
 
     def begin(self) -> BoardPython:
-        """What wheels the board needs.
+        """What decides which wheels the board needs; to be called first.
 
         Raises:
             BoardError: The installer does not start.
@@ -83,9 +83,9 @@ class Setup:
         """Makes the environment and installs packages into it, one after the other.
 
         Args:
-            packages: As pip names them.
-            wheels: What to install from; none for the board's own package index.
-            on_line: Told what pip prints.
+            packages: The packages, as pip names them.
+            wheels: The wheels to install from; empty for the board's own package index.
+            on_line: A function that is told each line that pip prints.
 
         Raises:
             BoardError: There is no environment: the board was lost, or cannot make one.

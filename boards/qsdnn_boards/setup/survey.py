@@ -1,4 +1,4 @@
-"""What a board's files say of it now: the host's half of `surveyor`."""
+"""What a board's files say of it now: the host's side of the conversation with `surveyor`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from .script import Script
 from ..spec.spec import Sensor, Spec
 from ..link.transport import Transport
 
-# It runs programs that may take some 20 s each.
+# How long the surveyor may be silent: it runs programs that may take some 20 s each.
 SILENCE_S = 120.0
 MODULES = ("board.commands", "board.readings", "board.knob", "board.performance")
-"""Of the runtime, which `surveyor` needs."""
+"""The modules of the runtime that `surveyor` needs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,11 +21,12 @@ class Mode:
     """The performance mode of a board now.
 
     Attributes:
-        knobs: What holds of each thing that it sets: see `qsdnn_runtime.board.knob.report`.
-        can_be_root: Whether its user may do what needs root.
-        set_back: What a run that was killed had left set, and is now as it was before.
-        not_set_back: What of that could not be set back, and why.
-        busy: It is set by somebody who measures now.
+        knobs: The state of each knob of the mode: see `qsdnn_runtime.board.knob.report`.
+        can_be_root: Whether the board's user may do what needs root.
+        set_back: The settings that a killed run had left set, and that are now as before that run.
+        not_set_back: The settings that a killed run had left set and that stayed so, with the
+            reason.
+        busy: Whether the mode is set by somebody who measures now.
     """
 
     knobs: tuple[Mapping[str, str], ...] = ()
@@ -36,21 +37,21 @@ class Mode:
 
     @property
     def can_be_set(self) -> bool:
-        """Whether all of it can."""
+        """Whether the whole mode can be set."""
         known = self.knobs and not any("problem" in knob for knob in self.knobs)
         return bool(known) and self.can_be_root
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """What was read.
+    """What was read from a board's files.
 
     Attributes:
-        disk_free_mb: Where artifacts will be.
-        governors: Of the processor's clocks, each once; none where the kernel has none.
-        clocks_mhz: Now, and at most, for each kind of core.
-        readings: Of the spec's sensors; None of those that cannot be read.
-        mode: The performance mode.
+        disk_free_mb: The free disk space where artifacts will be.
+        governors: The governors of the processor's clocks, each once; empty without cpufreq.
+        clocks_mhz: The present clock and the highest one, for each kind of core.
+        readings: The values of the spec's sensors; None for sensors that cannot be read.
+        mode: The state of the performance mode.
     """
 
     disk_free_mb: int
@@ -61,12 +62,12 @@ class Survey:
 
 
 def survey(name: str, transport: Transport, spec: Spec) -> Survey:
-    """Reads what a spec says can be read; sets back what a run that was killed has left set.
+    """Reads what a spec says can be read; sets back what a killed run has left set.
 
     Args:
-        name: Of the board, for messages.
-        transport: See `Script`.
-        spec: What kind of board it is.
+        name: The board's name, for messages.
+        transport: The transport to the board's Python: see `Script`.
+        spec: The kind of board.
 
     Raises:
         BoardError: The board was lost, or has no Python.

@@ -1,11 +1,11 @@
 """Runs on a board: reads its clock, its governor, its free space and the sensors asked for.
 
-See `script`; `survey.MODULES` of the runtime are sent with it. The host says ``sensors`` and
-``performance``, as a spec has them. The answer has ``disk_free_mb``, ``governors``, ``clocks_mhz``
-as pairs of now and most for each kind of core, ``sensors``, the value of each or null, and
-``performance``: what holds of each knob (see `qsdnn_runtime.board.knob.report`), whether this user
-``can_be_root``, and what was ``set_back`` or not of what a run that was killed had left. All else
-it only reads.
+See `script`; the runtime's modules in `survey.MODULES` are sent with this script. The host says
+``sensors`` and ``performance``, as a spec has them. The answer has ``disk_free_mb``;
+``governors``; ``clocks_mhz``, as pairs of the present and the highest clock for each kind of core;
+``sensors``, the value of each sensor or null; and ``performance``: the state of each knob (see
+`qsdnn_runtime.board.knob.report`), whether this user ``can_be_root``, and which settings that a
+killed run had left were ``set_back`` or not. Apart from setting back, the surveyor only reads.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def performance(settings: list[dict[str, Any]]) -> dict[str, Any]:
-    """Sets back what was left, then looks at what holds."""
+    """Sets back what a killed run had left set, then reads the state of the performance mode."""
     mode = PerformanceMode(cache_root())
     recovery = mode.recover()
     return {
@@ -56,7 +56,7 @@ def performance(settings: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def cache_root() -> Path:
-    """The folder that is ours on this board: see `bootstrap`."""
+    """The folder of qsdnn on this board: see `bootstrap`."""
     chosen = os.environ.get("QSDNN_BOARD_CACHE")
     if chosen:
         return Path(chosen).resolve()
@@ -64,7 +64,7 @@ def cache_root() -> Path:
 
 
 def disk_free_mb() -> int:
-    """Where artifacts will be, or the folder above it that is there."""
+    """The free space where artifacts will be, or in the nearest folder above that exists."""
     folder = cache_root().absolute()
     while not folder.exists():
         folder = folder.parent

@@ -12,7 +12,8 @@ from qsdnn.errors import QsdnnError
 from .installer import NEWER_PIP
 from .setup import BoardPython
 
-# The oldest there are wheels for: manylinux2014 is glibc 2.17; musllinux began with 1.1.
+# The oldest C libraries that wheels exist for: manylinux2014 is glibc 2.17; musllinux starts at
+# 1.1.
 OLDEST_GLIBC = 17
 OLDEST_MUSL = 1
 
@@ -39,22 +40,22 @@ def download_wheels(
     """Downloads packages, with what they need, into a folder of the board's kind.
 
     Args:
-        packages: As pip names them; one that there is no wheel of is passed over, as the board will
-            then say that it is missing.
-        board: What they are for.
-        folder: The user's wheelhouse; wheels that are in there already are used.
-        on_line: Told what pip prints.
+        packages: The packages, as pip names them; a package without a wheel is passed over, as the
+            board will then say that the package is missing.
+        board: The Python that the wheels are for.
+        folder: The user's wheelhouse; wheels that it already holds are used.
+        on_line: A function that is told each line that pip prints.
 
     Returns:
-        All wheels in there for boards of this kind.
+        All wheels in the wheelhouse for boards of this kind.
 
     Raises:
-        QsdnnError: There is none.
+        QsdnnError: There is no wheel.
     """
     version = ".".join(map(str, board.version))
     place = folder / f"py{version}-{board.platform}-{'-'.join(filter(None, board.libc))}"
     place.mkdir(parents=True, exist_ok=True)
-    for package in (*packages, NEWER_PIP):  # the board's own may be too old
+    for package in (*packages, NEWER_PIP):  # the board's own pip may be too old
         for line in _pip(package, version, wheel_platforms(board), place):
             on_line(line)
     wheels = sorted(place.glob("*.whl"))
@@ -67,7 +68,7 @@ def download_wheels(
 
 
 def _pip(package: str, version: str, platforms: Sequence[str], place: Path) -> list[str]:
-    """Downloads one package; the last lines of what pip says."""
+    """Downloads one package; returns the last lines that pip printed."""
     command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-input"]
     command += ["--only-binary", ":all:", "--implementation", "cp", "--python-version", version]
     command += [word for platform in platforms for word in ("--platform", platform)]

@@ -1,1 +1,1 @@
-"""Kinds of boards, and the user's address book of boards."""
+"""Kinds of boards, as TOML files describe them."""

@@ -20,18 +20,19 @@ KEYS = (
     *("title", "run_on_hardware", "facts", "notes", "sources"),
     *("performance", "sensors", "max_temperature_c"),
 )
-# The kernel slows most boards down from 80 °C on; a group warms a board up by some degrees.
+# The default temperature limit: the kernel slows most boards down from 80 °C on, and measuring a
+# group warms a board up by some degrees.
 COOL_C = 70.0
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
 class Quantity(StrEnum):
-    """What a sensor measures, and the unit it is given in."""
+    """The quantity that a sensor measures, named with its unit."""
 
     TEMPERATURE_C = "temperature_c"
     POWER_MW = "power_mw"
     ENERGY_J = "energy_j"
-    """Counts up: power is its difference over time."""
+    """The energy counted since some start: power is its difference over time."""
     FREQUENCY_MHZ = "frequency_mhz"
     LOAD_PERCENT = "load_percent"
 
@@ -52,7 +53,7 @@ class Command:
     Attributes:
         run: The program's name, then its arguments. ``{path}``, ``{value}`` and ``{state}`` in an
             argument stand for what `Setting` says.
-        input: What is written to its standard input; may hold the same.
+        input: What is written to the program's standard input; may hold the same placeholders.
     """
 
     run: tuple[str, ...]
@@ -64,16 +65,16 @@ class Setting:
     """One setting of the performance mode: how to ask for it, set it, and set it back.
 
     Attributes:
-        what: For people.
-        needs_root: Whether its commands do.
-        each: A glob: all is done for each file that matches, which is ``{path}`` then. Empty: it
-            is done once.
-        query: Prints what holds now, or keeps it in the file ``{state}``.
-        value: What of the printed text is ``{value}`` to `restore`: the only group of this regular
-            expression, which is searched for with ``^`` and ``$`` at each line.
-        wanted: ``{value}`` once it is set; empty when that cannot be asked.
-        set: Sets it.
-        restore: Sets it back to what was before.
+        what: The name of the setting, for people.
+        needs_root: Whether the setting's commands need root.
+        each: A glob: every command runs for each file that matches, which is ``{path}`` then.
+            Empty: every command runs once.
+        query: The command that prints the present value, or keeps it in the file ``{state}``.
+        value: The regular expression whose only group is the part of the printed text that is
+            ``{value}`` to `restore`; ``^`` and ``$`` in it match at each line.
+        wanted: The ``{value}`` once the setting is set; empty when the value cannot be asked for.
+        set: The command that sets the setting.
+        restore: The command that sets the setting back to what was before.
     """
 
     what: str
@@ -91,15 +92,16 @@ class Sensor:
     """Something that can be read: a thermal zone, or files.
 
     Attributes:
-        name: Of what: ``cpu``, or the name of a power rail.
-        quantity: What it measures.
+        name: What the sensor is on: ``cpu``, or the name of a power rail.
+        quantity: The quantity that the sensor measures.
         zones: Types of thermal zones (``/sys/class/thermal/thermal_zone*/type``), which differ
-            between kernels; the first that exists is it.
-        files: Globs of files with a number; the first that exists is it.
-        times: The same for a second number, which the first is multiplied by (a rail's current).
-        scale: What the number in the file is multiplied by to give the quantity's unit.
-        total: Whether the rail carries all of the board's power, so that the others are parts of
-            it.
+            between kernels; the first type that exists is read.
+        files: Globs of files with a number; the first glob that matches is read.
+        times: Globs of files with a factor for the first number, e.g. a rail's current; may be
+            empty.
+        scale: The factor from the number in the file to the quantity's unit.
+        total: Whether the power rail carries all of the board's power, so that other rails are
+            parts of this one.
     """
 
     name: str
@@ -116,16 +118,16 @@ class Spec:
     """A kind of board.
 
     Attributes:
-        name: As in `specs`, e.g. ``jetson-nano``.
-        title: Its maker's name for it.
-        run_on_hardware: Whether the commands and sensors below were tried on one.
-        facts: What is written of it.
-        notes: What to know before its performance mode is set, or its sensors are believed.
-        sources: Where the performance mode and the sensors come from.
-        performance: Settings, in the order they are set; restored in the opposite order.
-        sensors: What can be read.
-        max_temperature_c: It measures at this temperature or below: some degrees under where it
-            begins to slow down.
+        name: The kind's name, as in `specs`, e.g. ``jetson-nano``.
+        title: The maker's name for the board.
+        run_on_hardware: Whether the commands and sensors below were tried on such a board.
+        facts: What data sheets and reports say of the board.
+        notes: What to know before setting the performance mode or trusting the sensors.
+        sources: The sources of the performance mode and the sensors.
+        performance: Settings, in the order of setting; they are restored in the opposite order.
+        sensors: The sensors that can be read.
+        max_temperature_c: The temperature at or below which the board measures: some degrees under
+            the one where the board begins to slow down.
     """
 
     name: str
@@ -147,10 +149,10 @@ def specs() -> Mapping[str, Spec]:
 
 
 def load_spec(path: Path) -> Spec:
-    """Reads a spec; its name is that of the file.
+    """Reads a spec; the spec's name is that of the file.
 
     Raises:
-        InputError: It is malformed; the message names the file and the key.
+        InputError: The spec is malformed; the message names the file and the key.
     """
     table = TomlTable.read(path)
     table.only(KEYS)

@@ -1,4 +1,4 @@
-"""Reading TOML strictly: what is wrong is said with the file and the key."""
+"""Reading TOML strictly: an error names the file and the key."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ T = TypeVar("T")
 
 
 class TomlTable:
-    """A table of a TOML file, and where it stands.
+    """A table of a TOML file, with its place in the file.
 
     Args:
-        values: Its content.
-        file: Of which file, for messages.
-        where: Its own key in there; empty for the whole file.
+        values: The content of the table.
+        file: The name of the file, for messages.
+        where: The table's own key in the file; empty for the whole file.
     """
 
     def __init__(self, values: Mapping[str, Any], file: str, where: str = "") -> None:
@@ -29,16 +29,16 @@ class TomlTable:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """The whole of a file.
+        """The table that is the whole of a file.
 
         Raises:
-            InputError: It cannot be read, or is not TOML.
+            InputError: The file cannot be read, or is not TOML.
         """
         try:
             return cls(tomllib.loads(path.read_text(encoding="utf-8")), str(path))
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-        except ValueError as error:  # of the encoding, or of TOML
+        except ValueError as error:  # a wrong encoding, or wrong TOML
             raise InputError(f"{path}: not a TOML file: {error}", hint=f"edit {path}") from error
 
     def fail(self, key: str, problem: str) -> InputError:
@@ -46,10 +46,10 @@ class TomlTable:
         return InputError(f"{self._file}: {self._place(key)}: {problem}", hint=f"edit {self._file}")
 
     def only(self, keys: Collection[str]) -> None:
-        """Checks that there is no other key: a misspelt one would be ignored.
+        """Checks that the table has no other key: a misspelt key would be ignored.
 
         Raises:
-            InputError: There is.
+            InputError: The table has another key.
         """
         for key in self._values:
             if key not in keys:
@@ -58,14 +58,14 @@ class TomlTable:
                 raise self.fail(key, f"unknown key{meant}")
 
     def keys(self) -> tuple[str, ...]:
-        """Its keys, in the order of the file."""
+        """The table's keys, in the order of the file."""
         return tuple(self._values)
 
     def text(self, key: str, default: str | None = None) -> str:
         """A text that is not empty.
 
         Raises:
-            InputError: It is missing and there is no default, or of another type.
+            InputError: The key is missing and there is no default, or the value is of another type.
         """
         value = self._get(key, str, "a text", default)
         if not value and default is None:
@@ -98,15 +98,15 @@ class TomlTable:
         """A table in this one.
 
         Raises:
-            InputError: It is missing, or of another type.
+            InputError: The key is missing, or the value is of another type.
         """
         return TomlTable(self._get(key, dict, "a table", None), self._file, self._place(key))
 
     def tables(self, key: str) -> tuple[TomlTable, ...]:
-        """A list of tables; empty when it is missing.
+        """A list of tables; empty when the key is missing.
 
         Raises:
-            InputError: It is of another type.
+            InputError: The value is of another type.
         """
         values = self._get(key, list, "a list of tables", [])
         whole = TomlTable(
@@ -122,7 +122,7 @@ class TomlTable:
                 raise self.fail(key, "missing")
             return default
         value = self._values[key]
-        # To Python a bool is an int; to whoever writes `port = true` it is not.
+        # To Python a bool is an int; to a user who writes `port = true` it is not.
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise self.fail(key, f"expected {words}, found {value!r:.40}")
         return value

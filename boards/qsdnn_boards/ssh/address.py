@@ -11,7 +11,7 @@ from qsdnn.errors import InputError
 FORM = re.compile(
     r"(?P<user>\S+)@(?:\[(?P<bracketed>[^\s\[\]]+)\]|(?P<plain>[^\s@:\[\]]+))(?::(?P<port>\d+))?"
 )
-# None of these means anything to a shell, and none can begin an option.
+# None of these characters means anything to a shell, and no match can begin an option.
 HOST = re.compile(r"[\w:][\w.:%-]*")
 USER = re.compile(r"[\w][\w.@\\$-]*")
 PYTHON = re.compile(r"(~/)?[\w./+][\w./+-]*")
@@ -20,17 +20,17 @@ PORTS = range(1, 1 << 16)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """Where a board is reached over SSH. What is None, ``~/.ssh/config`` or SSH's default says.
+    """Where a board is reached over SSH. ``~/.ssh/config`` or SSH's default stands in for a None.
 
     Attributes:
         host: A name, an IP address, or a ``Host`` of ``~/.ssh/config``.
-        port: Of the SSH server.
-        user: To log in as.
-        identity_file: Private key to try first.
+        port: The port of the SSH server.
+        user: The user to log in as.
+        identity_file: The private key to try first.
         python: The board's Python: a command, or a path; ``~/`` is the user's home there.
 
     Raises:
-        InputError: A part is not what it may be.
+        InputError: A part has characters, or a value, that it may not have.
     """
 
     host: str
@@ -59,7 +59,7 @@ def parse_address(text: str) -> Address:
     """Reads ``user@host[:port]``; an IPv6 address stands in brackets.
 
     Raises:
-        InputError: It has another form.
+        InputError: The text has another form.
     """
     match = FORM.fullmatch(text)
     _check("address", text, match is not None)

@@ -15,13 +15,13 @@ from ..link.transport import Transport
 class SshBoard(AgentBoard):
     """Measures on a machine reached over SSH; nothing listens there, and nothing is installed.
 
-    The runtime and the artifacts are kept there, in ``~/.cache/qsdnn/board``, or where its
-    environment variable ``QSDNN_BOARD_CACHE`` says.
+    The runtime and the artifacts are kept on that machine, in ``~/.cache/qsdnn/board``, or where
+    the machine's environment variable ``QSDNN_BOARD_CACHE`` says.
 
     Args:
-        name: As the user calls it.
-        address: Where it is; ``~/.ssh/config`` says what it does not.
-        spec: What kind of board it is; any machine with Linux when None.
+        name: The user's name for the board.
+        address: The board's address; ``~/.ssh/config`` completes it.
+        spec: The kind of board; any machine with Linux when None.
     """
 
     performs = True

@@ -1,4 +1,4 @@
-"""The transport to an agent behind an SSH channel."""
+"""The transport to a measuring server behind an SSH channel."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class ChannelTransport:
     """Implements `Transport` over the standard streams of a command that runs remotely.
 
     Args:
-        channel: In which a command was started.
-        disconnect: Ends the connection; called once there is nothing more to say.
+        channel: The channel in which a command was started.
+        disconnect: The function that ends the connection; called once there is nothing more to say.
 
     Attributes:
-        end_by_force: Ends the command where it runs, over the same connection; called when it
-            does not end although its standard input did.
+        end_by_force: The function that ends the command on the remote machine, over the same
+            connection; called when the command does not end although its standard input did.
     """
 
     compress = True
@@ -56,14 +56,14 @@ class ChannelTransport:
         rest = memoryview(data)
         try:
             while rest:
-                # It takes what fits into a packet, and into the window of the other end.
+                # `send` takes what fits into a packet, and into the window of the other end.
                 taken = self._channel.send(bytes(rest[:PIECE_BYTES]))
                 if not taken:
                     raise ConnectionError("it was told to end")
                 rest = rest[taken:]
         except TimeoutError:
             raise TimeoutError(f"it took nothing for {timeout_s:g} s") from None
-        except (OSError, SSHException, EOFError) as error:  # it, or the connection, ended meanwhile
+        except (OSError, SSHException, EOFError) as error:  # command or connection has ended
             raise ConnectionError(f"the connection to it broke: {error}") from error
 
     def close(self, timeout_s: float) -> None:
@@ -76,10 +76,10 @@ class ChannelTransport:
         self.kill()
 
     def kill(self) -> None:
-        """See `Transport.kill`: an agent ends when its standard input does, unless it is stopped.
+        """See `Transport.kill`: a server whose standard input ends does too, unless it is stopped.
 
-        A connection that is broken tells nothing of it: there it is left to itself, and to the
-        next agent, which finds it when it takes the board's lock.
+        Over a broken connection a stopped measuring server cannot be ended: it is left to the next
+        measuring server, which finds it when taking the board's lock.
         """
         with suppress(OSError, SSHException, EOFError):
             self._channel.shutdown_write()
@@ -96,7 +96,7 @@ class ChannelTransport:
         return self._errors.text(wait_s=1.0)
 
     def exit_status(self, timeout_s: float) -> int | None:
-        """What the command exited with; None when that is not known in this time."""
+        """The command's exit status; None when the status is not known within the time."""
         self._channel.status_event.wait(timeout_s)
         status = self._channel.exit_status
         return None if status == -1 else status
@@ -128,8 +128,8 @@ class _StandardError:
         pass
 
     def read1(self, size: int) -> bytes:
-        """What has come, as soon as there is any; none at the end."""
+        """The bytes that have come, as soon as there are any; none at the end of the stream."""
         while True:
-            # The time-out of the channel is that of the answers: errors may be silent for longer.
+            # The channel's time-out is meant for answers: standard error may be silent for longer.
             with suppress(TimeoutError):
                 return self._channel.recv_stderr(size)

@@ -23,20 +23,20 @@ T = TypeVar("T")
 
 CONNECT_TIMEOUT_S = 10.0
 COMMAND_TIMEOUT_S = 30.0
-# What was sent and never taken ends the connection; shorter cuts are survived.
+# Data that was sent and never taken ends the connection after this time; shorter cuts are survived.
 UNSENT_TIMEOUT_MS = 60_000
-# Before each further try to reach a board that does not answer: it may be rebooting.
+# The pause before each further try to reach a board that does not answer: it may be rebooting.
 PAUSES_S = (1.0, 3.0)
 MOST_JUMPS = 8
 
 
 class Connection:
-    """A connection to one board. `close` ends it, and those to the jump hosts.
+    """A connection to one board. `close` ends the connection, and those to the jump hosts.
 
     Args:
-        endpoint: Where it leads.
-        transport: Let in already.
-        stack: What `close` closes.
+        endpoint: The SSH server that the connection leads to.
+        transport: The paramiko transport, already logged in.
+        stack: The resources that `close` closes.
     """
 
     def __init__(self, endpoint: Endpoint, transport: Transport, stack: ExitStack) -> None:
@@ -45,13 +45,13 @@ class Connection:
         self._stack = stack
 
     def start(self, command: str) -> Channel:
-        """Starts a command, by the login shell of the user there.
+        """Starts a command, by the login shell of the user on the board.
 
         Args:
-            command: Never made from what a user says.
+            command: The command line; it must never be made from a user's input.
 
         Raises:
-            BoardError: The server refuses, or the connection to it is gone.
+            BoardError: The server refuses, or the connection to the server is gone.
         """
         try:
             channel = self._transport.open_session(timeout=CONNECT_TIMEOUT_S)
@@ -67,7 +67,7 @@ class Connection:
         return channel
 
     def close(self) -> None:
-        """Ends it; what was started on the board loses its standard streams."""
+        """Ends the connection; what was started on the board loses its standard streams."""
         self._stack.close()
 
 
@@ -75,39 +75,39 @@ def connect(name: str, address: Address) -> Connection:
     """Connects and logs in. A board that cannot be reached is tried again a few times.
 
     Args:
-        name: Of the board, for messages.
-        address: Completed by ``~/.ssh/config``.
+        name: The board's name, for messages.
+        address: The board's address, which ``~/.ssh/config`` completes.
 
     Raises:
-        InputError: The address, or the user's file, cannot be used.
-        BoardError: It cannot be reached, its host key is not known, or it does not let us in.
-    """
+        InputError: The address, or ``~/.ssh/config``, cannot be used.
+        BoardError: The board cannot be reached, its host key is not known, or it refuses the login.
+        """
     return _retry(lambda: _open(name, resolve(address)))
 
 
 def fetch_host_key(address: Address) -> PKey:
-    """The key that a host shows, of the kind it is known by if it is; nobody logs in.
+    """The key that a host shows, of the kind that the host is known by if any; nobody logs in.
 
     Raises:
-        InputError: The address, or the user's file, cannot be used.
-        BoardError: It cannot be reached.
+        InputError: The address, or ``~/.ssh/config``, cannot be used.
+        BoardError: The host cannot be reached.
     """
     return _retry(lambda: _host_key(resolve(address)))
 
 
 def accept_host_key(address: Address, fingerprint: str | None = None) -> str:
-    """Stores the key a host shows in the user's known hosts, in place of what was there.
+    """Stores the key that a host shows in the user's known hosts, in place of its older keys.
 
     Args:
-        address: Completed by ``~/.ssh/config``.
-        fingerprint: When given, no other key is accepted.
+        address: The host's address, which ``~/.ssh/config`` completes.
+        fingerprint: The only fingerprint to accept; any when None.
 
     Returns:
         The key's fingerprint, ``SHA256:…``.
 
     Raises:
-        InputError: The address, or the user's file, cannot be used.
-        BoardError: It cannot be reached, or shows another key.
+        InputError: The address, or ``~/.ssh/config``, cannot be used, or the key cannot be stored.
+        BoardError: The host cannot be reached, or shows another key.
     """
     endpoint = resolve(address)
     key = fetch_host_key(address)

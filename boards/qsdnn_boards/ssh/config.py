@@ -1,4 +1,4 @@
-"""An address, completed by ``~/.ssh/config``: all that is needed to connect to it."""
+"""An address, completed by ``~/.ssh/config``: all that is needed to connect to the server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from qsdnn.errors import InputError
 from .address import Address
 
 SSH_PORT = 22
-# Those of OpenSSH, in its order; the second is the system's.
+# The default files of OpenSSH, in its order: the user's files, then the system's.
 KNOWN_HOSTS = "~/.ssh/known_hosts ~/.ssh/known_hosts2"
 SYSTEM_KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"
 JUMP = re.compile(
@@ -28,19 +28,19 @@ JUMP = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """One SSH server, and how to be let in.
+    """One SSH server, with all that a login to it needs.
 
     Attributes:
-        address: What the user said.
-        host: Name or IP address to connect to.
-        port: Of the SSH server.
-        user: To log in as.
-        identity_files: Private keys, in the order to try them; each exists.
-        identities_only: Whether no other key may be tried, of an agent or of ``~/.ssh``.
+        address: The address that the user gave.
+        host: The name or IP address to connect to.
+        port: The port of the SSH server.
+        user: The user to log in as.
+        identity_files: Private keys, in the order of trying; each file exists.
+        identities_only: Whether no other key may be tried, be it of an SSH agent or of ``~/.ssh``.
         compress: Whether to compress what travels.
-        known_as: What it is called in files of known hosts.
-        known_hosts: Those files: the first takes new keys.
-        jumps: Servers to go through, the first one first.
+        known_as: The server's name in files of known hosts.
+        known_hosts: The files of known hosts: the first one takes new keys.
+        jumps: The servers to go through, the first one first.
     """
 
     address: Address
@@ -59,7 +59,7 @@ class Endpoint:
 
     @property
     def openssh_words(self) -> str:
-        """What to say to OpenSSH's commands to get there."""
+        """The words that lead OpenSSH's commands to this server."""
         address = self.address
         port = f"-p {address.port} " if address.port not in (None, SSH_PORT) else ""
         who = address.host if address.user is None else f"{address.user}@{address.host}"
@@ -67,10 +67,10 @@ class Endpoint:
 
 
 def resolve(address: Address) -> Endpoint:
-    """Completes an address: what it says itself comes before what the user's file says.
+    """Completes an address: its own parts come before those in ``~/.ssh/config``.
 
     Raises:
-        InputError: The file cannot be read, or asks for what is not supported.
+        InputError: That file cannot be read, or asks for what is not supported.
     """
     options = _options(address.host)
     if options.get("proxycommand") and "proxyjump" not in options:
@@ -97,7 +97,7 @@ def resolve(address: Address) -> Endpoint:
 
 
 def host_and_port(host: str, port: int) -> str:
-    """Both in one word, short when the port is the usual one."""
+    """Host and port in one word; the host alone when the port is the usual one."""
     if port == SSH_PORT:
         return host
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -109,7 +109,7 @@ def _options(host: str) -> Mapping[str, Any]:
         return SSHConfig.from_path(str(path)).lookup(host)
     except FileNotFoundError:
         return {}
-    # ImportError: "Match exec" needs a package that is not there; ValueError: it is no text.
+    # ImportError: "Match exec" needs a package that is not installed; ValueError: it is no text.
     except (OSError, SSHException, ImportError, KeyError, ValueError) as error:
         raise InputError(f"{path}: {error}", hint=f"try: ssh -G {host}") from error
 

@@ -1,4 +1,4 @@
-"""Finds the boards that are named by their address."""
+"""Finds boards that are named by their address."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which keys a host is known by: OpenSSH's files of known hosts, read strictly, and added to."""
+"""The keys that hosts are known by: OpenSSH's files of known hosts, read strictly, and added to."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from qsdnn.files import replacing
 
 REVOKED = "@revoked"
 HASHED = "|1|"
-# One key, signed in three ways.
+# One RSA key can sign in three ways.
 RSA_SIGNATURES = ("rsa-sha2-512", "rsa-sha2-256", "ssh-rsa")
 
 
 class Verdict(Enum):
-    """What the files say of a key."""
+    """What the files of known hosts say of a key."""
 
     KNOWN = "known"
     UNKNOWN = "unknown"
@@ -31,7 +31,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Entry:
-    """One line: the hosts it is about, and their key."""
+    """One line of a file of known hosts: the hosts it is about, and their key."""
 
     hosts: tuple[str, ...]
     key: PKey
@@ -47,15 +47,15 @@ class KnownHosts:
     """The content of some files of known hosts.
 
     Args:
-        paths: Those that exist are read. Lines that cannot be, such as those with certificate
-            authorities, are passed over: what they would let in stays unknown.
+        paths: The files; those that exist are read. Lines that cannot be read, such as those with
+            certificate authorities, are passed over: keys that only they would let in stay unknown.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._entries = [entry for path in paths for entry in _read(path)]
 
     def judge(self, host: str, key: PKey) -> Verdict:
-        """Whether a key is that of the host; any of those it is known by will do."""
+        """Whether a key is that of the host; any of the host's known keys will do."""
         entries = [entry for entry in self._entries if entry.is_about(host)]
         same = [entry for entry in entries if entry.key.asbytes() == key.asbytes()]
         if any(entry.revoked for entry in same):
@@ -66,7 +66,7 @@ class KnownHosts:
         return Verdict.CHANGED if changed else Verdict.UNKNOWN
 
     def prefer(self, host: str, algorithms: Sequence[str]) -> tuple[str, ...]:
-        """Signature algorithms to offer: those of keys the host is known by come first."""
+        """Signature algorithms to offer: those of the host's known keys come first."""
         known: set[str] = set()
         for entry in self._entries:
             if entry.is_about(host) and not entry.revoked:
@@ -76,13 +76,13 @@ class KnownHosts:
 
 
 def store(path: Path, host: str, key: PKey) -> None:
-    """Makes a key the one that a file knows a host by; other keys it had there are dropped.
+    """Makes a key the only one that a file knows a host by; other keys of the host are dropped.
 
     Raises:
         OSError: The file cannot be written.
     """
     path = path.resolve()  # a link stays one
-    if path.exists() and not path.is_file():  # /dev/null, of those who want no file
+    if path.exists() and not path.is_file():  # /dev/null, of users who want no file
         raise OSError(f"{path} is no file")
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     lines = [rest for line in _lines(path) if (rest := _without(host, line))]
@@ -118,12 +118,12 @@ def _read(path: Path) -> Iterator[_Entry]:
 def _matches(pattern: str, host: str) -> bool:
     if pattern.startswith(HASHED):
         return HostKeys.hash_host(host, pattern) == pattern
-    # "[host]:port" is no set of characters: of the wildcards only * and ? are known here.
+    # "[host]:port" is no set of characters: the only wildcards here are * and ?.
     return fnmatchcase(host, pattern.replace("[", "[[]"))
 
 
 def _without(host: str, line: str) -> str:
-    """A line without a host it names; empty when it is about nothing then."""
+    """A line without a host that it names; empty when no other host is left in the line."""
     names, _, rest = line.partition(" ")
     if not rest or line[0] in "#@":
         return line

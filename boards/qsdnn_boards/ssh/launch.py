@@ -1,4 +1,4 @@
-"""Starts an agent behind a connection that has none of our files yet."""
+"""Starts a measuring server over a connection to a board that has none of our files yet."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from .channel import ChannelTransport
 from ..local import KEPT_VARIABLES
 from .client import Connection
 
-# Python itself may take that long to start from a slow SD card.
+# The time that Python itself may take to start from a slow SD card.
 START_TIMEOUT_S = 60.0
 END_TIMEOUT_S = 20.0
 NOISE_LIMIT_BYTES = 1 << 16
 TOO_OLD = 98
-# What a shell exits with that finds no command of that name, or none it may run.
+# The exit statuses of a shell that finds no command of the name, or none that it may run.
 NO_COMMAND = (126, 127)
-# Runs the one line that comes first on standard input, and reads nothing beyond it.
+# A program that runs the first line of standard input, and reads nothing beyond that line.
 READER = (
     "import sys;"
     f"sys.version_info<(3,8)and(sys.stderr.write(sys.version.split()[0]),sys.exit({TOO_OLD}));"
@@ -34,14 +34,14 @@ READER = (
 
 
 def launch(name: str, connection: Connection) -> ChannelTransport:
-    """Starts an agent; sends the runtime when the board has not got it.
+    """Starts a measuring server; sends the runtime when the board does not have it.
 
     Args:
-        name: Of the board, for messages.
-        connection: Belongs to the transport from here on.
+        name: The board's name, for messages.
+        connection: The connection to the board; it belongs to the transport after the call.
 
     Raises:
-        BoardError: The board cannot run it.
+        BoardError: The board cannot run the measuring server.
     """
     python = connection.endpoint.address.python
     transport = ChannelTransport(connection.start(remote_command(python)), connection.close)
@@ -54,14 +54,14 @@ def launch(name: str, connection: Connection) -> ChannelTransport:
 
 
 def remote_command(python: str) -> str:
-    """The whole of what a shell on the board reads; an `Address` has checked the Python."""
-    # The shell does not look into quotes for the one thing it is to replace.
+    """The whole command line for a shell on the board; `Address` has checked the Python's name."""
+    # A shell replaces no "~" in quotes, so "~/" stays outside them.
     home = "~/" if python.startswith("~/") else ""
     return f"exec {home}{shlex.quote(python[len(home) :])} -c {shlex.quote(READER)}"
 
 
 def _end(connection: Connection, agent: Process) -> None:
-    """Ends an agent that does not itself, e.g. because it is stopped."""
+    """Ends a measuring server that does not end by itself, e.g. because it is stopped."""
     channel = connection.start(remote_command(connection.endpoint.address.python))
     text = files("qsdnn_runtime.board").joinpath("process.py").read_text(encoding="utf-8")
     text += f"\nProcess({agent.pid}, {agent.started}).end()\n"
@@ -70,7 +70,7 @@ def _end(connection: Connection, agent: Process) -> None:
 
 
 def _converse(name: str, transport: ChannelTransport) -> Process:
-    """Has the agent started; its process on the board."""
+    """Has the measuring server started; returns its process on the board."""
 
     def write(data: bytes) -> None:
         transport.write(data, START_TIMEOUT_S)
@@ -78,7 +78,7 @@ def _converse(name: str, transport: ChannelTransport) -> Process:
     archive = runtime_archive()
     text = files(__package__).joinpath("bootstrap.py").read_text(encoding="utf-8")
     wanted = {"digest": archive.digest, "size_bytes": len(archive.content)}
-    with suppress(ConnectionError):  # it ended already: what it said tells why
+    with suppress(ConnectionError):  # the bootstrap has ended: what it said tells why
         write(ascii(text).encode() + b"\n")
         write_frame(write, {**wanted, "variables": KEPT_VARIABLES})
     _skip_noise(transport)
@@ -90,7 +90,7 @@ def _converse(name: str, transport: ChannelTransport) -> Process:
 
 
 def _skip_noise(transport: ChannelTransport) -> None:
-    """Passes over what login scripts print."""
+    """Passes over what login scripts print before the bootstrap's first byte."""
     heard = b""
     while not heard.endswith(MAGIC):
         piece = transport.read(1, START_TIMEOUT_S)
@@ -141,6 +141,6 @@ def _not_started(
             f"board '{name}': '{python}' is Python {words}; 3.8 or newer is needed",
             hint="install a newer one there, and say which: qsdnn boards add … --python PATH",
         )
-    # Whatever ends by itself says what with: this was cut off, or killed.
+    # A command that ends by itself has an exit status; without one it was cut off, or killed.
     kind = BoardLostError if status is None else BoardError
     return kind(f"board '{name}': the agent cannot be started: {error}\n{words}".strip())

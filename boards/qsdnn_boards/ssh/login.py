@@ -1,4 +1,4 @@
-"""Logging in to an SSH server: its key must be known, and one of ours must be to its liking."""
+"""Logging in to an SSH server: its host key must be known, and it must accept one of our keys."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from .config import Endpoint
 GREETING_TIMEOUT_S = 30.0
 KEEPALIVE_S = 15
 
-# It logs a broken connection with a traceback; what breaks here is raised, and told once.
+# paramiko logs a broken connection with a traceback; here the error is raised, and told once.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 
 class UnreachableError(BoardLostError):
-    """Nothing answers at the board's address; it may later."""
+    """Nothing answers at the board's address now; a later try may succeed."""
 
 
 def shown_key(endpoint: Endpoint, wire: socket.socket | Channel, stack: ExitStack) -> PKey:
-    """The host key a server shows, of the kind it is known by if it is; nobody logs in.
+    """The host key that a server shows, of the kind it is known by if any; nobody logs in.
 
     Raises:
-        BoardError: It shows none.
+        BoardError: The server shows no key.
     """
     stack.callback(wire.close)
     transport = _transport(endpoint, wire)
@@ -45,16 +45,16 @@ def shown_key(endpoint: Endpoint, wire: socket.socket | Channel, stack: ExitStac
 def log_in(
     endpoint: Endpoint, wire: socket.socket | Channel, stack: ExitStack, *, accepting: str
 ) -> Transport:
-    """Logs in.
+    """Logs in to an SSH server.
 
     Args:
-        endpoint: Where the wire leads.
+        endpoint: The SSH server that the wire leads to.
         wire: A stream to the SSH server.
-        stack: What closes it all.
+        stack: The stack that gets the closing of wire and client.
         accepting: The command that would accept the server's host key.
 
     Raises:
-        BoardError: The host key is not known, or the server does not let us in.
+        BoardError: The host key is not known, or the server refuses the login.
     """
     client = SSHClient()
     stack.callback(wire.close)
@@ -67,7 +67,7 @@ def log_in(
             endpoint.port,
             endpoint.user,
             sock=wire,
-            # It takes several; its stubs know of one.
+            # `connect` takes several files; paramiko's stubs know of one.
             key_filename=[str(path) for path in endpoint.identity_files],  # type: ignore[arg-type]
             allow_agent=not endpoint.identities_only,
             look_for_keys=not endpoint.identities_only,
@@ -125,7 +125,7 @@ def _not_let_in(endpoint: Endpoint, error: Exception) -> BoardError:
             f"{endpoint} did not answer the login within {GREETING_TIMEOUT_S:g} s",
             hint=f"try: ssh {endpoint.openssh_words} true",
         )
-    # Its other errors are of reading each key file in each format, and say nothing of this.
+    # Any other error is of reading some key file in some format, and says nothing of the login.
     refused = (
         str(error) if isinstance(error, AuthenticationException) else "it takes none of our keys"
     )
@@ -136,11 +136,11 @@ def _not_let_in(endpoint: Endpoint, error: Exception) -> BoardError:
 
 
 class _KnownOnly(MissingHostKeyPolicy):
-    """Lets pass the keys that the user's files know; paramiko asks it as it knows of none itself.
+    """Accepts only keys in the user's known hosts; paramiko, told of no key, asks this policy.
 
     Args:
-        endpoint: Whose key it is.
-        accepting: The command that would accept it.
+        endpoint: The SSH server whose key is judged.
+        accepting: The command that would accept the key.
     """
 
     def __init__(self, endpoint: Endpoint, accepting: str) -> None:
@@ -152,7 +152,7 @@ class _KnownOnly(MissingHostKeyPolicy):
         """Judges the key that a host shows.
 
         Raises:
-            BoardError: It is not known as that host's.
+            BoardError: The key is not known as that host's key.
         """
         endpoint = self._endpoint
         files = KnownHosts(endpoint.known_hosts)

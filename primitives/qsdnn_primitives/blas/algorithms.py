@@ -1,4 +1,4 @@
-"""Which algorithms compute an operator."""
+"""The algorithms that can compute an operator."""
 
 from __future__ import annotations
 
@@ -11,31 +11,32 @@ import onnx_ir as ir
 from qsdnn_primitives.plain.node import Op, is_constant
 
 LEAST_ZEROS = 0.97
-"""Share of a layer's weights that are zero from which on `sparse` is offered. Against the others of
-this family, with OpenBLAS on AVX-512, it began to win between 0.976 (3×3, 512 channels, 7×7) and
-0.985, and not at all with 0.99 on 4 of 8 typical layers: `python experiments/sparsity.py`."""
+"""The share of a layer's weights that must be zero for `sparse` to be offered. Against the other
+algorithms of this family, with OpenBLAS on AVX-512, `sparse` began to win between 0.976 (3×3, 512
+channels, 7×7) and 0.985, and not at all with 0.99 on 4 of 8 typical layers:
+`python experiments/sparsity.py`."""
 
 SAMPLE = 1 << 14
-"""Weights looked at to estimate that share: exact to a percent or so."""
+"""The number of weights that are sampled to estimate that share, to within a percent or so."""
 
 LARGE_FILTER = 5
-"""Filters from which on `fft` is offered: smaller ones leave it nothing to save."""
+"""The smallest filters for which `fft` is offered: smaller ones leave `fft` nothing to save."""
 
 
 def algorithms(op: Op) -> tuple[str, ...]:
-    """The algorithms that run an operator, likely fastest first; none where there is no choice.
+    """The algorithms that can run an operator, likely fastest first; none where there is no choice.
 
-    Of convolutions:
+    For convolutions:
 
-    - ``direct``: every one.
-    - ``im2col``: every one; a 1×1 of stride 1 without padding is its GEMM alone.
-    - ``im2row``: one group, and a patch matrix to make (the rest would be im2col's GEMM again).
+    - ``direct``: every convolution.
+    - ``im2col``: every convolution; for a 1×1 of stride 1 without padding, only the GEMM remains.
+    - ``im2row``: one group, and a patch matrix to make (else it would be im2col's GEMM again).
     - ``kn2row``, ``kn2col``: one group, stride 1, more than one tap; any dilation and padding.
     - ``winograd``, ``winograd-small``: 3×3 and 5×5 (the large tiles only), one group, stride 1.
     - ``fft``: square filters from 5×5 to 11×11, one group, stride 1.
     - ``sparse``: one group, and weights that are almost all zero.
 
-    Of matrix products: ``gemv`` for one row and a constant matrix, besides ``numpy``.
+    For matrix products: ``gemv`` for one row and a constant matrix, besides ``numpy``.
     """
     if op.kind == "Conv":
         return _of_convolution(op)
@@ -72,7 +73,7 @@ def _is_vector_product(op: Op) -> bool:
 
 
 def _zeros(weights: ir.Value) -> float:
-    """Share of a constant's elements that are zero, estimated."""
+    """The share of a constant's elements that are zero, estimated from a sample."""
     assert weights.const_value is not None
     values = weights.const_value.numpy().reshape(-1)
     sample = values[:: max(1, len(values) // SAMPLE)]

@@ -1,4 +1,4 @@
-"""Which primitives a layer may take, and how a segment is built."""
+"""The host half of the engine ``blas``: offers primitives for layers, and builds segments."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from qsdnn_primitives.blas.algorithms import algorithms
 class BlasEngine:
     """The host half of the engine ``blas``; see `qsdnn.engine.Engine`.
 
-    All its primitives are of one family: a segment may mix algorithms as it likes.
+    All primitives are of one family: a segment may mix algorithms as it likes.
     """
 
     name = "blas"
@@ -29,8 +29,8 @@ class BlasEngine:
     def primitives(self, layer: Layer, info: EngineInfo) -> Sequence[Primitive]:
         """One primitive for each algorithm that runs the layer.
 
-        Likely fastest first. None for a pinned layer, for operators without a translation, and
-        for tensors that are not static float32.
+        Likely fastest first. There is none for a pinned layer, for operators without a translation,
+        and for tensors that are not static float32.
         """
         try:
             names = _algorithms(translate(layer))
@@ -42,7 +42,7 @@ class BlasEngine:
         )
 
     def build(self, segment: Segment, folder: Path) -> Artifact:
-        """Writes a program; weights stay where they are in the graph's file, linked beside it.
+        """Writes a program; the weights stay in the graph's file, linked beside the program.
 
         Raises:
             BuildError: A layer cannot be expressed, or not with the algorithm asked for.
@@ -64,7 +64,7 @@ class BlasEngine:
 
 
 def _algorithms(ops: Sequence[Op]) -> tuple[str, ...]:
-    """Names of the algorithms a layer may take; ``numpy`` alone where it has no choice."""
+    """The algorithms that a layer may take; ``numpy`` alone where the layer has no choice."""
     choices = [choice for choice in map(algorithms, ops) if choice]
     if not choices:
         return ("numpy",)
@@ -72,5 +72,5 @@ def _algorithms(ops: Sequence[Op]) -> tuple[str, ...]:
 
 
 def _computed_by(algorithm: str, op: Op) -> Op:
-    """The operator with its algorithm, if it has a choice of it."""
+    """The operator set to an algorithm, if the operator has that choice."""
     return replace(op, algorithm=algorithm) if algorithm in algorithms(op) else op

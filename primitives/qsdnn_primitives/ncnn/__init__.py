@@ -1,4 +1,4 @@
-"""The engine ``ncnn``, host half: segments as ncnn networks, an algorithm for each convolution."""
+"""The engine ``ncnn``, host half: segments as ncnn networks, with an algorithm per convolution."""
 
 from qsdnn_primitives.ncnn.engine import NcnnEngine
 

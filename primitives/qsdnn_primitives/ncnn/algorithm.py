@@ -1,8 +1,9 @@
-"""Which algorithms ncnn has for a convolution, and how one is asked for.
+"""The algorithms that ncnn has for a convolution, and the way to ask for one.
 
 ncnn takes the first that fits of Winograd, sgemm (im2col and a product, tiled) and direct.
 Parameter 31 of an operator, its feature mask, takes algorithms away
-(https://github.com/Tencent/ncnn/wiki/layer-feat-mask). So what is asked for is what is left.
+(https://github.com/Tencent/ncnn/wiki/layer-feat-mask). So an algorithm is asked for by taking away
+those that ncnn prefers.
 """
 
 from __future__ import annotations
@@ -23,17 +24,18 @@ MASKS: Mapping[str, int] = {
     "direct": _NO_WINOGRAD | _NO_SGEMM,
 }
 
-# Channels above which ncnn prefers an algorithm to `direct`, on either side of the convolution.
+# The numbers of channels on either side of a convolution above which ncnn prefers the algorithm to
+# `direct`.
 # Found by comparing outputs bit by bit (tests/unit/primitives/test_ncnn.py), ncnn 1.0.20261020.
 _WINOGRAD_CHANNELS = 8
 _SGEMM_CHANNELS = 16
 
 
 def algorithms(operators: Sequence[Operator]) -> tuple[str, ...]:
-    """The algorithms a layer may take, ncnn's own choice first; ``auto`` where it has none.
+    """The algorithms that a layer may take, ncnn's choice first; ``auto`` where there is no choice.
 
-    Only a convolution of one group has any: 1×1 ones are all the same product, and depthwise and
-    grouped ones have one kernel each.
+    Only a convolution of one group has a choice: 1×1 convolutions are all the same product, and
+    depthwise and grouped convolutions have one kernel each.
     """
     found = [operator for operator in operators if operator.kind == "Convolution"]
     if len(found) != 1:

@@ -13,7 +13,7 @@ from qsdnn_primitives.ncnn.lowering import Lowering
 from qsdnn_primitives.ncnn.operator import Param, Weight
 
 UNBOUNDED = 1e30
-"""Limits beyond it are none: ncnn's text format need not read the largest float right."""
+"""The magnitude from which a limit counts as none: ncnn may misread the largest float as text."""
 
 _BINARY: Mapping[str, int] = {"Add": 0, "Sub": 1, "Mul": 2, "Div": 3, "Max": 4, "Min": 5}
 _REVERSED: Mapping[str, int] = {"Add": 0, "Sub": 7, "Mul": 2, "Div": 8, "Max": 4, "Min": 5}
@@ -51,7 +51,7 @@ def unary(low: Lowering) -> None:
 
 
 def power(low: Lowering) -> None:
-    """Pow with an exponent that has an operator; ncnn's own power knows no negative base."""
+    """Pow, for exponents that ncnn has an operator for; ncnn's own power takes no negative base."""
     exponent = float(low.op.attributes["exponent"])
     if exponent not in _POWERS:
         raise UnsupportedError(f"to the power of {exponent:g}")
@@ -91,7 +91,7 @@ def gelu(low: Lowering) -> None:
 
 
 def clip(low: Lowering) -> None:
-    """Clip; a limit that is none is left out."""
+    """Clip; an infinite or huge limit is left out."""
     limits = (float(low.op.attributes["min"]), float(low.op.attributes["max"]))
     if any(np.isnan(limit) for limit in limits):
         raise UnsupportedError("a limit is not a number")
@@ -99,7 +99,7 @@ def clip(low: Lowering) -> None:
 
 
 def prelu(low: Lowering) -> None:
-    """PRelu with one slope, or one a channel."""
+    """PRelu with one slope, or with one slope for each channel."""
     slope = low.weight(1)
     shape, rank = static_shape(slope), len(static_shape(low.op.inputs[0]))
     aligned = (1,) * (rank - len(shape)) + shape
@@ -110,13 +110,13 @@ def prelu(low: Lowering) -> None:
 
 
 def binary(low: Lowering) -> None:
-    """Add, Sub, Mul and Div of two."""
+    """Add, Sub, Mul and Div of two operands."""
     first, second = low.op.inputs
     _pair(low, low.op.kind, first, second, low.output)
 
 
 def folded(low: Lowering) -> None:
-    """Sum, Mean, Max and Min of any number, two at a time."""
+    """Sum, Mean, Max and Min of any number of operands, two at a time."""
     kind, inputs = _FOLDED[low.op.kind], low.op.inputs
     if len(inputs) == 1:
         low.finish(low.read(), low.shape())

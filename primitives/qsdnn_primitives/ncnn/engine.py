@@ -1,4 +1,4 @@
-"""Which primitives a layer may take, and how a segment is built."""
+"""The host half of the engine ``ncnn``: offers primitives for layers, and builds segments."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from qsdnn_primitives.ncnn.integer import has_integers, in_integers
 from qsdnn_primitives.ncnn.network import write_network
 from qsdnn_primitives.ncnn.translation import Fragment, translate
 
-# What a board says whose ncnn computes in integers.
+# The capability of a board whose ncnn computes in integers.
 INTEGERS = "INT8"
 
 
 class NcnnEngine:
     """The host half of the engine ``ncnn``; see `qsdnn.engine.Engine`.
 
-    All its primitives are of one family: a segment may mix algorithms, and fp32 with int8, as it
-    likes; between layers tensors are fp32. There is no fp16 and no bf16: ncnn computes in fp16 on
-    ARMv8.2 processors, which nobody has tried with this yet, and its bf16 is a way to store numbers
+    All primitives are of one family: a segment may mix algorithms, and fp32 with int8, as it likes;
+    between layers tensors are fp32. There is no fp16 and no bf16: ncnn computes in fp16 on ARMv8.2
+    processors, where nobody has tried this engine yet, and ncnn's bf16 is a way to store numbers
     that was slower than fp32 where it was measured.
     """
 
@@ -38,11 +38,11 @@ class NcnnEngine:
     def primitives(self, layer: Layer, info: EngineInfo) -> Sequence[Primitive]:
         """One primitive for each algorithm of a convolution, ``auto`` alone for any other layer.
 
-        Convolutions and products also ``auto/int8``, where the board says ``INT8``: all integer
-        algorithms give the same bits, so which one ran could not be told.
+        Convolutions and products also get ``auto/int8``, where the board says ``INT8``: all integer
+        algorithms give the same bits, so nothing could tell which one ran.
 
-        None for a pinned layer, for a batch of more than one, which ncnn does not know, and for
-        whatever ncnn has no operator for that computes exactly the same.
+        There is none for a pinned layer, for a batch of more than one, which ncnn does not know,
+        and for operators that ncnn cannot compute exactly.
         """
         try:
             operators = translate(layer).operators
@@ -64,7 +64,7 @@ class NcnnEngine:
         )
 
     def build(self, segment: Segment, folder: Path) -> Artifact:
-        """Writes a network; weights stay in the graph's file, linked beside it, where they can.
+        """Writes a network; weights stay in the graph's file, linked beside it, where possible.
 
         Raises:
             BuildError: A layer cannot be expressed, or not with the algorithm asked for, or lacks

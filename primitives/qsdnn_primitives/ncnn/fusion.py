@@ -1,4 +1,4 @@
-"""Activations that ncnn computes inside another operator, and those that are written out."""
+"""Fuses activations into the operators of ncnn that can compute them inside."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _MULTIPLY = {0: 2}
 def fuse(
     operators: Sequence[Operator], aliases: Mapping[str, str], outputs: Iterable[str]
 ) -> list[Operator]:
-    """Operators of a layer, with activations inside convolutions and products.
+    """The operators of a layer, with activations inside convolutions and products.
 
     Args:
-        operators: In topological order.
-        aliases: Names that are another blob.
-        outputs: What is read outside the layer.
+        operators: The operators, in topological order.
+        aliases: The blob that each alias stands for, by name.
+        outputs: The names of the blobs that are read outside the layer.
     """
     kept = {resolve(name, aliases) for name in outputs}
     found = [
@@ -46,7 +46,7 @@ def _readers(operators: Sequence[Operator], name: str) -> list[Operator]:
 
 
 def _gates(operators: list[Operator], kept: set[str]) -> list[Operator]:
-    """Makes x · sigmoid(x) a Swish, x · hard_sigmoid(x) a HardSwish."""
+    """Turns x · sigmoid(x) into a Swish, and x · hard_sigmoid(x) into a HardSwish."""
     names = {"Sigmoid": "Swish", "HardSigmoid": "HardSwish"}
     found = list(operators)
     for gate in operators:
@@ -69,7 +69,7 @@ def _multiplies(operator: Operator, gate: Operator) -> bool:
 
 
 def _inside(operators: list[Operator], kept: set[str]) -> list[Operator]:
-    """Convolutions and products with the activation that alone reads them."""
+    """Fuses into convolutions and products the activation that is their only reader."""
     found = list(operators)
     for host in operators:
         if host.kind not in HOSTS or host.outputs[0] in kept:
@@ -86,7 +86,7 @@ def _inside(operators: list[Operator], kept: set[str]) -> list[Operator]:
 
 
 def _activation(operator: Operator) -> dict[int, Param] | None:
-    """The parameters 9 and 10 of a host: which activation, and its numbers."""
+    """The parameters 9 and 10 of a host: the number of the activation, and its parameters."""
     params = operator.params
     match operator.kind:
         case "ReLU" if not params.get(0):

@@ -1,9 +1,9 @@
-"""Operators in integers: what ncnn calls ``int8_scale_term``.
+"""Operators in integers, for which ncnn has ``int8_scale_term``.
 
 ncnn rounds the input to int8 before such an operator, multiplies and accumulates in integers, and
-scales what comes out back to fp32: between operators, tensors stay fp32. All is symmetric: one
-scale for the input, one for each output channel (or group) of the weights. Weights are given in
-fp32, where they are shared with plans that keep them so, and rounded when the network is loaded.
+scales the result back to fp32: between operators, tensors stay fp32. Everything is symmetric: there
+is one scale for the input, and one for each output channel (or group) of the weights. Weights are
+given in fp32, so that plans in fp32 share them, and rounded when the network is loaded.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from qsdnn_primitives.ncnn.operator import Array, Operator, Weight
 SCALE_PARAM = 8
 _LARGEST = np.float32(127)
 
-# With their value of that parameter, and the one that says how many scales their weights have.
+# By kind: the value of `SCALE_PARAM`, and the parameter with the number of the weights' scales.
 _KINDS = {"Convolution": (2, 0), "ConvolutionDepthWise": (1, 7), "InnerProduct": (2, 0)}
 
 
 def has_integers(operators: Sequence[Operator]) -> bool:
-    """Whether a layer has an operator that can be in integers."""
+    """Whether a layer has an operator that can compute in integers."""
     return any(operator.kind in _KINDS for operator in operators)
 
 
 def in_integers(
     operators: Sequence[Operator], layer: Layer, calibration: Calibration | None
 ) -> tuple[Operator, ...]:
-    """The operators of a layer, those that can in integers.
+    """The operators of a layer, in integers where they can be.
 
     Raises:
         BuildError: There is no calibration, or it lacks the range of an input.
@@ -50,7 +50,7 @@ def in_integers(
 
 
 def _largest(operator: Operator, layer: Layer, calibration: Calibration) -> float:
-    """The largest magnitude of what an operator reads: of the input of its ONNX node."""
+    """The largest magnitude that an operator reads: that of the input of its ONNX node."""
     position = int(operator.name.split(":")[1].split("/")[0])
     source = layer.nodes[position].inputs[0]
     assert source is not None
@@ -82,5 +82,5 @@ def _in_integers(operator: Operator, largest: float) -> Operator:
 
 
 def _scales(largest: Array) -> Array:
-    """Steps in one: 127 for the largest magnitude."""
+    """Scales, as integer steps per unit: 127 steps for the largest magnitude."""
     return np.where(largest > 0, _LARGEST / np.where(largest > 0, largest, 1), 1).astype(np.float32)

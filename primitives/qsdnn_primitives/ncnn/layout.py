@@ -1,4 +1,4 @@
-"""Operators that move elements."""
+"""Operators that move elements and compute nothing, and resizing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from qsdnn_primitives.plain.node import NodeReader, Op, Shape, UnsupportedError,
 from qsdnn_primitives.ncnn.lowering import Lowering
 from qsdnn_primitives.ncnn.operator import Param
 
-# What each order of ncnn's Permute makes: the input's dimensions by letter, innermost first.
+# The results of ncnn's Permute orders: the input's dimensions by letter, innermost first.
 _ORDERS: Mapping[int, tuple[str, ...]] = {
     2: ("WH", "HW"),
     3: ("WHC", "HWC", "WCH", "CWH", "HCW", "CHW"),
@@ -34,7 +34,7 @@ def reshape(low: Lowering) -> None:
 
 
 def transpose(low: Lowering) -> None:
-    """Transpose of up to four dimensions, after those that stay together are made one."""
+    """Transpose of up to four dimensions, counting dimensions that stay together as one."""
     shape, perm = _merged(tuple(low.op.attributes["shape"]), tuple(low.op.attributes["perm"]))
     rank = len(shape)
     if rank < 2:
@@ -155,17 +155,17 @@ def _samples_alike(low: Lowering) -> bool:
         return coordinates in points or (coordinates == "pytorch_half_pixel" and min(sizes) > 1)
     if coordinates == "asymmetric":
         return bool(attributes["rounding"] == "floor")
-    # By whole factors, the nearest centre is the one that asymmetric has, rounded down.
+    # By whole factors, the nearest centre is the point of "asymmetric", rounded down.
     whole = all(out % size == 0 for size, out in zip(low.shape()[1:], sizes, strict=True))
     known = ("half_pixel", "pytorch_half_pixel")
     return whole and coordinates in known and attributes["rounding"] == "round_prefer_floor"
 
 
 def _check_scales(node: NodeReader) -> None:
-    """Refuses scales that are not the ratio of the sizes: ncnn knows the sizes only."""
+    """Refuses scales that are not the ratio of the sizes, as ncnn knows the sizes only."""
     position = 2 if node.op_type == "Resize" and node.opset >= 11 else 1
     if node.has(3) and position == 2:
-        node.constant(3)  # an activation would have to be read
+        node.constant(3)  # raises for an activation, which would have to be read
         return
     if not node.has(position) or node.ints("axes"):
         raise UnsupportedError("its scales are not plain")
@@ -176,7 +176,7 @@ def _check_scales(node: NodeReader) -> None:
 
 
 def _merged(shape: Shape, perm: Shape) -> tuple[Shape, Shape]:
-    """A permutation without dimensions of one, with runs that stay in order made one."""
+    """A permutation without dimensions of one, with dimensions that stay together made one."""
     moved = [axis for axis in perm if shape[axis] > 1]
     order = sorted(moved)
     rank = {axis: position for position, axis in enumerate(order)}

@@ -18,7 +18,7 @@ REDUCTIONS = frozenset({*_REDUCTIONS, *_POOLS})
 
 
 def gemm(low: Lowering) -> None:
-    """Gemm of one row with constants."""
+    """Gemm of one row with a constant matrix."""
     attributes = low.op.attributes
     if attributes["transA"] or len(low.shape()) != 1:
         raise UnsupportedError("its first factor is not a row")
@@ -52,7 +52,7 @@ def matmul(low: Lowering) -> None:
     rows = prod(shape[:-1])
     blob = low.reshape(low.read(), shape, (rows, inner))
     blob = low.add("InnerProduct", [blob], params, weights)
-    # Of a single row, ncnn makes a blob of one dimension.
+    # From a single row, ncnn makes a blob of one dimension.
     low.finish(blob, (rows, count) if rows > 1 else (count,))
 
 
@@ -96,7 +96,7 @@ def softmax(low: Lowering) -> None:
 def reduction(low: Lowering) -> None:
     """ReduceMean and ReduceSum; ReduceMax of an image only, as a pool.
 
-    To ncnn's own reduction the largest of nothing but -inf is the least finite number.
+    In ncnn's own reduction, the largest of nothing but -inf is the least finite number.
     """
     shape = low.shape()
     axes = tuple(axis - 1 for axis in low.op.attributes["axes"] if axis > 0)
@@ -115,7 +115,7 @@ def reduction(low: Lowering) -> None:
 
 
 def _factor(low: Lowering, transposed: bool, alpha: float) -> Weight:
-    """The constant factor, (columns, rows) as ncnn has it."""
+    """The constant factor, (columns, rows), as ncnn wants it."""
     value = low.weight(1)
     if not is_constant(value) or len(static_shape(value)) != 2:
         raise UnsupportedError("its second factor is not a constant matrix")

@@ -1,4 +1,4 @@
-"""What lowers one ONNX operator to operators of ncnn."""
+"""The lowering of one ONNX operator to operators of ncnn."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from qsdnn_primitives.ncnn.operator import (Operator, Param, Weight, blob_shape,
 
 
 class Lowering:
-    """The operators of one ONNX operator, as they are added.
+    """Collects the ncnn operators of one ONNX operator, as they are added.
 
     Attributes:
-        op: What is lowered, with everything that depends on operator versions made plain.
-        operators: What it became so far.
-        aliases: Outputs that are another blob, by name.
+        op: The ONNX operator in plain form: without what depends on operator versions.
+        operators: The ncnn operators added so far.
+        aliases: The blob that an output is the same as, by the output's name.
 
     Args:
-        op: What to lower.
-        name: Of the first operator; further ones get ``/1``, ``/2`` … behind it.
+        op: The ONNX operator to lower.
+        name: The name of the first ncnn operator; further ones get ``/1``, ``/2`` … appended.
     """
 
     def __init__(self, op: Op, name: str) -> None:
@@ -45,7 +45,7 @@ class Lowering:
         return blob_shape(self.op.outputs[0])
 
     def read(self, index: int = 0) -> str:
-        """The blob of an input that is an activation."""
+        """The name of the blob of an input that is an activation."""
         value = self.op.inputs[index]
         if is_constant(value):
             raise UnsupportedError(f"{value.name} is a constant")
@@ -63,8 +63,8 @@ class Lowering:
         """The blob of an activation or a constant, with leading ones up to a rank.
 
         Args:
-            value: Of a shape that broadcasts to `rank` dimensions.
-            rank: ONNX dimensions, the batch included.
+            value: A value whose shape broadcasts to `rank` dimensions.
+            rank: The number of ONNX dimensions, the batch included.
         """
         shape = static_shape(value)
         aligned = without_batch((1,) * (rank - len(shape)) + shape, str(value.name))
@@ -81,10 +81,10 @@ class Lowering:
         *,
         outputs: Sequence[str] = (),
     ) -> str:
-        """Adds an operator; a blob for its output is made up where none is given.
+        """Adds an operator; names a new blob for the output if no outputs are given.
 
         Returns:
-            Its first output.
+            The name of the operator's first output.
         """
         count = len(self.operators)
         made = tuple(outputs) or (f"\0{self._name}/{count}",)
@@ -105,11 +105,11 @@ class Lowering:
         self.add(kind, [self.read()], params, outputs=[self.output])
 
     def reshape(self, blob: str, shape: Shape, wanted: Shape) -> str:
-        """A blob in another shape; itself when that is the one it has."""
+        """A blob in another shape; the same blob when that is already its shape."""
         return blob if shape == wanted else self.add("Reshape", [blob], shape_params(wanted))
 
     def finish(self, blob: str, shape: Shape) -> None:
-        """Gives the first output the elements of a blob."""
+        """Makes a blob the first output, reshaped if need be."""
         if shape == self.output_shape:
             self.aliases[self.output] = blob
         else:

@@ -21,20 +21,20 @@ from qsdnn_primitives.ncnn.weights import WeightsFile
 SCHEMA = "qsdnn.ncnn/1"
 
 _MAGIC = 7767517  # the first line of ncnn's text format
-_ARRAY_PARAM = -23300  # the number of an array is this minus its own
+_ARRAY_PARAM = -23300  # a parameter that is an array has this number minus its own
 _SPLIT = "/split"
 
 
 def write_network(segment: Segment, fragments: Sequence[Fragment], folder: Path) -> list[str]:
-    """Writes a network, and puts the files its weights are in beside it.
+    """Writes a network, and puts the files that hold its weights beside it.
 
     Args:
-        segment: What it is of.
-        fragments: Of each layer.
-        folder: Where to; what is there is kept, files being named by content.
+        segment: The segment that the network computes.
+        fragments: The fragment of each layer.
+        folder: The folder to write to; files in it are kept, as files are named by their content.
 
     Returns:
-        The files, the network first.
+        The names of the files, the network first.
     """
     aliases = {name: blob for part in fragments for name, blob in part.aliases.items()}
     shapes = {name: _shape(segment, name) for name in (*segment.inputs, *segment.outputs)}
@@ -76,7 +76,7 @@ def _operators(
     aliases: Mapping[str, str],
     shapes: Mapping[str, Shape],
 ) -> list[Operator]:
-    """All operators: those of the inputs first, convolutions with the mask of what was chosen."""
+    """All operators: Input operators first, convolutions masked to the chosen algorithm."""
     operators = [
         Operator(
             kind="Input",
@@ -104,10 +104,11 @@ def _operators(
 def _single_readers(
     operators: Sequence[Operator], outputs: Sequence[str]
 ) -> tuple[list[Operator], list[str]]:
-    """Gives each reader of a blob a blob of its own, as ncnn wants it; an output is a reader.
+    """Gives each reader of a blob a blob of its own, as ncnn wants; an output counts as a reader.
 
     Returns:
-        The operators, with a Split after each blob that several read; and the outputs' blobs.
+        The operators, with a Split after each blob that has several readers; and the outputs'
+        blobs.
     """
     uses = Counter([name for operator in operators for name in operator.inputs] + list(outputs))
     taken: Counter[str] = Counter()
@@ -147,5 +148,5 @@ def _param(number: int, value: Param) -> str:
 
 
 def _number(value: float) -> str:
-    """A whole number without a point is an integer to ncnn."""
+    """A number as text; ncnn reads a number without a point as an integer."""
     return str(int(value)) if isinstance(value, int) else f"{value:.9e}"

@@ -1,6 +1,6 @@
 """An operator of an ncnn network, its blobs and its weights.
 
-What ncnn calls a layer is an operator here: our layers are groups of ONNX nodes.
+An "operator" here is what ncnn calls a layer: our layers are groups of ONNX nodes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Array = NDArray[np.float32]
 Param = int | float | tuple[int, ...] | tuple[float, ...]
 
 MAX_DIMS = 4
-"""Of a blob: width, height, depth and channels."""
+"""The largest number of a blob's dimensions: width, height, depth and channels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,9 +26,9 @@ class Weight:
     """Constant data of an operator.
 
     Attributes:
-        value: The ONNX constant it is made from.
-        convert: How; None where ncnn takes the elements as they are.
-        tagged: Whether a word that says "float32" goes before it: ncnn wants one before the
+        value: The ONNX constant that the data is made from.
+        convert: The function that converts the elements; None where ncnn takes them as they are.
+        tagged: Whether a word that says "float32" goes before the data: ncnn wants one before the
             weights of convolutions and products, and none before biases and the like.
     """
 
@@ -37,7 +37,7 @@ class Weight:
     tagged: bool = False
 
     def array(self) -> Array:
-        """Its elements, in memory."""
+        """The data, in memory, converted."""
         tensor = self.value.const_value
         assert tensor is not None
         array = np.asarray(tensor.numpy(), dtype=np.float32)
@@ -48,16 +48,16 @@ class Weight:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operator:
-    """One operator.
+    """One operator of an ncnn network.
 
     Attributes:
-        kind: ncnn's word for it, e.g. ``"Convolution"``.
-        name: Unique in the network: ``"{layer index}:{position}"``, with more behind it where a
+        kind: The name of the operator's type in ncnn, e.g. ``"Convolution"``.
+        name: The name, unique in the network: ``"{layer index}:{position}"``, with a suffix where a
             node takes several operators.
-        inputs: Blobs it reads. ONNX activations keep their names, others start with a NUL.
-        outputs: Blobs it makes.
-        params: By ncnn's number (https://github.com/Tencent/ncnn/wiki/operators).
-        weights: In ncnn's order.
+        inputs: The blobs that are read. ONNX activations keep their names, others start with a NUL.
+        outputs: The blobs that are made.
+        params: The parameters by ncnn's number (https://github.com/Tencent/ncnn/wiki/operators).
+        weights: The constant data, in ncnn's order.
     """
 
     kind: str
@@ -72,7 +72,7 @@ def blob_shape(value: ir.Value) -> Shape:
     """The shape of an activation as a blob, which has no batch: outermost dimension first.
 
     Raises:
-        UnsupportedError: It is not (1, one to four more dimensions).
+        UnsupportedError: The shape is not 1 and then one to four more dimensions.
     """
     return without_batch(static_shape(value), str(value.name))
 
@@ -81,7 +81,7 @@ def without_batch(shape: Shape, name: str) -> Shape:
     """A shape without its leading 1.
 
     Raises:
-        UnsupportedError: It has none, or no or too many dimensions remain.
+        UnsupportedError: There is no leading 1, or no or too many dimensions remain.
     """
     if len(shape) < 2 or shape[0] != 1:
         raise UnsupportedError(f"{name} is not a batch of one: {shape}")
@@ -91,7 +91,7 @@ def without_batch(shape: Shape, name: str) -> Shape:
 
 
 def shape_params(shape: Shape) -> dict[int, Param]:
-    """Width, height, channels and depth under the numbers that Input and Reshape have for them."""
+    """Width, height, channels and depth, by their parameter numbers in Input and Reshape."""
     numbers = {1: (0,), 2: (1, 0), 3: (2, 1, 0), 4: (2, 11, 1, 0)}[len(shape)]
     return dict(zip(numbers, shape, strict=True))
 
@@ -100,8 +100,8 @@ def resolve(name: str, aliases: Mapping[str, str]) -> str:
     """The blob that a name stands for.
 
     Args:
-        name: Of a blob, or an alias of one.
-        aliases: What each alias stands for: a blob, or another alias.
+        name: The name of a blob, or an alias of one.
+        aliases: The blob, or further alias, that each alias stands for.
     """
     while name in aliases:
         name = aliases[name]

@@ -1,4 +1,4 @@
-"""From a layer's ONNX nodes to operators of ncnn."""
+"""Translates a layer's ONNX nodes to operators of ncnn."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ READERS: Mapping[str, Callable[[NodeReader], Op]] = {
     "Resize": layout.resize,
     "Upsample": layout.resize,
 }
-"""ONNX operators that the plain form of `qsdnn_primitives.plain` does not have."""
+"""Readers of ONNX operators that are absent in the plain form of `qsdnn_primitives.plain`."""
 
 LOWERINGS: Mapping[str, Lower] = {
     **dict.fromkeys(elementwise.PLAIN, elementwise.plain),
@@ -66,8 +66,8 @@ class Fragment:
     """A layer as a part of an ncnn network.
 
     Attributes:
-        operators: In topological order.
-        aliases: Tensors that are another blob, by name: nothing is computed for them.
+        operators: The operators, in topological order.
+        aliases: Blobs by the names of tensors that are the same: nothing is computed for these.
     """
 
     operators: tuple[Operator, ...]
@@ -75,7 +75,7 @@ class Fragment:
 
 
 def translate(layer: Layer) -> Fragment:
-    """The operators of a layer.
+    """The ncnn operators of a layer.
 
     Raises:
         UnsupportedError: ncnn has no operator that computes exactly what a node does.

@@ -1,9 +1,9 @@
-"""The weights of a network: which pieces of which files make ncnn's one file of them.
+"""The weights of a network: the pieces of files that make up ncnn's one file of weights.
 
 ncnn reads weights in the order of the operators, from one file. Two segments that share a layer
 would hold its weights twice, and a search builds hundreds of segments. So an artifact names pieces,
-mostly of the graph's own weights, which are stored and sent once; the board puts them together when
-it loads the network.
+mostly of the graph's own file of weights, which is stored and sent once; the board puts the pieces
+together when it loads the network.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from qsdnn_primitives.plain.node import static_shape
 from qsdnn_primitives.ncnn.operator import Weight
 
 INLINE_BYTES = 1024
-"""Larger pieces that are not in the graph's weights get a file of their own."""
+"""The largest piece that is written into the artifact; larger ones get a file of their own."""
 
 _FLOAT32 = bytes(4)
 _ITEM_BYTES = 4
@@ -32,12 +32,12 @@ class WeightsFile:
     """ncnn's file of weights, as pieces.
 
     Attributes:
-        pieces: In order: ``{"file", "offset", "size_bytes"}``, or ``{"data": base64}``.
-        files: Names of the files the pieces are of.
+        pieces: The pieces in order: ``{"file", "offset", "size_bytes"}``, or ``{"data": base64}``.
+        files: The names of the files that the pieces are of.
 
     Args:
-        weights: The graph's file.
-        folder: Where files are put.
+        weights: The graph's file of weights.
+        folder: The folder in which files are put.
     """
 
     def __init__(self, weights: Path, folder: Path) -> None:
@@ -51,7 +51,7 @@ class WeightsFile:
         """Adds the weights of an operator.
 
         Returns:
-            Where they begin and end, in bytes.
+            The begin and the end of the operator's weights, in bytes.
         """
         begin = self._size_bytes
         for weight in weights:

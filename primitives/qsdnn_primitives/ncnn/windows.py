@@ -71,7 +71,7 @@ def pool(low: Lowering) -> None:
     if len(low.shape()) != 3 or max(attributes["dilations"]) > 1:
         raise UnsupportedError("it is not a pool of an image, or dilated")
     params = _window(low, tuple(attributes["kernel"])) | {0: int(low.op.kind == "AveragePool")}
-    del params[2], params[12]  # a pool has no dilation: 12 is its stride
+    del params[2], params[12]  # a pool has no dilation: here 12 is the stride
     params |= {2: params.pop(3), 12: params.pop(13), 3: params.pop(4), 13: params.pop(14)}
     params |= {14: params.pop(15), 15: params.pop(16), 5: 1}  # 5: padding is as given
     if low.op.kind == "AveragePool" and attributes["count_include_pad"]:
@@ -106,14 +106,14 @@ def _window(low: Lowering, kernel: Shape) -> dict[int, Param]:
     ends = []
     for axis, (size, out) in enumerate(zip(low.shape()[1:], low.output_shape[1:], strict=True)):
         span = (kernel[axis] - 1) * dilations[axis] + 1
-        # What is left over after the last window is not padding; ncnn leaves it out as well.
+        # Elements left over after the last window are no padding; ncnn leaves them out as well.
         ends.append(max((out - 1) * strides[axis] + span - size - begins[axis], 0))
     params = _axes({1: 11, 2: 12, 3: 13}, kernel, dilations, strides)
     return params | _pads(begins, ends)
 
 
 def _axes(numbers: dict[int, int], *pairs: Shape | list[int]) -> dict[int, Param]:
-    """Pairs of (height, width), each under its number for the width and for the height."""
+    """Pairs of (height, width), each under its two parameter numbers (width's: height's)."""
     params: dict[int, Param] = {}
     for (width, height), (y, x) in zip(numbers.items(), pairs, strict=True):
         params |= {width: int(x), height: int(y)}
@@ -125,7 +125,7 @@ def _pads(begins: list[int], ends: list[int]) -> dict[int, Param]:
 
 
 def _deconv_size(low: Lowering, kernel: list[int]) -> Shape:
-    """ONNX ConvTranspose 11: stride · (in − 1) + output_padding + span − pads."""
+    """The size by ONNX ConvTranspose 11: stride · (in − 1) + output_padding + span − pads."""
     attributes = low.op.attributes
     return tuple(
         attributes["strides"][i] * (size - 1)

@@ -1,8 +1,8 @@
-"""Which nodes of a layer run in onnxruntime's blocked layout, and how.
+"""The nodes of a layer that can run in onnxruntime's blocked layout.
 
-It is the layout ``nchw<c>c`` of `qsdnn.model.layout`. onnxruntime has kernels of their own for
-convolutions and pools in it. What works on each element alone is the same in any layout, and so is
-a concatenation of whole blocks.
+The layout is ``nchw<c>c`` of `qsdnn.model.layout`. onnxruntime has special kernels for convolutions
+and pools in this layout. An operator on each element alone is the same in any layout, and so is a
+concatenation of whole blocks.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ FUSED: Mapping[str, Mapping[str, float]] = {
     "LeakyRelu": {"alpha": 0.01},
     "HardSigmoid": {"alpha": 0.2, "beta": 0.5},
 }
-"""Activations that its blocked convolution has inside, with their attributes and defaults."""
+"""Activations that the blocked convolution can compute inside, with attributes and defaults."""
 
 _UNARY = {*FUSED, "Clip", "HardSwish", "Elu", "Abs", "Neg"}
 _BINARY = frozenset({"Add", "Sub", "Mul"})
 
 
 def blocked_nodes(layer: Layer, layout: str) -> frozenset[int]:
-    """Positions of the nodes of a layer that can run in a layout."""
+    """The positions of the nodes of a layer that can run in a layout."""
     if layer.pinned:
         return frozenset()
     return frozenset(i for i, node in enumerate(layer.nodes) if _is_able(node, layout))
@@ -41,8 +41,8 @@ def reads_plain(channels: int, layout: str) -> bool:
     """Whether a convolution reads so few channels that its blocked kernel wants them unblocked.
 
     Args:
-        channels: Of its input.
-        layout: Of its output.
+        channels: The number of channels of the convolution's input.
+        layout: The layout of the convolution's output.
     """
     return channels < block_of(layout)
 

@@ -1,4 +1,4 @@
-"""The host half: what a layer may take, and the file that is sent."""
+"""The host half of the engine ``onnxruntime``: offers primitives, and builds segments."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from qsdnn_primitives.onnxruntime.nchwc import write_blocked
 from qsdnn_primitives.quantization.qdq import insert
 
 NAME = "onnxruntime"
-# What boards say that have the layout, integers that can be read back, other execution providers.
+# Capabilities of boards: the blocked layout, integers that can be read back, execution providers.
 BLOCKED = "NCHWC"
 _INTEGERS = "INT8"
 _PROVIDER = "ep:"
@@ -39,7 +39,7 @@ INTEGER = _primitive("int8", Precision.INT8, "u8")
 
 
 def _provided(word: str) -> Primitive:
-    """Of another execution provider, e.g. ``tensorrt/fp16``."""
+    """A primitive of another execution provider, e.g. ``tensorrt/fp16``."""
     algorithm, precision = word.split("/")
     return Primitive(
         engine=NAME,
@@ -56,12 +56,13 @@ class OnnxruntimeEngine:
     reads_onnx = True
 
     def primitives(self, layer: Layer, info: EngineInfo) -> Sequence[Primitive]:
-        """Both fp32 algorithms and int8, without what a board says it does not have.
+        """Both fp32 algorithms and int8, except those that the board says it lacks.
 
-        Then what other execution providers the board has, each a graph of its own.
+        Then one for each other execution provider of the board, which is a graph of its own.
 
-        A layer without a convolution runs in the layout its neighbours have. It is offered both
-        too: its choice says which conversions are expected, and none when it follows them.
+        A layer without a convolution runs in the layout of its neighbours. It is offered both fp32
+        algorithms too: the choice says which conversions are expected, and none are expected when
+        the choice follows the neighbours.
         """
         told = info.capabilities or (BLOCKED, _INTEGERS)
         blocked = dataclasses.replace(NCHWC, layouts=told_layouts(info.capabilities))
@@ -72,7 +73,7 @@ class OnnxruntimeEngine:
         return offers if layer.pinned else [*offers, *map(_provided, words)]
 
     def layouts(self, layer: Layer, primitive: Primitive) -> Sequence[str]:
-        """Blocked where all of a layer runs so."""
+        """The primitive's layouts in which all nodes of the layer can run."""
         return [
             layout
             for layout in primitive.layouts
@@ -89,20 +90,20 @@ class OnnxruntimeEngine:
         def edit(model: onnx.ModelProto) -> None:
             if INTEGER in segment.choices:
                 insert(model, _nodes(segment, INTEGER), segment.calibration, folder)
-            if NCHWC in segment.choices:  # or else the board turns that pass off
+            if NCHWC in segment.choices:  # else the board turns that pass off
                 lower(model, _nodes(segment, GEMM))
             for layout in {*segment.layouts.values()}:  # one, as the board has no other
                 ports = {name: _channels(segment, name) for name in segment.layouts}
                 write_blocked(model, _blocked(segment, layout), ports, layout, folder)
 
         files, options = write_segment(segment, folder, edit)
-        for layout in segment.layouts.values():  # which only machines with such blocks can run
+        for layout in segment.layouts.values():  # only machines with such blocks can run the file
             options["layout"] = layout
         return Artifact(file=files[0], files=files, options=options)
 
 
 def _nodes(segment: Segment, primitive: Primitive) -> set[str]:
-    """The names `write_segment` gives the nodes of the layers that chose a primitive."""
+    """The names in `write_segment` of the nodes whose layers chose a primitive."""
     return {
         f"{layer.index}:{position}"
         for layer, choice in zip(segment.layers, segment.choices, strict=True)
@@ -112,7 +113,7 @@ def _nodes(segment: Segment, primitive: Primitive) -> set[str]:
 
 
 def _blocked(segment: Segment, layout: str) -> set[str]:
-    """The names of the nodes that chose to run blocked, and can."""
+    """The names of the nodes whose layers chose to run blocked, and that can."""
     return {
         f"{layer.index}:{position}"
         for layer, choice in zip(segment.layers, segment.choices, strict=True)

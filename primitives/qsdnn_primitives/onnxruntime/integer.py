@@ -1,4 +1,4 @@
-"""Which nodes onnxruntime's CPU provider has integer kernels for."""
+"""The nodes that onnxruntime's CPU provider has integer kernels for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from qsdnn.model.dataflow import is_weight
 from qsdnn.model.layer import Layer
 from qsdnn_primitives.quantization.qdq import CLAMPS, OPSET, PRODUCTS
 
-# QLinearAdd …, and what runs on uint8 as it does on float.
+# Operators with kernels like QLinearAdd, and operators that run on uint8 as they do on float.
 _OPERATORS = PRODUCTS | CLAMPS | {
     *("Add", "Mul", "LeakyRelu", "Sigmoid", "Concat"),
     *("MaxPool", "AveragePool", "GlobalAveragePool"),
@@ -17,10 +17,10 @@ _OPERATORS = PRODUCTS | CLAMPS | {
 
 
 def integer_nodes(layer: Layer) -> range:
-    """Positions of the nodes of a layer that can run in integers; none where it makes no sense.
+    """The positions of a layer's nodes that can run in integers; none where it makes no sense.
 
-    A layer with a product may end in something that cannot, like a hard-swish; any other layer can
-    as a whole or not at all. A clamp by itself has no kernel.
+    A layer with a product may end in operators that cannot, like a hard-swish; any other layer can
+    as a whole or not at all. A clamp alone has no kernel.
     """
     if layer.pinned or not layer.nodes or _opset(layer.nodes[0]) < OPSET:
         return range(0)
@@ -45,7 +45,7 @@ def _is_able(node: ir.Node) -> bool:
 
 
 def _has_plain_parameters(node: ir.Node) -> bool:
-    """Whether its weights and bias are constants, and nothing else scales them."""
+    """Whether a node's weights and bias are constants, and nothing else scales them."""
     data, *parameters = node.inputs
     weight = parameters[0]
     if data is None or is_weight(data) or weight is None or weight.shape is None:

@@ -2,7 +2,8 @@
 
 onnxruntime has no option for one node's algorithm. Its NchwcTransformer rewrites those convolutions
 whose weights are constant; an initializer that is also a graph input may be overridden by the
-caller, is therefore no constant, and its convolution stays im2col+GEMM. Nobody has to feed it.
+caller, is therefore no constant, and its convolution stays im2col+GEMM. The caller need not feed
+such an initializer.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import onnx
 
 
 def lower(model: onnx.ModelProto, nodes: Collection[str]) -> None:
-    """Makes convolutions run as im2col+GEMM, whatever the others do.
+    """Makes some convolutions run as im2col+GEMM, whatever the others do.
 
     Args:
-        model: Changed in place.
-        nodes: Names; those that are no convolutions with constant weights are left as they are.
+        model: The model, changed in place.
+        nodes: The names of nodes; nodes that are no convolutions with constant weights stay
+            unchanged.
     """
     graph = model.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
@@ -31,7 +33,7 @@ def lower(model: onnx.ModelProto, nodes: Collection[str]) -> None:
     kept = {name for node in graph.node if node.name not in names for name in node.input}
     for node in lowered:
         weight = weights[node.input[1]]
-        if weight.name in kept:  # by a node for which it has to stay constant
+        if weight.name in kept:  # read by a node for which the weight has to stay constant
             copy = graph.initializer.add()
             copy.CopyFrom(weight)
             copy.name = f"{weight.name}/lowered"

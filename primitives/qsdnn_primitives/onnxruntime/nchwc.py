@@ -1,13 +1,13 @@
-"""Writes nodes in onnxruntime's blocked layout, so that a tensor may enter or leave in it.
+"""Writes nodes in onnxruntime's blocked layout, so that tensors may enter or leave blocked.
 
 onnxruntime rewrites convolutions for that layout by itself, but always puts a conversion at its
-session's inputs and outputs. Where a tensor is to be handed over as it lies, the host half does
-what onnxruntime would: convolutions and pools in the domain ``com.microsoft.nchwc``, weights
-reordered, sums and activations inside the convolution, conversions (ReorderInput, ReorderOutput)
-where a node that cannot run blocked is met.
+session's inputs and outputs. Where a tensor is to be handed over as it lies in memory, the host
+half does what onnxruntime would do: convolutions and pools in the domain ``com.microsoft.nchwc``,
+weights reordered, sums and activations inside the convolution, conversions (ReorderInput,
+ReorderOutput) where a node that cannot run blocked is met.
 
-Weights are blocked on both sides, OIHW<c>i<c>o; those of a depthwise convolution, or of one whose
-input is not blocked, on the output's side alone.
+Weights are blocked on both sides, OIHW<c>i<c>o; the weights of a depthwise convolution, or of one
+whose input is not blocked, on the output's side alone.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from qsdnn_primitives.onnxruntime.blocked import FUSED, POOLS, reads_plain
 
 DOMAIN = "com.microsoft.nchwc"
 
-# As onnxruntime names its own: the profile's reader goes by it.
+# The suffix that onnxruntime gives its own blocked nodes, by which the profile's reader knows them.
 _SUFFIX = "_nchwc"
 
 
@@ -39,21 +39,21 @@ def write_blocked(
     layout: str,
     folder: Path,
 ) -> None:
-    """Rewrites a model.
+    """Rewrites nodes of a model in the blocked layout.
 
     Args:
-        model: Changed in place. Weights may be external, in `folder`.
-        nodes: Names of those that can run in the layout.
-        ports: Channels of the inputs and outputs that are in the layout, by name.
-        layout: Which.
-        folder: Gets the reordered weights, in files named by their content.
+        model: The model, changed in place. Its weights may be external, in `folder`.
+        nodes: The names of the nodes that can run in the layout.
+        ports: The number of channels of each input and output that is in the layout, by name.
+        layout: The blocked layout, e.g. ``nchw16c``.
+        folder: The folder that gets the reordered weights, in files named by their content.
     """
     _Rewriting(model.graph, nodes, ports, layout, folder).apply()
     model.opset_import.append(onnx.helper.make_opsetid(DOMAIN, 1))
 
 
 class _Rewriting:
-    """A tensor has up to two forms, by name: as ONNX has it, and blocked."""
+    """The rewriting of a graph. A tensor has up to two forms, by name: ONNX's, and blocked."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class _Rewriting:
         self._constants = Constants(graph, folder)
         self._written: list[onnx.NodeProto] = []
         given = {value.name for value in graph.input}
-        self._blocked = {name: ports[name] for name in ports if name in given}  # with its channels
+        self._blocked = {name: ports[name] for name in ports if name in given}  # channel counts
         self._plain = {value.name for value in graph.input} - {*ports}
         self._readers = Counter(name for node in graph.node for name in node.input)
         self._readers.update(value.name for value in graph.output)
@@ -119,7 +119,7 @@ class _Rewriting:
         self._convs[made] = node
 
     def _write_blocked(self, node: onnx.NodeProto) -> None:
-        """A node whose inputs are all blocked."""
+        """Writes a node whose inputs are all blocked."""
         made, read = node.output[0], [self._blocked.get(name, 0) for name in node.input]
         channels = sum(read) if node.op_type == "Concat" else read[0]
         if node.op_type == "Add" and self._sum_inside(node, channels):
@@ -143,7 +143,7 @@ class _Rewriting:
         self._written.append(node)
 
     def _sum_inside(self, node: onnx.NodeProto, channels: int) -> bool:
-        """Has a convolution add what an Add would: the last one, which can read all others."""
+        """Moves an Add into a convolution: the last one, which can read all other tensors."""
         for position, conv in enumerate(map(self._open_conv, node.input)):
             if conv is None or len(conv.input) > 3 or node.input[0] == node.input[1]:
                 continue
@@ -155,7 +155,7 @@ class _Rewriting:
         return False
 
     def _activation_inside(self, node: onnx.NodeProto, channels: int) -> bool:
-        """Has a convolution end in an activation."""
+        """Moves an activation into the convolution before it; False where that is impossible."""
         params = self._activation(node)
         conv = self._open_conv(node.input[0])
         if params is None or conv is None:
@@ -169,7 +169,7 @@ class _Rewriting:
         return True
 
     def _activation(self, node: onnx.NodeProto) -> list[float] | None:
-        """The parameters of an activation that a convolution has inside; None if it has not."""
+        """The parameters of an activation that a convolution can compute inside; else None."""
         if node.op_type == "Clip":
             limits = [self._limit(node, 1, -np.inf), self._limit(node, 2, np.inf)]
             return None if None in limits else [float(limit or 0.0) for limit in limits]
@@ -179,7 +179,7 @@ class _Rewriting:
         return [told.get(name, usual) for name, usual in FUSED[node.op_type].items()]
 
     def _limit(self, node: onnx.NodeProto, position: int, usual: float) -> float | None:
-        """A constant limit of a Clip; of operators before version 11 it is an attribute."""
+        """A constant limit of a Clip, which is an attribute in operators before version 11."""
         told = {attribute.name: attribute.f for attribute in node.attribute}
         if len(node.input) <= position or not node.input[position]:
             limit = told.get(("", "min", "max")[position], usual)
@@ -188,11 +188,11 @@ class _Rewriting:
         return float(self._constants[name]) if name in self._constants else None
 
     def _open_conv(self, name: str) -> onnx.NodeProto | None:
-        """The blocked convolution that makes a tensor for one reader only."""
+        """The blocked convolution that makes a tensor for one reader only; None for others."""
         return self._convs.get(name) if self._readers[name] == 1 else None
 
     def _hand_on(self, conv: onnx.NodeProto, made: str, channels: int) -> None:
-        """Lets a convolution make the output of the node that went into it, where that was."""
+        """Lets a convolution make, in its place, the output of the node that was moved into it."""
         self._written.remove(conv)
         self._written.append(conv)
         conv.output[0] = self._blocked_name(made)
@@ -200,7 +200,7 @@ class _Rewriting:
         self._convs[made] = conv
 
     def _as_plain(self, name: str) -> str:
-        """A tensor as ONNX has it, converted if it is not there yet."""
+        """The name of a tensor in ONNX's form, converted if it is not yet in that form."""
         if name in self._blocked and name not in self._plain:
             self._plain.add(name)
             convert = {"channels": self._blocked[name]}
@@ -210,14 +210,14 @@ class _Rewriting:
         return self._plain_name(name) if name in self._plain else name
 
     def _as_blocked(self, name: str, channels: int) -> str:
-        """A tensor in the layout, converted if it is not there yet."""
+        """The name of a tensor in the blocked form, converted if it is not yet in that form."""
         if name not in self._blocked:
             self._convert("ReorderInput", self._as_plain(name), self._blocked_name(name), {})
             self._blocked[name] = channels
         return self._blocked_name(name)
 
     def _convert(self, kind: str, reads: str, makes: str, attributes: Mapping[str, Any]) -> None:
-        name = f"{kind}_{len(self._written)}"  # which says of no layer
+        name = f"{kind}_{len(self._written)}"  # a name that belongs to no layer
         node = onnx.helper.make_node(kind, [reads], [makes], name, domain=DOMAIN, **attributes)
         self._written.append(node)
 

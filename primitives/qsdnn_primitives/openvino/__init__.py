@@ -1,8 +1,8 @@
 """OpenVINO on CPUs: an algorithm and a precision for each layer, within one graph.
 
-What a layer may be asked for is what the board's own OpenVINO reads back, by kind of layer. What
-travels is an ONNX file and each layer's primitive; the board makes the rest of it, since its
-version of OpenVINO and its instruction set are its own.
+A layer may be asked for whatever the board's own OpenVINO read back for that kind of layer. An ONNX
+file travels with each layer's primitive; the board makes the rest, as its version of OpenVINO and
+its instruction set are its own.
 """
 
 from qsdnn_primitives.openvino.engine import ENGINE

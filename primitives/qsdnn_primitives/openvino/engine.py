@@ -1,4 +1,4 @@
-"""The host half: what a layer may take, and the file that is sent."""
+"""The host half of the engine ``openvino``: offers primitives, and builds segments."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from qsdnn_primitives.quantization.qdq import insert
 NAME = "openvino"
 AUTO = "auto"
 
-# In what a tensor is kept between layers of a precision; all of them mix in one graph.
+# The format of a tensor between layers, by their precision; all of these mix in one graph.
 _FORMATS = {
     Precision.FP32: "",
     Precision.BF16: "bf16",
@@ -30,16 +30,17 @@ _FORMATS = {
 
 
 class OpenvinoEngine:
-    """Takes layers whose operators and types are known to come out as onnxruntime's."""
+    """Takes layers whose operators and types are known to compute the same as onnxruntime."""
 
     name = NAME
     reads_onnx = True
 
     def primitives(self, layer: Layer, info: EngineInfo) -> Sequence[Primitive]:
-        """What the plugin does by itself in fp32; then what it was read back as on the board.
+        """The plugin's own choice in fp32; then the choices that the board's plugin read back.
 
-        Its words are ``kind:algorithm/precision``. A graph is compiled for one of bf16 and fp16,
-        with fp32 and int8 beside it: where the board has both, bf16 alone is offered.
+        The board's words for these are ``kind:algorithm/precision``. A graph is compiled for one of
+        bf16 and fp16, with fp32 and int8 beside it: where the board has both, bf16 alone is
+        offered.
         """
         if layer.pinned or not all(is_known(node, layer) for node in layer.nodes):
             return []
@@ -53,7 +54,7 @@ class OpenvinoEngine:
         return [primitive for primitive in found if primitive.precision not in hidden]
 
     def build(self, segment: Segment, folder: Path) -> Artifact:
-        """Writes an ONNX file, with integers in it; the board asks for what the primitives say.
+        """Writes an ONNX file, with integers in it; the board applies the primitives to it.
 
         Raises:
             BuildError: The segment cannot be written, or lacks the calibration it needs.

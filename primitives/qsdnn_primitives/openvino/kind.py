@@ -1,4 +1,4 @@
-"""Kinds of layers: within one, the plugin has the same algorithms and precisions for all."""
+"""Kinds of layers: the plugin has the same algorithms and precisions for all of one kind."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ _BEHIND = frozenset({"Relu", "Clip", "Flatten", "Reshape"})
 
 
 def kind_of(layer: Layer) -> str:
-    """The word that the board half has for it; empty where nothing is known but ``auto/fp32``.
+    """The board half's word for a layer's kind; empty where only ``auto/fp32`` is known.
 
-    It asks for algorithms and precisions on small layers of each kind, see
+    The board half asks for algorithms and precisions on small layers of each kind, see
     `qsdnn_runtime.engines.openvino.algorithms` and `qsdnn_runtime.engines.openvino.precisions`.
-    Transposed convolutions have none: they fall back on too many shapes to be told from here.
+    Transposed convolutions have no kind: the plugin falls back on too many shapes to tell from
+    here.
 
     Returns:
         ``conv``, ``pointwise`` (1x1), ``depthwise`` or ``grouped``, all over two dimensions;
-        ``product`` with a constant matrix; the operator of a layer without products; or nothing.
+        ``product`` with a constant matrix; the operator of a layer without products; or an empty
+        text.
     """
     nodes = [node for node in layer.nodes if node.op_type in _COMPUTING]
     if not nodes:
@@ -54,10 +56,10 @@ def _is_strided(node: ir.Node) -> bool:
 
 
 def _is_padded(node: ir.Node) -> bool:
-    """Whether there are pixels beside the image, which the plugin forgets in integers.
+    """Whether a convolution pads the image, which the plugin forgets in integers.
 
-    It moves the strides of a 1x1 convolution before the integers, and the padding stays behind
-    (OpenVINO 2026.4).
+    The plugin moves the strides of a 1x1 convolution before the integers, and the padding stays
+    behind (OpenVINO 2026.4).
     """
     pads = node.attributes.get("pads")
     return pads is not None and any(pads.as_ints())
@@ -71,6 +73,6 @@ def _operator(layer: Layer) -> str:
 
 
 def _joins_channels(node: ir.Node) -> bool:
-    """Whether it puts images beside each other: along other axes it is not always one kernel."""
+    """Whether a Concat joins channels of images: along other axes it is not always one kernel."""
     axis, shape = node.attributes.get("axis"), node.outputs[0].shape
     return axis is not None and axis.as_int() == 1 and shape is not None and len(shape) == 4

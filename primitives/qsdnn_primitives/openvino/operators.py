@@ -1,4 +1,4 @@
-"""Which operators OpenVINO computes as onnxruntime does."""
+"""The operators that OpenVINO computes as onnxruntime does."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from qsdnn.model.dataflow import is_weight
 from qsdnn.model.layer import Layer
 
-# Operators of the default domain that its ONNX frontend and CPU plugin compute as onnxruntime
-# does, on float32 of static shapes: each passes ONNX's own node tests of that kind
+# Operators of the default domain that OpenVINO's ONNX frontend and CPU plugin compute as
+# onnxruntime does, on float32 of static shapes: each passes ONNX's own node tests of that kind
 # (tests/unit/primitives/test_openvino.py). ReduceMax and ReduceMin are left out: the largest of
 # nothing but -inf, as in a fully masked row of attention, comes out as the least finite number.
 _OPERATORS = """
@@ -29,15 +29,16 @@ _OPERATORS = """
 """
 OPERATORS = frozenset(_OPERATORS.split())
 
-# What its frontend drops when there is one input.
+# Operators that OpenVINO's frontend drops when there is one input.
 _VARIADIC = frozenset({"Sum", "Mean", "Max", "Min"})
 
-# What shapes, axes and indices come in. It computes them in 32 bits, which is enough for those.
+# The types of shapes, axes and indices. OpenVINO computes these in 32 bits, which is enough for
+# them.
 _INDICES = frozenset({ir.DataType.INT64, ir.DataType.INT32})
 
 
 def is_known(node: ir.Node, layer: Layer) -> bool:
-    """Whether a node of a layer comes out as onnxruntime's."""
+    """Whether OpenVINO computes a node of a layer as onnxruntime does."""
     if node.domain not in ("", "ai.onnx") or node.op_type not in OPERATORS:
         return False
     inputs = [(i, value) for i, value in enumerate(node.inputs) if value is not None]
@@ -48,11 +49,11 @@ def is_known(node: ir.Node, layer: Layer) -> bool:
 
 
 def _differs(node: ir.Node) -> bool:
-    """Whether it has an attribute that OpenVINO ignores, or reads in another way."""
+    """Whether a node has an attribute that OpenVINO ignores, or reads in another way."""
     if node.op_type == "SpaceToDepth":
         return "mode" in node.attributes
     if node.op_type == "LRN":
-        bias = node.attributes.get("bias")  # its CPU plugin takes it for 1
+        bias = node.attributes.get("bias")  # the CPU plugin always takes it for 1
         return bias is not None and bias.as_float() != 1.0
     if node.op_type in ("Softmax", "LogSoftmax"):
         return _flattens(node)
@@ -71,9 +72,9 @@ def _flattens(node: ir.Node) -> bool:
 
 
 def _passes_on(node: ir.Node, layer: Layer) -> bool:
-    """Whether OpenVINO drops the node, so that what it makes may be an input of the segment.
+    """Whether OpenVINO drops the node, so that the node's output may be an input of the segment.
 
-    An output that is an input is one tensor to OpenVINO, with room for one buffer.
+    An output that is also an input is one tensor to OpenVINO, with room for one buffer.
     """
     first = node.inputs[0] if node.inputs else None
     drops = node.op_type == "Dropout" or (node.op_type in _VARIADIC and len(node.inputs) == 1)
@@ -81,10 +82,11 @@ def _passes_on(node: ir.Node, layer: Layer) -> bool:
 
 
 def _pools_alike(node: ir.Node) -> bool:
-    """Whether OpenVINO makes the windows that ONNX does.
+    """Whether OpenVINO makes the same windows as ONNX.
 
     With ``ceil_mode``, ONNX leaves out a last window that would start in the padding at the end;
-    OpenVINO has it. Where padding counts in the mean, OpenVINO also counts what lies beyond it.
+    OpenVINO keeps that window. Where padding counts in the mean, OpenVINO also counts places beyond
+    it.
     """
     ceil, count = (node.attributes.get(name) for name in ("ceil_mode", "count_include_pad"))
     if ceil is None or not ceil.as_int():
@@ -116,7 +118,7 @@ def _is_readable(node: ir.Node, index: int, value: ir.Value) -> bool:
 
 
 def is_activation(value: ir.Value) -> bool:
-    """Whether it is float32 of a static shape with elements."""
+    """Whether a value is float32 of a static shape with elements."""
     return (
         value.dtype == ir.DataType.FLOAT
         and value.shape is not None

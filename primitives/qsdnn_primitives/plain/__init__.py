@@ -1,5 +1,6 @@
 """The plain form: ONNX operators without versions, negative axes, `auto_pad` or optional gaps.
 
-Where an engine with a format of its own starts. `translation` makes it from a layer's nodes, and
-`program` writes it as a file, which `qsdnn_runtime.engines.blas.program` reads on the board.
+An engine with a format of its own starts from this form. `translation` makes it from a layer's
+nodes, and `program` writes it as a file, which `qsdnn_runtime.engines.blas.program` reads on the
+board.
 """

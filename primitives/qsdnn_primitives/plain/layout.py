@@ -22,7 +22,7 @@ def dropout(node: NodeReader) -> Op:
 
 
 def _only_moving(node: NodeReader) -> ir.Value:
-    """The first input, where a second one is absent or never changes: shapes then say it all."""
+    """The first input; raises if a second one can change, as then shapes do not say it all."""
     if node.has(1):
         node.constant(1)
     return node.input(0)
@@ -46,7 +46,7 @@ def depth_to_space(node: NodeReader) -> Op:
 
 
 def space_to_depth(node: NodeReader) -> Op:
-    """SpaceToDepth, of whose two orders (ONNX SpaceToDepth 28) older versions have the first."""
+    """SpaceToDepth; of its two orders (ONNX SpaceToDepth 28) older versions have the first."""
     batch, channels, height, width = _image(node)
     block = node.integer("blocksize", 1)
     shape = (batch, channels, height // block, block, width // block, block)
@@ -61,12 +61,12 @@ def concat(node: NodeReader) -> Op:
 
 
 def split(node: NodeReader) -> Op:
-    """Split; the outputs' shapes say where."""
+    """Split; the outputs' shapes say where to cut."""
     return node.op("Split", _only_moving(node), outputs=node.outputs, axis=node.axis(0))
 
 
 def slices(node: NodeReader) -> Op:
-    """Slice with constant limits, made plain: one range a dimension."""
+    """Slice with constant limits, in plain form: one range for each dimension."""
     shape = node.shape()
     starts, ends = node.constant_ints(1, "starts"), node.constant_ints(2, "ends")
     if starts is None or ends is None:

@@ -1,4 +1,4 @@
-"""What translators read of an ONNX node, and what they make of it."""
+"""The reader of an ONNX node, and the operator that translators make of it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Op:
     """One operator of a program; see `qsdnn_runtime.engines.blas.program`.
 
     Attributes:
-        kind: Which.
-        inputs: Values it reads, constants included.
-        outputs: Values it makes.
-        attributes: JSON: numbers, lists, strings.
-        algorithm: How to compute it, for engines that are told in the program.
+        kind: The name of the operator.
+        inputs: The values that the operator reads, constants included.
+        outputs: The values that the operator makes.
+        attributes: The attributes, as JSON has them: numbers, lists, strings.
+        algorithm: The algorithm to use, for engines that are told in the program.
     """
 
     kind: str
@@ -37,10 +37,10 @@ class Op:
 
 
 class NodeReader:
-    """Reads one ONNX node; whatever is not as needed raises `UnsupportedError`.
+    """Reads one ONNX node; raises `UnsupportedError` for anything that is not as needed.
 
     Args:
-        node: Of the default domain.
+        node: A node of the default domain.
     """
 
     def __init__(self, node: ir.Node) -> None:
@@ -49,7 +49,7 @@ class NodeReader:
 
     @property
     def opset(self) -> int:
-        """The operator set it is of."""
+        """The version of the node's operator set."""
         imports = self._node.graph.opset_imports if self._node.graph is not None else {}
         version = self._node.version or imports.get("")
         if version is None:
@@ -58,7 +58,7 @@ class NodeReader:
 
     @property
     def inputs(self) -> tuple[ir.Value, ...]:
-        """The inputs up to the last that is there."""
+        """The inputs up to the last that is present."""
         values = list(self._node.inputs)
         while values and not _present(values[-1]):
             values.pop()
@@ -70,11 +70,11 @@ class NodeReader:
         return tuple(self._node.outputs)
 
     def has(self, index: int) -> bool:
-        """Whether an optional input is there."""
+        """Whether an optional input is present."""
         return index < len(self._node.inputs) and _present(self._node.inputs[index])
 
     def input(self, index: int) -> ir.Value:
-        """An input."""
+        """An input that must be present."""
         value = self._node.inputs[index] if index < len(self._node.inputs) else None
         if value is None or not _present(value):
             raise UnsupportedError(f"input {index} is absent")
@@ -147,7 +147,7 @@ def static_shape(value: ir.Value) -> Shape:
     """The dimensions of a value.
 
     Raises:
-        UnsupportedError: They are not all known, or it has no elements.
+        UnsupportedError: The dimensions are not all known, or the value has no elements.
     """
     dims = None if value.shape is None else list(value.shape)
     if dims is None or not all(isinstance(dim, int) for dim in dims):

@@ -1,4 +1,4 @@
-"""Writes a segment as a program; its form is that of `qsdnn_runtime.engines.blas.program`."""
+"""Writes a segment as a program, in the format of `qsdnn_runtime.engines.blas.program`."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ DTYPES: Mapping[ir.DataType, str] = {
 
 
 def write_program(segment: Segment, layers: Sequence[tuple[Op, ...]], folder: Path) -> list[str]:
-    """Writes a program, and puts the graph's weights beside it if it refers to them.
+    """Writes a program, and puts the graph's weights beside it if the program refers to them.
 
     Args:
-        segment: What it is of.
-        layers: Operators of each layer.
-        folder: Where to; what is there is kept, files being named by content.
+        segment: The segment that the program computes.
+        layers: The operators of each layer.
+        folder: The folder to write to; files in it are kept, as files are named by their content.
 
     Returns:
-        The files, the program first.
+        The names of the files, the program first.
     """
     weights = segment.graph.weights
     values = {
@@ -67,7 +67,7 @@ def _tensor(value: ir.Value) -> dict[str, Any]:
 
 
 def _constant(value: ir.Value, weights: Path) -> dict[str, Any]:
-    """Where a constant lies in the graph's weights; the constant itself when it is not there."""
+    """A constant's place in the graph's weights; the constant itself when it is not in there."""
     tensor = value.const_value
     if isinstance(tensor, ir.ExternalTensor) and Path(tensor.location).name == weights.name:
         return {**_tensor(value), "offset": tensor.offset or 0}

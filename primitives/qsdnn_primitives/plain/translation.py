@@ -1,4 +1,4 @@
-"""From a layer's ONNX nodes to a program's operators."""
+"""Translates a layer's ONNX nodes to operators in plain form."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from qsdnn_primitives.plain.node import NodeReader, Op, UnsupportedError, is_con
 Translator = Callable[[NodeReader], Op]
 
 OLDEST_OPSET = 7
-"""Before it, broadcasting was an attribute and several operators meant something else."""
+"""The oldest operator set: before it, broadcasting was an attribute, and operators differed."""
 
 UNARY = (
     *("Abs", "Ceil", "Erf", "Exp", "Floor", "HardSwish", "Log", "Mish", "Neg", "Reciprocal"),
@@ -77,7 +77,7 @@ def translate_node(node: ir.Node) -> Op:
     """The operator of a node.
 
     Raises:
-        UnsupportedError: It has no translation, or is not of static float32 tensors.
+        UnsupportedError: The node has no translation, or is not of static float32 tensors.
     """
     translator = TRANSLATORS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
     if translator is None:
@@ -97,7 +97,7 @@ def translate_node(node: ir.Node) -> Op:
 
 
 def check_types(op: Op) -> None:
-    """Refuses what is not float32 with a static shape, but for the indices of Gather."""
+    """Refuses values that are not float32 with a static shape, except the indices of Gather."""
     for number, value in enumerate((*op.inputs, *op.outputs)):
         is_index = op.kind == "Gather" and number == 1
         wanted = (ir.DataType.INT32, ir.DataType.INT64) if is_index else (ir.DataType.FLOAT,)

@@ -32,9 +32,9 @@ def average_pool(node: NodeReader) -> Op:
 
 
 def _pool_window(node: NodeReader) -> dict[str, Any]:
-    """The window of a pool; each must hold an element of the input.
+    """The window of a pool; each position of the window must hold an element of the input.
 
-    ONNX and onnxruntime count windows differently where `ceil_mode` leaves one that does not.
+    ONNX and onnxruntime count windows differently where `ceil_mode` leaves one of padding alone.
     """
     kernel = node.ints("kernel_shape")
     if kernel is None:
@@ -64,7 +64,7 @@ def _window(node: NodeReader, kernel: Shape) -> dict[str, Any]:
 
 
 def _padding(node: NodeReader, spans: list[int], strides: list[int]) -> tuple[list[int], list[int]]:
-    """Padding before and after each dimension (ONNX Conv 11: `auto_pad`)."""
+    """The padding before and after each dimension (ONNX Conv 11: `auto_pad`)."""
     rank, mode = len(spans), node.text("auto_pad", "NOTSET")
     if mode == "NOTSET":
         pads = node.ints("pads") or [0] * (2 * rank)

@@ -1,1 +1,1 @@
-"""Integers: the ranges of a network's tensors, and the nodes that carry them in ONNX."""
+"""Integers: the ranges of a network's tensors, and the ONNX nodes that quantize them."""

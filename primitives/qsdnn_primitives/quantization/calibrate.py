@@ -1,7 +1,7 @@
 """Ranges of activations, by onnxruntime.quantization's calibrators.
 
 minmax takes the extremes; percentile leaves out a few outliers at each end; entropy takes the range
-whose 128 levels are nearest to what was seen, in Kullback–Leibler divergence (Migacz, 8-bit
+whose 128 levels are nearest to the values seen, in Kullback–Leibler divergence (Migacz, 8-bit
 Inference with TensorRT, GTC 2017).
 """
 
@@ -27,8 +27,8 @@ from qsdnn.model.layer import Graph
 from qsdnn.model.segment import Segment
 from qsdnn_primitives.quantization.examples import Examples
 
-# Its own default for entropy, as many bins as levels, leaves nothing to choose from; four times as
-# many take it a fifth of a second a tensor, and sixteen times as many seconds.
+# onnxruntime's default for entropy, as many bins as levels, leaves nothing to choose from; four
+# times as many take a fifth of a second for each tensor, and sixteen times as many take seconds.
 _OPTIONS = {
     "MinMax": {},
     "Entropy": {"num_bins": 512, "num_quantized_bins": 128},
@@ -42,7 +42,7 @@ class OnnxruntimeCalibrator:
     """See `qsdnn.accuracy.calibrator.Calibrator`.
 
     Attributes:
-        name: ``"minmax"``, ``"entropy"`` or ``"percentile"``.
+        name: The method: ``"minmax"``, ``"entropy"`` or ``"percentile"``.
     """
 
     name: str
@@ -76,7 +76,7 @@ class OnnxruntimeCalibrator:
 
 
 class _Reader:
-    """One batch, as onnxruntime.quantization wants it; all at once would be kept in memory."""
+    """One batch, in the form onnxruntime.quantization wants; all batches would stay in memory."""
 
     def __init__(self, batch: dict[str, NDArray[Any]]) -> None:
         self._left: list[dict[str, NDArray[Any]]] = [batch]
@@ -86,7 +86,7 @@ class _Reader:
 
 
 def _write(graph: Graph, folder: Path) -> Path:
-    """The whole network, with the types of what its layers keep to themselves."""
+    """Writes the whole network, with the types of tensors inside its layers; returns the path."""
     segment = Segment(
         family="",
         layers=graph.layers,
@@ -109,8 +109,8 @@ def _write(graph: Graph, folder: Path) -> Path:
 def _open(path: Path, method: str, extremes: Any) -> Any:
     """One of onnxruntime.quantization's calibrators.
 
-    Histograms start with their final extent, which the extremes tell: one that grows keeps the
-    width of its bins, and after a first example near zero would get millions of them.
+    Histograms start with their final extent, which the extremes tell: a histogram that grows keeps
+    the width of its bins, and after a first example near zero would get millions of them.
     """
     from onnxruntime.quantization import CalibrationMethod, create_calibrator
     from onnxruntime.quantization.calibrate import HistogramCollector
@@ -122,7 +122,7 @@ def _open(path: Path, method: str, extremes: Any) -> Any:
         extra_options=_OPTIONS[method],
     )
     if method != "MinMax":
-        calibrator.collector = HistogramCollector(  # or else made on its first data
+        calibrator.collector = HistogramCollector(  # else made on the first data
             method=calibrator.method,
             symmetric=calibrator.symmetric,
             num_bins=calibrator.num_bins,
@@ -136,7 +136,7 @@ def _open(path: Path, method: str, extremes: Any) -> Any:
 
 
 def _empty(low: float, high: float, bins: int) -> tuple[Any, ...]:
-    """An empty histogram, as `HistogramCollector` keeps them."""
+    """An empty histogram, in the form in which `HistogramCollector` keeps histograms."""
     extent = np.float32(max(-low, high) or 1.0)
     edges = np.linspace(-extent, extent, bins + 1, dtype=np.float32)
     return np.zeros(bins, np.int64), edges, np.float32(low), np.float32(high), extent
@@ -154,7 +154,7 @@ def _ranges(found: Any) -> dict[str, tuple[float, float]]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """onnxruntime.quantization prints what it does, where commands print their result."""
+    """Silences onnxruntime.quantization, which prints to where commands print their result."""
     with contextlib.redirect_stdout(io.StringIO()):
         yield
 

@@ -1,4 +1,4 @@
-"""The constants of an ONNX graph: reading them, adding some, dropping what nothing reads."""
+"""The constants of an ONNX graph: reading them, adding some, dropping unread ones."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from onnx import numpy_helper
 from qsdnn.model.content import write_content
 from qsdnn.model.read import bodies_of
 
-# Larger ones go to a file of their own, which plans that have them alike share.
+# The largest constant kept inline; a larger one goes to a file of its own, which plans share.
 _INLINE_BYTES = 4096
 
 
 class Constants:
-    """Those of a graph, by name.
+    """The constants of a graph, by name.
 
     Args:
-        graph: Changed in place.
-        folder: Where external ones are.
+        graph: The graph, changed in place.
+        folder: The folder of the external constants.
     """
 
     def __init__(self, graph: onnx.GraphProto, folder: Path) -> None:
@@ -37,7 +37,7 @@ class Constants:
         return numpy_helper.to_array(self._tensors[name], base_dir=str(self._folder))
 
     def add(self, name: str, values: NDArray[Any]) -> str:
-        """Adds one, unless it is there."""
+        """Adds a constant, unless there is one of that name; returns the name."""
         if name not in self._tensors:
             tensor = numpy_helper.from_array(np.asarray(values, order="C"), name)
             if len(tensor.raw_data) > _INLINE_BYTES:
@@ -49,10 +49,10 @@ class Constants:
         return name
 
     def prune(self) -> None:
-        """Drops those that no node reads, as integers have taken their place."""
+        """Drops the constants that no node reads, as integers have taken their place."""
         attributes = [attribute for node in self._graph.node for attribute in node.attribute]
         if any(True for attribute in attributes for _ in bodies_of(attribute)):
-            return  # one of these bodies may read them
+            return  # such a body may read constants
         read = {name for node in self._graph.node for name in node.input}
         read |= {output.name for output in self._graph.output}
         kept = [tensor for tensor in self._graph.initializer if tensor.name in read]

@@ -1,4 +1,4 @@
-"""A user's examples, checked against a network, as the batches it takes."""
+"""A user's examples, checked against a network, as batches of the size the network takes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from qsdnn.model.layer import Graph, Tensor
 
 
 class Examples:
-    """Batches of the size a network takes; the last one reaches back where n is no multiple.
+    """Batches of the size a network takes; the last batch overlaps if n is no multiple of it.
 
     Args:
         graph: The network.
-        inputs: By name, (n, …) examples.
+        inputs: The examples (n, …), by the name of the input.
 
     Raises:
         InputError: An input is missing, unknown, of another shape or type, or not finite.

@@ -1,12 +1,12 @@
-"""Puts QuantizeLinear and DequantizeLinear around the layers that are to run in integers.
+"""Puts QuantizeLinear (Q) and DequantizeLinear (DQ) around the layers to run in integers.
 
-An engine that knows the pattern runs DQ → operator → Q as one integer kernel; a network in which
-only some layers have it is what mixed precision is written in. (Jacob et al., Quantization and
+An engine that knows the pattern runs DQ → operator → Q as one integer kernel; mixed precision is
+written as a network in which only some layers have the pattern. (Jacob et al., Quantization and
 Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference, arXiv 1712.05877.)
 
 onnxruntime.quantization's own QDQQuantizer would write the same kind of model, but it also hands
 rounded values to readers in fp32 and to the outputs of a segment, leaves its nodes in no
-topological order, and takes seconds for what is built once a plan.
+topological order, and takes seconds for a model that is built once for each plan.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from qsdnn.errors import BuildError
 from qsdnn_primitives.quantization.constants import Constants
 from qsdnn_primitives.quantization.scale import Scale, quantize_weight
 
-# Version of the operators that DequantizeLinear has an axis from.
+# The operator version from which on DequantizeLinear has an axis.
 OPSET = 13
 
-# What hands values on unchanged: integers go in and out with one scale.
+# Operators that hand values on unchanged: integers go in and out with one scale.
 MOVES = frozenset({"MaxPool", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice"})
-# What the limits of the integers do by themselves.
+# Operators whose work the limits of the integers do by themselves.
 CLAMPS = frozenset({"Relu", "Clip"})
-# Input 1 is quantized by output channel; input 2 is a bias.
+# Operators whose input 1 is quantized by output channel, and whose input 2 is a bias.
 PRODUCTS = frozenset({"Conv", "Gemm", "MatMul"})
 
 
@@ -44,20 +44,22 @@ def insert(
     *,
     weights: bool = True,
 ) -> None:
-    """Quantizes nodes: activations to uint8, weights to int8 a channel, biases to int32.
+    """Quantizes nodes: activations to uint8, weights to int8 per channel, biases to int32.
 
-    A tensor that a node in integers makes passes through one pair of Q and DQ, whoever reads it;
-    one that is made in fp32 does so for its readers in integers only. A clamp behind another node
-    in integers vanishes into the limits of its output. The result of a product stays fp32 if
-    nothing reads it in integers: engines have kernels with such an output, convolutions excepted.
+    A tensor that a node in integers makes passes through one pair of Q and DQ, whoever reads it; a
+    tensor that is made in fp32 does so for its readers in integers only. A clamp behind another
+    node in integers vanishes into the limits of that node's output. The result of a product stays
+    fp32 if nothing reads it in integers: engines have kernels with such an output, convolutions
+    excepted.
 
     Args:
-        model: Changed in place. Weights may be external, in `folder`.
-        nodes: Names. Of their inputs, those beyond the data are constants: weights, shapes.
-        calibration: With the range of each of their activations.
-        folder: Gets the larger integer weights, in files named by their content.
-        weights: Whether constants are quantized too. Without, nothing computes in integers: what
-            rounding the activations alone loses is seen.
+        model: The model, changed in place. Its weights may be external, in `folder`.
+        nodes: The names of the nodes. Their inputs beyond the data must be constants: weights,
+            shapes.
+        calibration: A calibration with the range of each of the nodes' activations.
+        folder: The folder that gets the larger integer weights, in files named by their content.
+        weights: Whether constants are quantized too. If not, nothing computes in integers, and the
+            model shows what rounding the activations alone loses.
 
     Raises:
         BuildError: There is no calibration, it lacks a range, or the model's operators are older
@@ -112,11 +114,11 @@ class _Insertion:
         self._writer.update(dict.fromkeys(node.output, node))
 
     def _make(self, owner: onnx.NodeProto, kind: str, reads: Sequence[str], makes: str) -> None:
-        """Writes a node of ours, named so that a profile tells whose it is."""
+        """Writes an inserted node, whose name tells a profile which node it belongs to."""
         self._write(onnx.helper.make_node(kind, reads, [makes], f"{owner.name}/{makes}"))
 
     def _clamps(self, nodes: Sequence[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
-        """The clamps that vanish; what makes their input makes their output instead."""
+        """The clamps that vanish; the maker of a clamp's input makes the clamp's output instead."""
         readers = Counter(name for node in nodes for name in node.input)
         readers.update(output.name for output in self._graph.output)
         for node in nodes:
@@ -125,7 +127,7 @@ class _Insertion:
                 continue
             source, target = node.input[0], node.output[0]
             low, high = self._calibration.ranges.get(target, (1.0, -1.0))
-            spans = node.op_type == "Relu" or low <= 0 <= high  # or else 0 would not be clamped
+            spans = node.op_type == "Relu" or low <= 0 <= high  # else 0 would not be clamped
             if spans and maker.op_type not in MOVES and readers[source] == 1:
                 maker.output[list(maker.output).index(source)] = target
                 self._maker[target] = maker
@@ -147,7 +149,7 @@ class _Insertion:
             self._pair(node, f"{name}/exact", name, self._scale(name))
 
     def _keep(self, node: onnx.NodeProto) -> None:
-        """Leaves a node in fp32, see `_guarded`; a product needs no Q behind it to be taken."""
+        """Writes a node that stays in fp32; puts an Identity before a product of integers."""
         if node.op_type == "MatMul" and {*node.input} <= {*self._maker}:
             read = f"{node.name}/{node.input[0]}/fp32"
             self._make(node, "Identity", [node.input[0]], read)
@@ -158,7 +160,7 @@ class _Insertion:
         return node.op_type in ("Gemm", "MatMul") and name not in read and name not in self._clamped
 
     def _read(self, node: onnx.NodeProto, name: str) -> str:
-        """An operand as a node in integers reads it."""
+        """The name under which a node in integers reads an operand."""
         if name in self._maker:
             return name
         target = f"{name}/dequantized"
@@ -175,7 +177,7 @@ class _Insertion:
     def _guarded(self, name: str) -> str:
         """A tensor made in fp32, behind an Identity if its maker is between integers.
 
-        An engine would take it for a part of them. The board has to leave the Identity in place.
+        Else an engine would take the maker for a part of them. The board must keep the Identity.
         """
         writer = self._writer.get(name)
         if writer is None or not any(read in self._maker for read in writer.input):
@@ -184,7 +186,7 @@ class _Insertion:
         return f"{name}/fp32"
 
     def _parameters(self, node: onnx.NodeProto, data: Scale) -> None:
-        """Weights and bias; the scale of a bias is that of what it is added to."""
+        """Quantizes weights and bias; a bias has the scale of the products it is added to."""
         values, axis = self._constants[node.input[1]], channel_axis(node)
         biased = len(node.input) > 2 and node.input[2] != ""
         bias = self._constants[node.input[2]] if biased else None
@@ -198,7 +200,7 @@ class _Insertion:
     def _constant(
         self, owner: onnx.NodeProto, name: str, values: NDArray[Any], scale: Scale, axis: int = 0
     ) -> str:
-        """The name of a constant as a node reads it: integers, then DQ."""
+        """The name under which a node reads a constant: integers, then a DQ."""
         integers = self._constants.add(f"{name}/integers", values)
         made = f"{name}/dequantized"
         reads = [integers, *self._parameters_of(name, scale, values.dtype)]
@@ -208,7 +210,7 @@ class _Insertion:
         return made
 
     def _pair(self, owner: onnx.NodeProto, source: str, target: str, scale: Scale) -> None:
-        """Q and DQ of an activation."""
+        """Writes the Q and the DQ of an activation."""
         integers = f"{source}/integers"
         parameters = self._parameters_of(source, scale, np.dtype(np.uint8))
         self._make(owner, "QuantizeLinear", [source, *parameters], integers)
@@ -222,7 +224,7 @@ class _Insertion:
         ]
 
     def _scale(self, name: str) -> Scale:
-        """That of its range; of what is moved, that of what it was before."""
+        """The scale of a tensor's range; of a moved tensor, the scale it had before."""
         if name not in self._scales:
             moved = self._moved.get(name)
             self._scales[name] = (
@@ -234,7 +236,7 @@ class _Insertion:
 
 
 def channel_axis(node: onnx.NodeProto) -> int:
-    """The axis of its weights that its output channels are on."""
+    """The axis of a product's weights that has the output channels."""
     if node.op_type == "Conv":
         return 0
     transposed = any(a.name == "transB" and a.i for a in node.attribute)

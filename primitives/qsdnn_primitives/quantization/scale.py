@@ -14,10 +14,10 @@ _INT32_MAX = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Of a tensor.
+    """The scale of a tensor's integers.
 
     Attributes:
-        scale: Distance of two values; (channels,) where each channel has its own.
+        scale: The distance of two neighbouring values; (channels,) where each channel has its own.
         zero_point: The integer that stands for 0.
     """
 
@@ -26,9 +26,9 @@ class Scale:
 
     @classmethod
     def of_range(cls, low: float, high: float) -> Scale:
-        """The finest of uint8 that spans a range, which has 0 in it; 0 is represented exactly.
+        """The finest scale of uint8 that spans a range with 0 in it; 0 is represented exactly.
 
-        Asymmetric, since onnxruntime folds no activation into a convolution with symmetric ones.
+        The scale is asymmetric, as onnxruntime folds no activation into a symmetric convolution.
         """
         span = (high - low) / _UINT8_MAX
         if span < np.finfo(np.float32).tiny:
@@ -37,11 +37,11 @@ class Scale:
 
     @classmethod
     def of_values(cls, values: NDArray[np.float32]) -> Scale:
-        """That of the range of some values, and 0."""
+        """The scale of the range of some values and 0."""
         return cls.of_range(min(values.min(), 0), max(values.max(), 0))
 
     def quantize(self, values: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """The uint8 of some values, those out of range at its ends."""
+        """Values rounded to uint8; values out of range go to its ends."""
         integers: NDArray[np.float32] = np.rint(values / self.scale) + self.zero_point
         return integers.clip(0, _UINT8_MAX).astype(np.uint8)
 
@@ -52,17 +52,17 @@ def quantize_weight(
     data: np.float32 | NDArray[np.float32],
     bias: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Symmetric integers, one scale for each channel.
+    """Symmetric integers for weights, with one scale for each channel.
 
     Args:
-        weight: Any shape.
-        axis: Of the output channels.
-        data: Scale of what it is multiplied with.
-        bias: (channels,): where it is huge, the scale is larger than the weights need, so that
-            the bias in steps of their product does not overflow 32 bits.
+        weight: The weights, of any shape.
+        axis: The axis of the output channels.
+        data: The scale of the data that the weights are multiplied with.
+        bias: The bias (channels,), or None. Where it is huge, the scale is larger than the weights
+            need, so that the bias in steps of the product does not overflow 32 bits.
 
     Returns:
-        The integers, and (channels,) scales.
+        The integers, and the scales (channels,).
     """
     others = tuple(i for i in range(weight.ndim) if i != axis)
     scale = np.abs(weight).max(axis=others) / np.float32(_INT8_MAX)

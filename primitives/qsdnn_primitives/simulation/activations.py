@@ -1,4 +1,4 @@
-"""Puts nodes into an ONNX model that round activations, in fp32."""
+"""Puts nodes into an ONNX model that round activations, computed in fp32."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import onnx
 from qsdnn_primitives.quantization.constants import Constants
 
 OPSET = 11
-"""Version of the operators from which Round is one and the limits of Clip are inputs."""
+"""The operator version from which on Round exists, and the limits of Clip are inputs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Evenly spaced numbers.
+    """A grid of evenly spaced numbers.
 
     Attributes:
-        step: Their distance.
-        low: The least, in steps.
-        high: The greatest, in steps.
+        step: The distance of two neighbouring numbers.
+        low: The least number, in steps.
+        high: The greatest number, in steps.
     """
 
     step: float
@@ -36,13 +36,13 @@ def round_activations(
     makes: Mapping[str, Grid],
     folder: Path,
 ) -> None:
-    """Rounds what chosen nodes read, and chosen tensors for all who read them.
+    """Rounds the inputs of chosen nodes, and chosen tensors for all their readers.
 
     Args:
-        model: Changed in place; of operators of version `OPSET` or newer.
-        reads: By name of a node: of its input 0.
-        makes: By name of a tensor that a node makes.
-        folder: Where the model's external data is.
+        model: The model, changed in place; its operators are of version `OPSET` or newer.
+        reads: The grid of a node's input 0, by the node's name.
+        makes: The grid of a tensor that a node makes, by the tensor's name.
+        folder: The folder of the model's external data.
     """
     graph = model.graph
     nodes = list(graph.node)
@@ -51,7 +51,7 @@ def round_activations(
     known: set[str] = set()
 
     def rounded(source: str, grid: Grid, target: str) -> str:
-        """Writes nodes that round a tensor, unless they are there."""
+        """Writes nodes that round a tensor, unless they are there; returns the rounded name."""
         if target not in known:
             known.add(target)
             written.extend(_rounding(constants, source, grid, target))
@@ -71,7 +71,7 @@ def round_activations(
 
 
 def _rounding(constants: Constants, source: str, grid: Grid, target: str) -> list[onnx.NodeProto]:
-    """Four nodes: to steps, to whole ones, into the limits, and back."""
+    """Four nodes: to steps, to whole steps, into the limits, and back."""
 
     def number(value: float) -> str:
         return constants.add(f"number {value!r}", np.asarray(value, np.float32))

@@ -1,8 +1,8 @@
 """Codebooks: a layer's weights shared out among a few values, found by k-means.
 
 (Han, Mao, Dally: Deep compression, ICLR 2016, section 3.) On sorted numbers a cluster is an
-interval, and a step of Lloyd's algorithm costs k log n: general k-means takes n k, a minute for a
-large layer and 8 bits.
+interval, and a step of Lloyd's algorithm costs k log n: general k-means takes n k, which is a
+minute for a large layer and 8 bits.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ from qsdnn.accuracy.simulator import Part, Rounding
 from qsdnn_primitives.simulation.rounded import (FP32_BITS, Array, chosen, fp32_bytes, packed_bytes, primitive, products, round_weights, weights_of)
 
 STEPS = 200
-"""Of Lloyd's algorithm at the most; it mostly stands still earlier."""
+"""The most steps of Lloyd's algorithm, which mostly stands still earlier."""
 
 DENSITIES = (0.0, 1 / 3, 2 / 3, 1.0)
-"""Starts lie as densely as a power of the weights' own density: 0 is evenly, 1/3 as the best
-quantizer of very many levels (Panter, Dite: Proceedings of the IRE 39, 1951), 1 at quantiles."""
+"""Exponents for the starting values, which lie as densely as that power of the weights' density: 0
+is evenly, 1/3 as the best quantizer of very many levels (Panter, Dite: Proceedings of the IRE 39,
+1951), 1 at quantiles."""
 
 
 class Codebook:
-    """One codebook of 2^bits values for the weights of each product."""
+    """Simulates one codebook of 2^bits values for the weights of each product."""
 
     name = "codebook"
 
@@ -72,13 +73,14 @@ def _shared(bits: int, weights: Array, axis: int) -> Array:
 
 
 def codebook(values: NDArray[np.float32], entries: int) -> NDArray[np.float32]:
-    """At most so many values, ascending, that stand for others with a small squared error.
+    """At most `entries` values, ascending, that stand for the given values with a small error.
 
-    Lloyd's algorithm ends in a local optimum: of the ends of `DENSITIES` the best is taken.
+    The error is the squared one. Lloyd's algorithm ends in a local optimum: the best end of all
+    `DENSITIES` is taken.
 
     Args:
-        values: Any shape, not empty.
-        entries: 1 or more.
+        values: The values, of any shape, not empty.
+        entries: The number of entries, 1 or more.
     """
     different = np.unique(values)
     if len(different) <= entries:
@@ -90,24 +92,24 @@ def codebook(values: NDArray[np.float32], entries: int) -> NDArray[np.float32]:
 
 
 def nearest(values: NDArray[np.float32], book: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Each value's entry.
+    """The nearest entry of a codebook for each value.
 
     Args:
-        values: Any shape.
-        book: (entries,) ascending.
+        values: The values, of any shape.
+        book: The codebook (entries,), ascending.
     """
     return book[np.searchsorted((book[1:] + book[:-1]) / 2, values)]
 
 
 def _start(ordered: NDArray[np.float64], entries: int, density: float) -> NDArray[np.float64]:
-    """(entries,) centres, with as much of a power of the density between each two."""
+    """Start centres (entries,), with as much of a power of the density between each two."""
     share = np.concatenate([[0.0], np.cumsum(np.diff(ordered) ** (1 - density))])
     wanted = (np.arange(entries) + 0.5) / entries * share[-1]
     return np.asarray(np.interp(wanted, share, ordered))
 
 
 def _lloyd(ordered: NDArray[np.float64], centres: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Moves centres to the means of what is nearest to them, until none moves."""
+    """Moves each centre to the mean of the values nearest to it, until none moves."""
     sums = np.concatenate([[0.0], np.cumsum(ordered)])
     for _ in range(STEPS):
         inner = np.searchsorted(ordered, (centres[1:] + centres[:-1]) / 2)

@@ -24,12 +24,12 @@ from qsdnn_primitives.simulation.activations import OPSET, Grid, round_activatio
 from qsdnn_primitives.simulation.rounded import (Array, chosen, fp32_bytes, packed_bytes, primitive, products, round_weights, weights_of)
 
 CLIPPED = 4
-"""So many integer bits fewer than the largest value needs are tried at the most: each halves the
-step, and clips more."""
+"""The most integer bits to try below what the largest value needs: each bit less halves the step,
+and clips more."""
 
 
 class FixedPoint:
-    """A format for the weights of each product, and one for each activation it reads or makes."""
+    """Simulates a format for the weights of each product, and one for each activation around it."""
 
     name = "fixed-point"
 
@@ -88,7 +88,7 @@ def _as_fixed_point(bits: int, weights: Array, axis: int) -> Array:
 def _formats(
     layer: Layer, bits: int, calibration: Calibration
 ) -> tuple[dict[str, Format], dict[str, Format]]:
-    """Of what each product of a layer reads, by its name, and of the layer's outputs."""
+    """The formats of each product's input, by the product's name, and of the layer's outputs."""
     reads = {name: node.inputs[0] for name, node in products(layer).items()}
 
     def form(tensor: str) -> Format:
@@ -99,7 +99,7 @@ def _formats(
 
 
 def _told(layer: Layer, bits: int, calibration: Calibration) -> str:
-    """E.g. ``2.6→3.5``."""
+    """The formats of a layer's activations as text, e.g. ``2.6→3.5``."""
     sides = [", ".join(map(str, side.values())) for side in _formats(layer, bits, calibration)]
     return "→".join(sides)
 
@@ -111,11 +111,11 @@ def _opset(layer: Layer) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """IL.FL.
+    """A fixed-point format, written IL.FL.
 
     Attributes:
-        integer: IL.
-        fraction: FL.
+        integer: The number of integer bits, IL, with the sign.
+        fraction: The number of fractional bits, FL.
     """
 
     integer: int
@@ -123,12 +123,12 @@ class Format:
 
     @property
     def grid(self) -> Grid:
-        """Its numbers, a power of two apart."""
+        """The numbers of the format, a power of two apart."""
         half = 1 << (self.integer + self.fraction - 1)
         return Grid(2.0**-self.fraction, -half, half - 1)
 
     def round(self, values: Array) -> Array:
-        """The nearest numbers; a tie goes to the even one, what is out of range to its end."""
+        """Values rounded to the nearest numbers; ties to even, values out of range to the ends."""
         grid = self.grid
         steps = np.rint(values / np.float32(grid.step)).clip(grid.low, grid.high)
         return np.asarray(steps * np.float32(grid.step))
@@ -138,12 +138,12 @@ class Format:
 
 
 def format_of_range(low: float, high: float, bits: int) -> Format:
-    """The finest format of a width that spans a range, but for at most one step at its end.
+    """The finest format of a width that spans a range, except for at most one step at its end.
 
     Args:
-        low: Least value.
-        high: Greatest value.
-        bits: IL + FL, 1 or more.
+        low: The least value.
+        high: The greatest value.
+        bits: The width IL + FL, 1 or more.
     """
     largest = max(-low, high)
     integer = 1 + math.ceil(math.log2(largest)) if largest > 0 else 1
@@ -154,8 +154,8 @@ def format_of_values(values: Array, bits: int) -> Format:
     """The format of a width that rounds values with the least mean squared error.
 
     Args:
-        values: Any shape, not empty.
-        bits: IL + FL, 1 or more.
+        values: The values, of any shape, not empty.
+        bits: The width IL + FL, 1 or more.
     """
     widest = format_of_range(float(values.min()), float(values.max()), bits)
     tried = [Format(widest.integer - less, widest.fraction + less) for less in range(CLIPPED + 1)]

@@ -1,4 +1,4 @@
-"""int8 with weights and activations apart, as onnxruntime and OpenVINO round them."""
+"""int8 with weights and activations rounded apart, as onnxruntime and OpenVINO round them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BITS = 8
 
 
 class Int8:
-    """Weights to int8 with a scale a channel; activations to uint8 with a scale a tensor."""
+    """Simulates int8 weights, a scale per channel, or uint8 activations, a scale per tensor."""
 
     name = "int8"
 
@@ -66,7 +66,7 @@ class Int8:
 
 
 def _products(layer: Layer) -> dict[str, ir.Node]:
-    """Those that engines have kernels for."""
+    """The products of a layer that engines have integer kernels for, by name."""
     inside = {f"{layer.index}:{position}" for position in integer_nodes(layer)}
     return {name: node for name, node in products(layer).items() if name in inside}
 

@@ -1,4 +1,4 @@
-"""What simulators share: the primitives of rounded layers, and rounded weights in an ONNX model."""
+"""The part that simulators share: primitives of rounded layers, and rounded weights in a model."""
 
 from __future__ import annotations
 
@@ -25,20 +25,21 @@ FP32_BITS = 32
 
 
 def primitive(name: str, part: Part, bits: int, precision: Precision = Precision.FP32) -> Primitive:
-    """What stands for a rounded layer in the choices of a segment.
+    """The primitive that stands for a rounded layer in the choices of a segment.
 
     Args:
-        name: Of the simulator.
-        part: What is rounded.
-        bits: To so many.
-        precision: As which the board is to treat it: it leaves what is between integers.
+        name: The name of the simulator.
+        part: The part of the layer that is rounded.
+        bits: The number of bits to round to.
+        precision: The precision that the board is to treat the layer as: int8 keeps its passes
+            away.
     """
     algorithm = f"{name}:{part}:{bits}"
     return Primitive(engine=ENGINE, algorithm=algorithm, precision=precision, family=EXACT.family)
 
 
 def chosen(segment: Segment, *parts: Part) -> Iterator[tuple[Layer, int]]:
-    """The layers of a segment of which one of these parts is rounded, and to how many bits."""
+    """The layers of a segment of which one of these parts is rounded, with the number of bits."""
     for layer, choice in zip(segment.layers, segment.choices, strict=True):
         if choice != EXACT:
             _, part, bits = choice.algorithm.split(":")
@@ -56,19 +57,19 @@ def products(layer: Layer) -> dict[str, ir.Node]:
 
 
 def weights_of(node: ir.Node) -> Array:
-    """What a product multiplies with."""
+    """The constant that a product multiplies with."""
     value = node.inputs[1]
     assert value is not None and value.const_value is not None
     return np.asarray(value.const_value.numpy())
 
 
 def packed_bytes(count: int, bits: int) -> int:
-    """What so many numbers take with nothing between them."""
+    """The size in bytes of `count` numbers of `bits` bits, with nothing between them."""
     return ceil(count * bits / 8)
 
 
 def fp32_bytes(layer: Layer) -> int:
-    """What the constants of a layer's products take."""
+    """The size in bytes of the constants of a layer's products, in fp32."""
     return sum(packed_bytes(weights_of(n).size, FP32_BITS) for n in products(layer).values())
 
 
@@ -77,12 +78,13 @@ def round_weights(
     rounds: Mapping[str, Callable[[Array, int], Array]],
     folder: Path,
 ) -> None:
-    """Replaces the weights of products.
+    """Replaces the weights of products by rounded ones.
 
     Args:
-        model: Changed in place. Weights may be external, in `folder`.
-        rounds: By name of the node; given the weights and the axis of their output channels.
-        folder: Gets the larger ones.
+        model: The model, changed in place. Its weights may be external, in `folder`.
+        rounds: The rounding by node name, a function of the weights and the axis of their output
+            channels.
+        folder: The folder that gets the larger weights, as files.
     """
     constants = Constants(model.graph, folder)
     for node in model.graph.node:

@@ -1,7 +1,8 @@
-"""Programs of the board that are asked for its settings and told to change them.
+"""Runs programs of the board that tell its settings or change them.
 
-A host also runs this file, and those that use it, on boards that have no runtime (see
-`qsdnn_boards.setup.script`): nothing but the standard library, and no relative import.
+A host also runs this file, and those that import it, on boards that have no runtime (see
+`qsdnn_boards.setup.script`): the file needs nothing but the standard library, and no relative
+import.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Dict, List, Sequence
 
-# nvpmodel and jetson_clocks take seconds; what hangs must not keep the board for ever.
+# The time limit of a program: nvpmodel and jetson_clocks take seconds; a program that hangs must
+# not keep the board for ever.
 LIMIT_S = 20.0
-# Where a login over SSH does not look, and such programs are.
+# Folders with such programs that are not in the PATH of a login over SSH.
 FURTHER_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 SUDO = ("sudo", "-n", "--")
 OUTPUT_BYTES = 1 << 16
@@ -24,11 +26,11 @@ OUTPUT_BYTES = 1 << 16
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a program.
+    """The outcome of a program.
 
     Attributes:
-        text: Its standard output.
-        error: Why it failed, in one line; empty when it did not.
+        text: The program's standard output.
+        error: Why the program failed, in one line; empty when it did not fail.
     """
 
     text: str
@@ -38,13 +40,14 @@ class Outcome:
 def run_program(
     arguments: Sequence[str], text: str = "", *, as_root: bool = False, limit_s: float = LIMIT_S
 ) -> Outcome:
-    """Runs a program to its end; no shell reads its arguments, and no terminal is asked.
+    """Runs a program to its end; no shell reads the arguments, and no terminal is asked.
 
     Args:
-        arguments: Its name, then its arguments.
-        text: Its standard input.
-        as_root: Through ``sudo``, which must not ask for a password, where this process is not.
-        limit_s: It is killed after so long.
+        arguments: The program's name, then its arguments.
+        text: The program's standard input.
+        as_root: Whether to run the program as root: through ``sudo``, which must not ask for a
+            password, unless this process is root's.
+        limit_s: The time in seconds after which the program is killed.
     """
     command = [*SUDO, *arguments] if as_root and os.geteuid() else list(arguments)
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out:
@@ -52,7 +55,7 @@ def run_program(
         given.seek(0)
         with tempfile.TemporaryFile() as errors:
             try:
-                # Files, not pipes: a daemon that it starts would keep a pipe open.
+                # Files, not pipes: a daemon that the program starts would keep a pipe open.
                 process = subprocess.Popen(
                     command,
                     stdin=given,
@@ -74,11 +77,11 @@ def run_program(
 
 
 def _wait(process: "subprocess.Popen[bytes]", limit_s: float) -> str:
-    """How it failed; empty when it did not."""
+    """Waits for a process to end; returns how it failed, or an empty text when it did not."""
     try:
         code = process.wait(limit_s)
     except subprocess.TimeoutExpired:
-        with suppress(OSError):  # it may be gone, or belong to root
+        with suppress(OSError):  # the process may be gone, or belong to root
             os.killpg(process.pid, signal.SIGKILL)
         with suppress(subprocess.TimeoutExpired):
             process.wait(1.0)
@@ -87,7 +90,7 @@ def _wait(process: "subprocess.Popen[bytes]", limit_s: float) -> str:
 
 
 def _environment() -> Dict[str, str]:
-    """That of this process, with English messages and without our own modules."""
+    """This process's environment, with English messages and without the runtime's modules."""
     kept = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     path: List[str] = [*filter(None, [kept.get("PATH", "/usr/bin:/bin")]), FURTHER_PATH]
     return {**kept, "PATH": ":".join(path), "LC_ALL": "C"}

@@ -1,4 +1,4 @@
-"""Waiting for a cool board: a hot one slows down, and what it measures is of nothing else."""
+"""Waiting for a cool board: a hot board slows down, and its times hold for no other state."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from typing import Any, Callable, Dict, Optional
 
 POLL_S = 1.0
-# A board that got no cooler for so long, by so much, is as cool as it gets.
+# A board that got no cooler for so many seconds, by so many degrees, is as cool as it gets.
 STEADY_S = 45.0
 STEADY_C = 0.5
 
@@ -22,15 +22,16 @@ def cool_down(
     """Waits until the board is cool enough, gets no cooler, or the time is over.
 
     Args:
-        temperature_c: Reads it; None where there is no sensor, which is never waited for.
-        limit_c: Cool enough.
-        limit_s: The longest wait.
-        tell: Told of the waiting.
-        clock: Seconds.
-        sleep: Sleeps for seconds.
+        temperature_c: A function that reads the temperature; it returns None where there is no
+            sensor, and then nothing is waited for.
+        limit_c: The temperature at which the board is cool enough.
+        limit_s: The longest wait in seconds.
+        tell: A function that is told of the waiting.
+        clock: A function that returns the time in seconds.
+        sleep: A function that sleeps for a number of seconds.
 
     Returns:
-        ``temperature_c`` at the end, ``limit_c``, ``waited_s``; nothing without a sensor.
+        ``temperature_c`` at the end, ``limit_c`` and ``waited_s``; nothing without a sensor.
     """
     start_s = clock()
     lowest_c, lowest_at_s = float("inf"), start_s
@@ -48,12 +49,12 @@ def cool_down(
 
 
 def cooling_note(cooling: Dict[str, Any]) -> str:
-    """What to tell the user of a board that stayed too hot; nothing of one that did not.
+    """What to tell the user of a board that stayed too hot; empty when it did not.
 
     Args:
-        cooling: What `cool_down` returned, and the ``limit_c``.
+        cooling: The result of `cool_down`, with ``limit_c`` in any case.
     """
     if cooling.get("temperature_c", 0.0) <= cooling["limit_c"]:
         return ""
-    # Without what differs each time: a user is told a thing once.
+    # The text leaves out what differs each time: a user is told each text once.
     return "the board stays above %g °C, and is measured hot" % cooling["limit_c"]

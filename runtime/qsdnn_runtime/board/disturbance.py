@@ -1,8 +1,9 @@
 """Disturbance: what other processes took from a measurement, told apart from slowness.
 
-Two things are looked at. Threads that could run and had to wait for a processor: beside each run,
-so that those disturbed are left out. And what other processes took of the processor meanwhile: a
-busy neighbour on another core shares caches and memory, and slows runs down that never waited.
+Two things are looked at. First, how long threads that could run had to wait for a processor, beside
+each run, so that disturbed runs are left out. Second, what other processes took of the processor
+meanwhile: a busy neighbour on another core shares caches and memory, and slows down runs that
+never waited.
 """
 
 from __future__ import annotations
@@ -18,36 +19,37 @@ from typing import Any, Collection, Dict, List, Mapping, Optional, Sequence, Tup
 from .readings import ROOT
 
 RUN_SHARE = 0.01
-"""Runs that waited for less of their time are not disturbed: medians are asked for within 1 %."""
+"""The share of its time that a disturbed run waited at least: medians are asked for within 1 %."""
 WAKE_MS = 0.05
-"""So long a thread may wait each time it is put on a processor: a sleeping core takes up to that to
-wake, on idle machines too, and so does what the kernel itself does now and then. An engine on
+"""The wait in ms that is allowed each time a thread is put on a processor: a sleeping core takes up
+to that to wake, on idle machines too, and so does the kernel's own work now and then. An engine on
 several threads may wake them at every layer. Other processes take milliseconds at a time."""
 ENOUGH = 3
-"""Undisturbed runs that are enough to count alone; `qsdnn.latency.ENOUGH`, its twin on the host."""
+"""The number of undisturbed runs that count alone; its twin on the host: `qsdnn.latency.ENOUGH`."""
 WAITED_SHARE = 0.05
-"""What waited for more of the time that its runs took was measured under contention."""
+"""The share of the runs' time spent waiting above which a measurement was under contention."""
 OTHERS_SHARE = 0.05
-"""So was what was measured while others took more of the processor. An idle system takes 1 to 2 %,
-with the display of progress of a search that runs on the board itself."""
+"""The share of the processor that others took above which a measurement was under contention. An
+idle system takes 1 to 2 %, with the display of progress of a search that runs on the board."""
 STEAL_SHARE = 0.01
-"""Likewise of what a hypervisor gave to other machines: less than 1 % is its own housekeeping."""
+"""The like share that a hypervisor gave to other machines: below 1 % is its own housekeeping."""
 SLACK_TICKS = 2
-"""Ticks more or less that sampling by the clock may make of what was taken in a short time."""
+"""The error, in ticks, that sampling by the clock may make of what was taken in a short time."""
 WORKED = 0.01
-"""A thread that ran for less of a run did not work for it: its wait delays nobody."""
+"""The least share of a run for which a working thread ran; the waits of others delay nobody."""
 
 Work = Tuple[int, int, int]
-"""Nanoseconds that a thread ran and that it waited for a processor, and how often it got one."""
+"""A thread's time running (ns), its time waiting for a processor (ns), and how often it got one."""
 
 
 class Waits:
     """How long the threads of this process waited for a processor, as Linux's ``schedstat`` tells.
 
-    Its files are kept open until it ends: to read one takes about 1 µs, to open it 15.
+    The files of ``schedstat`` stay open until the end: reading one takes about 1 µs, opening one
+    15.
 
     Args:
-        root: Where ``/proc`` is.
+        root: The folder that holds ``/proc``.
     """
 
     def __init__(self, root: Path = ROOT) -> None:
@@ -71,7 +73,7 @@ class Waits:
             os.close(self._files.popitem()[1])
 
     def refresh(self) -> None:
-        """Looks for threads that have started; engines start theirs in their first runs."""
+        """Looks for threads that have started; engines start their threads in their first runs."""
         try:
             names = os.listdir(self._folder)
         except OSError:
@@ -86,12 +88,12 @@ class Waits:
                     continue
 
     def lap(self) -> Optional[float]:
-        """Milliseconds that a thread waited since the last lap: the most of those that worked.
+        """Milliseconds that a thread waited since the last lap: the most of any thread that worked.
 
-        Of each time that it waited, `WAKE_MS` are left out.
+        `WAKE_MS` are subtracted for each time that the thread waited.
 
         Returns:
-            None where the system does not tell.
+            The wait in ms; None where the system does not tell.
         """
         now_ns, most_ns = perf_counter_ns(), 0.0
         least_ns = WORKED * (now_ns - self._lap_ns)
@@ -122,18 +124,18 @@ def is_disturbed(waited_ms: Optional[float], run_ms: float) -> bool:
     """Whether a run, or several in a turn, waited too long for a processor to be counted.
 
     Args:
-        waited_ms: How long; None where it is not known.
-        run_ms: What it took, the wait in it.
+        waited_ms: The wait in ms; None where it is not known.
+        run_ms: The time of the run in ms, which includes the wait.
     """
     return waited_ms is not None and waited_ms > RUN_SHARE * run_ms
 
 
 def undisturbed(runs_ms: Sequence[float], disturbed: Collection[int]) -> List[float]:
-    """The runs that count: the undisturbed ones; all where these are not `ENOUGH`.
+    """The runs that count: the undisturbed ones, or all when there are fewer than `ENOUGH`.
 
     Args:
-        runs_ms: All.
-        disturbed: Numbers of those disturbed.
+        runs_ms: The times of all runs in ms.
+        disturbed: The numbers of the disturbed runs.
     """
     kept = [run for number, run in enumerate(runs_ms) if number not in disturbed]
     return kept if len(kept) >= ENOUGH else list(runs_ms)
@@ -142,17 +144,18 @@ def undisturbed(runs_ms: Sequence[float], disturbed: Collection[int]) -> List[fl
 def taken_by_others(
     before: Mapping[str, Any], after: Mapping[str, Any], own_s: float
 ) -> Dict[str, float]:
-    """What others took of the processor between two readings, where that is known.
+    """The shares of the processor that others took between two readings, as far as known.
 
     Args:
-        before: See `qsdnn_runtime.board.sensors.Sensors.read`.
-        after: Likewise.
-        own_s: Time that the processor worked for the process that measured.
+        before: The first reading: see `qsdnn_runtime.board.sensors.Sensors.read`.
+        after: The second reading.
+        own_s: The time in seconds that the processor worked for the process that measured.
 
     Returns:
-        ``others_share``, of the whole processor by other processes; ``others_here_share``, the same
-        of the cores measured on and those that share their execution units; ``steal_share``, of all
-        by other machines of the hypervisor.
+        ``others_share``, the share of the whole processor that other processes took;
+        ``others_here_share``, their share of the measuring cores and the cores that share execution
+        units with these; ``steal_share``, the share of the whole that the hypervisor gave to other
+        machines.
     """
     found = {}
     own_ticks = own_s * os.sysconf("SC_CLK_TCK")
@@ -169,11 +172,11 @@ def taken_by_others(
 
 
 def is_contended(record: Mapping[str, Any]) -> bool:
-    """Whether others took so much that a record is not one of a quiet machine.
+    """Whether others took so much that a record is not that of a quiet machine.
 
     Args:
-        record: ``runs_ms``, the numbers of those ``disturbed``, and in its ``context`` the shares
-            that are known: those of `taken_by_others`, and ``waited_share``.
+        record: A record with ``runs_ms``, the numbers of its ``disturbed`` runs, and in its
+            ``context`` the shares that are known: those of `taken_by_others`, and ``waited_share``.
     """
     disturbed, shares = record.get("disturbed", ()), record["context"]
     return (

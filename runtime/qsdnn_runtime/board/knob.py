@@ -1,4 +1,4 @@
-"""Knobs: what a setting of the performance mode turns, by programs that the board's spec names.
+"""Knobs: the parts of the performance mode, turned by programs that the board's spec names.
 
 A host also runs this file on boards that have no runtime: see `qsdnn_runtime.board.commands`.
 """
@@ -22,12 +22,12 @@ NEEDS_ROOT = "; it needs root: log in as root, or let sudo run %s there without 
 
 @dataclass(frozen=True)
 class Knob:
-    """A setting, or one of the files that it is done for.
+    """A setting, or one of the files that the setting is made in.
 
     Attributes:
-        setting: As the host sends it: see `qsdnn_boards.spec.spec.Setting`.
-        path: The file; empty where the setting has none, or none of its files is there.
-        state: Where a program may keep what held.
+        setting: The setting as the host sends it: see `qsdnn_boards.spec.spec.Setting`.
+        path: The file; empty where the setting has none, or none of its files exists.
+        state: The file in which a program may keep the previous state.
     """
 
     setting: Mapping[str, Any]
@@ -36,20 +36,20 @@ class Knob:
 
     @property
     def key(self) -> Tuple[str, str]:
-        """What tells it from other knobs."""
+        """What tells this knob from other knobs: the setting's name, and the file."""
         return str(self.setting["what"]), self.path
 
     @property
     def keeps_state(self) -> bool:
-        """Whether a program keeps what held in a file, and nobody can ask for it."""
+        """Whether a program keeps the previous state in a file, so that nobody can ask for it."""
         return any("{state}" in word for word in self.setting["query"]["run"])
 
     def ask(self) -> Tuple[str, str]:
-        """What holds now, empty where a program keeps it; and why that cannot be said."""
+        """The present value, empty where a program keeps it; and the error when it is not known."""
         if self.setting["each"] and not self.path:
             return "", "this board has no %s" % self.setting["each"]
         if self.keeps_state:
-            with suppress(OSError):  # jetson_clocks would ask before it writes over one
+            with suppress(OSError):  # jetson_clocks would ask before it writes over a file
                 os.unlink(self.state)
         outcome = self._run("query", as_root=False)
         if outcome.error and self.setting["needs_root"] and os.geteuid():
@@ -65,16 +65,16 @@ class Knob:
         return found.group(1), ""
 
     def holds(self, value: str) -> bool:
-        """Whether that is how it is set; False as well where that cannot be asked."""
+        """Whether the knob has that value; False as well where the value cannot be asked for."""
         return bool(self.setting["value"]) and self.ask() == (value, "")
 
     def turn(self) -> str:
-        """Sets it; what went wrong, or nothing."""
+        """Turns the knob to the wanted value; returns the error, or an empty text."""
         error = self._run("set", as_root=self.setting["needs_root"]).error
         return error and error + self._hint()
 
     def turn_back(self, was: str) -> str:
-        """Sets it back to what held; what went wrong, or nothing."""
+        """Turns the knob back to the value that it had; returns the error, or an empty text."""
         if self.holds(was):
             return ""
         error = self._run("restore", was, as_root=self.setting["needs_root"]).error
@@ -100,11 +100,11 @@ class Knob:
 
 
 def knobs(settings: Sequence[Mapping[str, Any]], folder: Path) -> List[Knob]:
-    """The knobs of settings, in their order; one without a path where a glob matches nothing.
+    """The knobs of settings, in order; a setting whose glob matches nothing has one without path.
 
     Args:
-        settings: As the host sends them.
-        folder: Where programs may keep what held.
+        settings: The settings, as the host sends them.
+        folder: The folder in which programs may keep the previous state.
     """
     found: List[Knob] = []
     for setting in settings:
@@ -116,7 +116,7 @@ def knobs(settings: Sequence[Mapping[str, Any]], folder: Path) -> List[Knob]:
 
 
 def _sync(path: str) -> bool:
-    """Has a file outlive a loss of power; False when there is none."""
+    """Syncs a file, so that it outlives a loss of power; False when there is no file."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError:
@@ -134,7 +134,7 @@ def can_be_root() -> bool:
 
 
 def report(knob: Knob, was: str, now: str, problem: str) -> Dict[str, str]:
-    """What is said of a knob: of these what is known, and its ``what``, ``path``, ``wanted``."""
+    """The report of a knob: ``what``, ``path``, ``wanted``, and of the other fields the known."""
     what, path = knob.key
     fields = {"what": what, "path": path, "was": was, "now": now, "problem": problem}
     fields["wanted"] = knob.setting["wanted"]

@@ -1,7 +1,7 @@
 """The board's lock: one host at a time measures, whoever its user is.
 
-It is an `flock` on a file that all users of the board share: it is free as soon as the process
-that held it is gone, however it went. The owner is written into the file, to be named.
+The lock is an `flock` on a file that all users of the board share: the lock is free as soon as the
+process that held it is gone, however it went. The owner is written into the file, for messages.
 """
 
 from __future__ import annotations
@@ -21,14 +21,16 @@ from typing import Any, Mapping, Optional
 from .process import Process
 
 VARIABLE = "QSDNN_BOARD_LOCK"
-# Where every user may write; the first is empty after a reboot, the second exists everywhere.
+# Folders where every user may write; the first is empty after a reboot, the second exists
+# everywhere.
 PLACES = (Path("/run/lock"), Path("/tmp"))
 NAME = "qsdnn-board.lock"
-# Owners are heard of every ten seconds. An agent that is stopped does not hear its host ...
+# Owners are heard of every ten seconds. A measuring server that is stopped does not hear its host
+# ...
 STOPPED_S = 30.0
-# ... and any other would have ended itself by now.
+# ... and any other measuring server would have ended itself after this time.
 STUCK_S = 90.0
-# The kernel closes the files of a process some time after it has ended.
+# How long the kernel may take to close the files of a process that has ended.
 RELEASE_S = 5.0
 POLL_S = 0.05
 SIZE_LIMIT_BYTES = 4096
@@ -36,22 +38,23 @@ NAME_LIMIT = 64
 
 
 class LockError(Exception):
-    """The lock cannot be used; the message is for the host's user."""
+    """The lock's file cannot be used; the message is for the host's user."""
 
 
 @dataclass(frozen=True)
 class Owner:
-    """Who measures.
+    """The host that measures, and its measuring server.
 
     Attributes:
-        session: The host's; it may have started several agents, one after another.
-        user: The user on the host.
+        session: The host's session; one session may start several measuring servers, one after
+            another.
+        user: The name of the user on the host.
         host: The host's name.
-        process: The host's process.
-        purpose: What it does, e.g. ``search``.
-        agent: The agent's process on the board.
-        since_s: When it took the lock, on the board's monotonic clock.
-        heard_s: When it last heard its host, on the same clock.
+        process: The number of the process on the host.
+        purpose: The command that measures, e.g. ``search``.
+        agent: The number of the measuring server's process on the board.
+        since_s: The time when the lock was taken, on the board's monotonic clock.
+        heard_s: The time when the measuring server last heard its host, on the same clock.
     """
 
     session: str
@@ -74,10 +77,10 @@ class Owner:
 
 
 class BoardLock:
-    """The lock, as one agent has or wants it.
+    """The lock, as one measuring server has or wants it.
 
     Args:
-        path: Its file; the board's own when None.
+        path: The lock's file; the board's own when None.
     """
 
     def __init__(self, path: Optional[Path] = None) -> None:
@@ -88,23 +91,23 @@ class BoardLock:
 
     @property
     def held(self) -> bool:
-        """Whether it is ours."""
+        """Whether this measuring server holds the lock."""
         return self._descriptor is not None
 
     def take(self, introduction: Mapping[str, Any]) -> str:
-        """Takes the lock unless another agent has it.
+        """Takes the lock unless another measuring server has it.
 
-        One that has outlived its host is ended first: one of the same session, whose host has
-        connected anew, and one of this user that is stopped or stuck.
+        A measuring server that has outlived its host is ended first: one of the same session, whose
+        host has connected anew, and one of this user that is stopped or stuck.
 
         Args:
             introduction: What the host said of itself: the first fields of `Owner`.
 
         Returns:
-            Who has it, in words; empty when it is ours now.
+            The owner of the lock, in words; empty when this measuring server holds the lock now.
 
         Raises:
-            LockError: Its file cannot be used.
+            LockError: The lock's file cannot be used.
         """
         if self.held:
             return ""
@@ -124,24 +127,24 @@ class BoardLock:
         return ""
 
     def touch(self) -> None:
-        """Says that the host was heard; from any thread."""
+        """Writes down that the host was heard; may be called from any thread."""
         with self._guard:
             if self._descriptor is not None and self._owner is not None:
                 owner = replace(self._owner, heard_s=time.monotonic())
                 content = json.dumps(asdict(owner)).encode()
-                with suppress(OSError):  # a disk that is full: the lock holds all the same
+                with suppress(OSError):  # the disk may be full: the lock holds all the same
                     os.pwrite(self._descriptor, content, 0)
                     os.ftruncate(self._descriptor, len(content))
 
     def release(self) -> None:
-        """Gives it up."""
+        """Gives the lock up."""
         with self._guard:
             if self._descriptor is not None:
                 os.close(self._descriptor)
                 self._descriptor = None
 
     def _locked(self, patience_s: float = 0.0) -> Optional[int]:
-        """A descriptor that holds the lock; None when another one does for so long."""
+        """A descriptor that holds the lock; None when another process holds it all that time."""
         deadline = time.monotonic() + patience_s
         while True:
             descriptor = _open(self._path)
@@ -149,7 +152,7 @@ class BoardLock:
             if locked and _is_at(self._path, descriptor):
                 return descriptor
             os.close(descriptor)
-            if locked:  # it was removed meanwhile, and may be there anew
+            if locked:  # the file was removed meanwhile, and may exist anew
                 continue
             if time.monotonic() >= deadline:
                 return None
@@ -159,13 +162,13 @@ class BoardLock:
         descriptor = _open(self._path)
         try:
             return _owner(json.loads(os.pread(descriptor, SIZE_LIMIT_BYTES, 0).decode()))
-        except (ValueError, TypeError, LookupError, AttributeError):  # it is being written
+        except (ValueError, TypeError, LookupError, AttributeError):  # half written
             return None
         finally:
             os.close(descriptor)
 
     def _is_gone(self, other: Owner, session: str) -> bool:
-        """Whether an owner's agent has ended; it is ended now if it has outlived its host."""
+        """Whether an owner's server has ended; a server that has outlived its host is ended now."""
         agent = Process.running(other.agent)
         if not agent.lives:
             return True
@@ -175,12 +178,12 @@ class BoardLock:
             or silent_s > STUCK_S
             or (agent.is_stopped and silent_s > STOPPED_S)
         )
-        # Anybody can write into the file: the kernel says who holds the lock.
+        # Anybody can write into the file: only the kernel knows who holds the lock.
         return left and agent.is_ours and _holds(agent.pid, self._path) and agent.end()
 
 
 def lock_path() -> Path:
-    """The file of this board's lock: where ``QSDNN_BOARD_LOCK`` says, or where all users share."""
+    """The lock's file: the one that ``QSDNN_BOARD_LOCK`` names, or one in a shared folder."""
     chosen = os.environ.get(VARIABLE)
     if chosen:
         return Path(chosen)
@@ -199,7 +202,7 @@ def _open(path: Path) -> int:
             descriptor = os.open(str(path), flags)
         except FileNotFoundError:
             descriptor = os.open(str(path), flags | os.O_CREAT, 0o666)
-            os.fchmod(descriptor, 0o666)  # whatever the umask: it is there for all users
+            os.fchmod(descriptor, 0o666)  # whatever the umask: the file is for all users
     except OSError as error:
         raise _unusable(path, str(error.strerror)) from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -244,7 +247,7 @@ def _owner(fields: Mapping[str, Any]) -> Owner:
     """An owner from what others wrote.
 
     Raises:
-        LookupError, TypeError, ValueError: It is none.
+        LookupError, TypeError, ValueError: The fields are not those of an owner.
     """
     now_s = time.monotonic()
 

@@ -1,8 +1,8 @@
-"""What loading leaves behind is given back to the system.
+"""Gives memory that loading a network leaves behind back to the system.
 
-Engines read weights, rearrange them, and free what they read: the C library keeps some of that for
-later. Others leave the file of weights mapped, of which they never read again; its pages count as
-this process's, though the system can take them back.
+Engines read weights, rearrange them, and free what they read: the C library keeps some of that
+memory for later. Other engines leave the file of weights mapped, though they never read it again;
+the pages of the file count as this process's, though the system can take them back.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ MADV_DONTNEED = 4  # linux/mman.h
 
 
 def give_back(files: Sequence[str] = ()) -> None:
-    """Gives back free memory, and pages of files; where the system has no way to, nothing is done.
+    """Gives back free memory, and pages of files; does nothing where the system has no way to.
 
     Args:
-        files: Their pages are read again, from the system's cache or the disk, when they are
-            needed. Only where no other thread takes or frees memory meanwhile: what it put in a
-            file's place would be lost.
+        files: The files whose pages are given back; they are read again, from the system's cache or
+            the disk, when they are needed. Allowed only where no other thread takes or frees memory
+            meanwhile: what such a thread put in a file's place would be lost.
     """
     library = ctypes.CDLL(None)
     if hasattr(library, "malloc_trim"):  # glibc has it
@@ -31,7 +31,7 @@ def give_back(files: Sequence[str] = ()) -> None:
 
 
 def _mapped(files: Sequence[str]) -> Iterator[Tuple[int, int]]:
-    """Where files are mapped that cannot be written there: first address, and the one behind."""
+    """The address ranges where files are mapped read-only: first address, and the one behind."""
     wanted = {os.path.realpath(file) for file in files}
     try:
         with open(MAPS, encoding="utf-8", errors="surrogateescape") as stream:

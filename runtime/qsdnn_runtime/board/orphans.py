@@ -1,4 +1,4 @@
-"""Children whose agent is gone: those that were stopped before they could ask to die with it."""
+"""Children of a measuring server that is gone: stopped before they could ask to die with it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ WORKER = b"qsdnn_runtime.server.worker"
 
 
 def end_orphans() -> List[int]:
-    """Kills them, if they are this user's.
+    """Kills orphaned children, if they are this user's.
 
     Returns:
-        Their numbers.
+        The numbers of the killed processes.
     """
     found = [int(name) for name in os.listdir("/proc") if name.isdigit()]
     ended = []
@@ -28,7 +28,7 @@ def end_orphans() -> List[int]:
 
 
 def _is_orphan(pid: int) -> bool:
-    """Whether it is a child that was started by another process than is its parent now."""
+    """Whether a process is a child whose present parent is not the process that started it."""
     try:
         with open("/proc/%d/cmdline" % pid, "rb") as file:
             words = file.read().split(b"\0")

@@ -1,9 +1,9 @@
 """Huge pages for what engines keep in memory, which is weights above all.
 
-A processor remembers where some thousand pages lie. Pages of 4 KiB hold 8 MB of weights then, and
-looking up the others takes time: more or less of it by where they happen to lie, so that of equal
-sessions in one process the one loaded first was 6 % slower (resnet18 in ncnn). Linux joins pages
-into huge ones where it is asked to.
+A processor remembers where some thousand pages lie. Pages of 4 KiB then hold 8 MB of weights, and
+looking up other pages takes time, which depends on where these happen to lie: of equal sessions in
+one process, the one loaded first was 6 % slower (resnet18 in ncnn). Linux joins pages into huge
+ones where it is asked to.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import Iterator, List, Optional, Tuple
 
 SMAPS = "/proc/self/smaps"
 HUGE_BYTES = 2 << 20  # on x86, and on ARM with pages of 4 KiB
-# linux/mman.h. The first lets the kernel join pages when it comes to it, the second, since 6.1, has
-# it do so at once.
+# Advice from linux/mman.h. The first lets the kernel join pages when it comes to it, the second,
+# since 6.1, has the kernel join them at once.
 MADV_HUGEPAGE, MADV_COLLAPSE = 14, 25
-# Of a mapping, that must be in use: a thread's stack mostly is not, and would be filled up.
+# The share of a mapping that must be in use: a thread's stack is mostly unused, and would be filled
+# up.
 IN_USE = 0.5
 
 Range = Tuple[int, int]
@@ -26,7 +27,7 @@ Range = Tuple[int, int]
 
 @contextmanager
 def joined_pages() -> Iterator[None]:
-    """Joins the pages of memory that was taken meanwhile; does nothing where that cannot be."""
+    """Joins the pages of memory that was taken in the context, where the system can do so."""
     before = in_use()
     yield
     for start, end in without(in_use(), before):
@@ -34,7 +35,7 @@ def joined_pages() -> Iterator[None]:
 
 
 def in_use() -> List[Range]:
-    """This process's memory that is in no file, ascending; none where it cannot be told."""
+    """This process's memory that is in no file, ascending; none where the system does not tell."""
     found: List[Range] = []
     latest: Optional[Range] = None
     try:
@@ -52,7 +53,7 @@ def in_use() -> List[Range]:
 
 
 def _anonymous(words: List[str]) -> Optional[Range]:
-    """The range of a mapping; None of a file's, and of what is shared or cannot be written."""
+    """The range of a mapping; None for a file's mapping, and for a shared or read-only one."""
     if words[1] != "rw-p" or words[4] != "0":
         return None
     start, _, end = words[0].partition("-")
@@ -74,7 +75,7 @@ def without(ranges: List[Range], taken: List[Range]) -> List[Range]:
 
 
 def join(start: int, end: int) -> None:
-    """Asks for huge pages where whole ones fit."""
+    """Asks the kernel for huge pages in the part of a range where whole ones fit."""
     first, last = -(-start // HUGE_BYTES) * HUGE_BYTES, end // HUGE_BYTES * HUGE_BYTES
     if last <= first:
         return

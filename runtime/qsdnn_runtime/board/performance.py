@@ -1,8 +1,8 @@
 """The board's performance mode: set while measuring, and set back to what held before.
 
-What held before is written to a file before anything is set, and the file goes when all is set
-back. It stays where the agent was killed or the board lost power: whoever comes next sets back
-from it, before asking what holds.
+What held before is written to a file before anything is set, and the file is removed when all is
+set back. The file stays where the measuring server was killed or the board lost power: whoever
+comes next sets back what the file says, before asking for the present values.
 
 A host also runs this file on boards that have no runtime: see `qsdnn_runtime.board.commands`.
 """
@@ -21,7 +21,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, TextI
 
 from qsdnn_runtime.board.knob import Knob, knobs, report
 
-# An agent whose host vanished may still be setting back.
+# How long to wait for a server whose host vanished, and which may still be setting back.
 WAIT_S = 30.0
 POLL_S = 0.1
 
@@ -30,12 +30,12 @@ Report = Dict[str, str]
 
 @dataclass(frozen=True)
 class Recovery:
-    """What became of a performance mode that somebody had left.
+    """The outcome of setting back a performance mode that somebody had left set.
 
     Attributes:
-        done: What was set back, and to what.
-        failed: What could not be, and why.
-        busy: It is nobody's leftover: whoever has set it still measures.
+        done: What was set back, and to what value.
+        failed: What could not be set back, and why.
+        busy: Whether nothing is left over, as the process that set the mode still measures.
     """
 
     done: Tuple[str, ...] = ()
@@ -43,7 +43,7 @@ class Recovery:
     busy: bool = False
 
     def notes(self) -> List[str]:
-        """What to tell the user of the board."""
+        """Messages for the user of the board."""
         left = "a run that was killed had left the board in its performance mode; set back: %s"
         failed = ["performance mode: cannot be set back: %s" % text for text in self.failed]
         return [*([left % ", ".join(self.done)] if self.done else []), *failed]
@@ -52,11 +52,12 @@ class Recovery:
 class PerformanceMode:
     """The performance mode of this board. Thread-safe.
 
-    Who has set it holds a lock until all is set back, and nobody else touches it meanwhile.
+    The process that has set the mode holds a lock until all is set back; no other process changes
+    the mode meanwhile.
 
     Args:
         root: The board's cache folder.
-        wait_s: How long `set` waits for another process to set back what that had set.
+        wait_s: How long `set` waits for another process to set back what that process had set.
     """
 
     def __init__(self, root: Path, wait_s: float = WAIT_S) -> None:
@@ -85,11 +86,11 @@ class PerformanceMode:
         A knob that cannot be turned is no error: the board measures as it is.
 
         Args:
-            settings: In the order to set them, as the host sends them: see
+            settings: The settings in the order of setting, as the host sends them: see
                 `qsdnn_boards.spec.spec.Setting`.
 
         Returns:
-            What is said of each knob, see `knob.report`; and what to tell the user.
+            The report of each knob, see `knob.report`; and the messages for the user.
         """
         recovery = Recovery()
         with self._working:
@@ -104,7 +105,7 @@ class PerformanceMode:
             except (OSError, ValueError) as error:
                 return [], [*recovery.notes(), "performance mode: not set: %s" % error]
             problems: Dict[str, str] = {}
-            for told in reports:  # one of each setting: its files fail alike
+            for told in reports:  # one problem of each setting: its files fail alike
                 if "problem" in told:
                     problems.setdefault(told["what"], told["problem"])
             notes = ["performance mode: %s: %s" % item for item in problems.items()]
@@ -122,7 +123,7 @@ class PerformanceMode:
                 self._release()
 
     def look(self, settings: Sequence[Mapping[str, Any]]) -> List[Report]:
-        """What holds now; changes nothing."""
+        """The reports of all knobs as they are now; changes nothing."""
         found = []
         for knob in knobs(settings, self._root):
             now, problem = ("", "") if knob.keeps_state else knob.ask()
@@ -130,7 +131,8 @@ class PerformanceMode:
         return found
 
     def _turn_all(self, turned: Sequence[Knob]) -> List[Report]:
-        # What could not be set back is what held; asking again would say what we had set.
+        # A knob that could not be set back still has its old entry: asking would tell our own
+        # value.
         entries = {knob.key: (knob, was) for knob, was in self._left()}
         reports, chosen = [], []
         for knob in turned:
@@ -148,11 +150,11 @@ class PerformanceMode:
             problem = knob.turn()
             now, silence = ("", "") if knob.keeps_state else knob.ask()
             if problem and now == was:
-                del entries[knob.key]  # nothing was set, and setting it back would fail alike
+                del entries[knob.key]  # nothing was set, and setting back would fail alike
             elif not problem and knob.setting["wanted"] not in ("", now):
                 problem = silence or "it is still '%s'; it may take a reboot" % now
             reports.append(report(knob, was, now, problem))
-        with suppress(OSError):  # there it says more than need be set back
+        with suppress(OSError):  # else the file lists more than need be set back
             self._write(entries.values())
         return reports
 
@@ -175,10 +177,11 @@ class PerformanceMode:
         return Recovery(tuple(done), tuple(failed))
 
     def _left(self) -> List[Tuple[Knob, str]]:
-        """What the file says was set, with what held before, in the order it was set.
+        """The knobs that the file lists as set, with their former values, in the order of setting.
 
         Raises:
-            ValueError: It is not ours; what it says would be run.
+            ValueError: The file is another user's, or damaged; the programs it names are then not
+                run.
         """
         try:
             with self._file.open(encoding="utf-8") as file:
@@ -192,7 +195,7 @@ class PerformanceMode:
             raise ValueError("is damaged (%r): see what holds, and remove it" % error) from error
 
     def _write(self, entries: Any) -> None:
-        """Writes the file so that it outlives a loss of power; removes it when it is empty."""
+        """Writes the file so that it outlives a loss of power; removes it when no entry is left."""
         content = [
             {"setting": dict(knob.setting), "path": knob.path, "state": knob.state, "was": was}
             for knob, was in entries

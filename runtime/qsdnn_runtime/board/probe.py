@@ -1,4 +1,4 @@
-"""What a board is: the facts that make measurements comparable."""
+"""The facts of a board that make its measurements comparable."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import qsdnn_runtime.engines
 
 ROOT = Path("/")
 PLUGIN_PREFIX = "qsdnn_loader_"
-# Those that choose kernels in the engines; the rest of the flags change with kernel versions.
+# The processor's flags that choose kernels in the engines; other flags change with kernel versions.
 ISA = (
     "sse4_2 avx f16c fma avx2 avx_vnni avx512f avx512bw avx512vl avx512dq avx512_vnni "
     "avx512_bf16 avx512_fp16 amx_tile amx_bf16 amx_int8 amx_fp16 "
@@ -31,8 +31,8 @@ def board_facts(root: Path = ROOT) -> Dict[str, Any]:
     """The facts of this machine that its files tell.
 
     Returns:
-        ``cpu``, ``isa``, ``cores`` (those permitted), ``memory_mb``, ``os``, ``machine``,
-        ``kernel``, ``python``, and ``model`` of a single-board computer.
+        ``cpu``, ``isa``, ``cores`` (the number of cores this process may use), ``memory_mb``,
+        ``os``, ``machine``, ``kernel``, ``python``, and ``model`` on a single-board computer.
     """
     cpuinfo = _cpuinfo(root)
     facts: Dict[str, Any] = {
@@ -50,14 +50,14 @@ def board_facts(root: Path = ROOT) -> Dict[str, Any]:
 
 
 def boot_id(root: Path = ROOT) -> str:
-    """Which start of which machine this is: processes that are told the same share its cores."""
+    """The identity of the machine's current boot: processes with the same one share its cores."""
     return _read(root / "proc/sys/kernel/random/boot_id").strip()
 
 
 def fingerprint(facts: Mapping[str, Any]) -> str:
-    """16 hexadecimal digits of what makes measurements comparable; see `STABLE`.
+    """16 hexadecimal digits that stand for what makes measurements comparable; see `STABLE`.
 
-    Memory is rounded to 256 MB: what a kernel reserves for itself varies with its version.
+    Memory is rounded to 256 MB: the part that a kernel reserves for itself varies with its version.
     """
     stable = {key: facts[key] for key in STABLE}
     stable["memory_mb"] = round(facts["memory_mb"] / MEMORY_STEP_MB)
@@ -65,7 +65,7 @@ def fingerprint(facts: Mapping[str, Any]) -> str:
 
 
 def loader_names(path: Optional[Sequence[str]] = None) -> List[str]:
-    """Engines there is a loader for: ours, and a stranger's on the path; installed or not."""
+    """The engines with a loader, ours or a stranger's on the path, whether installed or not."""
     ours = [found.name for found in pkgutil.iter_modules(qsdnn_runtime.engines.__path__)]
     others = [
         found.name[len(PLUGIN_PREFIX) :]
@@ -111,7 +111,7 @@ def _memory_mb(root: Path) -> int:
 
 
 def _os(root: Path) -> str:
-    """Without point releases, as ``debian 12``: they change under a board that stays the same."""
+    """The system without point releases, as ``debian 12``: these change under the same board."""
     lines = (line.partition("=") for line in _read(root / "etc/os-release").splitlines())
     release = {key: value.strip("\"'") for key, _, value in lines}
     name = "%s %s" % (release.get("ID", ""), release.get("VERSION_ID", ""))

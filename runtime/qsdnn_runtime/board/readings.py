@@ -19,18 +19,18 @@ Readings = Dict[str, Dict[str, float]]
 
 
 class SensorReader:
-    """Reads sensors again and again; their files are looked for once.
+    """Reads sensors again and again; looks for their files once.
 
     Args:
-        sensors: As the host sends them: see `qsdnn_boards.spec.spec.Sensor`.
-        root: Where ``/sys`` is.
+        sensors: The sensors as the host sends them: see `qsdnn_boards.spec.spec.Sensor`.
+        root: The folder that holds ``/sys``.
     """
 
     def __init__(self, sensors: Sequence[Mapping[str, Any]], root: Path = ROOT) -> None:
         self._sensors = [(sensor, _Source(sensor, root)) for sensor in sensors]
 
     def read(self) -> Readings:
-        """The values of those that can be read now."""
+        """The values of the sensors that can be read now."""
         found: Readings = {}
         for sensor, source in self._sensors:
             value = source.read()
@@ -39,7 +39,7 @@ class SensorReader:
         return found
 
     def each(self) -> List[Optional[float]]:
-        """The value of every sensor, in their order; None of those that cannot be read now."""
+        """The value of every sensor, in order; None for a sensor that cannot be read now."""
         return [source.read() for _, source in self._sensors]
 
 
@@ -62,7 +62,7 @@ class _Source:
 
 
 def _zone(types: Sequence[str], root: Path) -> Optional[Path]:
-    """The temperature of the first thermal zone of one of these types."""
+    """The temperature file of the first thermal zone that has one of these types."""
     found: Dict[str, Path] = {}
     for folder in matching(ZONES, root):
         found.setdefault(text(folder / "type") or "", folder / "temp")
@@ -70,12 +70,12 @@ def _zone(types: Sequence[str], root: Path) -> Optional[Path]:
 
 
 def _first(patterns: Sequence[str], root: Path) -> Optional[Path]:
-    """The first file that matches one of these."""
+    """The first file that matches one of these patterns, and holds a number."""
     return _readable(path for pattern in patterns for path in matching(pattern, root))
 
 
 def _readable(paths: Iterable[Path]) -> Optional[Path]:
-    """The first with a number; else the first, for a sensor may be asleep and wake up."""
+    """The first file with a number; else the first file: its sensor may be asleep and wake up."""
     known = list(paths)
     first = known[0] if known else None
     return next((path for path in known if number(path) is not None), first)
@@ -86,7 +86,7 @@ def matching(pattern: str, root: Path = ROOT) -> List[Path]:
 
     Args:
         pattern: An absolute path with wildcards.
-        root: What stands for ``/``.
+        root: The folder that stands for ``/``.
     """
     whole = os.path.join(glob.escape(str(root)), pattern.lstrip("/"))
     return [Path(path) for path in sorted(glob.glob(whole))]
@@ -102,7 +102,7 @@ def number(path: Path) -> Optional[float]:
 
 
 def text(path: Path) -> Optional[str]:
-    """The text in a file; None where only root may read it, or its sensor is asleep."""
+    """The text in a file; None where only root may read the file, or its sensor is asleep."""
     try:
         return path.read_text(errors="replace").strip("\0 \n")
     except OSError:

@@ -1,4 +1,4 @@
-"""Samples of the sensors while a child measures: taken by the agent, about each second."""
+"""Samples of the sensors while a child measures: taken by the measuring server each second."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from types import TracebackType
 from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Sequence, Tuple, Type
 
 EVERY_S = 1.0
-# More than an hour's; a group is measured for less.
+# The number of samples kept, more than an hour's; a group is measured for less.
 KEPT = 5000
 
 
 class Sampler:
-    """Reads in a thread of its own while it is entered.
+    """Takes samples in a thread of its own, as a context manager.
 
     Args:
-        read: Gives a reading.
-        cores: Those the measurement runs on; the thread stays off them where there are others.
-        every_s: Between two readings.
+        read: A function that returns a reading.
+        cores: The cores that the measurement runs on; the thread stays off them if there are
+            others.
+        every_s: The time between two readings, in seconds.
     """
 
     def __init__(
@@ -47,22 +48,23 @@ class Sampler:
         self._thread.join()
 
     def between(self, start_s: float, end_s: float) -> List[Dict[str, Any]]:
-        """The samples of a time, on the monotonic clock that all processes share."""
+        """The samples between two times, on the monotonic clock that all processes share."""
         return [sample for at_s, sample in list(self._samples) if start_s <= at_s <= end_s]
 
     def _sample(self) -> None:
         if self._others:
-            os.sched_setaffinity(0, self._others)  # of this thread only
+            os.sched_setaffinity(0, self._others)  # the affinity of this thread only
         while not self._over.wait(self._every_s):
             self._samples.append((time.monotonic(), self._read()))
 
 
 def sensor_summary(samples: Sequence[Mapping[str, Any]]) -> Dict[str, Any]:
-    """What samples say in short.
+    """A summary of samples.
 
     Returns:
-        ``samples``, their number; of ``temperature_c``, ``frequency_mhz`` and of each of the
-        spec's ``sensors``, by quantity and name, the ``min``, ``mean`` and ``max``.
+        ``samples``, the number of samples; and the ``min``, ``mean`` and ``max`` of
+        ``temperature_c``, of ``frequency_mhz`` and of each of the spec's ``sensors``, by quantity
+        and name.
     """
     found: Dict[str, Any] = {"samples": len(samples)}
     for key in ("temperature_c", "frequency_mhz"):
@@ -85,13 +87,13 @@ def mean_power_mw(
     after: Mapping[str, Any],
     seconds: float,
 ) -> Dict[str, float]:
-    """Mean power by sensor while a group was measured, its packages in turns.
+    """Mean power in mW by sensor while a group was measured, its packages in turns.
 
     Args:
-        before: The reading that was made when it began.
-        samples: Those made meanwhile: a rail's power is their mean.
-        after: The reading at the end: an energy counter's power is its difference over the time.
-        seconds: Between the first reading and the last.
+        before: The reading from the beginning.
+        samples: The readings made meanwhile: a power rail's result is their mean.
+        after: The reading from the end: an energy counter's power is its difference over the time.
+        seconds: The time between the first reading and the last.
     """
     found = {}
     rails = sensor_summary(samples).get("sensors", {}).get("power_mw", {})

@@ -1,6 +1,6 @@
-"""What the board's sensors say around a measurement.
+"""The readings of the board's sensors around a measurement.
 
-A sensor that a board lacks is a key that is absent.
+The key of a sensor that a board lacks is absent.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ COOLING_DEVICES = "sys/class/thermal/cooling_device[0-9]*"
 
 
 class Sensors:
-    """The sensors of this board, generic ones and those its spec names.
+    """The sensors of this board: generic ones, and those that the board's spec names.
 
     Args:
-        cores: Those the measurement runs on.
-        named: The spec's, as the host sends them: see `qsdnn_boards.spec.spec.Sensor`.
-        root: Where ``/sys`` and ``/proc`` are.
+        cores: The cores that the measurement runs on.
+        named: The spec's sensors, as the host sends them: see `qsdnn_boards.spec.spec.Sensor`.
+        root: The folder that holds ``/sys`` and ``/proc``.
     """
 
     def __init__(
@@ -44,12 +44,14 @@ class Sensors:
         """One reading.
 
         Returns:
-            Of ``governor``, ``frequency_mhz`` and ``max_frequency_mhz`` (lowest of the cores),
-            ``temperature_c`` (the hottest: of the spec's sensors, else of all thermal zones),
-            ``throttle_count``, ``throttling`` (now), ``load`` (one minute), ``all_ticks`` of all
-            cores since the start, ``busy_ticks`` and ``steal_ticks`` of them, ``here_ticks`` and
-            ``here_busy_ticks``, those of the cores and of what shares their execution units, and
-            ``sensors``, the spec's, see `readings.Readings`: those the board has.
+            The readings that this board has, by key. ``governor``; ``frequency_mhz`` and
+            ``max_frequency_mhz``, the lowest of the cores; ``temperature_c``, the hottest of the
+            spec's sensors, else of all thermal zones; ``throttle_count``; ``throttling``, whether
+            the board is slowed down now; ``load``, over one minute; ``all_ticks``, the clock ticks
+            of all cores since the start, with the parts ``busy_ticks`` and ``steal_ticks``;
+            ``here_ticks`` and ``here_busy_ticks``, the same for the measuring cores and those that
+            share execution units with these; ``sensors``, the spec's sensors, see
+            `readings.Readings`.
         """
         cores, root = self._cores, self._root
         named = self._named.read()
@@ -67,7 +69,7 @@ class Sensors:
         return {key: value for key, value in readings.items() if value is not None}
 
     def temperature_c(self) -> Optional[float]:
-        """The hottest, as in `read`."""
+        """The hottest temperature, as in `read`; None without a sensor."""
         return self._hottest_c(self._named.read())
 
     def _hottest_c(self, named: Readings) -> Optional[float]:
@@ -128,17 +130,17 @@ def _load(root: Path) -> Optional[float]:
 
 
 def _siblings(core: int, root: Path) -> Set[int]:
-    """The core, and the threads of the same one: a list such as ``0,4`` or ``0-1``."""
+    """A core, and the cores that share its execution units: a list such as ``0,4`` or ``0-1``."""
     path = root / "sys/devices/system/cpu" / ("cpu%d" % core) / "topology/thread_siblings_list"
     ranges = [part.split("-") for part in (text(path) or str(core)).split(",")]
     return {core for ends in ranges for core in range(int(ends[0]), int(ends[-1]) + 1)}
 
 
 def _ticks(root: Path, here: Collection[int]) -> Dict[str, int]:
-    """Of each line of ``/proc/stat`` that is a core's, the first eight fields.
+    """Sums of the tick counters in ``/proc/stat``: of all cores, and of the cores `here`.
 
-    They are: user, nice, system, idle, waiting for input and output, two of interrupts, stolen.
-    What follows is counted in user time already.
+    The first eight fields of a line are: user, nice, system, idle, waiting for input and output,
+    two of interrupts, stolen. The fields behind these are counted in user time already.
     """
     found: Dict[str, int] = {}
     for line in (text(root / "proc/stat") or "").splitlines():

@@ -1,1 +1,1 @@
-"""Engine loaders: one module an engine."""
+"""Engine loaders: one package for each engine."""

@@ -1,4 +1,4 @@
-"""One block of memory for every tensor between segments; lives that do not meet share bytes."""
+"""One block of memory for every tensor between segments; unlike times of need share bytes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ALIGNMENT_BYTES = 64  # a cache line, and the widest vector register (AVX-512)
 
 @dataclass(frozen=True)
 class Life:
-    """When a buffer is needed: from step `first` to step `last`, both included."""
+    """The time when a buffer is needed: from step `first` to step `last`, both included."""
 
     name: str
     size_bytes: int
@@ -22,15 +22,15 @@ class Life:
     last: int
 
     def meets(self, other: "Life") -> bool:
-        """Whether the two are needed at the same time."""
+        """Whether this buffer and the other are needed at the same time."""
         return self.first <= other.last and other.first <= self.last
 
 
 def buffer_lives(manifest: Manifest) -> List[Life]:
     """The lives of a package's static tensors; a step is a segment.
 
-    Inputs and outputs of the package live throughout: the caller may set an input once and run
-    many times, and reads outputs after the run.
+    Inputs and outputs of the package live throughout: the caller may set an input once and run the
+    package many times, and reads outputs after the run.
     """
     steps = len(manifest.segments)
     whole = dict.fromkeys((*manifest.inputs, *manifest.outputs), (-1, steps))
@@ -53,7 +53,7 @@ def place(lives: Sequence[Life]) -> Tuple[Dict[str, int], int]:
     Memory Management for Deep Neural Net Inference", 2020 (arXiv 2001.03288).
 
     Returns:
-        The offset of each buffer, a multiple of `ALIGNMENT_BYTES`, and the bytes needed in all.
+        The offset of each buffer, a multiple of `ALIGNMENT_BYTES`; and the size of all, in bytes.
     """
     placed: List[Tuple[int, Life]] = []
     offsets: Dict[str, int] = {}
@@ -81,12 +81,12 @@ def aligned_block(size_bytes: int) -> np.ndarray:
 
 
 def _room(life: Life) -> int:
-    """Bytes kept for a buffer. Never none: engines want an address for empty tensors too."""
+    """Bytes kept for a buffer, at least one: engines want an address for empty tensors too."""
     return -(-max(life.size_bytes, 1) // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
 
 
 def _best_gap(taken: Sequence[Tuple[int, int]], room: int) -> int:
-    """Where `room` bytes fit between `taken` (begin, end) pairs, ascending, with least waste."""
+    """The begin of the smallest gap of `room` bytes between ascending `taken` ranges."""
     best, least, end = -1, 0, 0
     for begin, stop in taken:
         gap = begin - end

@@ -1,4 +1,4 @@
-"""Inputs as the caller gives them, held against what the package expects."""
+"""Inputs as the caller gives them, checked against what the package expects."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from qsdnn_runtime.program.manifest import TensorSpec
 
-# onnxruntime's spelling of the element types, where it is not numpy's
+# onnxruntime's names of the element types that numpy names otherwise
 _TYPES = {"float32": "float", "float64": "double"}
 
 
@@ -22,9 +22,9 @@ class NodeArg:
     """An input or output, as `onnxruntime.NodeArg` describes it.
 
     Attributes:
-        name: What feeds and results go by.
-        shape: Dimensions; None where they depend on data.
-        type: ``tensor(float)`` and the like; ``""`` where numpy has no such type.
+        name: The name of the tensor in feeds and results.
+        shape: The dimensions; None where they depend on data.
+        type: The type, ``tensor(float)`` and the like; ``""`` where numpy has no such type.
     """
 
     name: str
@@ -33,7 +33,7 @@ class NodeArg:
 
 
 def describe(tensor: TensorSpec) -> NodeArg:
-    """A tensor in onnxruntime's words."""
+    """A tensor's description in onnxruntime's words."""
     element = _TYPES.get(tensor.dtype, tensor.dtype)
     return NodeArg(
         name=tensor.name,
@@ -49,12 +49,12 @@ def check_feeds(
 
     Args:
         tensors: The inputs of the package.
-        feeds: A value for each. What is static comes back as an array (not copied if it was
-            one); what is not is passed on as it is.
-        partial: Whether some may be left out.
+        feeds: A value for each input. A value of a static input comes back as an array (not copied
+            if it was an array); any other value is passed on as it is.
+        partial: Whether some inputs may be left out.
 
     Raises:
-        FeedError: They do not fit; the message names the input.
+        FeedError: The feeds do not fit; the message names the input.
     """
     known = [tensor.name for tensor in tensors]
     for name in feeds:
@@ -70,7 +70,7 @@ def check_outputs(known: Sequence[str], names: Optional[Sequence[str]]) -> Seque
     """The outputs asked for: all of them when `names` is None or empty.
 
     Raises:
-        FeedError: One is unknown.
+        FeedError: An output's name is unknown.
     """
     for name in names or ():
         if name not in known:
@@ -82,7 +82,7 @@ def check_buffer(tensor: TensorSpec, array: np.ndarray) -> np.ndarray:
     """A caller's own array, if an engine can work on it in place.
 
     Raises:
-        FeedError: Its type, shape or memory does not allow that.
+        FeedError: The array's type, shape or memory does not allow that.
     """
     if not tensor.static:
         raise FeedError("'%s' has no fixed shape: no array can be bound to it" % tensor.name)

@@ -6,16 +6,16 @@
      "model": {"name", "sha256"},
      "threads": 1,
      "tensors": {NAME: {"dtype": "float32", "shape": [1, 3, 224, 224]}},
-         # dtype "" or shape null: no static buffer can hold it, it is passed by value.
-         # With "layout": "nchw16c" its elements lie in that order, of as many bytes: channels in
-         # blocks of 16, innermost. Never of what enters or leaves the package.
+         # dtype "" or shape null: no static buffer can hold the tensor; it is passed by value.
+         # With "layout": "nchw16c" the elements lie in that order, of as many bytes: channels
+         # in blocks of 16, innermost. Never for a tensor that enters or leaves the package.
      "inputs": [NAME], "outputs": [NAME],
      "segments": [                                  # in execution order
        {"engine": "openvino", "family": "openvino", "artifact": FILE,
         "inputs": [NAME], "outputs": [NAME], "options": {...},
         "layers": [{"index": 0, "name": "conv1", "primitive": "openvino/auto/fp32"}]}],
      "artifacts": {FILE: {"sha256", "size_bytes"}}, # in the folder artifacts/
-     "digest": SHA256}                              # of all the rest, in a package on disk
+     "digest": SHA256}                              # of all other keys, in a package on disk
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 class PackageError(ValueError):
-    """A package is malformed, incomplete, or not what its manifest says."""
+    """A package is malformed, incomplete, or differs from what its manifest says."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class TensorSpec:
     """A tensor that crosses segments, or enters or leaves the package.
 
     Attributes:
-        name: Unique in the package.
-        dtype: A numpy dtype name; ``""`` where numpy has none.
-        shape: Dimensions; None where they depend on data.
-        layout: The order of its elements, e.g. ``"nchw16c"``; ``""`` where it is that of `shape`.
+        name: The tensor's name, unique in the package.
+        dtype: The name of the numpy dtype; ``""`` where numpy has none.
+        shape: The dimensions; None where they depend on data.
+        layout: The order of the elements, e.g. ``"nchw16c"``; ``""`` for the order of `shape`.
     """
 
     name: str
@@ -57,12 +57,12 @@ class TensorSpec:
 
     @property
     def static(self) -> bool:
-        """Whether a buffer made beforehand can hold it."""
+        """Whether a buffer made beforehand can hold the tensor."""
         return bool(self.dtype) and self.shape is not None
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of its elements; 0 when not static."""
+        """The size of the elements; 0 when the tensor is not static."""
         if not self.dtype or self.shape is None:
             return 0
         return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
@@ -70,7 +70,7 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class LayerEntry:
-    """A layer of a segment, and the primitive asked for."""
+    """A layer of a segment, with the primitive asked for."""
 
     index: int
     name: str
@@ -79,7 +79,7 @@ class LayerEntry:
 
 @dataclass(frozen=True)
 class SegmentEntry:
-    """A segment: which engine runs which artifact on which tensors."""
+    """A segment: an engine, the artifact it runs, and the tensors it runs on."""
 
     engine: str
     family: str
@@ -92,7 +92,7 @@ class SegmentEntry:
 
 @dataclass(frozen=True)
 class ArtifactEntry:
-    """What a file of ``artifacts/`` must be."""
+    """The SHA-256 and the size that a file of ``artifacts/`` must have."""
 
     sha256: str
     size_bytes: int
@@ -100,7 +100,7 @@ class ArtifactEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The content of a manifest; see the module's text for its meaning."""
+    """The content of a manifest; the module's docstring explains the fields."""
 
     name: str
     sha256: str
@@ -113,13 +113,13 @@ class Manifest:
 
 
 def load_manifest(source: Union[str, "os.PathLike[str]", Mapping[str, Any]]) -> Manifest:
-    """Reads a manifest and checks that it is one that can be executed.
+    """Reads a manifest and checks that it can be executed.
 
     Args:
-        source: Path of a ``manifest.json``, or its content.
+        source: The path of a ``manifest.json``, or its content.
 
     Raises:
-        PackageError: It is not; the message names the entry.
+        PackageError: The manifest cannot be executed; the message names the entry.
     """
     if isinstance(source, Mapping):
         return _parse(_Entry(source, FILE_NAME))
@@ -127,7 +127,7 @@ def load_manifest(source: Union[str, "os.PathLike[str]", Mapping[str, Any]]) -> 
 
 
 def digest_of(content: Mapping[str, Any]) -> str:
-    """SHA-256 of a manifest's content, however its file is laid out."""
+    """The SHA-256 of a manifest's content, independent of the layout of the file."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -135,7 +135,7 @@ def read_json(path: Path) -> Any:
     """The content of a file that should be a manifest.
 
     Raises:
-        PackageError: It cannot be read, or is no JSON.
+        PackageError: The file cannot be read, or is no JSON.
     """
     try:
         return parse_json(path.read_bytes(), str(path))
@@ -144,10 +144,10 @@ def read_json(path: Path) -> Any:
 
 
 def parse_json(content: bytes, where: str) -> Any:
-    """The content of what should be a manifest.
+    """The content of bytes that should be a manifest.
 
     Raises:
-        PackageError: It is no JSON; `where` names it.
+        PackageError: The bytes are no JSON; the message begins with `where`.
     """
     try:
         return json.loads(content.decode("utf-8"))
@@ -156,7 +156,7 @@ def parse_json(content: bytes, where: str) -> Any:
 
 
 class _Entry:
-    """A JSON value and where it stands, so that what is wrong with it can be said by name."""
+    """A JSON value with its place in the file, so that an error can name the place."""
 
     def __init__(self, value: Any, file: str, where: str = "") -> None:
         self.value = value
@@ -269,7 +269,7 @@ def _artifact(name: str, entry: _Entry) -> ArtifactEntry:
 
 
 def _check_names(root: _Entry, manifest: Manifest) -> None:
-    """Every name used is defined."""
+    """Checks that every name used is defined."""
 
     def known(entry: _Entry) -> None:
         if entry.value not in manifest.tensors:
@@ -290,7 +290,7 @@ def _check_names(root: _Entry, manifest: Manifest) -> None:
 
 
 def _check_order(root: _Entry, manifest: Manifest) -> None:
-    """Every tensor is made once, and before it is read."""
+    """Checks that every tensor is made once, and before it is read."""
     made: Set[str] = set(manifest.inputs)
 
     def read(entry: _Entry) -> None:

@@ -2,11 +2,11 @@
 
 ::
 
-    manifest.json       see qsdnn_runtime.program.manifest; its "digest" is of all the rest of it
-    artifacts/          what the engines load
-    __main__.py         python PACKAGE runs it, whether it is a folder or a zip
+    manifest.json       see qsdnn_runtime.program.manifest; its "digest" is of its other keys
+    artifacts/          the files that the engines load
+    __main__.py         lets python PACKAGE run the package, be it a folder or a zip
     qsdnn_runtime/      this runtime: PYTHONPATH=PACKAGE is all that a program needs to import it
-    plan.json           the plan it was made of
+    plan.json           the plan that the package was made of
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ BLOCK_BYTES = 1 << 16
 ZIP_MAGIC = b"PK\x03\x04"
 AGAIN = "copy the package again, or make it anew: qsdnn package PLAN -o PACKAGE"
 
-# What zipfile raises at damaged bytes, depending on where they are.
+# The errors that zipfile raises at damaged bytes, depending on where these are.
 DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -51,11 +51,12 @@ class OpenPackage:
     """A package whose files can be read.
 
     Attributes:
-        manifest: What it says.
-        content: The manifest as it stands, without its digest.
-        artifacts: The folder of its artifacts.
-        archive: The zip they were unpacked from; None if there is none.
-        temporary: Where they were unpacked: deleted by `close`.
+        manifest: The parsed manifest.
+        content: The manifest's JSON content, without its digest.
+        artifacts: The folder of the artifacts.
+        archive: The zip that the artifacts were unpacked from; None if there is none.
+        temporary: The folder that the artifacts were unpacked to, which `close` deletes; None if
+            none.
     """
 
     manifest: Manifest
@@ -68,7 +69,7 @@ class OpenPackage:
         """Checks the content of every artifact against its SHA-256.
 
         Raises:
-            PackageError: One was changed.
+            PackageError: An artifact was changed.
         """
         if self.archive is not None:
             with _zip(self.archive) as archive:
@@ -83,7 +84,7 @@ class OpenPackage:
                 _copy(file, None, entry, str(path))
 
     def close(self) -> None:
-        """Deletes what was unpacked; what engines have mapped stays theirs."""
+        """Deletes the unpacked artifacts; what engines have mapped of them stays in memory."""
         if self.temporary is not None:
             shutil.rmtree(str(self.temporary), ignore_errors=True)
 
@@ -95,17 +96,17 @@ def open_package(
     verify: bool = True,
     scratch: Optional[Path] = None,
 ) -> OpenPackage:
-    """Opens a package and checks that it is the one that was made.
+    """Opens a package and checks that it is unchanged since it was made.
 
     Args:
-        source: A package's folder or zip, or a manifest: its path or its content.
+        source: A package's folder or zip, or a manifest: the path or the content.
         artifacts: The folder of the artifacts, when `source` is a manifest; by default
-            ``artifacts/`` beside it.
-        verify: Whether to read every artifact for its SHA-256; else only sizes are looked at.
-        scratch: Where a zip is unpacked; by default where temporary files go.
+            ``artifacts/`` beside the manifest.
+        verify: Whether to read every artifact for its SHA-256; else only sizes are checked.
+        scratch: The folder to unpack a zip in; by default the one for temporary files.
 
     Raises:
-        PackageError: It is no package, or files are missing, cut short or changed.
+        PackageError: The source is no package, or files are missing, cut short or changed.
     """
     if isinstance(source, Mapping):
         if artifacts is None:
@@ -150,9 +151,9 @@ def _opened(content: Any, where: str, artifacts: Path, verify: bool) -> OpenPack
 
 
 def _parsed(content: Any, where: str, verify: bool) -> "tuple[Manifest, Mapping[str, Any]]":
-    """The manifest, and its content without the digest, which is checked."""
+    """The manifest, and its content without the digest; raises if the digest is wrong."""
     if not isinstance(content, Mapping):
-        return load_manifest({"schema": content}), {}  # which says what is wrong
+        return load_manifest({"schema": content}), {}  # raises an error that says what is wrong
     rest = {key: value for key, value in content.items() if key != "digest"}
     if verify and "digest" in content and content["digest"] != digest_of(rest):
         raise PackageError("%s was changed: its SHA-256 differs: %s" % (where, AGAIN))
@@ -160,7 +161,7 @@ def _parsed(content: Any, where: str, verify: bool) -> "tuple[Manifest, Mapping[
 
 
 def _unpack(path: Path, verify: bool, scratch: Optional[Path]) -> OpenPackage:
-    """Unpacks the artifacts, checking them on the way; all else is left where it is."""
+    """Unpacks the artifacts, checking them on the way; other files stay in the zip."""
     with _zip(path) as archive:
         content = parse_json(archive.read(FILE_NAME), "%s: %s" % (path, FILE_NAME))
         manifest, rest = _parsed(content, "%s: %s" % (path, FILE_NAME), verify)
@@ -221,7 +222,7 @@ def _check_size(size_bytes: int, entry: ArtifactEntry, where: str) -> None:
 def _copy(
     source: IO[bytes], target: Optional[IO[bytes]], entry: Optional[ArtifactEntry], where: str
 ) -> None:
-    """Reads a file through one small buffer: to a copy, for its SHA-256, or both."""
+    """Reads a file through one small buffer: to copy it, to check its SHA-256, or both."""
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(BLOCK_BYTES))
     while True:

@@ -10,16 +10,16 @@ import numpy as np
 
 from ..frames import FrameError
 
-# Numbers only: their bytes mean the same on both sides. Objects would need pickle.
+# The kinds of numbers, whose bytes mean the same on both sides. Objects would need pickle.
 NUMBER_KINDS = "biufc"
 
 
 def pack_values(values: Mapping[str, Any]) -> Tuple[Dict[str, Any], List[bytes]]:
-    """Describes values, and gives the bytes the descriptions speak of, in their order.
+    """Describes values; also gives the bytes that the descriptions speak of, in the same order.
 
     Args:
-        values: Arrays of numbers or of strings, lists of such (sequences), or None (an absent
-            optional), by name.
+        values: Arrays of numbers or of strings, lists of such arrays (sequences), or None (an
+            absent optional), by name.
 
     Raises:
         FrameError: A value is of another kind.
@@ -81,7 +81,7 @@ def _unpack(entry: Any, reader: _Reader) -> Any:
 
 
 class _Reader:
-    """Takes a payload apart from its beginning."""
+    """Takes a payload apart, piece by piece from its beginning."""
 
     def __init__(self, payload: bytes) -> None:
         self._payload = memoryview(payload)

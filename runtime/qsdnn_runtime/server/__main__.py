@@ -1,29 +1,31 @@
-"""The measuring agent: ``python -m qsdnn_runtime.server CACHE``, spoken to in frames.
+"""The measuring server: ``python -m qsdnn_runtime.server CACHE``, spoken to in frames.
 
-It imports no engine: what may crash runs in children. Both sides begin with ``hello``. Requests by
-``op``, and what answers them; one at a time, the last frame of each answer names the op again:
+The server imports no engine: code that may crash runs in children. Both sides begin with ``hello``.
+The requests by ``op``, and their answers; requests are answered one at a time, and the last frame
+of each answer names the op again:
 
 - ``probe`` → facts, fingerprint, engines.
-- ``hold``: ``wait_s`` → the board's lock is this host's until the agent ends. Before what follows.
+- ``hold``: ``wait_s`` → the board's lock is this host's until the server ends. Needed by the rest.
 - ``have``: ``needs`` {sha256: bytes} → ``missing``.
 - ``put``: ``sha256``, ``size_bytes``, ``lasting``, ``offset``, ``encoding`` and a chunk as payload:
-  no answer; what goes wrong is said when the artifact is needed.
-- ``measure``: ``needs``, ``packages`` [{``manifest``}], ``shifts`` (lists of their indices: which
-  are loaded at once), ``options``, ``tolerance``, ``conditions`` (see `qsdnn_runtime.server.conditions`),
-  values, and ``payloads``, the digests of their bytes →
+  no answer; an error is told when the artifact is needed.
+- ``measure``: ``needs``, ``packages`` [{``manifest``}], ``shifts`` (lists of the indices of
+  packages that are loaded at once), ``options``, ``tolerance``, ``conditions`` (see
+  `qsdnn_runtime.server.conditions`), values, and ``payloads``, the digests of the values' bytes →
   ``progress`` and ``record`` frames, then ``measure``; a record that comes again for a package is
-  better than the one before. With ``missing`` nothing was measured, for something is.
+  better than the one before. With ``missing`` in the answer nothing was measured, as artifacts are
+  missing.
 - ``run``: one package, ``threads``, ``timeout_s``, the rest as for ``measure`` → values.
 - ``evaluate``: ``needs``, ``packages``, ``threads``, ``timeout_s`` of one run, and ``inputs``
-  [{``name``, ``sha256``, ``dtype``, ``shape``}], a run a row → ``progress``; for each package
-  ``outputs`` (stacked values from row ``first`` on; from 0 on again if it is tried again), then
-  ``evaluated``, or ``failed`` with ``state`` and ``error``; then ``evaluate``.
-- ``ping`` → nothing: the host lives.
-- ``bye`` → the agent ends, as it does when the host is gone.
+  [{``name``, ``sha256``, ``dtype``, ``shape``}], a run for each row → ``progress``; for each
+  package ``outputs`` (stacked values from row ``first`` on; from 0 on again if it is tried again),
+  then ``evaluated``, or ``failed`` with ``state`` and ``error``; then ``evaluate``.
+- ``ping`` → no answer: tells that the host lives.
+- ``bye`` → the server ends, as it does when the host is gone.
 
-An answer that says why something was not done has a ``message`` and a ``code``, of
-`qsdnn_runtime.protocol.Code`. While a request is worked on, ``alive`` frames say so. However the agent ends, unless by SIGKILL, it kills
-its children and sets back the performance mode.
+An answer that says why something was not done has a ``message`` and a ``code`` of
+`qsdnn_runtime.protocol.Code`. While a request is worked on, ``alive`` frames say so. However the
+server ends, unless by SIGKILL, it kills its children and sets back the performance mode.
 """
 
 from __future__ import annotations
@@ -55,20 +57,20 @@ from ..board.orphans import end_orphans
 from ..board.probe import board_facts, boot_id, fingerprint
 
 LOCK_POLL_S = 1.0
-# A child that ends badly may have been killed by chance.
+# How often a run is tried: a child that ends badly may have been killed by chance.
 RUN_TRIES = 2
-# Cleaning up that takes longer hangs: a device that does not answer, a command that never ends.
+# The longest cleaning up; longer means that it hangs: on a dead device, or an endless command.
 ENDING_S = 60.0
 
 
 class Agent:
-    """Answers the requests of a host.
+    """The measuring server: answers the requests of a host.
 
     Args:
-        host: Who asks.
-        cache: Artifacts kept on this board.
-        lock: The board's.
-        keeper: Of the board's performance mode.
+        host: The host that asks.
+        cache: The artifacts kept on this board.
+        lock: The board's lock.
+        keeper: The keeper of the board's performance mode.
     """
 
     def __init__(self, host: Host, cache: ArtifactCache, lock: BoardLock, keeper: Keeper) -> None:
@@ -77,7 +79,7 @@ class Agent:
         self._lock = lock
         self._keeper = keeper
         self._ending = threading.Lock()
-        # Why artifacts that were sent are not here.
+        # The errors of artifacts that were sent and could not be kept, by digest.
         self._refused: Dict[str, ProtocolError] = {}
 
     def serve(self) -> None:
@@ -96,18 +98,18 @@ class Agent:
                     self._answer(request)
 
     def end(self, code: int) -> None:
-        """Ends this process, from any thread; nothing stays behind."""
-        self._ending.acquire()  # for good: the first to come ends it for all
-        self._host.mute()  # what its end does to a measurement is not for a record
+        """Ends this process, from any thread; no child and no setting stays behind."""
+        self._ending.acquire()  # never released: the first call ends the process for all
+        self._host.mute()  # the end of a measurement that is cut off is not for a record
         limit = threading.Timer(ENDING_S, os._exit, [1])
         limit.daemon = True
         limit.start()
         Child.kill_all()
         self._keeper.leave()
-        Child.kill_all()  # what was started meanwhile
+        Child.kill_all()  # those that were started meanwhile
         self._cache.close()
         self._lock.release()
-        os._exit(code)  # a thread still waits for input, which an ordinary exit would wait for
+        os._exit(code)  # a thread still reads input, and an ordinary exit would wait for it
 
     def _answer(self, request: Frame) -> None:
         op = request.header.get("op")
@@ -218,10 +220,10 @@ class Agent:
         return Frame({})
 
     def _missing(self, request: Frame) -> List[str]:
-        """What must be sent before a request can be done.
+        """The artifacts that must be sent before a request can be done, by digest.
 
         Raises:
-            ProtocolError: It was sent, and could not be kept; or the board is not held.
+            ProtocolError: An artifact was sent, and could not be kept; or the board is not held.
         """
         if not self._lock.held:
             raise ProtocolError("the board must be held before it is used")
@@ -263,7 +265,7 @@ def main() -> None:
         raise SystemExit(1) from None
 
     def on_signal(number: int, _frame: Any) -> None:
-        # In a thread: what this interrupts may hold a lock that the end needs.
+        # In a thread: the interrupted code may hold a lock that the end needs.
         threading.Thread(target=agent.end, args=(128 + number,)).start()
 
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
@@ -280,7 +282,7 @@ def main() -> None:
 
 
 def _trouble(error: OSError) -> ProtocolError:
-    """What the board's disk says, in the words that the cache has for it."""
+    """An error of the board's disk, in the words that the cache has for it."""
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return ProtocolError(str(error))
     where = " in %s" % error.filename if error.filename else ""
@@ -290,7 +292,7 @@ def _trouble(error: OSError) -> ProtocolError:
 
 @contextmanager
 def _runtime_in_use() -> Iterator[None]:
-    """Keeps others from pruning the zip that this runs from: children import from it too."""
+    """Keeps others from pruning the zip that this process and its children import from."""
     archive = Path(__file__).parents[2]
     if not archive.is_file():  # installed, not sent
         yield

@@ -1,9 +1,9 @@
-"""A whole network in one engine alone, as it comes: what plans and sessions are held against.
+"""A whole network in one engine alone, with default settings: the baseline of plans and sessions.
 
-Nothing of a session is around it: no huge pages, no buffers between segments, no settled threads.
-A loader that has a method `bare` (`qsdnn_runtime.engine.OnnxLoader`) runs the user's own file in
-the engine's own loop. Any other loads the network as its host half translated it, as one segment,
-is bound once and run.
+Nothing of a session is around it: no huge pages, no buffers between segments, no settled threads. A
+loader with a method `bare` (`qsdnn_runtime.engine.OnnxLoader`) runs the user's own file in the
+engine's own loop. Any other loader loads the network as its host half translated it, as one
+segment, which is bound once and run.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ class Outputs(NamedTuple):
 
 
 class Bare:
-    """An engine with a whole network; what measuring needs of `qsdnn_runtime.Session`.
+    """An engine with a whole network; has those methods of `Session` that measuring needs.
 
     Args:
-        manifest: Of one segment, which names the engine and the file it loads.
-        threads: Threads the engine may use.
-        artifacts: The folder the file is in.
+        manifest: A manifest of one segment, which names the engine and the file that the engine
+            loads.
+        threads: The number of threads the engine may use.
+        artifacts: The folder of the file.
 
     Raises:
         EngineError: The engine is not installed.
@@ -53,7 +54,7 @@ class Bare:
         """Loads the network for these inputs.
 
         Raises:
-            EngineError: The engine refuses it.
+            EngineError: The engine refuses the network.
         """
         try:
             if hasattr(self._loader, "bare"):
@@ -71,22 +72,22 @@ class Bare:
         self._run()
 
     def run_timed(self) -> Tuple[int, List[int]]:
-        """Nanoseconds of one inference, as of a session of one segment."""
+        """The nanoseconds of one inference, in the form of a session of one segment."""
         start = perf_counter_ns()
         self._run()
         elapsed = perf_counter_ns() - start
         return elapsed, [elapsed]
 
     def layer_times(self) -> Dict[int, float]:
-        """Nothing: it has no layers."""
+        """An empty dict: a network in one engine alone has no layers."""
         return {}
 
     def applied(self) -> Dict[int, Applied]:
-        """Nothing: it has no layers."""
+        """An empty dict: a network in one engine alone has no layers."""
         return {}
 
     def close(self) -> None:
-        """Lets the engine go, and then its buffers."""
+        """Lets the engine go, and then the engine's buffers."""
         self._run = lambda: None
         if self._executable is not None:
             self._executable.close()
@@ -94,7 +95,7 @@ class Bare:
         self._inputs, self._outputs = {}, {}
 
     def _bind_original(self, feeds: Mapping[str, Any]) -> None:
-        # Engines do not keep the arrays alive that they are given a view of.
+        # Engines do not keep alive the arrays that they are given a view of.
         self._inputs = {name: _contiguous(feeds[name]) for name in self._manifest.inputs}
         self._run, self._outputs = self._loader.bare(
             self._artifacts / self._segment.artifact,
@@ -121,5 +122,5 @@ class Bare:
 
 
 def _contiguous(value: Any) -> Any:
-    """An array whose elements lie in order; anything else as it is."""
+    """An array made C-contiguous; a value of another kind as it is."""
     return np.require(value, requirements="C") if isinstance(value, np.ndarray) else value

@@ -1,6 +1,7 @@
-"""Where a child is: memory it shares with the agent, which reads it even after a crash.
+"""A child's position, in memory shared with the measuring server, which reads it after a crash.
 
-A message a run would wake the agent in the middle of a measurement; a write to memory does not.
+A message for each run would wake the measuring server in the midst of a measurement; a write to
+memory does not.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ NOBODY = -1
 
 @dataclass(frozen=True)
 class Position:
-    """Where a child is.
+    """The position of a child in its work.
 
     Attributes:
-        step: What it does.
-        index: The package or engine it is with; `NOBODY` between them.
-        since_s: When it got there, on the monotonic clock that all processes share.
+        step: The step that the child is in.
+        index: The number of the package or engine that the step is of; `NOBODY` between them.
+        since_s: The time when the step began, on the monotonic clock that all processes share.
     """
 
     step: Step
@@ -39,30 +40,30 @@ class Beacon:
     """A child's position in shared memory.
 
     Args:
-        file_descriptor: A file of `LAYOUT` size, inherited by the child.
+        file_descriptor: The descriptor of a file of `LAYOUT` size, which the child inherits.
     """
 
     def __init__(self, file_descriptor: int) -> None:
         self._memory = mmap.mmap(file_descriptor, LAYOUT.size)
 
     def mark(self, step: Step, index: int = NOBODY) -> None:
-        """Says that a step begins."""
+        """Writes down that a step begins."""
         LAYOUT.pack_into(self._memory, 0, STEPS.index(step), index, time.monotonic())
 
     def read(self) -> Position:
-        """The step that was begun last."""
+        """The position that was written last."""
         step, index, since_s = LAYOUT.unpack_from(self._memory, 0)
         return Position(STEPS[step], index, since_s)
 
     def close(self) -> None:
-        """Unmaps it."""
+        """Unmaps the shared memory."""
         self._memory.close()
 
 
 def beacon_file() -> BinaryIO:
     """A new anonymous file for a beacon, already marked as starting."""
     file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
-    # Allocated: where a disk is full, that is an error, and writing to a hole of it SIGBUS.
+    # Allocated now: on a full disk that is an error here, and not a SIGBUS at the first write.
     os.posix_fallocate(file.fileno(), 0, LAYOUT.size)
     beacon = Beacon(file.fileno())
     beacon.mark(Step.START)

@@ -1,4 +1,4 @@
-"""Artifacts on the board, by content: what was sent once is not sent again."""
+"""Artifacts on the board, by content: no artifact is sent twice."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from typing import Any, Iterator, List, Mapping, Optional, Sequence, Set
 from ..protocol import Code, ProtocolError
 
 CAP_BYTES = 8 * 10**9
-# Left free for the system: a full root disk makes a board unreachable.
+# Disk space left free for the system: a full root disk makes a board unreachable.
 RESERVE_BYTES = 64 << 20
 DIGEST = re.compile("[0-9a-f]{64}")
 
 
 class CacheError(ProtocolError):
-    """An artifact cannot be kept, or is not what it was said to be."""
+    """An artifact cannot be kept, or differs from what the host said of it."""
 
 
 class ArtifactCache:
     """A folder of artifacts, each named by its sha256.
 
-    Every agent holds a shared lock on it while it lives. Only an agent that is alone removes
-    anything, and never what was asked for last. What is not lasting, such as a user's inputs, goes
-    with the agent.
+    Every measuring server holds a shared lock on the folder while it lives. Only a server that is
+    alone removes artifacts, and never those that were asked for last. Artifacts that do not last,
+    such as a user's inputs, are removed when the server ends.
 
     Args:
         root: The board's cache folder; made when missing.
-        cap_bytes: Least recently used artifacts go while there is more.
+        cap_bytes: The size of all artifacts above which the least recently used are removed.
     """
 
     def __init__(self, root: Path, cap_bytes: int = CAP_BYTES) -> None:
@@ -47,25 +47,25 @@ class ArtifactCache:
             folder.mkdir(parents=True, exist_ok=True)
         self._lock = (root / "lock").open("w")
         with self._alone() as alone:
-            if alone:  # what is left is of agents that were killed
+            if alone:  # what is in there is left of servers that were killed
                 shutil.rmtree(str(scratch))
                 scratch.mkdir()
         self._scratch = Path(tempfile.mkdtemp(dir=str(scratch)))
         self._passing = self.folder()
 
     def close(self) -> None:
-        """Removes what is not lasting, and lets another agent prune."""
+        """Removes artifacts that do not last, and lets another measuring server prune."""
         shutil.rmtree(str(self._scratch), ignore_errors=True)
         self._lock.close()
 
     def missing(self, sizes: Mapping[str, int]) -> List[str]:
-        """Which of these artifacts must be sent. None of them is removed until the next question.
+        """The digests of the artifacts that must be sent; the others stay until the next call.
 
         Args:
-            sizes: Bytes by sha256.
+            sizes: The size of each artifact in bytes, by sha256.
 
         Raises:
-            CacheError: A name is no sha256.
+            CacheError: A digest is no sha256.
         """
         absent = []
         self._used = set(sizes)
@@ -78,17 +78,18 @@ class ArtifactCache:
         return absent
 
     def put(self, header: Mapping[str, Any], payload: bytes) -> None:
-        """Takes the next chunk of an artifact; with the last one it is checked and kept.
+        """Takes the next chunk of an artifact; after the last chunk, checks and keeps the artifact.
 
         Args:
-            header: ``sha256`` and ``size_bytes`` of the artifact, whether it is ``lasting``; the
-                ``offset`` of the chunk, and its ``encoding``: ``raw`` or ``zlib``.
+            header: The request's header: ``sha256`` and ``size_bytes`` of the artifact, whether it
+                is ``lasting``; the ``offset`` of the chunk, and its ``encoding``: ``raw`` or
+                ``zlib``.
             payload: The chunk, encoded.
 
         Raises:
-            OSError: The disk does not take it.
-            CacheError: The disk is too full, the chunk is not the next one, or the content is
-                not what the digest says.
+            OSError: The disk does not take the chunk.
+            CacheError: The disk is too full, the chunk is not the next one, or the content is not
+                what the digest says.
         """
         digest, size, offset = header["sha256"], header["size_bytes"], header["offset"]
         path = self._path(digest, lasting=header["lasting"])
@@ -107,10 +108,10 @@ class ArtifactCache:
         self._used.add(digest)
 
     def read(self, digests: Sequence[str]) -> bytes:
-        """Several artifacts, one after another.
+        """The content of several artifacts, one after another.
 
         Raises:
-            OSError: One is not here.
+            OSError: An artifact is not on the board.
         """
         return b"".join(self._found(digest).read_bytes() for digest in digests)
 
@@ -122,11 +123,11 @@ class ArtifactCache:
         """Puts a package's artifacts into a folder, under the names its engines expect.
 
         Args:
-            artifacts: That part of its manifest.
-            folder: Made when missing.
+            artifacts: The manifest's part that lists the artifacts.
+            folder: The folder; made when missing.
 
         Raises:
-            CacheError: One is not here, or its name is a path.
+            CacheError: An artifact is not on the board, or its name is a path.
         """
         folder.mkdir(parents=True, exist_ok=True)
         for name, entry in artifacts.items():
@@ -141,7 +142,7 @@ class ArtifactCache:
                 shutil.copyfile(source, target)
 
     def _found(self, digest: str) -> Path:
-        """Where an artifact is, or would be if it were here."""
+        """The path of an artifact, or the path it would have if it were on the board."""
         passing = self._path(digest, lasting=False)
         return passing if passing.is_file() else self._path(digest, lasting=True)
 
@@ -171,7 +172,7 @@ class ArtifactCache:
 
     @contextmanager
     def _alone(self) -> Iterator[bool]:
-        """Whether no other agent lives; none can start meanwhile if so."""
+        """Whether no other measuring server lives; if so, none can start within the context."""
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             alone = True
@@ -184,7 +185,7 @@ class ArtifactCache:
 
 
 class _Incoming:
-    """An artifact of which some chunks have come."""
+    """An artifact of which some chunks have arrived."""
 
     def __init__(self, path: Path, size: int, scratch: Path) -> None:
         self.path = path
@@ -195,7 +196,7 @@ class _Incoming:
         self._file = os.fdopen(handle, "wb")
 
     def add(self, offset: int, chunk: bytes) -> bool:
-        """Whether that was the last chunk; the artifact is then in its place."""
+        """Adds a chunk; returns whether it was the last one, and the artifact is in its place."""
         if offset != self._offset or offset + len(chunk) > self._size:
             raise CacheError("artifact %s: not the next chunk" % self.path.name[:12])
         self._file.write(chunk)
@@ -212,7 +213,7 @@ class _Incoming:
         return True
 
     def discard(self) -> None:
-        """Removes what has come so far."""
+        """Removes the chunks that have arrived so far."""
         self._file.close()
         os.unlink(self._name)
 

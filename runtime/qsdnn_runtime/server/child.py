@@ -1,4 +1,4 @@
-"""A child of the agent: the process in which engines run, crash and hang."""
+"""A child of the measuring server: the process in which engines run, crash and hang."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ..protocol import State, Step
 from .tail import Tail
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-# Imports alone take seconds from a slow SD card.
+# The time limit of a start: imports alone take seconds from a slow SD card.
 START_TIMEOUT_S = 120.0
 POLL_S = 0.25
 WORKER = (sys.executable, "-m", "qsdnn_runtime.server.worker")
@@ -30,13 +30,13 @@ WORKER = (sys.executable, "-m", "qsdnn_runtime.server.worker")
 
 @dataclass(frozen=True)
 class Failure:
-    """How a child ended before its work did.
+    """How a child ended before its work was done.
 
     Attributes:
         state: `State.CRASHED` or `State.TIMED_OUT`.
-        error: For people: how, at which step, and the last lines of its standard error.
-        step: What it was doing.
-        index: With which package or engine; `NOBODY` when with none.
+        error: A text for people: how, at which step, and the last lines of standard error.
+        step: The step that the child was in.
+        index: The number of the package or engine that the step was of; `NOBODY` for none.
     """
 
     state: State
@@ -46,13 +46,14 @@ class Failure:
 
 
 class Child:
-    """A running child. A context manager: at its end the process is gone, and all it started.
+    """A running child. A context manager: at its end, the process and all it started are gone.
 
     Args:
-        job: What to do: see `qsdnn_runtime.server.worker`.
+        job: The job to do: see `qsdnn_runtime.server.worker`.
         payload: The bytes that go with the job.
-        folder: Its working directory.
-        threads: Threads its libraries may start, on as many cores; unrestricted when None.
+        folder: The child's working directory.
+        threads: The number of threads the child's libraries may start, and of cores; None for no
+            limit.
     """
 
     _running: ClassVar[Dict[int, "Child"]] = {}
@@ -105,11 +106,11 @@ class Child:
         """Passes on what the child says until it says ``end``.
 
         Args:
-            on_event: Gets each frame but the last.
-            timeout_s: Longest one step may take.
+            on_event: A function that gets each frame but the last.
+            timeout_s: The longest time that one step may take.
 
         Returns:
-            None when it finished; else how it failed.
+            None when the child finished; else how it failed.
         """
         while True:
             try:
@@ -126,19 +127,19 @@ class Child:
             on_event(frame)
 
     def kill(self) -> None:
-        """Kills the process and all of its group, at once."""
+        """Kills the process and its whole process group, at once."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
     @classmethod
     def kill_all(cls) -> None:
-        """Kills every running child: the agent is about to end."""
+        """Kills every running child, as the measuring server is about to end."""
         for child in list(cls._running.values()):
             child.kill()
 
     def _read_frames(self) -> None:
         assert self._process.stdout is not None
-        # A FrameError: it died in the middle of one.
+        # A FrameError: the child died while it wrote a frame.
         with self._process.stdout as stream, suppress(FrameError):
             for frame in iter(lambda: read_frame(stream.read), None):
                 self._frames.put(frame)
@@ -153,7 +154,7 @@ class Child:
         return self._failure(State.TIMED_OUT, "no end of '%s' after %g s" % (position.step, limit_s))
 
     def _crash(self) -> Failure:
-        self.kill()  # it may have closed its stream and live on
+        self.kill()  # the child may have closed its stream and live on
         return self._failure(State.CRASHED, _cause(self._process.wait()))
 
     def _failure(self, state: State, how: str) -> Failure:
@@ -178,9 +179,9 @@ def _cause(code: int) -> str:
 
 @contextmanager
 def _held_to_cores(threads: Optional[int]) -> Iterator[None]:
-    """Keeps this thread on the first of its cores, as many as threads.
+    """Keeps this thread on the first `threads` of its cores within the context.
 
-    A process started meanwhile inherits that, before its libraries can start any thread.
+    A process started meanwhile inherits these cores, before its libraries can start any thread.
     """
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, cores[:threads])

@@ -1,4 +1,4 @@
-"""Under what conditions the board measures: performance mode, temperature, sensors, trust."""
+"""The conditions of a measurement on the board: performance mode, temperature, sensors, trust."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ..board.sensors import Sensors
 from ..protocol import MeasureOptions
 from .trust import Repeats, judge
 
-# A board that throttled got hot from the limit on within one group.
+# How much cooler to begin after throttling: from the limit on, one group made the board too hot.
 COOLER_C = 10.0
-# So long it is looked whether what disturbed a measurement goes on: 30 clock ticks.
+# How long to look whether what disturbed a measurement goes on: 30 clock ticks.
 LOOK_S = 0.3
 
 
 class Keeper:
-    """Keeps the board in order while an agent lives.
+    """Keeps the board in order while a measuring server lives.
 
     Args:
         root: The board's cache folder.
@@ -35,15 +35,15 @@ class Keeper:
         self._notes: List[str] = []
 
     def recover(self) -> None:
-        """Sets back what an agent that was killed had set; the next record tells."""
+        """Sets back what a killed measuring server had set; the next record's notes tell."""
         self._notes += self._mode.recover().notes()
 
     def conditions(self, request: Mapping[str, Any], tell: Callable[[str], None]) -> Conditions:
-        """Brings the board into its performance mode, unless it is already or was not asked to.
+        """Brings the board into its performance mode, unless that was done or is not wanted.
 
         Args:
             request: The header of the host's ``measure``.
-            tell: Told what is being done.
+            tell: A function that is told what is being done.
         """
         wanted = request["conditions"]
         notes, self._notes = self._notes, []
@@ -55,20 +55,20 @@ class Keeper:
         return Conditions(request, reports, notes, self.repeats, tell)
 
     def leave(self) -> None:
-        """Sets back what was set."""
+        """Sets back the performance mode."""
         self._mode.restore()
 
 
 class Conditions:
-    """Under what the packages of one request are measured.
+    """The conditions under which the packages of one request are measured.
 
     Args:
         request: The header of the host's ``measure``.
-        performance: Of the performance mode: see `knob.report`.
-        notes: What to tell the user.
-        repeats: Decides whether a group is measured again.
-        tell: Told what is being done.
-        root: Where ``/sys`` and ``/proc`` are.
+        performance: The reports of the performance mode's knobs: see `knob.report`.
+        notes: The messages for the user.
+        repeats: The judge of whether a group is measured again.
+        tell: A function that is told what is being done.
+        root: The folder that holds ``/sys`` and ``/proc``.
     """
 
     def __init__(
@@ -92,13 +92,13 @@ class Conditions:
         self._supply = [named["name"] for named in self._wanted["sensors"] if named.get("total")]
 
     def cool(self, *, throttled: bool = False) -> None:
-        """Waits for a cool board, and for a cooler one after it throttled."""
+        """Waits for a cool board, and for a still cooler one after the board throttled."""
         limit_c, limit_s = self._wanted["max_temperature_c"], self._wanted["cooling_limit_s"]
         limit_c -= COOLER_C if throttled else 0.0
         self._cooling = cool_down(self._sensors.temperature_c, limit_c, limit_s, self._tell)
 
     def contended(self) -> bool:
-        """Whether others take too much of the processor now; the agent itself does nothing."""
+        """Whether others take too much of the processor now, while this process does nothing."""
         before, own_s = self._sensors.read(), time.process_time()
         time.sleep(LOOK_S)
         after, own_s = self._sensors.read(), time.process_time() - own_s
@@ -106,15 +106,15 @@ class Conditions:
         return is_contended({"runs_ms": (), "context": shares})
 
     def sampler(self) -> Sampler:
-        """Reads the sensors while it is entered."""
+        """A sampler that reads the sensors while it is entered."""
         return Sampler(self._sensors.read, self._cores)
 
     def complete(self, record: Dict[str, Any], sampler: Sampler) -> None:
-        """Adds to a record that ended well how far to believe it, and what it was measured under.
+        """Adds to a record that ended well its trust, and the conditions of the measurement.
 
         Args:
-            record: As the child sends it.
-            sampler: That ran meanwhile.
+            record: The record, as the child sends it; changed in place.
+            sampler: The sampler that ran meanwhile.
         """
         context = record["context"]
         start_s, end_s = context.pop("span_s")
@@ -128,6 +128,6 @@ class Conditions:
         context["performance"] = self._performance
         context["cooling"] = self._cooling
         context["passes"] = 1
-        # After it throttled a lower limit was waited for, which need not be reached.
+        # After throttling, a lower limit was waited for, which need not be reached.
         hot = cooling_note({**self._cooling, "limit_c": self._wanted["max_temperature_c"]})
         context["notes"] = [*self._notes, *filter(None, [hot])]

@@ -1,4 +1,4 @@
-"""How far outputs are from a reference."""
+"""The difference between outputs and a reference."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ TINY = float(np.finfo(np.float32).tiny)
 
 
 def max_error(got: Mapping[str, Any], want: Mapping[str, Any]) -> float:
-    """The worst output's largest difference, relative to the largest magnitude of its reference.
+    """The largest difference of any output, relative to the largest magnitude in its reference.
 
     Args:
-        got: Outputs by name.
+        got: The outputs, by name.
         want: The reference, by name.
 
     Returns:
-        0 when equal; infinite when an output is missing, has another type or shape, other NaNs
-        or infinities, or differs where only equality will do (integers, booleans, strings).
+        0 when equal; infinite when an output is missing, has another type or shape, other NaNs or
+        infinities, or differs where only equality will do (integers, booleans, strings).
     """
     if set(got) != set(want):
         return math.inf

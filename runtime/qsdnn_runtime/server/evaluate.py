@@ -1,4 +1,4 @@
-"""The job of a child that runs packages over many inputs, for their outputs and not their times."""
+"""The job of a child that runs packages over many inputs, for the outputs and not the times."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from ..frames import Frame
 from .subject import Subject
 from ..program.values import pack_values
 
-# So much is gathered before it is sent: little memory, few frames.
+# The size of the outputs gathered before they are sent: little memory, few frames.
 PART_BYTES = 4 << 20
 
 Emit = Callable[..., None]
 
 
 def evaluate(frame: Frame, beacon: Beacon, emit: Emit) -> None:
-    """Loads one package after another, once, and runs it on each row of the inputs.
+    """Loads one package after another, once, and runs each on every row of the inputs.
 
-    Its outputs come as ``outputs`` events, stacked, with ``first``, the row they begin at; then
-    ``evaluated``, or ``failed`` with a ``state`` and an ``error`` at any time.
+    A package's outputs come as ``outputs`` events, stacked, with ``first``, the row they begin at;
+    then ``evaluated``, or at any time ``failed`` with a ``state`` and an ``error``.
     """
     inputs = {entry["name"]: _mapped(entry) for entry in frame.header["inputs"]}
     for package in frame.header["packages"]:
-        # A bare package is timed without a session; what it computes is the same.
+        # A bare package is timed without a session; its outputs are the same with one.
         manifest = {key: value for key, value in package["manifest"].items() if key != "bare"}
         subject = Subject({**package, "manifest": manifest}, frame.header["threads"], beacon)
         emit({"event": "progress", "text": "evaluating"})
@@ -38,7 +38,7 @@ def evaluate(frame: Frame, beacon: Beacon, emit: Emit) -> None:
 
 
 def _run_over(subject: Subject, inputs: Mapping[str, np.ndarray], emit: Emit) -> None:
-    """Ends early when the subject does."""
+    """Runs a subject on all rows, or until the subject fails."""
     rows: List[Dict[str, Any]] = []
     count = min(len(values) for values in inputs.values())
     feeds = {name: values[0] for name, values in inputs.items()}
@@ -60,7 +60,7 @@ def _run_over(subject: Subject, inputs: Mapping[str, np.ndarray], emit: Emit) ->
 
 
 def _mapped(entry: Mapping[str, Any]) -> np.ndarray:
-    """An input's rows, read from its file as they are needed."""
+    """An input's rows, which are read from its file as they are needed."""
     return np.memmap(entry["file"], np.dtype(entry["dtype"]), "r", shape=tuple(entry["shape"]))
 
 

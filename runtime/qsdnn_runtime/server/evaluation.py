@@ -1,4 +1,4 @@
-"""Packages run over many inputs, on the agent's side: a crash or a hang costs one package alone."""
+"""Packages run over many inputs, seen from the server: a crash or a hang costs one package only."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ Send = Callable[[Dict[str, Any], Sequence[bytes]], None]
 class Evaluation:
     """Evaluates the packages of one request.
 
-    A package that ends the child is tried once more, for it may have been killed by chance; one
-    that hangs is not. A new child goes on with the others.
+    A package that crashes the child is tried once more, as the child may have been killed by
+    chance; a package that hangs is not. A new child goes on with the other packages.
 
     Args:
-        header: Of the host's ``evaluate`` frame.
-        folders: Where each package's artifacts are laid out.
-        inputs: The folder with the bytes of each input, by its position.
+        header: The header of the host's ``evaluate`` frame.
+        folders: The folder of each package's artifacts.
+        inputs: The folder with a file for each input, named by its position.
         scratch: The children's working directory.
-        send: Sends a frame to the host.
+        send: A function that sends a frame to the host.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Evaluation:
         self._pending = list(range(len(folders)))
 
     def run(self) -> None:
-        """Gives the host the outputs of every package, or why there are none."""
+        """Gives the host the outputs of every package, or the reason why there are none."""
         tried: Set[int] = set()
         while self._pending:
             failure = self._pass_over()
@@ -60,7 +60,7 @@ class Evaluation:
             tried.add(index)
 
     def _pass_over(self) -> Optional[Failure]:
-        """Has one child work on the packages that are left."""
+        """Has one child work on the packages that are left; returns its failure, or None."""
         threads = self._header["threads"]
         packages = self._header["packages"]
         order = {

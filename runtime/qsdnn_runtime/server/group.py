@@ -1,10 +1,10 @@
-"""A group of packages on the agent's side: children are spent until every package has a record.
+"""A group of packages, seen from the server: children work until every package has a record.
 
 Packages are interleaved run by run where all are loaded at once, in one child. Where there is no
 room for that, children take shifts, one after another in each sitting: what is compared then are
 packages' sittings, not their runs.
 
-A group with a record that is not to be believed is measured again, all of it: its packages' runs
+A whole group is measured again when a record in it cannot be trusted, as the runs of its packages
 are compared with one another.
 """
 
@@ -25,8 +25,8 @@ from .trust import doubt, worst
 
 OnRecord = Callable[[int, Dict[str, Any]], None]
 
-# How often children may end one after another in a step that is no package's, with no record more:
-# by chance, from outside. Only then is it the packages' fault.
+# How often in a row children may end in a step that is no package's, without a new record: such
+# ends may come by chance, from outside. After more, the packages are blamed.
 STRAYS = 2
 
 
@@ -34,16 +34,17 @@ class Group:
     """Measures the packages of one request.
 
     A package during whose turn the child crashes or hangs gets a record that says so, and a new
-    child goes on with those that have none yet: from the beginning, with the whole budget, for
-    their runs must be interleaved. Records that are complete are never lost.
+    child goes on with the packages that have no record yet: from the beginning, with the whole
+    budget, as their runs must be interleaved. Complete records are never lost.
 
     Args:
-        request: The host's ``measure`` frame; its values go to the children as they came.
-        folders: Where each package's artifacts are laid out.
+        request: The host's ``measure`` frame; its values go to the children unchanged.
+        folders: The folder of each package's artifacts.
         scratch: The children's working directory.
-        conditions: Under what it is measured.
-        on_record: Told of each package's record when it is complete; told again of a better one.
-        on_progress: Told what is being done.
+        conditions: The conditions of the measurement.
+        on_record: A function that gets each package's record when complete, and again any better
+            one.
+        on_progress: A function that is told what is being done.
     """
 
     def __init__(
@@ -62,13 +63,13 @@ class Group:
         self._on_record = on_record
         self._on_progress = on_progress
         self._options = MeasureOptions(**request.header["options"])
-        self._good: Dict[int, Dict[str, Any]] = {}  # that ended well, in the best pass so far
+        self._good: Dict[int, Dict[str, Any]] = {}  # records that ended well, of the best pass
         self._pending: Set[int] = set()
         everything = list(range(len(folders)))
         self._shifts: List[List[int]] = request.header.get("shifts") or [everything]
 
     def run(self) -> None:
-        """Measures all, then weighs and profiles those that ended well if the options say so."""
+        """Measures all packages, then weighs and profiles the good ones if the options say so."""
         for shift in self._shifts:
             self._work_off("measure", shift)
         self._sit(self._good, first=1)
@@ -79,17 +80,17 @@ class Group:
             self._work_off("profile", list(self._good))
 
     def _repeat(self) -> None:
-        """Measures again what is not to be believed; the better pass counts."""
+        """Measures the group again while a record cannot be trusted; the better pass counts."""
         repeats, passes = self._conditions.repeats, 1
         best = doubt(list(self._good.values()))
         while repeats.wanted(best, passes, self._options.again):
             if best.disturbed and not best.throttled and self._conditions.contended():
-                break  # what disturbs it goes on: another pass would show the same
+                break  # the disturbance goes on: another pass would show the same
             self._on_progress("measuring again: it was %s" % worst(best))
             passes += 1
             found = self._again(throttled=best.throttled > 0)
             if len(found) < len(self._good):
-                break  # an engine failed this time: what there is stays
+                break  # an engine failed this time: the earlier records stay
             latest = doubt(list(found.values()))
             repeats.learn(best, latest)
             if latest < best:
@@ -101,7 +102,7 @@ class Group:
                 self._on_record(index, record)
 
     def _weigh(self) -> None:
-        """Sees how much memory each takes alone; where that fails the timing stays good."""
+        """Finds how much memory each package takes alone; a failure leaves the timing good."""
 
         def on_event(frame: Frame) -> None:
             event = frame.header
@@ -116,19 +117,19 @@ class Group:
                 self._on_record(index, self._good[index])
 
     def _again(self, *, throttled: bool) -> Dict[int, Dict[str, Any]]:
-        """Another pass over those that ended well: the records of those that did so again."""
+        """Another pass over the good packages; returns the records that ended well again."""
         self._conditions.cool(throttled=throttled)
         found: Dict[int, Dict[str, Any]] = {}
         self._sit(found)
         return found
 
     def _sit(self, records: Dict[int, Dict[str, Any]], first: int = 0) -> None:
-        """Measures those that ended well in more processes, and pools their records.
+        """Measures the good packages in more processes, and pools their records.
 
         Args:
-            records: Those of the first sitting, if it was made; the pooled ones take their place,
-                of those packages that ended well in all.
-            first: The sitting to begin with.
+            records: The records of the first sitting, if it was made; replaced by the pooled
+                records of those packages that ended well in all sittings.
+            first: The number of the sitting to begin with.
         """
         found: Dict[int, List[Dict[str, Any]]] = {index: [records[index]] for index in records}
 
@@ -170,7 +171,7 @@ class Group:
     def _pass_over(
         self, job: str, indices: Set[int], on_record: OnRecord, sitting: int = 0
     ) -> Optional[Failure]:
-        """Has one child work on these packages."""
+        """Has one child work on these packages; returns how the child failed, or None."""
         with self._conditions.sampler() as sampler, self._child(job, indices, sitting) as child:
 
             def on_event(frame: Frame) -> None:
@@ -194,7 +195,7 @@ class Group:
         return Child(task, payload, folder=self._scratch, threads=self._options.threads)
 
     def _part(self, indices: Set[int]) -> float:
-        """The share of the group's packages that are in the shift of these."""
+        """The share of the group's packages that are in the shifts of these packages."""
         shifts = [shift for shift in self._shifts if indices & set(shift)]
         return sum(map(len, shifts)) / len(self._folders)
 
@@ -219,7 +220,7 @@ class Group:
             self._on_record(index, record)
 
     def _add_profile(self, index: int, event: Mapping[str, Any]) -> None:
-        """Completes a record; a profile that failed leaves the timing good, and says so."""
+        """Completes a record; a profile that failed leaves the timing good, with a note."""
         self._pending.discard(index)
         record = self._good.pop(index)
         if "error" in event:

@@ -1,4 +1,4 @@
-"""The host at the other end of an agent's standard streams."""
+"""The host at the other end of a measuring server's standard streams."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from ..frames import Frame, FrameError, read_frame, write_frame
 
 ALIVE_EVERY_S = 2.0
 TICK_S = 1.0
-# Until the host has said how long it may be silent.
+# The limit of silence until the host has said how long it may be silent.
 SILENCE_S = 60.0
-# Requests are answered one at a time: what waits here is what the host sends ahead.
+# How many requests wait here: they are answered one at a time, and the host may send ahead.
 WAITING = 4
 
 
 class Host:
-    """Takes requests and sends answers.
+    """Takes requests from the host and sends answers.
 
-    The host is gone when its stream has ended or broken, when it reads no answers, and when
-    nothing was heard of it for too long: one that lives says so all the time, and one that lost
-    its power or its network closes no stream.
+    The host is gone when its stream has ended or broken, when it reads no answers, or when nothing
+    was heard of it for too long: a host that lives says so all the time, and one that lost its
+    power or its network closes no stream.
 
     Args:
-        source: Frames from it.
-        sink: Frames to it.
+        source: The stream of frames from the host.
+        sink: The stream of frames to the host.
 
     Attributes:
-        introduction: What it said of itself.
+        introduction: What the host said of itself in its ``hello``; empty before.
     """
 
     def __init__(self, source: BufferedReader, sink: BinaryIO) -> None:
@@ -46,18 +46,19 @@ class Host:
         self._silent_s = 0.0
 
     def listen(self, on_ping: Callable[[], None], on_gone: Callable[[], None]) -> None:
-        """Listens in the background from here on.
+        """Starts to listen, in the background.
 
         Args:
-            on_ping: Called each time the host says that it lives, from another thread.
-            on_gone: Called when it is gone, from any thread; more than once, if it comes back.
+            on_ping: A function called each time the host says that it lives, from another thread.
+            on_gone: A function called when the host is gone, from any thread, perhaps more than
+                once.
         """
         self._on_ping, self._on_gone = on_ping, on_gone
         for work in (self._hear, self._watch, self._keep_alive):
             threading.Thread(target=work, daemon=True).start()
 
     def requests(self) -> Iterator[Frame]:
-        """What it asks, until ``bye``."""
+        """The host's requests, until ``bye``."""
         for request in iter(self._requests.get, None):
             if request.header.get("op") == "bye":
                 return
@@ -65,7 +66,7 @@ class Host:
 
     @contextmanager
     def kept_waiting(self) -> Iterator[None]:
-        """Tells it that the agent lives, again and again."""
+        """Tells the host again and again that the measuring server lives, within the context."""
         self._waits.set()
         try:
             yield
@@ -73,7 +74,7 @@ class Host:
             self._waits.clear()
 
     def send(self, header: Dict[str, Any], payload: Sequence[bytes] = ()) -> None:
-        """Sends a frame."""
+        """Sends a frame to the host."""
         if self._muted:
             return
         try:
@@ -84,7 +85,7 @@ class Host:
             self._on_gone()
 
     def mute(self) -> None:
-        """Nothing is sent from here on."""
+        """Stops sending: no frame is sent after this call."""
         self._muted = True
 
     def _hear(self) -> None:
@@ -110,10 +111,10 @@ class Host:
             self._requests.put(frame)
 
     def _watch(self) -> None:
-        """Counts silence by its own ticks: a process that was stopped has not been waiting."""
+        """Counts silence by its own ticks: time while this process is stopped does not count."""
         while self._silent_s <= self.introduction.get("silence_s", SILENCE_S):
             threading.Event().wait(TICK_S)
-            if not self._requests.full():  # else it is the agent that does not listen
+            if not self._requests.full():  # else this server does not listen
                 self._silent_s += TICK_S
         self._on_gone()
 

@@ -12,7 +12,7 @@ CONFIDENCE = 0.95
 
 @lru_cache(maxsize=None)
 def interval_rank(count: int, confidence: float = CONFIDENCE) -> int:
-    """The k for which the k-th smallest and k-th largest of so many samples hold the median.
+    """The k for which the k-th smallest and k-th largest of the samples hold the median.
 
     Of n independent samples, the number below the true median is binomial(n, 1/2), so
     [x(k), x(n+1-k)] covers it with probability 1 - 2 P(B < k). The largest k that reaches the
@@ -33,10 +33,10 @@ def interval_rank(count: int, confidence: float = CONFIDENCE) -> int:
 
 
 def median_interval(samples: Sequence[float]) -> Tuple[float, float]:
-    """The 95 % interval of the median; the range of the samples when they are too few for one.
+    """The 95 % interval of the median; the samples' whole range when they are too few for one.
 
     Args:
-        samples: At least one.
+        samples: The samples, at least one.
     """
     ordered = sorted(samples)
     rank = max(interval_rank(len(ordered)), 1)
@@ -44,12 +44,12 @@ def median_interval(samples: Sequence[float]) -> Tuple[float, float]:
 
 
 def relative_spread(samples: Sequence[float]) -> float:
-    """How far the interval reaches from the median, as a share of the median."""
+    """The distance from the median to the farther end of its interval, as a share of the median."""
     low, high = median_interval(samples)
     middle = median(samples)
     return max(high - middle, middle - low) / middle if middle > 0 else 0.0
 
 
 def is_precise(samples: Sequence[float], precision: float) -> bool:
-    """Whether there is a 95 % interval, and it lies within that share of the median."""
+    """Whether there is a 95 % interval, and it lies within `precision`, a share of the median."""
     return interval_rank(len(samples)) > 0 and relative_spread(samples) <= precision

@@ -1,4 +1,4 @@
-"""Which engines a board has: each one is asked in a child, which it may crash."""
+"""The engines that a board has: each one is asked in a child, which the engine may crash."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def installed_engines(folder: Path) -> Tuple[Dict[str, Any], Dict[str, Any]]:
         folder: The children's working directory.
 
     Returns:
-        What each engine found says of itself, by name; and further facts: the version of
-        ``numpy``, and ``broken_engines`` with what is wrong with them, by name.
+        What each engine found says of itself, by name; and further facts: the version of ``numpy``,
+        and ``broken_engines``, the errors of engines that are broken, by name.
     """
     engines: Dict[str, Any] = {}
     broken: Dict[str, str] = {}
@@ -46,7 +46,7 @@ def installed_engines(folder: Path) -> Tuple[Dict[str, Any], Dict[str, Any]]:
             failure = child.attend(on_event, PROBE_TIMEOUT_S)
         if failure is None:
             continue
-        if failure.index not in unlucky:  # it may have been killed by chance: once more
+        if failure.index not in unlucky:  # the child may have been killed by chance: once more
             unlucky.add(failure.index)
         elif failure.index in pending:
             broken[pending.pop(failure.index)] = failure.error

@@ -1,4 +1,4 @@
-"""The jobs of a child that run packages: measure a group, profile it, run one."""
+"""The jobs of a child that run packages: measure a group, profile it, weigh one, run one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..program.values import pack_values, unpack_values
 
 PROGRESS_EVERY_S = 0.5
 
-# Some engines take more memory in their second run.
+# The number of runs before memory is read: some engines take more memory in their second run.
 MEMORY_RUNS = 3
 
 Emit = Callable[..., None]
@@ -37,7 +37,7 @@ def measure(frame: Frame, beacon: Beacon, emit: Emit) -> None:
         subject.run_first()
         subject.check(want, tolerance)
         if not subject.alive:
-            # Said at once: should another package end this process, this need not be done again.
+            # Sent at once: if another package ends this process, this one need not be tried again.
             emit(_record(subject, subject.record()))
             subject.close()
         else:
@@ -45,11 +45,11 @@ def measure(frame: Frame, beacon: Beacon, emit: Emit) -> None:
     cores = sorted(os.sched_getaffinity(0))
     sensors = Sensors(cores, frame.header["conditions"]["sensors"])
     around = _interleave(loaded, options, sensors, emit)
-    beacon.mark(Step.REPORT)  # what goes wrong from here on is not the fault of who ran last
+    beacon.mark(Step.REPORT)  # an error from here on is not the fault of who ran last
     context = {"threads": options.threads, "cores": cores, **around}
-    context["process_peak_mb"] = _peak_memory_mb()  # with all that was loaded at once
+    context["process_peak_mb"] = _peak_memory_mb()  # with all packages loaded at once
     for subject in loaded:
-        subject.check(want, tolerance)  # what the timed runs left, not only the first one
+        subject.check(want, tolerance)  # the outputs of the timed runs, not only of the first
         fields = {**subject.record(), "context": {**context, **subject.waits()}}
         emit(_record(subject, fields))
 
@@ -69,7 +69,7 @@ def profile(frame: Frame, beacon: Beacon, emit: Emit) -> None:
 
 
 def memory(frame: Frame, beacon: Beacon, emit: Emit) -> None:
-    """Runs one package, as a device would that runs nothing else: a ``memory`` event."""
+    """Runs one package in a process that runs nothing else: a ``memory`` event."""
     feeds, _ = _values(frame)
     subject = Subject(frame.header["packages"][0], MeasureOptions(**frame.header["options"]).threads, beacon)
     subject.load(feeds)
@@ -81,7 +81,7 @@ def memory(frame: Frame, beacon: Beacon, emit: Emit) -> None:
 
 
 def _peak_memory_mb() -> Optional[float]:
-    """Most memory that this process ever took, where the system tells."""
+    """The most memory that this process ever took, in MB; None where the system does not tell."""
     try:
         with open("/proc/self/status", encoding="ascii") as stream:
             sizes = [line.split()[1] for line in stream if line.startswith("VmHWM:")]
@@ -109,9 +109,10 @@ def _interleave(
     """Makes the timed runs.
 
     Returns:
-        What the sensors said ``before`` and ``after``; ``span_s``, the time between on the
+        The sensors' readings ``before`` and ``after``; ``span_s``, the start and end on the
         monotonic clock; ``involuntary_switches``, how often another process or the kernel took a
-        thread's core meanwhile; what others took, see `qsdnn_runtime.board.disturbance`.
+        thread's core meanwhile; and the shares that others took, see
+        `qsdnn_runtime.board.disturbance`.
     """
     last = [-PROGRESS_EVERY_S]
 
@@ -140,7 +141,7 @@ def _switches() -> int:
 
 
 def _values(frame: Frame) -> Tuple[Dict[str, Any], Optional[Dict[str, Any]]]:
-    """Inputs, and the reference's outputs where there is one."""
+    """The inputs, and the reference's outputs; None where there is no reference."""
     values = unpack_values(frame.header["values"], frame.payload)
     names: Optional[List[str]] = frame.header.get("outputs")
     feeds = dict(zip(frame.header["feeds"], values["feeds"]))

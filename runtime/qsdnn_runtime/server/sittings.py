@@ -1,10 +1,10 @@
-"""Sittings: a group measured in several processes, one after another, and taken together.
+"""Sittings: a group is measured in several processes, one after another, and the runs pooled.
 
-Where a process's memory happens to lie makes some plans faster and others slower, in all of their
-runs: two equal plans of a tiny network differed by 12 % in a process that measured both. More runs
-do not help against that; more processes do, with packages loaded in another order.
+The places of memory in a process make some plans faster and others slower, in all of their runs:
+two equal plans of a tiny network differed by 12 % in a process that measured both. More runs do not
+help against that; more processes do, with packages loaded in another order.
 
-Where not all packages are loaded at once, a sitting is one child for each shift of them.
+Where not all packages are loaded at once, a sitting is one child for each shift of packages.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from ..protocol import MeasureOptions, Trust
 from .interval import median_interval
 from .trust import judge
 
-# Of a context: what is known of each sitting.
+# The keys of a record's context that are known for each sitting: shares, and counts.
 SHARES = ("waited_share", "others_share", "others_here_share", "steal_share")
 COUNTS = ("disturbed_runs", "involuntary_switches")
 
 
 def share(options: MeasureOptions, part: float = 1.0) -> MeasureOptions:
-    """What one child gets of the options of a group.
+    """The options of one child: its part of a group's budget and runs.
 
     Args:
-        options: The group's.
-        part: The share of the group's packages that it loads.
+        options: The options of the group.
+        part: The share of the group's packages that the child loads.
     """
     count = options.sittings
     return replace(
@@ -41,21 +41,21 @@ def share(options: MeasureOptions, part: float = 1.0) -> MeasureOptions:
 
 
 def order(indices: Sequence[int], sitting: int) -> List[int]:
-    """In which order packages are loaded: the other way round in every second sitting."""
+    """The order in which packages are loaded: reversed in every second sitting."""
     return sorted(indices, reverse=sitting % 2 == 1)
 
 
 def turn(shifts: Sequence[List[int]], sitting: int) -> List[List[int]]:
-    """In which order shifts work: the other way round in every second sitting, for drift."""
+    """The order in which shifts work: reversed in every second sitting, against drift."""
     return list(shifts)[:: -1 if sitting % 2 else 1]
 
 
 def pool(records: Sequence[Mapping[str, Any]], precision: float) -> Dict[str, Any]:
-    """One record of all sittings of a package.
+    """One record of a package, pooled from all sittings.
 
     Args:
-        records: At least one, all of which ended well; the first tells what it ran under.
-        precision: What was asked for: see `qsdnn_runtime.server.trust.judge`.
+        records: The records, at least one, all ended well; the context is taken from the first.
+        precision: The precision asked for: see `qsdnn_runtime.server.trust.judge`.
     """
     first = records[0]
     runs_ms: List[float] = []
@@ -82,7 +82,7 @@ def pool(records: Sequence[Mapping[str, Any]], precision: float) -> Dict[str, An
 
 
 def _taken(contexts: Sequence[Mapping[str, Any]]) -> Dict[str, Any]:
-    """What others took: shares are means, of sittings that are as long; what is counted, sums."""
+    """What others took: the mean of shares, as sittings are equally long; the sum of counts."""
     found: Dict[str, Any] = {}
     for keys, together in ((SHARES, mean), (COUNTS, sum)):
         for key in keys:

@@ -1,4 +1,4 @@
-"""One package under measurement, in the child."""
+"""One package that is measured, in the child."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ from ..protocol import State, Step
 from ..session import Session
 
 TRACEBACK_LINES = 8
-# Runs a pass of the profile, passes at the most, and the time after which no further one starts.
+# The runs in a pass of the profile, the most passes, and the time after which no pass starts.
 PROFILE_RUNS, PROFILE_PASSES, PROFILE_BUDGET_S = 3, 4, 1.0
 
 T = TypeVar("T")
 
 
 class Subject:
-    """A package that is loaded, checked and run, and what came of it.
+    """A package that is loaded, checked and run, with the results.
 
-    Whatever an engine raises ends this subject alone: `alive` is cleared and `failure` says why.
+    Any exception of an engine ends this subject alone: `alive` is cleared and `failure` says why.
 
     Args:
-        package: ``index``, ``manifest`` and ``folder`` of a job's package.
-        threads: Threads its engines may use.
-        beacon: Told of each step before it starts.
+        package: The job's entry for the package: ``index``, ``manifest`` and ``folder``.
+        threads: The number of threads the package's engines may use.
+        beacon: The beacon, which is told of each step before the step starts.
     """
 
     def __init__(self, package: Mapping[str, Any], threads: int, beacon: Beacon) -> None:
@@ -69,30 +69,31 @@ class Subject:
     def load(
         self, feeds: Mapping[str, Any], *, profile: bool = False, huge_pages: bool = True
     ) -> None:
-        """Loads it and binds it to these inputs.
+        """Loads the package and binds it to these inputs.
 
         Args:
-            feeds: Values of its inputs.
-            profile: See `qsdnn_runtime.session.Session`.
-            huge_pages: Likewise; not worth its while where nothing is timed.
+            feeds: The values of the package's inputs, by name.
+            profile: Whether layers can be timed: see `qsdnn_runtime.session.Session`.
+            huge_pages: Whether to join pages: see the same; not worth its time where nothing is
+                timed.
         """
         start = time.perf_counter()
         self._guard(Step.LOAD, lambda: self._load(feeds, profile, huge_pages))
         self._load_ms = (time.perf_counter() - start) * 1e3
 
     def run_first(self) -> Optional[Dict[str, Any]]:
-        """Outputs of one run by name, overwritten by the next; None when it failed."""
+        """The outputs of one run by name, which the next run overwrites; None after a failure."""
         if self.alive:
             self._guard(Step.CHECK, self.session.run_bound)
         return self._binding.outputs if self.alive else None
 
     def outputs_of(self, feeds: Mapping[str, Any]) -> Optional[Dict[str, Any]]:
-        """Outputs of a run on other inputs, in arrays of their own; None when it failed."""
+        """The outputs of a run on other inputs, in new arrays; None when the run failed."""
         names = self._manifest["outputs"]
         return self._guard(Step.RUN, lambda: dict(zip(names, self._by_value(feeds))))
 
     def stacked(self, rows: Sequence[Mapping[str, Any]]) -> Optional[Dict[str, Any]]:
-        """Outputs of several runs as one array each; None, a failure, when their shapes differ."""
+        """Outputs of several runs, one array each; None, a failure, when their shapes differ."""
         names = self._manifest["outputs"]
         try:
             return {name: np.stack([row[name] for row in rows]) for name in names}
@@ -101,7 +102,7 @@ class Subject:
             return None
 
     def check(self, want: Optional[Mapping[str, Any]], tolerance: float) -> None:
-        """Compares the outputs of the run made last with the reference, where there is one."""
+        """Compares the outputs of the last run with the reference, where there is one."""
         if want is None or not self.alive:
             return
         error = max_error(self._binding.outputs, want)
@@ -111,7 +112,7 @@ class Subject:
             self._fail(State.WRONG_OUTPUT, text % (error, tolerance))
 
     def run_once(self) -> float:
-        """One run's milliseconds; infinite when it failed."""
+        """The milliseconds of one run; infinite when the run failed."""
         timed = self._guard(Step.RUN, self.session.run_timed)
         if timed is None:
             return math.inf
@@ -120,12 +121,12 @@ class Subject:
         return total_ns / 1e6
 
     def count(self, run_ms: float) -> None:
-        """Counts the run that was made last."""
+        """Counts the last run."""
         self.runs_ms.append(run_ms)
         self._segments_ms.append(self._latest_ms)
 
     def wait(self, runs: int, waited_ms: Optional[float]) -> None:
-        """Takes how long the runs counted last waited for a processor, all together."""
+        """Takes the time that the last `runs` counted runs waited for a processor, if known."""
         if waited_ms is None:
             return
         count = len(self.runs_ms)
@@ -135,22 +136,22 @@ class Subject:
 
     @property
     def counted_ms(self) -> List[float]:
-        """The runs that count: see `qsdnn_runtime.board.disturbance.undisturbed`."""
+        """The runs that count, in ms: see `qsdnn_runtime.board.disturbance.undisturbed`."""
         return undisturbed(self.runs_ms, self._disturbed)
 
     def waits(self) -> Dict[str, Any]:
-        """What runs waited for a processor, for a record's context, where that is known."""
+        """The context's entries on waiting for a processor; empty where nothing is known of it."""
         if self._waited_ms is None or not self.runs_ms:
             return {}
         share = self._waited_ms / sum(self.runs_ms)
         return {"waited_share": share, "disturbed_runs": len(self._disturbed)}
 
     def layers(self) -> Optional[Dict[str, Any]]:
-        """Times of layers, and what was executed; None on failure."""
+        """The times of layers, and what was executed; None on failure."""
         return self._guard(Step.PROFILE, self._profile) if self.alive else None
 
     def record(self) -> Dict[str, Any]:
-        """What came of it: the fields of a record but for trust and context."""
+        """The fields of the package's record, except trust and context."""
         if not self.alive:
             return {**self.failure, "max_error": self._error}
         return {
@@ -165,12 +166,12 @@ class Subject:
 
     @property
     def session(self) -> Union[Session, Bare]:
-        """What was loaded."""
+        """The loaded session, or bare engine."""
         assert self._session is not None, "not loaded"
         return self._session
 
     def close(self) -> None:
-        """Frees its engines."""
+        """Frees the package's engines."""
         if self._session is not None:
             self._beacon.mark(Step.CLOSE, self.index)
             self._session.close()
@@ -191,7 +192,7 @@ class Subject:
                 profile=profile,
                 artifacts=folder,
                 huge_pages=huge_pages,
-                verify=False,  # the cache checked what it took
+                verify=False,  # the cache has checked the artifacts
             )
         self._binding = self._session.bind(feeds)
         give_back([str(folder / name) for name in self._manifest["artifacts"]])
@@ -201,9 +202,9 @@ class Subject:
         return self._session.run(None, feeds)
 
     def _profile(self) -> Dict[str, Any]:
-        """The least that a layer takes in several passes: on a busy machine one is not enough.
+        """The least time of each layer in several passes: on a busy machine one pass is not enough.
 
-        What one run before these took is taken off: the first is never typical.
+        The time of one run before these passes is subtracted: a first run is never typical.
         """
         self.session.run_bound()
         before = self.session.layer_times()
@@ -226,7 +227,7 @@ class Subject:
         }
 
     def _guard(self, step: Step, act: Callable[[], T]) -> Optional[T]:
-        """What `act` returns; None when it raised, which ends this subject."""
+        """The result of `act`; None when `act` raised an exception, which ends this subject."""
         self._beacon.mark(step, self.index)
         try:
             return act()

@@ -1,4 +1,4 @@
-"""The last lines of a stream that nobody may leave full: standard error of another process."""
+"""The last lines of a stream that must be drained: the standard error of another process."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ LINES = 8
 
 
 class Tail:
-    """Reads a stream to its end in the background and keeps what came last.
+    """Reads a stream to its end in the background, and keeps the last bytes.
 
     Args:
-        stream: Closed when it ends.
+        stream: The stream; closed when it ends.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -23,7 +23,7 @@ class Tail:
         self._thread.start()
 
     def text(self, wait_s: float = 0.0) -> str:
-        """The last lines.
+        """The last lines of the stream so far.
 
         Args:
             wait_s: How long to wait for the stream's end first.

@@ -1,4 +1,4 @@
-"""How far a measurement may be believed, and when to take it again."""
+"""How far a measurement can be trusted, and when to repeat it."""
 
 from __future__ import annotations
 
@@ -10,32 +10,33 @@ from ..board.disturbance import is_contended, undisturbed
 from ..protocol import Trust
 from .interval import relative_spread
 
-# The kernel's passive trip point on most boards, and the Raspberry Pi's first limit.
+# The temperature of the kernel's passive trip point on most boards, and the Raspberry Pi's first
+# limit.
 HOT_C = 80.0
 THROTTLED_SHARE = 0.9
 NOISY_SPREAD = 0.03
-# What takes so many times as long as the fastest of its group is not measured again for its noise.
+# A package this many times slower than the fastest of its group is not measured again for noise.
 UNLIKELY_RATIO = 3.0
-# After so many repeats that did not help, noise is what this board has: one repeat less.
+# After so many repeats in vain, the board counts as always noisy: one repeat less is made.
 VAIN = 2
 
 
 def judge(
     record: Mapping[str, Any], precision: float, readings: Sequence[Mapping[str, Any]] = ()
 ) -> Trust:
-    """Trust in a measurement: ``throttled``, else ``disturbed``, ``noisy``, or ``stable``.
+    """The trust in a measurement: ``throttled``, else ``disturbed``, ``noisy``, or ``stable``.
 
     Throttled: a throttle counter grew, the firmware or the kernel says at any time that it slows
     the board down, or cores run more than 10 % below their maximum while the board is hot.
     Disturbed: others took too much of the processor, see
     `qsdnn_runtime.board.disturbance.is_contended`.
-    Noisy: the 95 % interval of the median reaches further from it than 3 % and than three times
-    the precision asked for; two runs or fewer say nothing, and are noisy.
+    Noisy: the 95 % interval of the median reaches further from the median than 3 % and than three
+    times the precision asked for; two runs or fewer say nothing, and are noisy.
 
     Args:
-        record: ``runs_ms``, the numbers of those ``disturbed``, and ``context``.
-        precision: What was asked for.
-        readings: Of the sensors before, while and after it was measured: see
+        record: The record: ``runs_ms``, the numbers of the ``disturbed`` runs, and ``context``.
+        precision: The precision asked for, a share of the median.
+        readings: The readings of the sensors before, during and after the measurement: see
             `qsdnn_runtime.board.sensors.Sensors.read`.
     """
     if _throttled(readings):
@@ -52,7 +53,7 @@ def _throttled(readings: Sequence[Mapping[str, Any]]) -> bool:
     counts = [reading["throttle_count"] for reading in readings if "throttle_count" in reading]
     if counts and max(counts) > counts[0]:
         return True
-    # The reading before is of a board at rest, whose clock may be low.
+    # The first reading is of a board at rest, whose clock may be low.
     hot = any(reading.get("temperature_c", 0.0) >= HOT_C for reading in readings)
     return any(reading.get("throttling", False) for reading in readings) or any(
         hot
@@ -63,13 +64,13 @@ def _throttled(readings: Sequence[Mapping[str, Any]]) -> bool:
 
 
 class Doubt(NamedTuple):
-    """How little a group is to be believed: less is better.
+    """How little a group can be trusted: a lesser tuple is better.
 
     Attributes:
-        throttled: Records that were throttled.
-        disturbed: Those that were disturbed.
-        noisy: Those that were noisy.
-        reach: Sum of how far their intervals reach.
+        throttled: The number of throttled records.
+        disturbed: The number of disturbed records.
+        noisy: The number of noisy records.
+        reach: The sum of the relative spreads of the records' intervals.
     """
 
     throttled: int
@@ -79,9 +80,9 @@ class Doubt(NamedTuple):
 
 
 def doubt(records: Sequence[Mapping[str, Any]]) -> Doubt:
-    """How little a group of records that ended well is to be believed.
+    """How little a group of records that ended well can be trusted.
 
-    Noise of the slow does not count: they get few runs, and nobody will choose them.
+    Noise of slow packages does not count: they get few runs, and nobody will choose them.
     """
     runs_ms = [undisturbed(record["runs_ms"], record.get("disturbed", ())) for record in records]
     middles = [median(runs) for runs in runs_ms]
@@ -95,28 +96,28 @@ def doubt(records: Sequence[Mapping[str, Any]]) -> Doubt:
 
 
 def worst(found: Doubt) -> Trust:
-    """Why a group is measured again."""
+    """The reason why a group is measured again."""
     return Trust.THROTTLED if found.throttled else Trust.DISTURBED if found.disturbed else Trust.NOISY
 
 
 class Repeats:
-    """Decides whether a group is measured again; remembers whether that helped, for all groups."""
+    """Decides whether a group is measured again; remembers over all groups whether that helped."""
 
     def __init__(self) -> None:
         self._vain = 0
 
     def wanted(self, found: Doubt, taken: int, limit: int) -> bool:
-        """Whether to measure once more.
+        """Whether to measure the group once more.
 
         Args:
-            found: Of the best pass so far.
-            taken: Passes that were made.
-            limit: Repeats that are allowed.
+            found: The doubt of the best pass so far.
+            taken: The number of passes that were made.
+            limit: The number of repeats that are allowed.
         """
         if not found.throttled and self._vain >= VAIN:
             limit -= 1  # a board that cools down is worth another try; noise may be here to stay
         return any(found[:3]) and taken <= limit
 
     def learn(self, before: Doubt, after: Doubt) -> None:
-        """Takes what a repeat showed."""
+        """Remembers whether a repeat was better than the pass before."""
         self._vain = 0 if after[:3] < before[:3] else self._vain + 1

@@ -1,4 +1,4 @@
-"""Interleaved repeats: who runs next, and when it is enough. Knows no engine and no clock."""
+"""Interleaved repeats: decides who runs next, and when it is enough, without engine or clock."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from .interval import is_precise
 
 # A package this many times slower than the fastest cannot win: its interval does not matter.
 SLOW_RATIO = 5.0
-# A turn of a tiny network lasts at least so long: else it mostly measures the caches and branch
-# predictors its neighbours left.
+# The least duration of a turn of a tiny network: a shorter one mostly measures the caches and
+# branch predictors that the neighbours left.
 TURN_MS = 2.0
-# After runs shorter than that nobody looks how long they waited for a processor: that takes some
-# microseconds, and brings other things into the caches. Their turn is looked at as a whole.
+# The least run after which the wait for a processor is read: reading takes some microseconds, and
+# brings other things into the caches. A turn of shorter runs is read as a whole.
 LAP_MS = 1.0
 SEED = 0
 
 
 class Subject(Protocol):
-    """What is measured."""
+    """A package that is measured, as the turns need it."""
 
     runs_ms: List[float]
     alive: bool
 
     @property
     def counted_ms(self) -> Sequence[float]:
-        """Of `runs_ms` those that count: all, where too few were undisturbed."""
+        """The runs of `runs_ms` that count: all of them, where too few were undisturbed."""
 
     def run_once(self) -> float:
-        """One run's milliseconds; infinite after a failure, which also clears `alive`."""
+        """The milliseconds of one run; infinite after a failure, which also clears `alive`."""
 
     def count(self, run_ms: float) -> None:
-        """Adds the run that was made last to `runs_ms`."""
+        """Adds the last run to `runs_ms`."""
 
     def wait(self, runs: int, waited_ms: Optional[float]) -> None:
-        """Takes how long the last runs waited for a processor; None where that is not known."""
+        """Takes the time that the last runs waited for a processor; None where it is not known."""
 
 
 class Waits(Protocol):
@@ -48,17 +48,17 @@ class Waits(Protocol):
         """Looks for threads that have started."""
 
     def lap(self) -> Optional[float]:
-        """Milliseconds since the last lap; None where that is not known."""
+        """The wait in ms since the last lap; None where it is not known."""
 
 
 class NoWaits:
-    """Where nobody can tell."""
+    """Stands in for `Waits` where the system does not tell how long runs wait."""
 
     def refresh(self) -> None:
         """Does nothing."""
 
     def lap(self) -> Optional[float]:
-        """Not known."""
+        """None: the wait is not known."""
         return None
 
 
@@ -71,23 +71,23 @@ def interleave(
 ) -> None:
     """Fills `runs_ms` of every subject, in rounds of one turn each, shuffled with a fixed seed.
 
-    - Turns have the same number of runs for all but slow subjects, so their i-th runs are
-      neighbours in time and may be compared in pairs. Where a turn has several runs, one more
-      goes before them and is not counted: it brings the caches back.
-    - Rounds end when each interval of the median is within ``precision``, the subject has
+    - Turns have the same number of runs for all but slow subjects, so that the i-th runs of two
+      subjects are neighbours in time and may be compared in pairs. Where a turn has several runs,
+      one more run goes before them and is not counted: it brings the caches back.
+    - Rounds end when each interval of the median is within ``precision``, each subject has
       ``max_runs``, or ``budget_s`` is over. A precise subject runs on beside the others until it
       has twice the runs it needed, then rests.
-    - Runs that were disturbed are made again within the budget: of the others there are
-      ``min_runs`` too, and their interval is asked for, unless they are too few to count.
+    - Disturbed runs are made again within the budget: ``min_runs`` undisturbed runs are wanted too,
+      and their interval must be precise, unless they are too few to count.
     - ``min_runs`` is kept even past the budget, except by slow subjects (`SLOW_RATIO`): these
       stop after ``max(3, min_runs // 2)`` runs, past the budget after one.
 
     Args:
-        subjects: What to measure; those not `alive` are left out.
-        options: When it is enough.
-        clock: Seconds.
-        on_round: Told the number of each round before it starts.
-        waits: Tells how long runs wait for a processor.
+        subjects: The subjects to measure; those not `alive` are left out.
+        options: The limits that say when it is enough.
+        clock: A function that returns the time in seconds.
+        on_round: A function that is told the number of each round before the round starts.
+        waits: The reader of the waits for a processor; None where nobody can tell.
     """
     waits = waits or NoWaits()
     deadline = clock() + options.budget_s
@@ -112,7 +112,7 @@ def interleave(
 
 
 def _warm_up(subjects: Sequence[Subject], runs: int) -> Dict[int, float]:
-    """Uncounted runs; the last one's milliseconds by subject. Slow ones do not repeat theirs."""
+    """Makes uncounted runs; returns the last run's ms by subject. Slow subjects run only once."""
     last: Dict[int, float] = {}
     for number in range(max(runs, 1)):
         fastest = min(last.values(), default=math.inf)
@@ -123,7 +123,7 @@ def _warm_up(subjects: Sequence[Subject], runs: int) -> Dict[int, float]:
 
 
 def _burst(fastest_ms: float, options: MeasureOptions) -> int:
-    """Runs a turn; at least two times ``min_runs`` turns must fit into ``max_runs``."""
+    """The number of runs in a turn; twice ``min_runs`` turns must fit into ``max_runs``."""
     wanted = math.ceil(TURN_MS / max(fastest_ms, 1e-3))
     return max(1, min(wanted, options.max_runs // (2 * max(options.min_runs, 1))))
 
@@ -148,13 +148,13 @@ def _turn(subject: Subject, burst: int, max_runs: int, waits: Waits) -> None:
 def _turns(
     subjects: Sequence[Subject], options: MeasureOptions, late: bool, needed: Dict[int, int]
 ) -> List[int]:
-    """Who runs in the next round; nobody when it is enough.
+    """The subjects that run in the next round; empty when it is enough.
 
     Args:
-        subjects: What is measured.
-        options: When it is enough.
+        subjects: The subjects that are measured.
+        options: The limits that say when it is enough.
         late: Whether the budget is over.
-        needed: Kept between calls: runs a subject had when it first was precise.
+        needed: The number of runs each subject had when it first was precise; kept between calls.
     """
     counted = {i: s.counted_ms for i, s in enumerate(subjects) if s.alive and s.runs_ms}
     middles = {index: median(runs_ms) for index, runs_ms in counted.items()}

@@ -1,12 +1,12 @@
-"""The child's side: ``python -m qsdnn_runtime.server.worker BEACON PARENT``, the job on standard input.
+"""The child's side: ``python -m qsdnn_runtime.server.worker BEACON PARENT``, job on standard input.
 
 A job is one frame; its header names it. The answers are frames on standard output, each with an
 ``event``, the last one ``end``:
 
 - ``probe``: ``engines`` → ``engine`` events with ``index`` and ``info``, and ``numpy``.
 - ``measure``: ``packages``, ``options``, values → ``record`` events.
-- ``profile``: the same → ``profile`` events.
-- ``memory``: the same, for one package → a ``memory`` event.
+- ``profile``: as for ``measure`` → ``profile`` events.
+- ``memory``: as for ``measure``, with one package → a ``memory`` event.
 - ``run``: one package, values → ``outputs``.
 - ``evaluate``: ``packages``, ``inputs`` in files → ``outputs`` and ``evaluated``, or ``failed``.
 """
@@ -29,7 +29,7 @@ Emit = Callable[..., None]
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Does one job and ends without cleaning up: engines crash and hang in their destructors."""
+    """Does one job and exits without cleaning up: engines crash and hang in their destructors."""
     beacon = Beacon(int(arguments[0]))
     _die_with(int(arguments[1]))
     source, sink = take_standard_streams()
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _job(name: str) -> Callable[[Frame, Beacon, Emit], None]:
-    """Imports as little as the job needs."""
+    """The function that does a job; imports as little as that job needs."""
     if name == "probe":
         return _probe
     if name == "evaluate":
@@ -66,7 +66,7 @@ def _probe(frame: Frame, beacon: Beacon, emit: Emit) -> None:
 
 
 def _engine(name: str) -> Dict[str, Any]:
-    """What an engine's loader says of itself; broken installations raise anything at all."""
+    """What an engine's loader says of itself; broken installations may raise anything at all."""
     from ..engine import EngineError, find_loader
 
     try:
@@ -92,9 +92,9 @@ def _emitter(sink: BinaryIO) -> Emit:
 
 
 def _die_with(parent: int) -> None:
-    """Has the kernel kill this process when the agent dies, however it dies."""
+    """Has the kernel kill this process when the measuring server dies, however it dies."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before that
+    if os.getppid() != parent:  # the measuring server died before that
         os._exit(1)
 
 

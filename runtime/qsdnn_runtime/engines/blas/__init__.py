@@ -1,4 +1,4 @@
-"""The engine ``blas``: our own layers on numpy and the BLAS it brings; the reference family."""
+"""The engine ``blas``: our own layers on numpy and numpy's BLAS; the reference family."""
 
 from .loader import BlasLoader
 

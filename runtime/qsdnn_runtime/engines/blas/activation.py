@@ -11,7 +11,7 @@ from .erf import erf_steps
 from .kernel import TILE, Arrays, Kernel, Op, Step, scalar, tiles
 
 Passes = Callable[[Op, np.ndarray, np.ndarray, Arrays], Iterator[Step]]
-"""Steps for one tile: operator, input, output (perhaps the same memory), and four tiles of room."""
+"""Makes the steps for one tile: operator, input, output (may be the input), four buffers."""
 
 ZERO, HALF, ONE = scalar(0), scalar(0.5), scalar(1)
 
@@ -29,7 +29,7 @@ UFUNCS: Dict[str, np.ufunc] = {
 
 
 class Unary(Kernel):
-    """One pass of a ufunc."""
+    """One pass of a ufunc over the input."""
 
     in_place = (0,)
 
@@ -68,7 +68,7 @@ class Clip(Kernel):
 
 
 class Activation(Kernel):
-    """A function of several passes, tile by tile, so that all but the first find it in cache."""
+    """A function of several passes, tile by tile, so that later passes read the tile from cache."""
 
     in_place = (0,)
     scratch = ((TILE,),) * 4

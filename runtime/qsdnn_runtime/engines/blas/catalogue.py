@@ -1,4 +1,4 @@
-"""Which kernel runs which operator."""
+"""The catalogue of kernels: which kernel runs which operator."""
 
 from __future__ import annotations
 
@@ -86,10 +86,10 @@ KERNELS: Dict[str, Make] = {
 
 
 def kernel_of(op: Op) -> Kernel:
-    """The kernel of an operator, its constants prepared.
+    """The kernel of an operator, with its constants prepared.
 
     Raises:
-        EngineError: No kernel takes it.
+        EngineError: No kernel takes the operator.
     """
     make = None
     if op.kind == "Conv":

@@ -1,4 +1,4 @@
-"""What the convolution algorithms share: the operands of an ONNX Conv, checked."""
+"""The part that all convolution algorithms share: the operands of an ONNX Conv, checked."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Convolution:
     """y[n, m] = bias[m] + Σ_c Σ_tap weights[m, c, tap] · x[n, c, window(tap)] (ONNX Conv 11).
 
     Attributes:
-        weights: (M, C / groups, *kernel).
-        bias: (M,), or None.
-        groups: Sets of channels that do not mix.
-        channels: C.
-        filters: M.
-        window: Over the input's last dimensions.
+        weights: The weights (M, C / groups, *kernel).
+        bias: The bias (M,), or None.
+        groups: The number of sets of channels that do not mix.
+        channels: C, the number of input channels.
+        filters: M, the number of output channels.
+        window: The window that slides over the input's last dimensions.
     """
 
     weights: np.ndarray = field(repr=False)
@@ -35,17 +35,17 @@ class Convolution:
 
     @property
     def taps(self) -> int:
-        """Positions in the window."""
+        """The number of positions in the window."""
         return int(np.prod(self.window.kernel))
 
     @property
     def positions(self) -> int:
-        """Windows in one image."""
+        """The number of windows in one image."""
         return int(np.prod(self.window.out))
 
     @property
     def room(self) -> Shape:
-        """Shape of a padded image: (C, *padded); nothing when it needs no padding."""
+        """The shape of a padded image (C, *padded); (0,) when the image needs no padding."""
         window = self.window
         return (0,) if window.padded == window.size else (self.channels, *window.padded)
 
@@ -55,16 +55,16 @@ class Convolution:
         return self.groups == self.channels
 
     def start(self) -> np.ndarray:
-        """What to begin a sum over taps with: (M, 1, …), the bias or zeros."""
+        """The start of a sum over taps (M, 1, …): the bias, or zeros."""
         bias = np.zeros(self.filters, np.float32) if self.bias is None else self.bias
         return bias.reshape((-1,) + (1,) * len(self.window.kernel))
 
 
 def convolution_of(op: Op) -> Convolution:
-    """Reads a Conv.
+    """Reads the operands of a Conv.
 
     Raises:
-        EngineError: Its operands do not fit together.
+        EngineError: The operands do not fit together.
     """
     weights = op.constant(1)
     bias = op.constant(2) if len(op.inputs) > 2 else None

@@ -1,9 +1,9 @@
-"""direct, for depthwise convolutions: each filter reads one channel, so there is no sum over them.
+"""direct, for depthwise convolutions: each filter reads one channel, so nothing sums over channels.
 
 Each tap is one elementwise product of a shifted channel with one weight, added up. Where windows
-move by one, a channel is taken as one line, its padding included: shifting the line shifts every
-row, so that numpy's loops run over whole channels and not over rows of them. What the line holds
-between rows is dropped at the end. Channels are taken a few at a time, to be read from cache.
+move by one, a channel is taken as one line, with its padding: shifting the line shifts every row,
+so that numpy's loops run over whole channels and not over rows. What the line holds between rows is
+dropped at the end. Channels are taken a few at a time, so that they stay in cache.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .convolution import convolution_of
 from .kernel import Arrays, Kernel, Op, Shape, Step, blocks
 
 BLOCK = 1 << 16
-"""Elements of a block of channels: input, product and sum are 768 KiB together."""
+"""Elements of a block of channels: input, product and sum together take 768 KiB."""
 
 
 class Depthwise(Kernel):

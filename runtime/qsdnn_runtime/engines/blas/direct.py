@@ -1,8 +1,8 @@
-"""direct: the convolution as its definition has it, a sum over taps and channels. The baseline.
+"""direct: the convolution by its definition, a sum over taps and channels. The baseline.
 
-No BLAS: the products of one tap are numpy's own loops (`numpy.einsum` with ``optimize=False``,
-which never calls a library), added tap by tap. Only the shifted input of one tap is copied, so that
-the innermost loop runs over all positions of an image.
+No BLAS is used: the products of one tap are numpy's own loops (`numpy.einsum` with
+``optimize=False``, which never calls a library), added tap by tap. Only the shifted input of one
+tap is copied, so that the innermost loop runs over all positions of an image.
 """
 
 from __future__ import annotations

@@ -29,7 +29,8 @@ class Eltwise(Kernel):
         super().__init__(op)
         self.ufunc = UFUNCS[op.kind]
         self.name = self.ufunc.__name__
-        # The third operand is read after the output was first written: it may not share memory.
+        # A third operand is read after the output was written: it may not share the output's
+        # memory.
         self.in_place = (0, 1) if len(op.inputs) == 2 else (0,)
 
     def steps(self, inputs: Arrays, outputs: Arrays, scratch: Arrays) -> Iterator[Step]:

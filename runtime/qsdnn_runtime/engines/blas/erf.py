@@ -4,7 +4,8 @@ M. Abramowitz, I. Stegun: Handbook of Mathematical Functions, 1964, equation 7.1
 
     erf(x) = 1 - (a1·t + a2·t² + a3·t³ + a4·t⁴ + a5·t⁵) · exp(-x²) + ε,  t = 1 / (1 + p·x),
 
-|ε| ≤ 1.5e-7; rounding in float32 keeps the whole below 1e-6. Odd, so the sign is put back.
+|ε| ≤ 1.5e-7; rounding in float32 keeps the whole error below 1e-6. erf is odd: the steps take |x|,
+and put the sign back.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ from .kernel import Arrays, Step, scalar
 
 P = scalar(0.3275911)
 A = tuple(scalar(a) for a in (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592))
-"""a5 … a1, in the order of Horner's rule."""
+"""The coefficients a5 … a1, in the order of Horner's rule."""
 ONE = scalar(1)
 
 
 def erf_steps(x: np.ndarray, y: np.ndarray, room: Arrays) -> Iterator[Step]:
-    """Calls that set y to erf(x).
+    """The numpy calls that set y to erf(x).
 
     Args:
-        x: Any shape, float32.
-        y: The same shape; may be the same memory.
-        room: Three more of that shape.
+        x: The input, of any shape, float32.
+        y: The output, of the same shape; may be the memory of `x`.
+        room: Three scratch arrays of the same shape.
     """
     gauss, t, total = room
     yield partial(np.multiply, x, x, out=gauss)

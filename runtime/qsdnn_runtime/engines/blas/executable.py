@@ -15,15 +15,16 @@ from .memory import Memory
 from .program import Program
 
 BUFFER_ELEMENTS = 512
-"""Of a ufunc's internal buffer. A ufunc copies operands that are not contiguous through buffers if
-it can; with numpy's 8192 elements that makes broadcasts over rows two to three times slower."""
+"""The size of a ufunc's internal buffer. A ufunc copies operands that are not contiguous through
+its buffer if it can; with numpy's 8192 elements that makes broadcasts over rows two to three times
+slower."""
 
 
 class BlasExecutable:
     """Runs a program; see `qsdnn_runtime.engine.Executable`.
 
     Args:
-        program: The segment.
+        program: The segment, as operators.
         profile: Whether to time each layer.
 
     Raises:
@@ -46,7 +47,7 @@ class BlasExecutable:
         """Takes the caller's buffers.
 
         Raises:
-            EngineError: One is missing, or of another type, shape or memory order.
+            EngineError: A buffer is missing, or of another type, shape or memory order.
         """
         self._steps = self._compile(inputs, outputs)
         self._flat = [step for steps in self._steps.values() for step in steps]
@@ -55,7 +56,7 @@ class BlasExecutable:
         """One inference on the bound buffers.
 
         Raises:
-            EngineError: Nothing is bound, or the program does not fit together.
+            EngineError: No buffer is bound, or the operators of the program do not fit together.
         """
         if not self._steps:
             raise EngineError("run before bind")

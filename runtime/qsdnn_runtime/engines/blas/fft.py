@@ -1,9 +1,9 @@
-"""Convolution in the frequency domain: there it is a product of elements.
+"""Convolution in the frequency domain, where it is a product of elements.
 
 M. Mathieu, M. Henaff, Y. LeCun: Fast Training of Convolutional Networks through FFTs, ICLR 2014,
-arXiv 1312.5851; in tiles, so that small filters on large images do not waste it (N. Vasilache et
-al., ICLR 2015, arXiv 1412.7580). Tiles are so small that the transform is a matrix product. It pays
-for large filters: the cost of a tile does not depend on the taps.
+arXiv 1312.5851; in tiles, so that small filters on large images do not waste work (N. Vasilache et
+al., ICLR 2015, arXiv 1412.7580). Tiles are so small that the transform is a matrix product. The
+method pays for large filters: the cost of a tile does not depend on the number of taps.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from .kernel import Op
 from .tiled import Tiled, Transforms
 
 TILE = 16
-"""Inputs along a tile: more waste less at borders, and make filters in the frequency domain, which
-are held in memory, larger."""
+"""Inputs along a tile: longer tiles waste less at borders, but make the filters in the frequency
+domain, which are held in memory, larger."""
 LARGEST_FILTER = 11
 
 
 class Fft(Tiled):
-    """Tiles of 16 × 16, of which half of the spectrum suffices: the inputs are real."""
+    """Tiles of 16 × 16 inputs, of which half of the spectrum suffices: the inputs are real."""
 
     name = "dft+cgemm"
     algorithm = "fft"
@@ -36,13 +36,14 @@ class Fft(Tiled):
 
 
 def fourier(tile: int, taps: int, half: bool) -> Transforms:
-    """Discrete Fourier transforms of a tile, and back to those outputs that do not wrap around.
+    """Discrete Fourier transforms of a tile, and back to the outputs that do not wrap around.
 
     Args:
-        tile: n.
-        taps: r.
-        half: Only frequencies up to n / 2. The others are the conjugates of these, which count
-            twice on the way back; the result is then the real part.
+        tile: n, the number of inputs along a tile.
+        taps: r, the number of filter taps along a tile.
+        half: Whether only frequencies up to n / 2 are kept. The other frequencies are the
+            conjugates of these, which count twice on the way back; the result is then the real
+            part.
     """
     frequencies = np.arange(tile // 2 + 1 if half else tile)
     forward = np.exp(-2j * np.pi / tile * np.outer(frequencies, np.arange(tile)))

@@ -36,7 +36,7 @@ class Gemm(Kernel):
 
 
 class MatMul(Kernel):
-    """numpy's matmul; a batch that shares its right operand is one product."""
+    """numpy's matmul; a batch of matrices with a common right operand is one product."""
 
     name = "sgemm"
 
@@ -49,10 +49,10 @@ class MatMul(Kernel):
 
 
 class Gemv(Gemm):
-    """One row times a constant matrix: each output is a dot product over memory that lies together.
+    """One row times a constant matrix: each output is a dot product over adjacent memory.
 
-    The matrix is kept transposed where it is not: it is read once, from its first to its last
-    element, which is all that such a product costs.
+    The matrix is stored with its columns adjacent, transposed if need be: it is read once, from the
+    first to the last element, which is all that such a product costs.
     """
 
     name = "sgemv"

@@ -1,8 +1,9 @@
 """im2col: each window becomes a column of a matrix, and the convolution one matrix product.
 
 K. Chellapilla, S. Puri, P. Simard: High Performance Convolutional Neural Networks for Document
-Processing, IWFHR 2006. The patch matrix holds each input element once a tap; it is made in bands of
-output rows, so that it stays in cache and needs little memory. Groups are a batch of products.
+Processing, IWFHR 2006. The patch matrix holds each input element once for every tap; the matrix is
+made in bands of output rows, so that it stays in cache and needs little memory. Groups are a batch
+of products.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """im2row: each window becomes a row of a matrix, and the convolution one matrix product.
 
-The transpose of im2col, gathered from a channels-last copy of the image: taps of one row of a
-window are then adjacent in memory (K·C elements a copy, where im2col copies a row of the output at
-a time), which pays where images are small and channels many. A. Anderson, A. Vasudevan, C. Keane,
-D. Gregg: Low-memory GEMM-based convolution algorithms for deep neural networks, arXiv 1709.03395.
+The matrix is the transpose of im2col's, gathered from a channels-last copy of the image: taps of
+one row of a window are then adjacent in memory (K·C elements a copy, where im2col copies a row of
+the output at a time), which pays where images are small and channels many. A. Anderson, A.
+Vasudevan, C. Keane, D. Gregg: Low-memory GEMM-based convolution algorithms for deep neural
+networks, arXiv 1709.03395.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What a kernel is: one operator of a segment, turned into a flat list of numpy calls.
+"""The interface of a kernel: one operator of a segment, turned into a flat list of numpy calls.
 
-Everything that can be known before the buffers are is done when a kernel is made: weights
-reordered, scratch sized. `Kernel.steps` then names the calls for given buffers; each writes into
-memory that is there already (``out=``), so that running them allocates nothing.
+What can be known before the buffers exist is done when a kernel is made: weights are reordered,
+scratch is sized. `Kernel.steps` then names the calls for given buffers; each call writes into
+memory that exists already (``out=``), so that running the calls allocates nothing.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ Step = Callable[[], object]
 Arrays = Sequence[np.ndarray]
 
 TILE = 1 << 14
-"""Elements an operator of several passes works on at a time: six tiles of float32 (two tensors,
-four of room) are 384 KiB, within the second-level cache of a Cortex-A53 (512 KiB) and later."""
+"""The number of elements that an operator of several passes works on at a time: six tiles of
+float32 (two tensors, four scratch buffers) are 384 KiB, within the second-level cache of a
+Cortex-A53 (512 KiB) and later."""
 
 
 @dataclass(frozen=True)
 class Operand:
-    """What an operator reads or writes.
+    """A tensor that an operator reads or writes.
 
     Attributes:
-        name: The tensor.
-        shape: Its dimensions.
-        dtype: A numpy dtype name.
-        constant: Its value, where it never changes.
+        name: The tensor's name.
+        shape: The tensor's dimensions.
+        dtype: The name of the numpy dtype.
+        constant: The tensor's value, if it never changes; else None.
     """
 
     name: str
@@ -45,11 +46,11 @@ class Op:
     """One operator of a program.
 
     Attributes:
-        kind: An ONNX operator name; attributes are resolved (see `program`).
-        algorithm: How to compute it, e.g. ``"im2col"``; ``"numpy"`` where there is one way.
-        inputs: Operands read, constants included.
-        outputs: Operands made.
-        attributes: Numbers, lists of numbers and strings.
+        kind: The ONNX operator name; attributes are resolved (see `program`).
+        algorithm: The algorithm to use, e.g. ``"im2col"``; ``"numpy"`` where there is one way.
+        inputs: The operands that the operator reads, constants included.
+        outputs: The operands that the operator makes.
+        attributes: The operator's attributes: numbers, lists of numbers and strings.
     """
 
     kind: str
@@ -62,7 +63,7 @@ class Op:
         """An attribute that is a list of integers.
 
         Raises:
-            EngineError: It is missing or something else.
+            EngineError: The attribute is missing or something else.
         """
         value = self.attributes.get(name)
         if not isinstance(value, list) or not all(isinstance(item, int) for item in value):
@@ -73,7 +74,7 @@ class Op:
         """An attribute that is a number.
 
         Raises:
-            EngineError: It is missing or something else.
+            EngineError: The attribute is missing or something else.
         """
         value = self.attributes.get(name)
         if not isinstance(value, (int, float)):
@@ -84,7 +85,7 @@ class Op:
         """An attribute that is an integer.
 
         Raises:
-            EngineError: It is missing or something else.
+            EngineError: The attribute is missing or something else.
         """
         value = self.number(name)
         if not isinstance(value, int):
@@ -95,7 +96,7 @@ class Op:
         """An input that never changes.
 
         Raises:
-            EngineError: There is no such input, or it changes.
+            EngineError: There is no such input, or the input changes.
         """
         if index >= len(self.inputs) or self.inputs[index].constant is None:
             raise EngineError("%s: input %d is not a constant" % (self.kind, index))
@@ -108,11 +109,11 @@ class Kernel:
     """One operator, ready for its buffers.
 
     Attributes:
-        name: What it calls, for `Applied.kernel`, e.g. ``"im2col+sgemm"``.
-        algorithm: Which of the engine's algorithms it is.
-        scratch: Shapes of the float32 buffers it needs while it runs.
-        in_place: Inputs whose memory the first output may take, when shapes agree.
-        view: The output is the first input under another shape.
+        name: The name of the routines called, for `Applied.kernel`, e.g. ``"im2col+sgemm"``.
+        algorithm: The name of the engine's algorithm.
+        scratch: The shapes of the float32 buffers that the kernel needs while it runs.
+        in_place: The inputs whose memory the first output may take, when shapes agree.
+        view: Whether the output is the first input under another shape.
     """
 
     name = ""
@@ -128,20 +129,21 @@ class Kernel:
         """The calls that compute the outputs from the inputs, in order.
 
         Args:
-            inputs: C-contiguous, as `op.inputs`, constants included.
-            outputs: C-contiguous, as `op.outputs`.
-            scratch: As `scratch`; holds anything at the start.
+            inputs: The input arrays, C-contiguous, in the order of `op.inputs`, constants included.
+            outputs: The output arrays, C-contiguous, in the order of `op.outputs`.
+            scratch: The buffers of the shapes in `scratch`; their content is arbitrary at the
+                start.
         """
         raise NotImplementedError
 
 
 def scalar(value: float) -> np.ndarray:
-    """A float32 of no dimensions: numpy neither converts it nor lets it change a result's type."""
+    """A float32 array of no dimensions: numpy neither converts it nor widens a result for it."""
     return np.asarray(value, dtype=np.float32)
 
 
 def tiles(*arrays: np.ndarray, size: int = TILE) -> Iterator[Tuple[np.ndarray, ...]]:
-    """Equal parts of C-contiguous arrays of one size, flat, small enough to stay in cache."""
+    """Matching flat parts of C-contiguous arrays of one size, small enough to stay in cache."""
     flat = [array.reshape(-1) for array in arrays]
     for start in range(0, flat[0].size, size):
         yield tuple(array[start : start + size] for array in flat)
@@ -151,9 +153,9 @@ def blocks(count: int, each: int, size: int = TILE) -> Iterator[slice]:
     """Cuts ``count`` items of ``each`` elements into runs of about ``size`` elements.
 
     Args:
-        count: Items, e.g. channels.
-        each: Elements of one item, e.g. height × width.
-        size: Elements a run may have; one item at the least.
+        count: The number of items, e.g. channels.
+        each: The number of elements of one item, e.g. height × width.
+        size: The number of elements that a run may have; a run has at least one item.
     """
     length = max(1, size // max(1, each))
     for start in range(0, count, length):

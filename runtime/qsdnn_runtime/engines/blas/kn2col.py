@@ -1,9 +1,9 @@
-"""kn2col: kn2row with channels last; the shifted products are rows that lie together.
+"""kn2col: kn2row with channels last; the shifted products are adjacent rows of a matrix.
 
 A. Vasudevan, A. Anderson, D. Gregg: Parallel Multi Channel Convolution using General Matrix
 Multiplication, ASAP 2017, arXiv 1704.04428; accumulating as in `kn2row`. The image is copied to
 channels last once, so that the product of a tap has as many columns as there are filters: which of
-the two suits a GEMM better depends on how many there are, and on the size of the image.
+kn2row and kn2col suits a GEMM better depends on the number of filters, and on the image's size.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 A. Vasudevan, A. Anderson, D. Gregg: Parallel Multi Channel Convolution using General Matrix
 Multiplication, ASAP 2017, arXiv 1704.04428; here one tap at a time, its product added to the sum
 (the accumulating form of arXiv 1709.03395), so that nothing is held K² times. The padded image is
-one line: for windows that move by one, a shift is an offset into it, which the GEMM reads as it is.
+one line: for windows that move by one, a shift is an offset into the line, which the GEMM reads as
+it is.
 """
 
 from __future__ import annotations

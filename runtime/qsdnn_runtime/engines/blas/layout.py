@@ -13,7 +13,7 @@ from .kernel import Arrays, Kernel, Op, Step, scalar
 
 
 class Reshape(Kernel):
-    """The input under another shape: no work, where both can be the same memory."""
+    """The input under another shape: no work, where input and output can be the same memory."""
 
     name = "reshape"
     view = True
@@ -37,7 +37,7 @@ class Transpose(Kernel):
 
 
 class Concat(Kernel):
-    """Inputs one after another along a dimension."""
+    """The inputs, one after another along a dimension."""
 
     name = "concat"
 
@@ -48,7 +48,7 @@ class Concat(Kernel):
 
 
 class Split(Kernel):
-    """The input cut along a dimension."""
+    """The input, cut along a dimension."""
 
     name = "split"
 
@@ -76,7 +76,7 @@ class Slice(Kernel):
 
 
 class Pad(Kernel):
-    """The input with a border of one value."""
+    """The input, with a border of one value."""
 
     name = "pad"
 
@@ -90,7 +90,7 @@ class Pad(Kernel):
 
 
 class PadIndexed(Kernel):
-    """The input with a border of its own elements: where each comes from is known beforehand."""
+    """The input, with a border of its own elements, whose places are known beforehand."""
 
     name = "pad"
 
@@ -106,12 +106,12 @@ class PadIndexed(Kernel):
 
     def steps(self, inputs: Arrays, outputs: Arrays, scratch: Arrays) -> Iterator[Step]:
         """See `Kernel.steps`."""
-        # mode "clip" is the one that writes into `out` without a buffer
+        # only mode "clip" writes into `out` without a buffer
         yield partial(np.take, inputs[0].reshape(-1), self.places, None, outputs[0], "clip")
 
 
 class Gather(Kernel):
-    """Elements of the input along a dimension, by index; negative ones count from the end."""
+    """Elements of the input along a dimension, by index; negative indices count from the end."""
 
     name = "take"
 
@@ -122,7 +122,7 @@ class Gather(Kernel):
 
 
 class Expand(Kernel):
-    """The input repeated along dimensions of size one."""
+    """The input, repeated along dimensions of size one."""
 
     name = "expand"
 
@@ -132,6 +132,6 @@ class Expand(Kernel):
 
 
 def _parts(whole: np.ndarray, parts: Arrays, axis: int) -> List[np.ndarray]:
-    """Views of `whole` as long as each of `parts` along a dimension, in order."""
+    """Views of `whole` along a dimension, one as long as each of `parts`, in order."""
     ends = np.cumsum([part.shape[axis] for part in parts])
     return np.split(whole, ends[:-1].tolist(), axis)

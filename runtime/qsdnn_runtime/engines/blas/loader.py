@@ -1,4 +1,4 @@
-"""What is installed, and how a program is loaded."""
+"""The loader of the engine ``blas``: probes what is installed, and loads programs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class BlasLoader:
     name = "blas"
 
     def probe(self) -> Optional[EngineInfo]:
-        """Versions of numpy and its BLAS; capabilities name the core the BLAS is tuned for."""
+        """The versions of numpy and its BLAS; a capability names the core the BLAS is tuned for."""
         core = openblas.core()
         return EngineInfo(
             name=self.name,
@@ -29,10 +29,10 @@ class BlasLoader:
         )
 
     def load(self, segment: SegmentSpec, threads: int, profile: bool = False) -> BlasExecutable:
-        """Loads a program; `threads` is set for the whole process, as OpenBLAS has it.
+        """Loads a program; `threads` applies to the whole process, as OpenBLAS knows no other way.
 
         Raises:
-            EngineError: The artifact is not a program, or takes more memory than there is.
+            EngineError: The artifact is not a program, or needs more memory than there is.
         """
         openblas.set_threads(threads)
         try:

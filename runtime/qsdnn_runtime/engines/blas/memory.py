@@ -1,8 +1,9 @@
-"""Where each tensor and each scratch buffer of a segment lies in memory.
+"""The place in memory of each tensor and each scratch buffer of a segment.
 
 Three savings, in this order: a tensor that is another one under a new shape is the same memory; an
 elementwise operator writes over an operand that nothing reads afterwards, so that Conv + Add + Relu
-works on one buffer; what is left shares one arena by life (`qsdnn_runtime.program.arena`).
+works on one buffer; the other tensors share one arena, as the times when they are needed allow
+(`qsdnn_runtime.program.arena`).
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ class Home:
     """A piece of memory that one or more tensors live in, one after another or as views.
 
     Attributes:
-        name: Unique.
-        size_bytes: Of its tensors.
-        first: Position of the operator that first writes it.
-        last: Position of the last that reads it; past the end when the caller does.
-        external: The caller's buffer it is; empty when it is ours.
+        name: The unique name of the home.
+        size_bytes: The size of the tensors in the home.
+        first: The position of the operator that first writes the home.
+        last: The position of the last operator that reads the home; past the end when the caller
+            does.
+        external: The name of the caller's buffer that is the home; empty for the segment's own
+            memory.
     """
 
     name: str
@@ -37,12 +40,12 @@ class Home:
 
 
 class Memory:
-    """Homes of all tensors of a segment, and the arena of those that are not the caller's.
+    """The homes of all tensors of a segment, and the arena of the homes that are not the caller's.
 
     Args:
-        kernels: In the order they run.
-        inputs: Operands the caller fills.
-        outputs: Operands the caller reads.
+        kernels: The kernels, in the order in which they run.
+        inputs: The operands that the caller fills.
+        outputs: The operands that the caller reads.
     """
 
     def __init__(
@@ -67,15 +70,15 @@ class Memory:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of the arena."""
+        """The size of the arena."""
         return len(self._arena)
 
     def array(self, operand: Operand, external: Dict[str, np.ndarray]) -> np.ndarray:
-        """The memory of an operand: a constant, the caller's, or the arena's.
+        """The memory of an operand: a constant, the caller's buffer, or a part of the arena.
 
         Args:
-            operand: Any of the segment.
-            external: The caller's buffers by name.
+            operand: An operand of the segment.
+            external: The caller's buffers, by name.
         """
         if operand.constant is not None:
             return operand.constant

@@ -13,7 +13,7 @@ from .kernel import Arrays, Kernel, Op, Step, scalar
 
 
 class BatchNormalization(Kernel):
-    """x · scale + shift for each channel, both known beforehand (ONNX BatchNormalization 15).
+    """x · scale + shift for each channel, with constant scale and shift (BatchNormalization 15).
 
     S. Ioffe, C. Szegedy, arXiv 1502.03167, in its inference form.
     """
@@ -38,9 +38,10 @@ class BatchNormalization(Kernel):
 class Standardization(Kernel):
     """(x - mean) / √(variance + epsilon) · scale + shift, over rows of the input.
 
-    A row is what shares one mean: the last dimensions of a token for LayerNormalization 17 (J. Ba
-    et al., arXiv 1607.06450), a channel of an image for InstanceNormalization 6, a group of
-    channels for GroupNormalization 21 (Y. Wu, K. He, arXiv 1803.08494).
+    A row is a set of elements that share one mean: the last dimensions of a token for
+    LayerNormalization 17 (J. Ba et al., arXiv 1607.06450), a channel of an image for
+    InstanceNormalization 6, a group of channels for GroupNormalization 21 (Y. Wu, K. He, arXiv
+    1803.08494).
     """
 
     name = "standardize"
@@ -66,6 +67,6 @@ class Standardization(Kernel):
         yield partial(np.add, each, scalar(self.op.number("epsilon")), out=each)
         yield partial(np.sqrt, each, out=each)
         yield partial(np.divide, y, each, out=y)
-        shape = self.op.ints("parameter_shape")  # as it broadcasts against the output
+        shape = self.op.ints("parameter_shape")  # the shape that broadcasts against the output
         for ufunc, parameter in zip((np.multiply, np.add), inputs[1:]):
             yield partial(ufunc, outputs[0], parameter.reshape(shape), out=outputs[0])

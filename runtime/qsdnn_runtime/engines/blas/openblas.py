@@ -1,7 +1,7 @@
 """The BLAS that numpy is linked to, when it is OpenBLAS: its version, its core, its threads.
 
-There is no interface to these in numpy; OpenBLAS exports them, under names that differ by how it
-was built: with a prefix in numpy's own wheels, with a suffix where integers have 64 bits.
+numpy has no interface to these; OpenBLAS exports functions for them, whose names differ by how
+OpenBLAS was built: with a prefix in numpy's own wheels, with a suffix where integers have 64 bits.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ SUFFIXES = ("64_", "")
 
 
 def set_threads(threads: int) -> None:
-    """Sets how many threads each OpenBLAS of this process uses; does nothing where there is none.
+    """Sets the number of threads of each OpenBLAS in this process; does nothing without OpenBLAS.
 
-    It is a setting of the process: the last call counts for all.
+    The setting is the process's: the last call counts for all sessions.
     """
     for library in _libraries():
         function = _function(library, "set_num_threads")
@@ -27,7 +27,7 @@ def set_threads(threads: int) -> None:
 
 
 def threads() -> Optional[int]:
-    """Threads that OpenBLAS uses; None where there is none."""
+    """The number of threads that OpenBLAS uses; None where there is no OpenBLAS."""
     for library in _libraries():
         function = _function(library, "get_num_threads")
         if function is not None:
@@ -37,13 +37,13 @@ def threads() -> Optional[int]:
 
 
 def version() -> str:
-    """The library and its version, e.g. ``"openblas-0.3.31"``; ``"blas"`` where it cannot tell."""
+    """The library and its version, e.g. ``"openblas-0.3.31"``; ``"blas"`` when not known."""
     words = _text("get_config").split()
     return "openblas-" + words[1] if words[:1] == ["OpenBLAS"] and len(words) > 1 else "blas"
 
 
 def core() -> str:
-    """The processor it chose its kernels for, e.g. ``"SkylakeX"``; empty where it cannot tell."""
+    """The processor that OpenBLAS chose kernels for, e.g. ``"SkylakeX"``; empty when not known."""
     return _text("get_corename")
 
 
@@ -69,7 +69,7 @@ def _libraries() -> List[ctypes.CDLL]:
 def _open(path: str) -> Optional[ctypes.CDLL]:
     try:
         return ctypes.CDLL(path)
-    except OSError:  # a file that was replaced since, or data with such a name
+    except OSError:  # the file was replaced since, or is data with such a name
         return None
 
 

@@ -1,4 +1,4 @@
-"""1×1 convolutions of stride 1: the image already is im2col's matrix, so there is only the GEMM."""
+"""1×1 convolutions of stride 1: the image already is im2col's matrix, so only the GEMM remains."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Max and average pooling over windows (ONNX MaxPool 12, AveragePool 19).
 
-Both are separable: one dimension at a time, outermost first, takes K passes a dimension instead of
-K² in all, and all but the last run over adjacent elements.
+Both are separable: working on one dimension at a time, outermost first, takes K passes for each
+dimension instead of K² in all, and all but the last pass run over adjacent elements.
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ class Pool(Kernel):
 
 
 def _reciprocals(window: Window, op: Op) -> np.ndarray:
-    """1 / elements averaged in each window: a scalar where that is the same for all.
+    """1 / the number of elements averaged in each window: a scalar where all windows are alike.
 
-    Padding counts when ``count_include_pad`` is set, but what ``ceil_mode`` adds beyond it never.
+    Padding counts when ``count_include_pad`` is set, but what ``ceil_mode`` adds never counts.
     """
     counted = op.integer("count_include_pad") != 0
     none = (0,) * len(window.kernel)

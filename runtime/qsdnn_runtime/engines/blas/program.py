@@ -12,9 +12,9 @@
        {"kind": "Conv", "algorithm": "im2col", "inputs": [NAME], "outputs": [NAME],
         "attributes": {"strides": [1, 1], ...}}]}]}
 
-Operators are ONNX's with everything that depends on operator versions, negative axes, `auto_pad` or
-constant operands resolved into plain attributes by the host, so that a kernel reads only numbers.
-Operands follow one another without gaps: an optional one that is absent has none after it.
+Operators are ONNX's, but the host has resolved all that depends on operator versions, negative
+axes, `auto_pad` or constant operands into plain attributes, so that a kernel reads only numbers.
+Operands follow one another without gaps: an absent optional operand has no other operand after it.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class Program:
     """A segment as operators.
 
     Attributes:
-        inputs: Operands read from outside.
-        outputs: Operands made for the outside.
-        layers: Operators by layer index, in the order they run.
+        inputs: The operands that are read from outside.
+        outputs: The operands that are made for the outside.
+        layers: The operators by layer index, in the order in which they run.
     """
 
     inputs: Tuple[Operand, ...]
@@ -53,10 +53,10 @@ class Program:
 
 
 def read_program(path: Path) -> Program:
-    """Reads a program and maps its weights into memory.
+    """Reads a program, and maps its weights into memory.
 
     Raises:
-        EngineError: It is not a program, or its weights are not there.
+        EngineError: The file is not a program, or the weights do not exist.
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -69,7 +69,7 @@ def read_program(path: Path) -> Program:
 
 
 def _map(path: Path) -> np.ndarray:
-    """A file's bytes, read when they are used."""
+    """The bytes of a file, which are read from disk when they are used."""
     with path.open("rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     return np.frombuffer(mapped, np.uint8)

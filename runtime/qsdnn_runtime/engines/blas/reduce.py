@@ -1,4 +1,4 @@
-"""Reductions over dimensions; global pooling is one (ONNX ReduceMean 18 and its like)."""
+"""Reductions over dimensions, global pooling among them (ONNX ReduceMean 18 and its like)."""
 
 from __future__ import annotations
 

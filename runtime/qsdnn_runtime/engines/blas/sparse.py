@@ -1,7 +1,8 @@
-"""Convolution with pruned weights: only what is not zero is multiplied.
+"""Convolution with pruned weights: only weights that are not zero are multiplied.
 
 The weights are compressed sparse rows (CSR: Y. Saad: Iterative Methods for Sparse Linear Systems,
-2003, section 3.4), multiplied with the patch matrix of im2col; a 1×1 has its image for a matrix.
+2003, section 3.4), multiplied with the patch matrix of im2col; for 1×1 filters that matrix is the
+image.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from .convolution import convolution_of
 from .kernel import Arrays, Kernel, Op, Step
 
 GATHERED = 1 << 16
-"""Elements gathered at a time: 256 KiB of float32, for the second-level cache."""
+"""The number of elements gathered at a time: 256 KiB of float32, for the second-level cache."""
 
 
 class Sparse(Kernel):
@@ -56,7 +57,7 @@ class Sparse(Kernel):
     def _patches(
         self, x: np.ndarray, y: np.ndarray, room: np.ndarray, columns: np.ndarray, *work: np.ndarray
     ) -> Iterator[Step]:
-        """As in `im2col`, band by band."""
+        """Multiplies with the patch matrix, made band by band as in `im2col`."""
         window, width = self.conv.window, int(np.prod(self.conv.window.out[1:]))
         rank = len(window.out)
         padded = yield from window.pad(x, room, axis=1)
@@ -70,12 +71,12 @@ class Sparse(Kernel):
             yield from self._multiply(matrix, y[:, start * width : stop * width], *work)
 
     def _multiply(self, matrix: np.ndarray, y: np.ndarray, gathered: np.ndarray) -> Iterator[Step]:
-        """A few filters at a time; the matrix is contiguous, or `np.take` would copy it."""
+        """Multiplies a few filters at a time; `matrix` is contiguous, else `np.take` copies it."""
         bias = self.conv.start().reshape(-1, 1)
         for filters, inside in self.groups:
             values, columns = self.values[inside], self.columns[inside]
             terms = gathered[: len(values) * matrix.shape[1]].reshape(len(values), -1)
-            # mode "clip" is the one that writes into `out` without a buffer
+            # only mode "clip" writes into `out` without a buffer
             yield partial(np.take, matrix, columns, 0, terms, "clip")
             yield partial(np.multiply, terms, values, out=terms)
             starts = self.starts[filters] - inside.start
@@ -84,11 +85,11 @@ class Sparse(Kernel):
 
 
 def _groups(starts: np.ndarray, size: int) -> Iterator[Tuple[slice, slice]]:
-    """Cuts rows into groups of about so many values: the rows, and where their values are.
+    """Cuts rows into groups of about `size` values: slices of the rows, and of their values.
 
     Args:
-        starts: Where the values of each row begin, and where those of the last one end.
-        size: Values a group may have; one row at the least.
+        starts: The index of each row's first value, and at the end the number of all values.
+        size: The number of values that a group may have; a group has at least one row.
     """
     first, rows = 0, len(starts) - 1
     while first < rows:
@@ -99,9 +100,9 @@ def _groups(starts: np.ndarray, size: int) -> Iterator[Tuple[slice, slice]]:
 
 
 def _compressed(weights: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Values, their columns, where rows start, and where the last ends.
+    """The nonzero values, their columns, and the start of each row with the end of the last.
 
-    A row of zeros keeps one of them: it sums to zero.
+    A row of zeros keeps one zero, so that every row has a value to sum.
     """
     kept = weights != 0
     kept[:, 0] |= ~kept.any(axis=1)

@@ -1,4 +1,4 @@
-"""Convolution by tiles in a domain where it is a product of elements: Winograd's, and Fourier's.
+"""Convolution by tiles in a domain where it is a product of elements: Winograd's or Fourier's.
 
 A tile of n × n inputs gives m × m outputs, n = m + r − 1 for filters of r × r. With transforms of
 input (B), filter (G) and output (A),
@@ -6,7 +6,7 @@ input (B), filter (G) and output (A),
     Y = A [ Σ_c (G w G') ⊙ (B x B') ] A'
 
 where the sum over channels, for each of the n² elements of a tile, is a matrix product over all
-tiles of a band at once. Fewer multiplications than windows have taps, for transforms that cost.
+tiles of a band at once. There are fewer multiplications than taps, at the cost of the transforms.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from .convolution import Convolution, convolution_of
 from .kernel import Arrays, Kernel, Op, Shape, Step
 
 BAND_ELEMENTS = 1 << 18
-"""Elements of the transformed tiles made at a time: 1 MiB of float32, for the caches."""
+"""Elements of the transformed tiles that are made at a time: 1 MiB of float32, for the caches."""
 BAND_TILES = 64
-"""The fewest tiles in a band: below that the products are no longer matrix products."""
+"""The fewest tiles in a band: with fewer, the products are no longer matrix products."""
 
 
 @dataclass(frozen=True)
 class Transforms:
-    """The matrices of one dimension; of the two dimensions of a tile they may differ.
+    """The matrices of one dimension; the two dimensions of a tile may have different ones.
 
     Attributes:
-        input: (k, n): B.
-        filter: (k, r): G.
-        output: (m, k): A.
+        input: The matrix B (k, n).
+        filter: The matrix G (k, r).
+        output: The matrix A (m, k).
     """
 
     input: np.ndarray
@@ -44,12 +44,12 @@ class Transforms:
 
     @property
     def tile(self) -> int:
-        """n: inputs along a tile."""
+        """n: the number of inputs along a tile."""
         return int(self.input.shape[1])
 
     @property
     def made(self) -> int:
-        """m: outputs along a tile."""
+        """m: the number of outputs along a tile."""
         return len(self.output)
 
 
@@ -57,9 +57,9 @@ class Tiled(Kernel):
     """A convolution in two dimensions of stride 1, without dilation, of one group.
 
     Args:
-        op: A Conv with a square filter.
-        rows: Transforms over the height.
-        columns: Transforms over the width, of the same sizes as those of `rows`.
+        op: The operator, a Conv with a square filter.
+        rows: The transforms over the height.
+        columns: The transforms over the width, of the same sizes as `rows`.
     """
 
     def __init__(self, op: Op, rows: Transforms, columns: Transforms) -> None:
@@ -73,7 +73,7 @@ class Tiled(Kernel):
             strides=(rows.made,) * 2,
             out=tiles,
         )
-        # (k, k', M, C): for each element of a tile a matrix of its own
+        # (k, k', M, C): a matrix for each element of a tile
         transformed = np.einsum("ai,bj,mcij->abmc", rows.filter, columns.filter, conv.weights)
         self.dtype = np.result_type(rows.input, np.float32)
         self.weights = np.ascontiguousarray(transformed.astype(self.dtype))
@@ -92,7 +92,7 @@ class Tiled(Kernel):
     def _band(
         self, tiles: np.ndarray, y: np.ndarray, top: int, first: np.ndarray, second: np.ndarray
     ) -> Iterator[Step]:
-        """Each stage reads one of the two buffers and writes the other."""
+        """The steps of one band: each stage reads one of the two buffers and writes the other."""
         channels, filters = self.conv.channels, self.conv.filters
         count = tiles.shape[1] * tiles.shape[2]
         n, m = self.rows.tile, self.rows.made
@@ -119,7 +119,7 @@ class Tiled(Kernel):
         yield from self._place(result, y[:, top * m :])
 
     def _place(self, result: np.ndarray, y: np.ndarray) -> Iterator[Step]:
-        """Writes (m, m, M, rows, columns) outputs of tiles where they belong, as far as y goes."""
+        """Writes tiles' outputs (m, m, M, rows, columns) to their places, as far as y reaches."""
         m = self.rows.made
         y = y[:, : m * result.shape[3]]
         bias = self.conv.start()
@@ -136,7 +136,7 @@ class Tiled(Kernel):
             yield start, min(start + height, tiles[0])
 
     def _scratch(self, count: int) -> Tuple[Shape, ...]:
-        """The padded image, and two buffers that take any stage of a band of so many tiles."""
+        """The shapes of the padded image, and of two buffers for any stage of a band of tiles."""
         window, channels, filters = self.window, self.conv.channels, self.conv.filters
         room = (0,) if window.padded == window.size else (channels, *window.padded)
         n, m = self.rows.tile, self.rows.made
@@ -152,10 +152,10 @@ class Tiled(Kernel):
 
 
 def check_tileable(op: Op) -> Convolution:
-    """The convolution of an operator that tiles can run.
+    """The convolution of an operator, checked to be one that tiles can run.
 
     Raises:
-        EngineError: It has strides, dilations, groups, or another number of dimensions than two.
+        EngineError: The Conv has strides, dilations, groups, or not two dimensions.
     """
     conv = convolution_of(op)
     window = conv.window

@@ -15,22 +15,22 @@ from qsdnn_runtime.engine import EngineError
 from .kernel import Op, Shape, Step, scalar
 
 BAND_ELEMENTS = 1 << 18
-"""Elements of a patch matrix made at a time: 1 MiB, so that the GEMM finds it in cache."""
+"""Elements of a patch matrix that are made at a time: 1 MiB, which the GEMM finds in cache."""
 BAND_COLUMNS = 512
-"""Its fewest columns: below that the GEMM spends its time on packing the weights again."""
+"""The fewest columns of a band: with fewer, the GEMM spends its time on packing weights again."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """A window over the last dimensions of a tensor; all tuples have one item a dimension.
+    """A window over the last dimensions of a tensor; all tuples have one item for each dimension.
 
     Attributes:
-        kernel: Its taps.
-        strides: Steps between windows.
-        dilations: Steps between taps.
-        begins: Padding before; what comes after follows from the other fields.
-        size: The input, without padding.
-        out: Windows.
+        kernel: The number of taps.
+        strides: The steps between windows.
+        dilations: The steps between taps.
+        begins: The padding before the input; the padding after it follows from the other fields.
+        size: The size of the input, without padding.
+        out: The number of windows.
     """
 
     kernel: Shape
@@ -42,13 +42,13 @@ class Window:
 
     @property
     def padded(self) -> Shape:
-        """The input with as much padding as the windows reach."""
+        """The size of the input with as much padding as the windows reach."""
         spans = zip(self.begins, self.size, self.out, self.strides, self.kernel, self.dilations)
         return tuple(max(b + n, (o - 1) * s + (k - 1) * d + 1) for b, n, o, s, k, d in spans)
 
     @property
     def is_identity(self) -> bool:
-        """Whether each window is one element and every element has one."""
+        """Whether each window is one element, and each element has one window."""
         return (
             all(k == 1 for k in self.kernel)
             and all(s == 1 for s in self.strides)
@@ -64,11 +64,11 @@ class Window:
         """All windows of a padded input, without a copy.
 
         Args:
-            x: (…, *padded, …), padded dimensions from `axis` on.
-            axis: The first of them.
+            x: The padded input (…, *padded, …), whose padded dimensions start at `axis`.
+            axis: The first of the padded dimensions.
 
         Returns:
-            (…, *out, *kernel, …), not writable.
+            A view (…, *out, *kernel, …), not writable.
         """
         rank = len(self.kernel)
         inner = x.strides[axis : axis + rank]
@@ -83,31 +83,32 @@ class Window:
 
     @property
     def line_length(self) -> int:
-        """Positions of a padded input, row after row, from the first window's to the last's."""
+        """Positions of a padded input, row after row, from the first window to the last."""
         return 1 + sum((n - 1) * step for n, step in zip(self.out, self._line_steps))
 
     @property
     def _line_steps(self) -> Shape:
-        """Distance between neighbours in each dimension of a padded input, in elements."""
+        """The distance between neighbours in each dimension of a padded input, in elements."""
         return tuple(int(np.prod(self.padded[axis + 1 :])) for axis in range(len(self.padded)))
 
     @property
     def offsets(self) -> Iterator[int]:
-        """Positions from the first tap to each, in a padded input, in the order of `taps`."""
+        """The distance from the first tap to each, in a padded input, in the order of `taps`."""
         for tap in self.taps:
             parts = zip(tap, self.dilations, self._line_steps)
             yield sum(place * dilation * step for place, dilation, step in parts)
 
     def line(self, x: np.ndarray) -> np.ndarray:
-        """All windows of a padded input taken as one line, for strides of one.
+        """All windows of a padded input that is taken as one line, for strides of one.
 
-        The windows of a row are followed by as many that reach over its end, which mean nothing.
+        The windows of a row are followed by others that reach over the row's end, which mean
+        nothing.
 
         Args:
-            x: (C, *padded), C-contiguous.
+            x: The padded input (C, *padded), C-contiguous.
 
         Returns:
-            (C, line_length, *kernel), not writable.
+            A view (C, line_length, *kernel), not writable.
         """
         size = x.itemsize
         taps = tuple(step * n * size for step, n in zip(self._line_steps, self.dilations))
@@ -115,14 +116,14 @@ class Window:
         return as_strided(x, shape, (x.strides[0], size, *taps), writeable=False)
 
     def rows(self, line: np.ndarray, axis: int) -> np.ndarray:
-        """What windows make of a `line`, without what means nothing.
+        """The values at the real windows of a `line`, without those that mean nothing.
 
         Args:
-            line: (…, line_length, …).
-            axis: Where the line is.
+            line: The values (…, line_length, …), one for each window of the line.
+            axis: The dimension of `line` that is the line.
 
         Returns:
-            (…, *out, …), not writable.
+            A view (…, *out, …), not writable.
         """
         steps = tuple(step * line.strides[axis] for step in self._line_steps)
         shape = line.shape[:axis] + self.out + line.shape[axis + 1 :]
@@ -130,14 +131,14 @@ class Window:
         return as_strided(line, shape, strides, writeable=False)
 
     def along(self, x: np.ndarray, axis: int) -> Iterator[np.ndarray]:
-        """A padded input as each tap of one dimension of the windows sees it.
+        """A padded input as each tap of one dimension of the windows sees it, tap after tap.
 
         Args:
-            x: (C, …), of padded size along `axis`.
-            axis: Which of the window's dimensions.
+            x: The input (C, …), of padded size along `axis`.
+            axis: The dimension of the window.
 
         Returns:
-            (C, …) views, of output size along `axis`.
+            Views (C, …), of output size along `axis`.
         """
         reach = (self.out[axis] - 1) * self.strides[axis] + 1
         for tap in range(self.kernel[axis]):
@@ -149,10 +150,10 @@ class Window:
         """The input as each tap sees it, in the order of `taps`.
 
         Args:
-            windows: (…, *out, *kernel), from `view`.
+            windows: The windows (…, *out, *kernel), from `view`.
 
         Returns:
-            (…, *out) views, one a tap.
+            Views (…, *out), one for each tap.
         """
         for tap in self.taps:
             index: Tuple[Any, ...] = (Ellipsis, *tap)
@@ -161,11 +162,11 @@ class Window:
     def pad(
         self, x: np.ndarray, room: np.ndarray, axis: int, fill: float = 0.0
     ) -> Generator[Step, None, np.ndarray]:
-        """Steps that give the windows an input they do not reach out of.
+        """The steps that pad an input as far as the windows reach.
 
         Args:
-            x: (…, *size, …), the window's dimensions from `axis` on.
-            room: (…, *padded, …), overwritten; unused when nothing needs padding.
+            x: The input (…, *size, …), whose window dimensions start at `axis`.
+            room: A buffer (…, *padded, …), overwritten; unused when nothing needs padding.
             axis: The first of the window's dimensions.
             fill: The value around the input.
 
@@ -190,7 +191,7 @@ class Window:
         """Cuts the rows of the output into bands whose patch matrix stays in cache.
 
         Args:
-            row_elements: Elements of that matrix for one row of the output.
+            row_elements: The number of elements of the patch matrix for one row of the output.
         """
         rows, columns = self.out[0], int(np.prod(self.out[1:]))
         height = max(BAND_ELEMENTS // row_elements, -(-BAND_COLUMNS // columns), 1)
@@ -202,7 +203,7 @@ def window_of(op: Op, kernel: Shape) -> Window:
     """The window of a convolution or pool over (N, C, *size).
 
     Raises:
-        EngineError: Its attributes make no window.
+        EngineError: The operator's attributes make no window.
     """
     rank = len(kernel)
     window = Window(

@@ -1,10 +1,11 @@
 """Winograd's minimal filtering: F(m, r) makes m outputs of r taps from m + r − 1 products.
 
 A. Lavin, S. Gray: Fast Algorithms for Convolutional Neural Networks, CVPR 2016, arXiv 1509.09308;
-the matrices by the method of Toom and Cook (S. Winograd: Arithmetic Complexity of Computations,
-1980): outputs and inputs are seen as polynomials, evaluated at points, and put together again.
-Small points keep rounding errors small, which grow quickly with the size of the tile (B. Barabasz
-et al.: Error Analysis and Improving the Accuracy of Winograd Convolution, arXiv 1803.10986).
+the matrices are made by the method of Toom and Cook (S. Winograd: Arithmetic Complexity of
+Computations, 1980): outputs and inputs are seen as polynomials, evaluated at points, and put
+together again. Small points keep rounding errors small, which grow quickly with the size of the
+tile (B. Barabasz et al.: Error Analysis and Improving the Accuracy of Winograd Convolution, arXiv
+1803.10986).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from .kernel import Op
 from .tiled import Tiled, Transforms
 
 POINTS = (0.0, 1.0, -1.0, 2.0, -2.0)
-"""Besides infinity: three for tiles of 4, five for tiles of 6."""
+"""The points besides infinity: three serve for tiles of 4, five for tiles of 6."""
 
 SMALL_TILE, LARGE_TILE = 4, 6
 FILTERS = (3, 5)
@@ -28,8 +29,8 @@ class Winograd(Tiled):
     """F(2×2, 3×3) in tiles of 4; F(4×4, 3×3) and F(2×2, 5×5) in tiles of 6.
 
     Args:
-        op: A Conv with a filter of 3×3 or 5×5.
-        tile: Inputs along a tile.
+        op: The operator, a Conv with a filter of 3×3 or 5×5.
+        tile: The number of inputs along a tile.
     """
 
     def __init__(self, op: Op, tile: int) -> None:
@@ -46,7 +47,7 @@ def toom_cook(made: int, taps: int) -> Transforms:
     """The matrices of F(made, taps), evaluated at the first of `POINTS` and at infinity.
 
     Raises:
-        ValueError: It takes more points than there are.
+        ValueError: F(made, taps) takes more points than there are.
     """
     tile = made + taps - 1
     points = np.array(POINTS[: tile - 1])
@@ -54,7 +55,7 @@ def toom_cook(made: int, taps: int) -> Transforms:
         raise ValueError("F(%d,%d) takes %d points" % (made, taps, tile - 1))
     others = [np.delete(points, i) for i in range(len(points))]
     scale = np.array([np.prod(point - rest) for point, rest in zip(points, others)])
-    # Lagrange's polynomials, lowest power first, without their denominators: those scale G.
+    # Lagrange's polynomials, lowest power first, without their denominators, which scale G.
     lagrange = [np.append(np.poly(rest)[::-1], 0.0) for rest in others]
     infinite = np.poly(points)[::-1]
     at_infinity = np.zeros((1, max(made, taps)))
@@ -70,7 +71,7 @@ def toom_cook(made: int, taps: int) -> Transforms:
 
 
 def _last(count: int) -> np.ndarray:
-    """What a polynomial of so many coefficients is at infinity: its last."""
+    """The value of a polynomial at infinity, as a row of `count` factors: the last coefficient."""
     row = np.zeros((1, count))
     row[0, -1] = 1.0
     return row

@@ -1,4 +1,4 @@
-"""The engine ``ncnn``, board half: an algorithm for each convolution, within one network."""
+"""The engine ``ncnn``, board half: one network, with an algorithm for each convolution."""
 
 from .loader import NcnnLoader
 

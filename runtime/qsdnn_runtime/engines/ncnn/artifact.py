@@ -10,9 +10,9 @@
      "weights": [{"file", "offset", "size_bytes"} or {"data": BASE64}],
      "spans": {OPERATOR: [BEGIN, END]}}    # bytes of its weights in ncnn's file
 
-ncnn reads weights from one file; `weights` says what that file is made of. Operators are named
-``"{layer}:{position}"``, with more behind it where a node takes several; those that belong to no
-layer start with a word.
+ncnn reads weights from one file; `weights` lists the pieces of that file. Operators are named
+``"{layer}:{position}"``, with a suffix where a node takes several operators; the names of operators
+that belong to no layer start with a word.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ CHUNK_BYTES = 1 << 22
 
 @dataclass(frozen=True)
 class Port:
-    """Where a tensor enters or leaves the network.
+    """The place where a tensor enters or leaves the network.
 
     Attributes:
-        name: The tensor's.
-        blob: Index of its blob.
-        shape: The blob's.
-        pack: How many channels lie packed together in the caller's memory.
+        name: The name of the tensor.
+        blob: The index of the tensor's blob.
+        shape: The shape of the blob, without the batch.
+        pack: The number of channels that lie packed together in the caller's memory; 1 for none.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Port:
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of the file of weights: bytes, or where they are."""
+    """A part of the file of weights: its bytes, or the place in another file where they are."""
 
     data: bytes
     path: Optional[Path]
@@ -67,11 +67,12 @@ class Network:
     """A segment as an ncnn network.
 
     Attributes:
-        param: ncnn's text.
-        inputs: In the segment's order.
-        outputs: In the segment's order.
-        pieces: Of the file of weights.
-        spans: Where an operator's weights begin and end in it, by the operator's name.
+        param: The network in ncnn's text format.
+        inputs: The ports of the inputs, in the segment's order.
+        outputs: The ports of the outputs, in the segment's order.
+        pieces: The parts of the file of weights, in order.
+        spans: The begin and end (bytes) of an operator's weights in that file, by the operator's
+            name.
     """
 
     param: str
@@ -82,14 +83,14 @@ class Network:
 
 
 def read_network(path: Path) -> Network:
-    """Reads a network; its weights are looked at, not read.
+    """Reads a network; only checks that the weights are there.
 
     Raises:
-        EngineError: It is not a network, or weights are missing.
+        EngineError: The file is not a network, or weights are missing.
     """
     try:
         content = path.read_bytes()
-        # A network that is malformed in its numbers only ends the process when it runs.
+        # A network with wrong numbers ends the process only when it runs.
         if not hashlib.sha256(content).hexdigest().startswith(path.stem):
             raise EngineError("%s has changed: its name is not the SHA-256 of its content" % path)
         document = json.loads(content.decode("utf-8"))
@@ -101,13 +102,13 @@ def read_network(path: Path) -> Network:
 
 
 def layer_of(operator: str) -> Optional[int]:
-    """The layer an operator belongs to, by its name."""
+    """The layer that an operator belongs to, by the operator's name; None for no layer."""
     first = operator.partition(":")[0]
     return int(first) if first.isdigit() else None
 
 
 def contents(network: Network) -> Iterator[bytes]:
-    """Ncnn's file of weights in parts, none of them large.
+    """The content of ncnn's file of weights in parts, none of them large.
 
     Raises:
         OSError: A piece cannot be read.
@@ -120,8 +121,8 @@ def weights_file(network: Network, span: Tuple[int, int]) -> Iterator[str]:
     """A path to a part of ncnn's file of weights, in memory where the system has such files.
 
     Args:
-        network: Whose weights.
-        span: Which bytes of them.
+        network: The network that the weights are of.
+        span: The begin and end of the part, in bytes.
 
     Raises:
         EngineError: A piece cannot be read.

@@ -16,9 +16,9 @@ from .profile import Stopwatch, applied, blob_shape
 CHANNEL_BYTES = 16
 ALIGNMENT_BYTES = 64
 
-# Operators that write what they make into memory of their own. An input that others read first is
-# copied: they may work in place, or pass it on to one that does, and ncnn looks for the count of
-# references that memory of the caller's does not have, which ends the process.
+# Operators that write what they make into memory of their own. An input that other operators read
+# first is copied: these may work in place, or pass the input on to one that does, and ncnn looks
+# for a count of references that the caller's memory does not have, which ends the process.
 _OWN_OUTPUT = frozenset(
     {
         "BinaryOp",
@@ -33,12 +33,12 @@ _OWN_OUTPUT = frozenset(
 
 
 class NcnnExecutable(Unprofiled):
-    """A network with blobs and scratch memory in pools of its own.
+    """An ncnn network whose blobs and scratch memory are in pools of its own.
 
-    Inputs are read where the caller has them where that is safe (see `_OWN_OUTPUT` and
-    `_lies_as_blob`), packed ones too. Outputs are unpacked or copied once, into the caller's
-    buffer: ncnn allocates what it makes. With a pool that is not the network's own, ncnn does not
-    copy a blob when it hands it out.
+    Inputs, packed ones too, are read from the caller's memory where that is safe (see `_OWN_OUTPUT`
+    and `_lies_as_blob`). Outputs are unpacked or copied once, into the caller's buffer: ncnn
+    allocates what it makes. With a pool that is not the network's own, ncnn does not copy a blob
+    when handing it out.
     """
 
     def __init__(self, network: Network, segment: SegmentSpec, threads: int) -> None:
@@ -58,7 +58,7 @@ class NcnnExecutable(Unprofiled):
         """Takes the caller's buffers.
 
         Raises:
-            EngineError: One does not fit the network.
+            EngineError: A buffer does not fit the network.
         """
         library = import_library()
         self._inputs, self._copies, self._outputs = [], [], []
@@ -80,7 +80,7 @@ class NcnnExecutable(Unprofiled):
         """One inference on the bound buffers.
 
         Raises:
-            EngineError: Nothing is bound, or ncnn failed.
+            EngineError: No buffer is bound, or ncnn failed.
         """
         extractor = self._start()
         for port, view, mat in self._outputs:
@@ -106,7 +106,7 @@ class NcnnExecutable(Unprofiled):
         return results
 
     def close(self) -> None:
-        """Frees the network, then the memory its blobs were in."""
+        """Frees the network, then the pools that held its blobs."""
         self._inputs, self._copies, self._outputs = [], [], []
         if self._net is not None:
             self._net.clear()
@@ -129,7 +129,7 @@ class NcnnExecutable(Unprofiled):
         return extractor
 
     def _hand_out(self, blob: Any, port: Port, view: np.ndarray, target: Any) -> None:
-        """Writes a blob into the caller's buffer, through a blob that is that buffer."""
+        """Writes a blob into the caller's buffer; `target` is a blob on that buffer, or None."""
         if not self._checked:
             _check_shape(blob, port)
         if port.pack > 1:
@@ -148,7 +148,7 @@ class NcnnExecutable(Unprofiled):
 
 
 class ProfiledExecutable(NcnnExecutable):
-    """As its base, with each operator on the clock; see `profile`."""
+    """An executable like its base class that times each operator; see `profile`."""
 
     def __init__(self, network: Network, segment: SegmentSpec, threads: int) -> None:
         super().__init__(network, segment, threads)
@@ -176,7 +176,7 @@ class ProfiledExecutable(NcnnExecutable):
 
 
 def _copied_inputs(net: Any) -> Set[int]:
-    """The blobs of inputs that cannot be read where the caller has them."""
+    """The blobs of the inputs that cannot be read from the caller's memory."""
     operators = net.layers()
     inputs = {blob for operator in operators if operator.type == "Input" for blob in operator.tops}
     for operator in operators:
@@ -189,7 +189,7 @@ def _copied_inputs(net: Any) -> Set[int]:
 
 
 def _view(port: Port, buffers: Dict[str, np.ndarray]) -> np.ndarray:
-    """A caller's buffer without its batch; of one that lies packed, its rows: see `as_rows`."""
+    """A caller's buffer without its batch; the rows of a packed one: see `as_rows`."""
     buffer = buffers.get(port.name)
     if buffer is None:
         raise EngineError("no buffer for '%s'" % port.name)
@@ -204,11 +204,11 @@ def _view(port: Port, buffers: Dict[str, np.ndarray]) -> np.ndarray:
 
 
 def _lies_as_blob(view: np.ndarray) -> bool:
-    """Whether an array lies in memory as ncnn would have it; else it is copied.
+    """Whether an array lies in memory as ncnn needs it; other arrays are copied.
 
-    Its operators take for granted that memory is aligned, and that each channel begins at a
-    multiple of 16 bytes. Of one dimension, it unpacks by a new header on the same memory, which
-    writes nothing.
+    ncnn's operators take for granted that memory is aligned, and that each channel begins at a
+    multiple of 16 bytes. A blob of one dimension is unpacked by a new header on the same memory,
+    which writes nothing into the caller's.
     """
     channel_bytes = view[0].nbytes
     aligned = view.ctypes.data % ALIGNMENT_BYTES == 0

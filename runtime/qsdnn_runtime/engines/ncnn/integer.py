@@ -1,7 +1,7 @@
-"""Whether an operator really computed in integers.
+"""Finds out whether an operator really computed in integers.
 
-ncnn does not say. But in integers an input is rounded first: one whose values are all below half a
-step gives the bits that zeros give, which in floating point it does not.
+ncnn does not say. But in integers an input is rounded first: an input whose values are all below
+half a step gives the same bits as zeros give, which is not so in floating point.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from .net import extract, import_library, load_net, make_options
 
-_FLOAT32 = struct.pack("<I", 0)  # says that fp32 weights follow
+_FLOAT32 = struct.pack("<I", 0)  # the mark that fp32 weights follow
 _PROBE = "7767517\n2 2\nInput x 0 1 0\nConvolution y 1 1 0 1 0=1 1=1 5=0 6=1 8=2\n"
 
 
@@ -24,11 +24,11 @@ def computes_integers(
     """Whether an operator of a loaded network computes in integers.
 
     Args:
-        net: Loaded.
-        bottom: Its input blob.
-        top: Its output blob.
-        shape: Of the input, without the batch.
-        scale: Steps in one, of its input.
+        net: The loaded network.
+        bottom: The index of the operator's input blob.
+        top: The index of the operator's output blob.
+        shape: The shape of the input, without the batch.
+        scale: The number of integer steps per unit of the input.
     """
     signs = np.where(np.random.default_rng(0).random(shape) < 0.5, -1.0, 1.0).astype(np.float32)
     small, large = signs * np.float32(0.45 / scale), signs * np.float32(40 / scale)
@@ -49,10 +49,10 @@ def has_integers() -> bool:
 
 
 def input_scale(weights: str) -> float:
-    """Steps in one of an operator's input: the last number of its weights.
+    """The steps per unit of an operator's input: the last number of the operator's weights.
 
     Args:
-        weights: Path of a file of these alone.
+        weights: The path of a file of the operator's weights alone.
     """
     with open(weights, "rb") as file:
         content: List[float] = list(struct.unpack("<f", file.read()[-4:]))
@@ -60,7 +60,7 @@ def input_scale(weights: str) -> float:
 
 
 def run_operator(net: Any, bottom: int, top: int, values: np.ndarray) -> bytes:
-    """The bytes of a blob for a value of another."""
+    """The bytes of one blob, computed from given values of another blob."""
     library = import_library()
     extractor = net.create_extractor()
     extractor.input(bottom, library.Mat(values).clone())

@@ -1,4 +1,4 @@
-"""What is installed, and how a network is loaded."""
+"""The loader of the engine ``ncnn``: probes what is installed, and loads networks."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class NcnnLoader:
     name = "ncnn"
 
     def probe(self) -> Optional[EngineInfo]:
-        """The version, whether it computes in integers, and which packed blobs can be handed over.
+        """The version, whether ncnn computes in integers, and the packed blobs it can be handed.
 
-        The latter as ``layout:nchw16c``, with the channels that this machine packs together.
+        The blobs are given as ``layout:nchw16c``, with the number of channels that ncnn packs here.
         """
         try:
             library = import_library()

@@ -1,4 +1,4 @@
-"""ncnn's own objects, with every return code looked at: it crashes on the next call otherwise."""
+"""ncnn's own objects, with every return code checked: after an error, ncnn's next call crashes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from qsdnn_runtime.engine import EngineError
 from .artifact import Network
 from .reader import Source, make_reader
 
-AS_IT_IS = 1  # hand a blob out as it lies in memory: packed, where the operator packs it
+AS_IT_IS = 1  # hands a blob out as it lies in memory: packed, if the operator packed it
 
 
 def import_library() -> Any:
-    """The library.
+    """The Python package of ncnn.
 
     Raises:
-        EngineError: It is not installed.
+        EngineError: ncnn is not installed.
     """
     try:
         import ncnn
@@ -28,17 +28,17 @@ def import_library() -> Any:
 
 
 def make_options(threads: int, winograd: bool = True, sgemm: bool = True) -> Any:
-    """Options for fp32 on the processor, and int8 for operators that have the scales for it.
+    """Options for fp32 on the processor, and for int8 in operators that have scales for it.
 
     Args:
-        threads: How many it may use.
+        threads: The number of threads that ncnn may use.
         winograd: Whether convolutions may use Winograd's algorithm.
-        sgemm: Whether they may be products of matrices.
+        sgemm: Whether convolutions may be products of matrices.
     """
     options = import_library().Option()
     options.num_threads = threads
     options.use_vulkan_compute = False
-    # On by default: storage in half the bits loses more than the tolerance of fp32 allows.
+    # ncnn's default is storage in half the bits, which loses more than fp32's tolerance allows.
     options.use_fp16_packed = options.use_fp16_storage = options.use_fp16_arithmetic = False
     options.use_bf16_packed = options.use_bf16_storage = False
     options.use_int8_inference = True
@@ -52,12 +52,12 @@ def load_net(param: str, weights: Any, options: Any) -> Any:
     """A network, ready to run.
 
     Args:
-        param: ncnn's text.
-        weights: ncnn's file of weights: its path, or a reader.
-        options: How to run it.
+        param: The network in ncnn's text format.
+        weights: The path of ncnn's file of weights, or a reader of it.
+        options: The options to run the network with.
 
     Raises:
-        EngineError: ncnn refuses it.
+        EngineError: ncnn refuses the network or its weights.
     """
     net = import_library().Net()
     net.opt = options
@@ -78,13 +78,13 @@ def load_network(network: Network, options: Any) -> Any:
     """A segment's network, ready to run.
 
     Raises:
-        EngineError: ncnn refuses it, or it does not have the blobs it should.
+        EngineError: ncnn refuses the network, or the network lacks blobs that the artifact names.
     """
     source = Source(network)
     try:
         net = load_net(network.param, make_reader(import_library().DataReader, source), options)
     except EngineError:
-        source.check()  # why it was refused
+        source.check()  # raises the cause, if the weights could not be read
         raise
     count = len(net.blobs())
     for port in (*network.inputs, *network.outputs):
@@ -94,7 +94,7 @@ def load_network(network: Network, options: Any) -> Any:
 
 
 def extract(extractor: Any, blob: int) -> Any:
-    """A blob, computed if it is not there yet; it may be packed.
+    """A blob, computed if it is absent; the blob may be packed.
 
     Raises:
         EngineError: ncnn failed.

@@ -1,9 +1,10 @@
 """Packed blobs on plain memory.
 
-A packed blob holds an image's channels in blocks, the places within a block innermost: what others
-call nChw16c. Its bytes are those of a blob that is not packed, has a channel for each block, and
-rows that are as many times longer. ncnn's Python package cannot hand out the memory of a packed
-blob, but lets us write into a blob's header; so the one is called the other, and nothing moves.
+A packed blob holds an image's channels in blocks, the places within a block innermost: other
+engines call that nChw16c. The bytes of a packed blob are those of an unpacked blob that has a
+channel for each block, and rows that are as many times longer as a block has channels. ncnn's
+Python package cannot hand out the memory of a packed blob, but lets us write into a blob's header;
+so a header makes one of the other, and nothing moves.
 """
 
 from __future__ import annotations
@@ -17,29 +18,29 @@ from qsdnn_runtime.engine import EngineError
 
 from .net import extract, import_library, load_net, make_options
 
-# Enough for the widest blocks; the operator packs, and lets through what is not negative.
+# Enough channels for the widest blocks; the ReLU packs, and lets through what is not negative.
 _CHANNELS = 64
 _PROBE = "7767517\n2 2\nInput x 0 1 0 0=3 1=2 2=%d\nReLU y 1 1 0 1\n" % _CHANNELS
 
 
 def as_rows(view: np.ndarray, pack: int) -> np.ndarray:
-    """An image that lies in blocks, as what it is without a name: (blocks, height, width · pack).
+    """An image that lies in blocks, as an array of rows: (blocks, height, width · pack).
 
     Args:
-        view: (channels, height, width), contiguous, its elements in blocks.
-        pack: Channels in a block.
+        view: The image (channels, height, width), contiguous, its elements in blocks.
+        pack: The number of channels in a block.
     """
     channels, height, width = view.shape
     return view.reshape(channels // pack, height, width * pack)
 
 
 def packed(rows: Any, pack: int) -> Any:
-    """The packed blob that has the memory of one that is not.
+    """The packed blob on the memory of an unpacked one.
 
     Args:
-        rows: A blob as `as_rows` has it, without gaps between channels; the caller keeps its
-            memory.
-        pack: Channels in a block.
+        rows: A blob as `as_rows` makes it, without gaps between channels; the caller keeps the
+            memory of the blob alive.
+        pack: The number of channels in a block.
     """
     blob = import_library().Mat(rows)
     blob.cstep = blob.w * blob.h // pack
@@ -50,7 +51,7 @@ def packed(rows: Any, pack: int) -> Any:
 
 
 def unpacked(blob: Any) -> np.ndarray:
-    """The memory of a packed blob, as `as_rows` has it."""
+    """The memory of a packed blob, as rows: see `as_rows`."""
     rows, pack = import_library().Mat(blob), blob.elempack
     rows.w *= pack
     rows.cstep *= pack
@@ -60,7 +61,7 @@ def unpacked(blob: Any) -> np.ndarray:
 
 
 def block_channels() -> int:
-    """How many channels ncnn packs together here; 1 when it cannot be handed packed blobs."""
+    """The number of channels ncnn packs here; 1 when it cannot be handed packed blobs."""
     with tempfile.NamedTemporaryFile(prefix="qsdnn-ncnn-") as nothing:
         net = load_net(_PROBE, nothing.name, make_options(threads=1))
     image = np.arange(_CHANNELS * 2 * 3, dtype=np.float32).reshape(_CHANNELS, 2, 3)
@@ -76,7 +77,7 @@ def block_channels() -> int:
         blob = extract(extractor, 1)
         if blob.elempack == pack and np.array_equal(unpacked(blob).ravel(), blocked.ravel()):
             return pack
-    except (AttributeError, TypeError, EngineError):  # another version's package
+    except (AttributeError, TypeError, EngineError):  # ncnn's package is of another version
         pass
     finally:
         net.clear()

@@ -1,15 +1,16 @@
-"""What each layer of an ncnn network takes, and which algorithm its convolution runs.
+"""The time of each layer of an ncnn network, and the algorithm that each convolution ran.
 
-ncnn has no profiler in its Python package. Blobs are asked for one after another instead: each
-time ncnn runs the one operator that was missing. Asked for as they are, packed, and let go at once,
-blobs take the way they take in a run without profile: no copies, and operators that may work in
-place do. What a blob costs to ask for, about two microseconds, is counted as its operator's.
+ncnn has no profiler in its Python package. Blobs are asked for one after another instead: each time
+ncnn runs the one operator that was missing. The blobs are asked for packed, as they are, and let go
+at once, so that they take the same way as in a run without profile: no copies, and operators that
+may work in place do. The cost of asking for a blob, about two microseconds, is counted as the
+operator's.
 
 ncnn does not say which algorithm a convolution ran. But algorithms round differently, so the bits
 of the output tell them apart: the operator of the loaded network is run alone, on random numbers,
-and held against networks of only this operator in which options of the whole network, not the mask
+and compared with networks of only this operator in which options of the whole network, not the mask
 of the operator, leave one algorithm. That is a proof where the algorithms' outputs differ; where
-they are equal to the last bit, they are one kernel.
+their outputs are equal to the last bit, the algorithms are one kernel.
 """
 
 from __future__ import annotations
@@ -27,26 +28,26 @@ from .net import load_net, make_options
 
 Shape = Tuple[int, ...]
 
-# What is left of winograd, sgemm and direct, in the order in which ncnn prefers them.
+# The options that leave winograd, sgemm or direct, in the order in which ncnn prefers these.
 ALGORITHMS: Dict[str, Dict[str, bool]] = {
     "winograd": {},
     "sgemm": {"winograd": False},
     "direct": {"winograd": False, "sgemm": False},
 }
-_MASK = "31="
-_SCALED = "8="  # in integers
+_MASK = "31="  # the parameter that masks a convolution's algorithms
+_SCALED = "8="  # the parameter of operators in integers
 
 
 class Stopwatch:
-    """Runs a network operator by operator.
+    """Runs a network operator by operator, and times each operator.
 
     Attributes:
-        shapes: Of the blobs that were seen, by index.
+        shapes: The shapes of the blobs seen so far, by blob index.
 
     Args:
-        network: What was loaded.
-        net: Loaded.
-        layers: Primitive asked for, by layer index.
+        network: The network as read from its artifact.
+        net: The same network, loaded by ncnn.
+        layers: The primitive asked for, by layer index.
     """
 
     def __init__(self, network: Network, net: Any, layers: Mapping[int, str]) -> None:
@@ -57,15 +58,15 @@ class Stopwatch:
             layer = layer_of(operator.name)
             if layer in self._times_ns:
                 self._steps += [(blob, layer) for blob in operator.tops]
-            elif operator.type == "Split":  # an input that several read
+            elif operator.type == "Split":  # of an input that several operators read
                 self.shapes.update(dict.fromkeys(operator.tops, self.shapes[operator.bottoms[0]]))
 
     def run(self, get: Callable[[int], Any], on_blob: Callable[[int, Any], None]) -> None:
-        """One inference.
+        """One inference, with each operator timed.
 
         Args:
-            get: A blob by its index.
-            on_blob: Given each blob; it does not keep it.
+            get: A function that returns a blob by its index.
+            on_blob: A function that is given each index and blob; it must not keep the blob.
         """
         for index, layer in self._steps:
             start = perf_counter_ns()
@@ -74,7 +75,7 @@ class Stopwatch:
             self._times_ns[layer] += perf_counter_ns() - start
             if index not in self.shapes:
                 self.shapes[index] = blob_shape(blob)
-            del blob  # else the operator that takes it next could not work in place
+            del blob  # else the next operator that takes the blob could not work in place
 
     def layer_times(self) -> Dict[int, float]:
         """Milliseconds of each layer, summed over the runs."""
@@ -94,10 +95,10 @@ def applied(
     """The primitive and the operators of each layer.
 
     Args:
-        network: What was loaded.
-        net: Loaded.
-        shapes: Of its blobs, by index.
-        asked: Primitive by layer index.
+        network: The network as read from its artifact.
+        net: The same network, loaded by ncnn.
+        shapes: The shapes of the network's blobs, by blob index.
+        asked: The primitive asked for, by layer index.
 
     Raises:
         EngineError: The network has not run yet.
@@ -105,7 +106,7 @@ def applied(
     primitives = {
         layer: name[: -len("int8")] + "fp32" if name.endswith("/int8") else name
         for layer, name in asked.items()
-    }  # int8 is what is seen
+    }  # int8 is reported only where it is seen
     kernels: Dict[int, List[str]] = {layer: [] for layer in asked}
     lines = _lines(network.param)
     for operator in net.layers():
@@ -131,13 +132,13 @@ def applied(
 
 
 def _lines(param: str) -> Dict[str, List[str]]:
-    """The words of each operator's line, by its name."""
+    """The words of each operator's line, by the operator's name."""
     words = [line.split() for line in param.splitlines()[2:]]
     return {line[1]: line for line in words if len(line) > 3}
 
 
 def _is_pointwise(line: List[str]) -> bool:
-    """Whether a convolution is 1×1: that is a product of matrices under any mask."""
+    """Whether a convolution is 1×1, which is a product of matrices under any mask."""
     return "1=1" in line and "11=1" in line
 
 
@@ -153,9 +154,9 @@ def _is_integer(network: Network, net: Any, operator: Any, shapes: Mapping[int, 
 def _algorithm(
     network: Network, net: Any, operator: Any, line: List[str], shapes: Mapping[int, Shape]
 ) -> str:
-    """The algorithm whose output is the operator's, bit by bit; ``unknown`` when there is none.
+    """The algorithm whose output equals the operator's to the bit; ``unknown`` if there is none.
 
-    Where several are, the last: what ncnn prefers to it does not fit this convolution.
+    Of several such algorithms it is the last: those that ncnn prefers do not fit this convolution.
     """
     bottom, top = operator.bottoms[0], operator.tops[0]
     if bottom not in shapes:

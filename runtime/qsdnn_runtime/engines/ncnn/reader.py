@@ -1,6 +1,6 @@
-"""How ncnn reads weights: straight from the files they are in, a piece at a time.
+"""Lets ncnn read weights straight from the files that hold them, a piece at a time.
 
-ncnn would read one file, which has to be put together first: that takes their memory once more.
+Otherwise ncnn reads one file, which has to be put together first, in as much memory once more.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Source:
     """The bytes of a network's weights, in order.
 
     Attributes:
-        error: Why they ended early, if they did.
+        error: The error that ended the bytes early; None without one.
     """
 
     def __init__(self, network: Network) -> None:
@@ -31,7 +31,7 @@ class Source:
         self._left = memoryview(b"")
 
     def copy_to(self, address: int, size_bytes: int) -> int:
-        """Puts the next bytes into memory; how many, fewer only at the end or after an error."""
+        """Puts the next bytes into memory; returns how many: fewer only at the end or on error."""
         memory, done = (ctypes.c_char * size_bytes).from_address(address), 0
         target = memoryview(memory).cast("B")
         while done < size_bytes:
@@ -39,7 +39,7 @@ class Source:
                 self._left = self._left or memoryview(next(self._contents))
             except StopIteration:
                 break
-            except OSError as error:  # ncnn's code, which called, knows no exceptions
+            except OSError as error:  # ncnn's C++ code, which called, knows no exceptions
                 self.error = error
                 break
             part = self._left[: size_bytes - done]
@@ -49,7 +49,7 @@ class Source:
         return done
 
     def check(self) -> None:
-        """Says what went wrong.
+        """Raises the error that ended the bytes early, if there is one.
 
         Raises:
             EngineError: Weights could not be read.
@@ -59,16 +59,16 @@ class Source:
 
 
 def make_reader(reader: Type[Any], source: Source) -> Any:
-    """An object of ncnn's for `Net.load_model`.
+    """An ncnn object for `Net.load_model`, which reads from a source.
 
     Args:
-        reader: ncnn's class `DataReader`, to be derived from.
-        source: What it reads.
+        reader: The class `DataReader` of ncnn, to be derived from.
+        source: The source of the weights.
     """
 
     class Reader(reader):  # type: ignore[misc]
         def scan(self, _format: str, _target: Any) -> int:
-            return 0  # of text, which weights are not
+            return 0  # reads text, of which weights have none
 
         def read(self, buffer: Any, size: int) -> int:
             return source.copy_to(_pointer(buffer, _name(buffer)), size)

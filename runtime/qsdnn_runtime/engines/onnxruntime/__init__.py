@@ -1,4 +1,4 @@
-"""The engine ``onnxruntime``, board half: what was asked of each layer, within one session."""
+"""The engine ``onnxruntime``, board half: a choice for each layer, within one session."""
 
 from .loader import OnnxruntimeLoader
 

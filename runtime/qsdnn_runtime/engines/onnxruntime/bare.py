@@ -1,4 +1,4 @@
-"""The user's own file in a session of onnxruntime as it comes."""
+"""Runs the user's own file in a session of onnxruntime with default settings."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ def prepare(
 ) -> Tuple[Callable[[], None], Dict[str, Any]]:
     """The loop's body and the outputs: see `qsdnn_runtime.engine.OnnxLoader.bare`.
 
-    Inputs and outputs are bound once, which spares copies, where they are arrays of numbers.
+    Arrays of numbers are bound once as inputs and outputs, which spares copies.
     """
     options = library.SessionOptions()
     options.intra_op_num_threads = threads
-    # After a run its threads would spin on the cores of whoever is measured next.
+    # Without this entry, threads would spin after a run on the cores of whoever is measured next.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     session = library.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     names = list(outputs)
@@ -33,5 +33,5 @@ def prepare(
 
 
 def _is_numeric(value: Any) -> bool:
-    """Whether memory of the caller's can hold it: no sequence, and no text."""
+    """Whether the caller's memory can hold a value: a sequence or a text it cannot."""
     return isinstance(value, np.ndarray) and value.dtype.kind in "biufc"

@@ -19,7 +19,7 @@ from .refusal import reason
 class OnnxruntimeExecutable(Unprofiled):
     """An ONNX file in a session of its own.
 
-    The binding has raw addresses only; the arrays are held here so that they outlive it.
+    The binding has raw addresses only; the arrays are held here so that they live as long.
     """
 
     def __init__(self, open_session: Callable[[], Any], segment: SegmentSpec) -> None:
@@ -34,7 +34,7 @@ class OnnxruntimeExecutable(Unprofiled):
         """Takes the caller's buffers.
 
         Raises:
-            EngineError: One does not fit the model.
+            EngineError: A buffer does not fit the model.
         """
         binding = self._session.io_binding()
         try:
@@ -75,10 +75,10 @@ class OnnxruntimeExecutable(Unprofiled):
 
 
 class ProfiledExecutable(OnnxruntimeExecutable):
-    """As its base, with onnxruntime's profiler on.
+    """An executable like its base class, with onnxruntime's profiler on.
 
-    The profiler tells nothing before it is ended, and cannot be started again. After a question
-    the next run therefore opens a new session, and warms it up with a run that is not counted.
+    The profiler tells nothing before it is ended, and cannot be started again. After a question the
+    next run therefore opens a new session, and warms the session up with a run that is not counted.
     """
 
     def __init__(self, open_session: Callable[[], Any], segment: SegmentSpec, folder: str) -> None:
@@ -115,7 +115,7 @@ class ProfiledExecutable(OnnxruntimeExecutable):
         return applied(self._kernels, self._segment.layers, provider)
 
     def close(self) -> None:
-        """Frees the session and deletes its profiles."""
+        """Frees the session and deletes the profile files."""
         if not self._ended:
             self._session.end_profiling()
         super().close()

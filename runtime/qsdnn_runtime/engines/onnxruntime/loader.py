@@ -23,10 +23,11 @@ from .versions import versions
 NAME = "onnxruntime"
 BLOCKED = "onnxruntime/nchwc/"
 
-# These take layers that nobody asked to into the integers: those that only move values, and
-# convolutions between integers. The third would take away what keeps the rest apart from them.
+# The first two passes take layers that nobody asked to into the integers: layers that only move
+# values, and convolutions between integers. The third would remove the Identity operators that keep
+# the other layers out of them.
 _QUANTIZING = ["QDQPropagationTransformer", "WeightBiasQuantization", "EliminateIdentity"]
-# Older ones lose the names of integer convolutions, which tell the layer.
+# Older versions lose the names of integer convolutions, which tell the layer.
 _NAMES_INTEGERS = (1, 20)
 _SILENT = 4  # ORT_LOGGING_LEVEL_FATAL
 
@@ -47,16 +48,17 @@ _REORDER = base64.b64decode(
 
 
 class OnnxruntimeLoader:
-    """Loads ONNX files in which the host half has written down what each layer does."""
+    """Loads ONNX files in which the host half has written down how each layer is to be computed."""
 
     name = NAME
 
     def probe(self) -> Optional[EngineInfo]:
-        """The version; capability ``NCHWC`` where convolutions do run blocked, seen by trying.
+        """The version and the capabilities; ``NCHWC`` where convolutions do run blocked, by trial.
 
-        With it ``layout:nchw16c``, the layout they run in, by the size of its blocks.
-        ``INT8`` where it can be read back which layers ran in integers. Besides, which versions of
-        ONNX it reads, and which other execution providers it was built with.
+        ``NCHWC`` comes with ``layout:nchw16c``, the blocked layout, by the size of its blocks.
+        ``INT8`` is there where it can be read back which layers ran in integers. Further
+        capabilities are the versions of ONNX that onnxruntime reads, and its other execution
+        providers.
         """
         try:
             library = _library()
@@ -93,7 +95,7 @@ class OnnxruntimeLoader:
             session = library.InferenceSession(
                 str(segment.artifact), options, providers=providers, disabled_optimizers=disabled
             )
-            if name_of(providers[0]) not in session.get_providers():  # it only warns
+            if name_of(providers[0]) not in session.get_providers():  # onnxruntime only warns
                 raise EngineError("%s does not work here" % name_of(providers[0]))
             return session
 
@@ -145,7 +147,7 @@ def _library() -> Any:
 
 @lru_cache(maxsize=None)
 def _layouts(library: Any) -> Tuple[str, ...]:
-    """The blocked layout, seen by converting an image to it; none where that is not possible."""
+    """The blocked layout, seen by converting an image to it; none where that is impossible."""
     options = _options(library, 1, None)
     image = np.arange(128, dtype=np.float32).reshape(1, 64, 1, 2)
     try:
@@ -159,7 +161,7 @@ def _layouts(library: Any) -> Tuple[str, ...]:
 
 
 def _disabled(asked: Collection[str]) -> List[str]:
-    """Passes of the optimizer that would do what no layer asked for; none for a bare model."""
+    """The optimizer's passes that would do what no layer asked for; none for a bare model."""
     if not asked:
         return []
     disabled = []
@@ -177,8 +179,8 @@ def _options(library: Any, threads: int, profile: Optional[str]) -> Any:
     options.execution_mode = library.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = library.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = _SILENT
-    # Threads that spin within a run are quick to take the next piece of work; after it they would
-    # take the cores from the engine whose segment is next.
+    # Threads that spin within a run are quick to take the next piece of work; after the run they
+    # would take the cores from the engine of the next segment.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if profile:
         options.enable_profiling = True

@@ -1,4 +1,4 @@
-"""What onnxruntime's profile says of each layer: its time, and the kernels that ran."""
+"""Reads onnxruntime's profile: the time of each layer, and the kernels that ran for it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _KERNEL = "_kernel_time"
 _BLOCKED = "_nchwc"
 _NORM = "_bn_nchwc"
 _NODE = re.compile(r"\d+:\d+")
-# Inserted by the optimizer to change a tensor's layout or type; their names say nothing.
+# Operators that the optimizer inserts to change a tensor's layout or type; their names say nothing.
 _CONVERSIONS = (
     *("ReorderInput", "ReorderOutput", "Transpose", "Cast"),
     *("MemcpyToHost", "MemcpyFromHost"),
 )
-# The host half puts these around what is to run in integers; most of them are fused into it.
+# Operators that the host half puts around an integer layer; most of them are fused into the layer.
 _QUANTIZERS = ("QuantizeLinear", "DequantizeLinear", "Identity")
 _INTEGERS = ("uint8", "int8")
 _MOVES = ("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Split", "Gather")
@@ -31,15 +31,15 @@ class Kernel:
     """One node of the optimized graph, over all runs.
 
     Attributes:
-        name: The node's, after optimization.
-        kind: Its operator.
-        provider: Which execution provider ran it.
-        reads: Type and shape of its inputs, as the profile has them.
-        writes: Type and shape of its outputs.
-        runs: How often it ran.
-        time_us: Sum over the runs that count.
-        layer: Which layer it belongs to, once known.
-        inserted: Whether the optimizer put it in, to change a layout or a type.
+        name: The name of the node, after optimization.
+        kind: The operator of the node.
+        provider: The name of the execution provider that ran the node.
+        reads: The types and shapes of the inputs, as the profile has them.
+        writes: The types and shapes of the outputs.
+        runs: The number of runs.
+        time_us: The sum over the runs that count.
+        layer: The layer that the kernel belongs to; None while not known.
+        inserted: Whether the optimizer inserted the node, to change a layout or a type.
     """
 
     name: str
@@ -54,23 +54,23 @@ class Kernel:
 
     @property
     def blocked(self) -> bool:
-        """Whether it is a kernel of the NCHWc layout."""
+        """Whether the kernel is one of the NCHWc layout."""
         return self.name.endswith(_BLOCKED)
 
     @property
     def quantizes(self) -> bool:
-        """Whether it makes integers of values or the other way round, and nothing else."""
+        """Whether the kernel only turns values into integers or the other way round."""
         return self.kind in _QUANTIZERS
 
     @property
     def integer(self) -> bool:
-        """Whether it computes in integers of eight bits."""
+        """Whether the kernel computes in integers of eight bits."""
         types = {name for read in self.reads for name in read}
         return not self.quantizes and not types.isdisjoint(_INTEGERS)
 
     @property
     def label(self) -> str:
-        """Its operator, and the layout or type where its name does not say it."""
+        """The kernel's operator, with the layout or type where its name does not say that."""
         if self.integer and not self.kind.startswith(("Q", "MatMulInteger")):
             return self.kind + "(u8)"
         return self.kind + "(nchwc)" if self.blocked else self.kind
@@ -83,8 +83,8 @@ def read_kernels(events: Sequence[Mapping[str, Any]], skip: int = 0) -> List[Ker
     are left out.
 
     Args:
-        events: The profile's JSON. One run's kernels follow one another: execution is sequential.
-        skip: How many runs at the beginning are not counted.
+        events: The profile's JSON. A run's kernels follow one another, as execution is sequential.
+        skip: The number of runs at the beginning that are not counted.
     """
     kernels: Dict[Tuple[str, Any], Kernel] = {}
     end_us = -1
@@ -98,18 +98,19 @@ def read_kernels(events: Sequence[Mapping[str, Any]], skip: int = 0) -> List[Ker
         kernel = kernels.setdefault(key, _kernel(name, event["args"]))
         kernel.runs += 1
         if kernel.runs > skip:
-            kernel.time_us += event["dur"] + 0.5  # it is cut to whole microseconds
+            kernel.time_us += event["dur"] + 0.5  # the duration is cut to whole microseconds
     return list(kernels.values())
 
 
 def assign(kernels: Sequence[Kernel], nodes: Mapping[str, int], tensors: Mapping[str, int]) -> None:
     """Finds the layer of each kernel.
 
-    By name where it keeps one: a node's own (``3:0``), with what an optimizer hung on it
-    (``3:1/QuickGeluFusion/``), or that of the tensor it makes (``conv1_out_nchwc``). A conversion
-    that was inserted belongs to the layer that made the tensor: the nearest earlier kernel with an
-    output of the type and shape it reads. What is left is of the first layer that is not seen
-    otherwise, between its neighbours in time, or else of the layer before it.
+    A kernel that keeps a name is found by it: a node's own (``3:0``), perhaps with what an
+    optimizer appended (``3:1/QuickGeluFusion/``), or that of the tensor it makes
+    (``conv1_out_nchwc``). A conversion that was inserted belongs to the layer that made the tensor:
+    that of the nearest earlier kernel with an output of the type and shape that the conversion
+    reads. Any other kernel belongs to the first layer without kernels between its neighbours in
+    time, or else to the layer before it.
     """
     for kernel in kernels:
         if kernel.name.endswith(_NORM) and kernel.name[: -len(_NORM)] in tensors:
@@ -141,14 +142,15 @@ def applied(
 ) -> Dict[int, Applied]:
     """The primitive and the kernels of each layer, in order of execution.
 
-    Integer kernels say that they are, convolutions whether they ran blocked. Other layers run alike
-    whatever fp32 algorithm was asked, so that theirs is what was asked. A layer without kernels was
-    fused into another.
+    Integer kernels tell that they are such, and convolutions whether they ran blocked. Other layers
+    run alike whatever fp32 algorithm was asked for, so that the primitive asked for is reported. A
+    layer without kernels was fused into another.
 
     Args:
-        kernels: With their layers.
-        asked: Primitive by layer index.
-        provider: The execution provider asked for; what runs on another reads back as the CPU's.
+        kernels: The kernels, with their layers assigned.
+        asked: The primitive asked for, by layer index.
+        provider: The execution provider asked for; kernels on another one are reported as the
+            CPU's.
     """
     found: Dict[int, Applied] = {}
     for layer, primitive in asked.items():
@@ -164,10 +166,10 @@ def applied(
 
 
 def _primitive(kernels: Sequence[Kernel], asked: str) -> str:
-    """What the kernels of a layer are."""
+    """The primitive that the kernels of a layer amount to."""
     products = [kernel for kernel in kernels if kernel.kind in _PRODUCTS and not kernel.integer]
     integers = [kernel for kernel in kernels if kernel.integer]
-    if not asked.endswith("/int8"):  # whether values are moved before or after DQ is all the same
+    if not asked.endswith("/int8"):  # moving values before or after DQ makes no difference
         integers = [kernel for kernel in integers if kernel.kind not in _MOVES]
     if integers and not products:
         return "onnxruntime/int8/int8"
@@ -206,7 +208,7 @@ def _by_source(kernels: Sequence[Kernel], position: int) -> Optional[int]:
 
 
 def _by_time(kernels: Sequence[Kernel], position: int, layers: Set[int]) -> Optional[int]:
-    """A layer not seen otherwise, between the neighbours; what quantizes comes before its layer."""
+    """A layer without kernels between the neighbours; a quantizer comes before its layer."""
     known = [k.layer is not None and not k.quantizes for k in kernels]
     before = next(
         (k.layer for k, ok in zip(kernels[position::-1], known[position::-1]) if ok), None

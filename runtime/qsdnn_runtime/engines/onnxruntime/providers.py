@@ -1,7 +1,8 @@
-"""onnxruntime's other execution providers: what of the machine a session computes on.
+"""onnxruntime's other execution providers: the parts of the machine a session computes on.
 
-Each is a family of its own, ``onnxruntime/<provider>/<precision>``; what it does not take falls
-back to the CPU, and reads back so. Not run on hardware yet: only a CPU was at hand.
+Each provider is a family of its own, ``onnxruntime/<provider>/<precision>``; layers that a provider
+does not take fall back to the CPU, and are reported so. Not run on hardware yet: only a CPU was at
+hand.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from typing import Any, Dict, List, Sequence, Tuple, Union
 CPU = "CPUExecutionProvider"
 Provider = Union[str, Tuple[str, Dict[str, str]]]
 
-# Provider and options by word and precision. Left to itself CUDA computes in TF32 and OpenVINO in
-# BF16. Core ML keeps to the types of an ML program, and may compute a neural network in half.
+# Provider and options by word and precision. By default CUDA computes in TF32 and OpenVINO in BF16.
+# Core ML keeps to the types of an ML program, and may compute a neural network in half precision.
 _PROVIDERS: Dict[str, Tuple[str, Dict[str, str]]] = {
     "cuda/fp32": ("CUDAExecutionProvider", {"use_tf32": "0"}),
     "tensorrt/fp32": ("TensorrtExecutionProvider", {"trt_fp16_enable": "0"}),
@@ -26,10 +27,10 @@ _PROVIDERS: Dict[str, Tuple[str, Dict[str, str]]] = {
 
 
 def capabilities(available: Sequence[str]) -> Tuple[str, ...]:
-    """What the host half offers for them: ``ep:<provider>/<precision>``.
+    """The capabilities of the available providers: ``ep:<provider>/<precision>``.
 
     Args:
-        available: onnxruntime's own names.
+        available: The providers, by onnxruntime's names.
     """
     return tuple("ep:" + word for word, (name, _) in _PROVIDERS.items() if name in available)
 
@@ -38,8 +39,8 @@ def providers_of(family: str, threads: int) -> List[Provider]:
     """The providers of a session, in order of preference.
 
     Args:
-        family: ``onnxruntime`` is the CPU alone.
-        threads: For those that have threads of their own.
+        family: The family of primitives; ``onnxruntime`` is the CPU alone.
+        threads: The number of threads, for providers that have threads of their own.
     """
     word = family.partition("/")[2]
     if word not in _PROVIDERS:

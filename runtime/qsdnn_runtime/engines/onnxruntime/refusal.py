@@ -1,4 +1,4 @@
-"""What onnxruntime has against a model."""
+"""The reasons why onnxruntime refuses a model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Union
 
 from .providers import CPU
 
-# The code, the file the model came from, and where in onnxruntime's sources it was noticed.
+# The error code, the model's file, and the place in onnxruntime's sources that raised the error.
 _NOISE = re.compile(
     r"^\[ONNXRuntimeError\] : \d+ : \w+ : "
     r"|Load model from .*? failed:"
@@ -17,11 +17,11 @@ _SILENT = 4  # ORT_LOGGING_LEVEL_FATAL
 
 
 def refusal(library: Any, model: Union[bytes, str]) -> str:
-    """Why onnxruntime does not take a model, in its own words; empty where it does.
+    """Why onnxruntime refuses a model, in onnxruntime's words; empty where it takes the model.
 
     Args:
-        library: onnxruntime.
-        model: Its bytes, which are not optimized: that takes time. Or its file.
+        library: The package onnxruntime.
+        model: The model's bytes, which are not optimized, as that takes time; or the model's file.
     """
     options = library.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -36,6 +36,6 @@ def refusal(library: Any, model: Union[bytes, str]) -> str:
 
 
 def reason(error: Exception) -> str:
-    """What an error of onnxruntime's says, in one line, without paths and code."""
+    """The text of an onnxruntime error, in one line, without paths and code."""
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return _NOISE.sub("", line) or line

@@ -1,4 +1,4 @@
-"""Which versions of ONNX an installed onnxruntime reads, seen by trying."""
+"""The versions of ONNX that an installed onnxruntime reads, found by trying."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import Any, Callable, Tuple
 
 from .providers import CPU
 
-# y = Relu(x), IR version 8, operator set 17. Its kernel is the same since operator set 14.
+# y = Relu(x), IR version 8, operator set 17. Relu's kernel is the same since operator set 14.
 _RELU = base64.b64decode(
     "CAg6MwoMCgF4EgF5IgRSZWx1EgFnWg8KAXgSCgoICAESBAoCCAFiDwoBeRIKCggIARIECgIIAUIECgAQEQ=="
 )
-_IR, _OPSET = 1, -1  # where the versions stand
-# The first pair any onnxruntime for Python 3.8 reads; a byte holds no more than the second.
+_IR, _OPSET = 1, -1  # the places of the two versions in the bytes
+# The first pair is read by any onnxruntime for Python 3.8; a byte holds no more than the second.
 _OLDEST, _END = (7, 14), 128
 
 
 def versions(library: Any, options: Any) -> Tuple[str, ...]:
-    """The newest that it reads, as ``ir:10`` and ``opset:21``.
+    """The newest versions that onnxruntime reads, as ``ir:10`` and ``opset:21``.
 
     Args:
-        library: onnxruntime.
-        options: Of its sessions.
+        library: The package onnxruntime.
+        options: The options for its sessions.
     """
 
     def reads(place: int) -> Callable[[int], bool]:
@@ -41,7 +41,7 @@ def versions(library: Any, options: Any) -> Tuple[str, ...]:
 
 
 def _last(holds: Callable[[int], bool], first: int, end: int) -> int:
-    """The last number that something holds of, which it does from the first one on."""
+    """The last number before `end` for which `holds` is true; it is true from `first` up to it."""
     while end - first > 1:
         middle = (first + end) // 2
         first, end = (middle, end) if holds(middle) else (first, middle)

@@ -1,4 +1,4 @@
-"""The engine ``openvino``, board half: algorithms and precisions by layer, within one graph."""
+"""The engine ``openvino``, board half: one graph, with algorithms and precisions by layer."""
 
 from .library import import_library
 from .loader import OpenvinoLoader

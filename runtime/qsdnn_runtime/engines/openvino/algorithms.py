@@ -1,7 +1,7 @@
-"""Which algorithms the plugin really has: asked for on small layers, and read back.
+"""The algorithms that the plugin really has: asked for on small layers, and read back.
 
-An implementation that is not there is replaced silently. What is told here was executed as asked on
-every layer of its kind, awkward ones included.
+The plugin silently replaces an implementation that it lacks. An algorithm counts as present only if
+it was executed as asked on every small layer of its kind, awkward ones included.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from .library import DEVICE, core, import_library, opset
 from .quantized import quantized
 from .request import AUTO, PRECISIONS
 
-# Words the plugin may know; those that it answers with are asked for as well. One that it does not
-# know costs one more small layer to compile.
+# Words that the plugin may know; words in its answers are asked for as well. A word that the plugin
+# does not know costs one more small layer to compile.
 _WORDS = """
     brgconv_avx512_amx brgconv_avx512 brgconv_avx2 jit_avx512 jit_avx2 jit_sse42 jit_gemm
     winograd_acl gemm_acl acl jit_sve jit_asimd brgconv_sve
 """
 
-# Loops to check others against: seconds where the others take milliseconds.
+# Plain loops to check other algorithms against: they take seconds where others take milliseconds.
 _REFERENCE = {"ref", "reference", "unknown", "undef"}
-# Hundreds of times slower than others in bf16 (107 ms where they take 0.3), and none in integers.
+# Hundreds of times slower than others in bf16 (107 ms against 0.3 ms), and absent in integers.
 _ONLY_FP32 = "jit_gemm"
 _OTHER = "other"
 
 
 class Member(NamedTuple):
-    """A small layer: a convolution, with what may matter to those who compute it."""
+    """A small layer: a convolution, with the properties that may matter to an implementation."""
 
     kind: str
     channels: int
@@ -43,7 +43,7 @@ class Member(NamedTuple):
     fused: bool = False
 
 
-# The usual of each kind, and then the awkward.
+# A usual layer of each kind, and then awkward ones.
 _MEMBERS = (
     Member("conv", 16, 16),
     Member("pointwise", 16, 16, (1, 1)),
@@ -60,16 +60,16 @@ _KINDS = tuple(dict.fromkeys(member.kind for member in _MEMBERS))
 
 
 def algorithms(properties: Mapping[str, Any], precision: str) -> List[Tuple[str, str]]:
-    """Pairs of a kind and an algorithm by which each of its layers ran in a precision.
+    """Pairs of a kind and an algorithm by which all small layers of that kind ran in a precision.
 
-    Those that the plugin takes by itself are called ``auto``; others differ from it.
+    The algorithm that the plugin takes by itself is called ``auto``; the others differ from it.
 
     Args:
-        properties: As segments are compiled with.
-        precision: As in primitives.
+        properties: The properties that segments are compiled with.
+        precision: The precision, as primitives name it.
 
     Raises:
-        RuntimeError: The plugin refuses to be asked.
+        RuntimeError: The plugin refuses to compile the small layers.
     """
     told: Dict[Tuple[Member, str], str] = {}
     words, known = ["", *_WORDS.split()], [""]
@@ -117,7 +117,7 @@ def _answer(kernel: Kernel, precision: str) -> str:
 
 
 def _model(members: Mapping[str, Member], integer: bool) -> Any:
-    """Small layers by name, each behind one that the plugin is free to lay out."""
+    """A model of small layers by name, each behind a convolution that the plugin may lay out."""
     functions, inputs, results = opset(), [], []
     sources: Dict[Member, Any] = {}
     for seed, (name, member) in enumerate(members.items()):
@@ -125,7 +125,7 @@ def _model(members: Mapping[str, Member], integer: bool) -> Any:
             inputs.append(functions.parameter([1, member.channels, 9, 9], np.float32))
             source = _source(member, inputs[-1])
             sources[member] = quantized(functions.relu(source)) if integer else source
-        # Their weights differ: equal layers would become one.
+        # The weights of the layers differ: equal layers would become one.
         made = _layer(member, sources[member], seed, integer)
         made.set_friendly_name(name)
         results.append(functions.result(functions.hswish(made) if member.fused else made))

@@ -1,4 +1,4 @@
-"""The user's own file in OpenVINO as it comes."""
+"""Runs the user's own file in OpenVINO with default settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def prepare(
 ) -> Tuple[Callable[[], None], Dict[str, Any]]:
     """The loop's body and the outputs: see `qsdnn_runtime.engine.OnnxLoader.bare`.
 
-    Left to itself OpenVINO computes in half the bits where the processor can: it is told fp32.
+    By default OpenVINO computes in half the bits where the processor can: here it is told fp32.
     Inputs and outputs go by position, see `OpenvinoExecutable`.
     """
     tensor = import_library().Tensor
@@ -27,7 +27,7 @@ def prepare(
         request.set_input_tensor(index, tensor(value, shared_memory=True))
 
     def run() -> None:
-        request.infer(share_outputs=True)  # or else it copies the outputs, which nobody reads
+        request.infer(share_outputs=True)  # else OpenVINO copies the outputs, which nobody reads
 
-    run()  # outputs whose shapes depend on data are not there before
+    run()  # before a run there are no outputs whose shapes depend on data
     return run, {name: request.get_output_tensor(i).data for i, name in enumerate(outputs)}

@@ -1,8 +1,8 @@
-"""Operators put in the place of those that the plugin would not compute as their layer asks.
+"""Replaces operators that the plugin would not compute as their layers ask.
 
-Its passes lose what was asked for: some make other operators and do not copy the hint ``precise``,
-one moves the strides of 1x1 convolutions to where integers do not follow, and integers run on
-through whatever can take them.
+The plugin's passes lose what was asked for: some passes make other operators and do not copy the
+hint ``precise``, one moves the strides of 1x1 convolutions to where integers do not follow, and
+integers run on through every operator that can take them.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from .request import Request
 
 _ROUNDINGS = ("floor", "ceil")
 _PRODUCTS = ("Convolution", "GroupConvolution", "MatMul", "ConvolutionBackpropData")
-# The host may have put an Identity between what joins and the integers behind it; it vanishes.
+# The host may have put an Identity between a join and the integers behind it; it vanishes.
 _JOINS = ("Concat", "Identity")
 _LOWEST = np.finfo(np.float32).min
 
 
 def make_durable(model: Any, owners: Mapping[str, int], requests: Mapping[int, Request]) -> None:
-    """Replaces operators.
+    """Replaces the operators of a model that would lose what their layers ask for.
 
     Args:
-        model: `openvino.Model`, changed in place.
-        owners: Layers by the friendly names of their operators; what replaces one takes its name.
-        requests: By layer.
+        model: The model, an `openvino.Model`, changed in place.
+        owners: Layers by the friendly names of their operators; a replacement takes the old name.
+        requests: The requests, by layer.
     """
     reduced = {request.precision for request in requests.values()} & {"bf16", "fp16"}
     for op in model.get_ordered_ops():
@@ -44,10 +44,10 @@ def make_durable(model: Any, owners: Mapping[str, int], requests: Mapping[int, R
 
 
 def _keep_integers(op: Any) -> None:
-    """Takes the strides out of a 1x1 convolution, into a pool of one pixel behind the integers.
+    """Takes the strides out of a 1x1 convolution, into a pool of one pixel before it.
 
-    Else the plugin makes that pool itself, before they are made, and the convolution, which then
-    reads no integers, is one in floating point.
+    Else the plugin makes that pool itself, before the values become integers, and the convolution,
+    which then reads no integers, is computed in floating point.
     """
     if op.get_type_name() != "Convolution":
         return
@@ -64,11 +64,11 @@ def _keep_integers(op: Any) -> None:
 
 
 def _keep_from_integers(
-    op: Any, owners: Mapping[str, int], requests: Mapping[int, Request]
-) -> None:
-    """Puts what integers do not go through between an operator and those that are in integers.
+    op: Any, owners: Mapping[str, int], requests: Mapping[int, Request] ) -> None:
+    """Puts a barrier against integers between an operator and its neighbours in integers.
 
-    They would run on behind their layers, and, through what joins tensors, before them.
+    Integers would run on behind their layers, and, through operators that join tensors, before
+    them.
     """
     layer = owners[op.get_friendly_name()]
     for port in op.inputs():
@@ -83,7 +83,7 @@ def _keep_from_integers(
 
 
 def _bar(port: Any, op: Any) -> None:
-    """The largest of a value and the least there is: it becomes part of the conversion."""
+    """Puts a barrier before an input: max(value, least float), which joins the conversion."""
     source = port.get_source_output()
     if source.get_node().get_type_name() == "Constant":
         return
@@ -93,9 +93,10 @@ def _bar(port: Any, op: Any) -> None:
 
 
 def _keep_precise(op: Any) -> None:
-    """A MaxPool of the first version; a convolution over one pixel for a product.
+    """Replaces a MaxPool by one of the first version, and a product by a convolution.
 
-    The plugin makes the former of other MaxPools, and a FullyConnected of a product.
+    The plugin makes a MaxPool of the first version of any other, and a FullyConnected of a product;
+    neither keeps the hint. The convolution is one over one pixel.
     """
     made = None
     if op.get_type_name() == "MaxPool":
@@ -115,7 +116,7 @@ def _replace(op: Any, made: Any) -> None:
 
 
 def _max_pool(op: Any) -> Any:
-    """None where the first version does not have what it does."""
+    """A MaxPool of the first version; None where that version cannot do what `op` does."""
     attributes = op.get_attributes()
     plain = set(attributes.get("dilations", [1])) == {1}
     rounding = attributes.get("rounding_type", "floor")
@@ -129,7 +130,7 @@ def _max_pool(op: Any) -> Any:
 
 
 def _convolution(op: Any) -> Any:
-    """None where the second factor is no constant matrix."""
+    """A convolution for a product; None where the second factor is no constant matrix."""
     factor, attributes = op.input(1).get_source_output().get_node(), op.get_attributes()
     if factor.get_type_name() != "Constant" or len(factor.get_output_shape(0)) != 2:
         return None

@@ -17,15 +17,16 @@ from .profile import Counter, applied, layer_times
 class OpenvinoExecutable(Unprofiled):
     """A compiled model with one inference request.
 
-    Tensors share the memory of the arrays; both are held here. Inputs and outputs go by position:
-    OpenVINO gives all tensors that are the same value, as around a Dropout, one of their names.
+    Tensors share the memory of the arrays, so both are held here. Inputs and outputs go by
+    position: OpenVINO gives all tensors that are the same value, as around a Dropout, one of their
+    names.
     """
 
     def __init__(self, model: Any, segment: SegmentSpec) -> None:
         self._model = model
         self._segment = segment
         self._request = model.create_infer_request()
-        # Without it every run would copy the outputs it returns, which nobody reads.
+        # Without `share_outputs` every run would copy the outputs it returns, which nobody reads.
         self._infer: Any = partial(self._request.infer, share_outputs=True)
         self._held: List[Any] = []
 
@@ -33,7 +34,7 @@ class OpenvinoExecutable(Unprofiled):
         """Takes the caller's buffers.
 
         Raises:
-            EngineError: One does not fit the model.
+            EngineError: A buffer does not fit the model.
         """
         library, request = import_library(), self._request
         held: List[Any] = []
@@ -82,7 +83,7 @@ class OpenvinoExecutable(Unprofiled):
 
 
 class ProfiledExecutable(OpenvinoExecutable):
-    """As its base, with the plugin's performance counters on."""
+    """An executable like its base class, with the plugin's performance counters on."""
 
     def __init__(self, model: Any, segment: SegmentSpec) -> None:
         super().__init__(model, segment)

@@ -1,9 +1,9 @@
-"""Hints: how an operator is to be computed, written where the CPU plugin looks for it.
+"""Hints on how an operator is to be computed, written where the CPU plugin looks for them.
 
 The plugin takes two attributes of an operator that the Python API cannot set and that files of
 OpenVINO's own format (IR) can: ``primitives_priority``, the implementations to try first, and
 ``precise``, which keeps an operator in fp32 in a graph of lower precision. So the model goes
-through such a file. Its weights do not: inputs stand in for them meanwhile.
+through such a file. The model's weights do not: meanwhile, inputs stand in for them.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from .library import core, import_library, opset
 
 CONVOLUTIONS = ("Convolution", "GroupConvolution")
 
-# Implementations for some kinds of convolution only have names of their own.
+# Implementations that exist only for some kinds of convolution have a suffix to their name.
 _SPECIAL = ("_dw", "_1x1", "")
-# Smaller constants may be shapes or axes, which must be known to read the file.
+# Smaller constants may be shapes or axes, which must be known when the file is read.
 _LEAST_WEIGHTS = 64
 
 
@@ -32,8 +32,8 @@ class Hint:
     """How one operator is to be computed.
 
     Attributes:
-        algorithm: As `Kernel.algorithm`; ``""`` leaves it to the plugin.
-        precise: Whether in fp32 whatever the graph is compiled for.
+        algorithm: The algorithm, named as in `Kernel.algorithm`; ``""`` leaves it to the plugin.
+        precise: Whether to compute in fp32 whatever the graph is compiled for.
     """
 
     algorithm: str = ""
@@ -41,11 +41,11 @@ class Hint:
 
 
 def with_hints(model: Any, hints: Mapping[str, Hint]) -> Any:
-    """The model with hints. The one given loses its weights to it, and is of no more use.
+    """A copy of a model, with hints. The copy takes the weights; the given model is of no more use.
 
     Args:
-        model: `openvino.Model`.
-        hints: By the operator's friendly name.
+        model: The model, an `openvino.Model`.
+        hints: The hints, by the operator's friendly name.
     """
     library = import_library()
     weights = _replace_weights(model)
@@ -68,13 +68,14 @@ def with_hints(model: Any, hints: Mapping[str, Hint]) -> Any:
 def add_anchors(model: Any, names: Collection[str]) -> None:
     """Puts the inputs of convolutions in the layout that the plugin prefers.
 
-    A convolution that is asked for an algorithm takes its input in the layout it comes in. Behind
-    an input of the graph that is NCHW, for which there are few implementations. One that is asked
-    for nothing takes the layout it likes best: here, one that copies, in front of the others.
+    A convolution that is asked for an algorithm takes its input in the layout in which the input
+    comes. Behind an input of the graph that is NCHW, for which there are few implementations. A
+    convolution that is asked for nothing takes the layout it prefers: here, such a convolution,
+    which only copies, is put in front of the others.
 
     Args:
-        model: Gets further operators.
-        names: Friendly names of convolutions; others are left as they are.
+        model: The model; it gets further operators.
+        names: The friendly names of the convolutions; other operators are left as they are.
     """
     anchors: Dict[Tuple[str, int], Any] = {}
     for op in model.get_ordered_ops():
@@ -101,7 +102,7 @@ def _copy(source: Any) -> Any:
 
 
 def _replace_weights(model: Any) -> List[Tuple[Any, Any]]:
-    """Inputs in the place of weights, in pairs with these."""
+    """Replaces weights by inputs; returns pairs of an input and the weights it replaces."""
     functions = opset()
     pairs: List[Tuple[Any, Any]] = []
     for op in model.get_ordered_ops():

@@ -1,4 +1,4 @@
-"""The kernels of a compiled model, read back: what each is, and which layer it belongs to."""
+"""The kernels of a compiled model, read back: the kind of each, and the layer it belongs to."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import re
 from dataclasses import dataclass
 from typing import Any, Dict, Iterable, List, Mapping, Optional
 
-# Where a precision below fp32 counts: multiply-accumulates. The rest runs in whatever is at hand.
+# Kinds that must run below fp32 if asked: multiply-accumulates. Others run in any precision at
+# hand.
 ARITHMETIC = ("Convolution", "Deconvolution", "FullyConnected", "MatMul", "RNNCell", "RNNSeq")
 CONVERSIONS = ("Reorder", "Convert")
-RENAMED = "_original"  # ends the names of what makes integers, at the end of a graph
-BARRIER = "/barrier"  # ends the names of what `durable` put between integers and others
-ANCHOR = "/anchor"  # ends the names of what `hints` put in front of a convolution
+RENAMED = "_original"  # ends the names of nodes that make integers, at the end of a graph
+BARRIER = "/barrier"  # ends the names of the nodes that `durable` puts behind integers
+ANCHOR = "/anchor"  # ends the names of the nodes that `hints` puts before a convolution
 
-# What the plugin's names of implementations end with besides the algorithm: the kind of
-# convolution it was written for, and the type it computes in.
+# The end of an implementation's name behind the algorithm: the kind of convolution that the
+# implementation was written for, and the type it computes in.
 _SUFFIX = re.compile(r"(_dw|_1x1)?(_[a-zA-Z]+\d+)?$")
 
 
@@ -23,12 +24,12 @@ class Kernel:
     """One node of the compiled graph.
 
     Attributes:
-        name: The node's, as the counters have it.
-        kind: What it computes, in the plugin's words.
-        implementation: By what, in the plugin's words, as ``jit_avx512_1x1_f32``.
-        precision: What it computes in: ``f32``, ``bf16``, …
-        layout: Of its output, as ``acdb``, which is NHWC.
-        layer: Which layer it belongs to; None for constants and the like that are of none.
+        name: The name of the node, as the performance counters have it.
+        kind: The kind of computation, in the plugin's words.
+        implementation: The implementation, in the plugin's words, as ``jit_avx512_1x1_f32``.
+        precision: The precision of the computation: ``f32``, ``bf16``, …
+        layout: The layout of the output, as ``acdb``, which is NHWC.
+        layer: The layer that the node belongs to; None for constants and the like.
     """
 
     name: str
@@ -45,21 +46,21 @@ class Kernel:
 
     @property
     def computes(self) -> bool:
-        """Whether it multiplies and accumulates for its layer."""
+        """Whether the kernel multiplies and accumulates for its layer."""
         return self.kind in ARITHMETIC and not self.name.endswith(ANCHOR)
 
 
 def read_kernels(model: Any, nodes: Mapping[str, int], tensors: Mapping[str, int]) -> List[Kernel]:
     """The kernels of a compiled model's runtime graph, in order of execution.
 
-    A kernel belongs to the layer of the ONNX node, or tensor, it is named after, also when nodes
-    of other layers were fused into it. A conversion that was inserted belongs to the layer that
-    made the tensor, or else, at the graph's inputs, to the one that reads it.
+    A kernel belongs to the layer of the ONNX node, or tensor, that the kernel is named after, also
+    when nodes of other layers were fused into it. A conversion that was inserted belongs to the
+    layer that made the tensor, or else, at the graph's inputs, to the layer that reads the tensor.
 
     Args:
-        model: `openvino.CompiledModel.get_runtime_model`.
-        nodes: Layer by ONNX node name.
-        tensors: Layer by the tensor's name.
+        model: The runtime graph, from `openvino.CompiledModel.get_runtime_model`.
+        nodes: The layer, by the ONNX node's name.
+        tensors: The layer, by the tensor's name.
     """
     operations = model.get_ordered_ops()
     layers: Dict[str, Optional[int]] = {}
@@ -77,13 +78,13 @@ def read_kernels(model: Any, nodes: Mapping[str, int], tensors: Mapping[str, int
 
 
 def layer_named(name: str, nodes: Mapping[str, int], tensors: Mapping[str, int]) -> Optional[int]:
-    """The layer of what OpenVINO named after an ONNX node, or after the tensor it makes."""
+    """The layer of a node that OpenVINO named after an ONNX node or tensor; None if none fits."""
     while name:
         if name.endswith(RENAMED):
             name = name[: -len(RENAMED)]
         if name in nodes or name in tensors:
             return nodes[name] if name in nodes else tensors[name]
-        name = name.rpartition("/")[0]  # the frontend writes 0:0/WithoutBiases and the like
+        name = name.rpartition("/")[0]  # the frontend writes names like 0:0/WithoutBiases
     return None
 
 

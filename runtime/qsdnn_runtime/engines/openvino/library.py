@@ -1,4 +1,4 @@
-"""OpenVINO itself, kept from telling its maker that it is used."""
+"""The OpenVINO library, kept from telling its maker that it is used."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _TELEMETRY = "openvino_telemetry"
 
 
 def import_library() -> Any:
-    """The library, without its telemetry: importing it reports that to its maker.
+    """The library, without its telemetry, which reports every import to the maker.
 
-    It does so through a package of its own, and does without where that is not installed.
+    OpenVINO reports through a package of its own, and works without that package.
     """
     if "openvino" in sys.modules:
         return _import()
@@ -33,7 +33,7 @@ def import_library() -> Any:
 
 @lru_cache(maxsize=None)
 def core() -> Any:
-    """One for the process: all that differs between segments is given when compiling."""
+    """The one `Core` of the process: all that differs between segments is given when compiling."""
     return import_library().Core()
 
 
@@ -47,7 +47,7 @@ def opset(version: int = 8) -> Any:
 
 
 def reason(error: Exception) -> str:
-    """The lines that say what is wrong, without those that say where in OpenVINO."""
+    """The lines of an error that say what is wrong, without those that name OpenVINO's sources."""
     lines = [line.strip() for line in str(error).splitlines()]
     told = [line for line in lines if line and not line.startswith("Exception from")]
     return " ".join(told)[:400] or type(error).__name__

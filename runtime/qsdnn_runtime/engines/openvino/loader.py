@@ -1,4 +1,4 @@
-"""What is installed, and how an ONNX file is compiled as its layers ask."""
+"""The loader of the engine ``openvino``: compiles an ONNX file as its layers ask."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .precisions import kinds
 from .request import AUTO, Request
 
 FAMILY = "openvino"
-# A graph is compiled for one of them; integers it has where the model does.
+# A graph is compiled for one of these precisions; integers occur where the model has them.
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 WIDE = "fp32"
 _UNHINTED = ("Parameter", "Constant", "Result")
@@ -44,8 +44,8 @@ class OpenvinoLoader:
     def probe(self) -> Optional[EngineInfo]:
         """The version, the devices, and what the CPU plugin can do.
 
-        Its capabilities are what it says it is optimized for, as ``BF16``; and what a layer can be
-        asked to be computed by, and in, as ``conv:jit_avx2/fp32``, by kind of layer.
+        The capabilities are what the plugin says it is optimized for, as ``BF16``; and the
+        algorithms and precisions that a layer of a kind can ask for, as ``conv:jit_avx2/fp32``.
         """
         try:
             build = str(core().get_versions(DEVICE)[DEVICE].build_number)
@@ -71,7 +71,7 @@ class OpenvinoLoader:
             compiled = _compile(segment, requests, properties)
             strays = _strays(compiled, segment, requests)
             if strays:
-                del compiled  # before the next one: each has all weights
+                del compiled  # before the next one is made: each holds all weights
                 compiled = _compile(segment, requests, properties, strays)
             kind = ProfiledExecutable if profile else OpenvinoExecutable
             return kind(compiled, segment)
@@ -94,7 +94,7 @@ class OpenvinoLoader:
 
 
 def _choices(optimized: Collection[str]) -> List[str]:
-    """What layers can be asked to be computed by, and in."""
+    """The algorithms and precisions that layers of each kind can ask for."""
     try:
         found: List[Tuple[str, str, str]] = []
         for precision in (*_HINTS, "int8"):
@@ -103,18 +103,18 @@ def _choices(optimized: Collection[str]) -> List[str]:
             properties = _properties(_HINTS.get(precision, _HINTS[WIDE]), threads=1)
             pairs = algorithms(properties, precision)
             if precision == "int8" and "BF16" in optimized:
-                # Their results may be in bf16, which the older ones cannot write.
+                # The results of these may be in bf16, which the older algorithms cannot write.
                 pairs = [pair for pair in pairs if (*pair, "bf16") in found]
             found += [(*pair, precision) for pair in pairs]
             if precision != WIDE:
                 found += [(kind, AUTO, precision) for kind in kinds(properties, precision)]
-    except (RuntimeError, OSError):  # what cannot be asked chooses alone
+    except (RuntimeError, OSError):  # a plugin that cannot be asked chooses alone
         return []
     return ["%s:%s/%s" % one for one in found if one[1:] != (AUTO, WIDE)]
 
 
 def _hint(requests: Iterable[Request]) -> str:
-    """What a graph is compiled for: fp32 unless a layer asks for less."""
+    """The precision that a graph is compiled for: fp32 unless a layer asks for less."""
     reduced = {request.precision for request in requests} & set(_HINTS) - {WIDE}
     if len(reduced) > 1:
         raise EngineError("one graph cannot have layers in bf16 and layers in fp16")
@@ -129,7 +129,7 @@ def _properties(precision: str, threads: int, profile: bool = False) -> Dict[str
         "PERF_COUNT": profile,
         # The cores are chosen from outside, by the affinity of the process.
         "ENABLE_CPU_PINNING": False,
-        # With its cache, two nodes of one shape share a kernel while each names its own.
+        # With the plugin's cache, two nodes of one shape share a kernel while each names its own.
         "CPU_RUNTIME_CACHE_CAPACITY": 0,
     }
 
@@ -155,7 +155,7 @@ def _compile(
 
 
 def _owners(model: Any, segment: SegmentSpec) -> Dict[str, int]:
-    """Layers by the names of their operators."""
+    """The layers, by the names of their operators."""
     nodes, tensors = segment.options["nodes"], segment.options["tensors"]
     owners = {}
     for op in model.get_ordered_ops():
@@ -168,7 +168,7 @@ def _owners(model: Any, segment: SegmentSpec) -> Dict[str, int]:
 def _hints(
     model: Any, owners: Dict[str, int], requests: Dict[int, Request], mixed: bool
 ) -> Dict[str, Hint]:
-    """Hints by operator; those of layers in fp32 are precise where the graph is not in fp32."""
+    """Hints by operator; layers in fp32 get ``precise`` where the graph is not in fp32."""
     hints = {}
     for op in model.get_ordered_ops():
         name = op.get_friendly_name()
@@ -181,7 +181,7 @@ def _hints(
 
 
 def _strays(compiled: Any, segment: SegmentSpec, requests: Dict[int, Request]) -> Set[int]:
-    """Layers that got another algorithm than they asked for; an anchor would end integers."""
+    """Layers that got another algorithm than they asked for; those in integers take no anchor."""
     floating = {i: request for i, request in requests.items() if request.precision != "int8"}
     asked = {i: request.priority for i, request in floating.items() if request.priority}
     if not asked:
@@ -193,7 +193,7 @@ def _strays(compiled: Any, segment: SegmentSpec, requests: Dict[int, Request]) -
 
 
 def _check_outputs(model: Any) -> None:
-    """Refuses outputs that are inputs: their tensors would be one, and not be written."""
+    """Refuses outputs that are inputs: the two tensors would be one, and never be written."""
     for result in model.get_results():
         source = result.input(0).get_source_output().get_node()
         if source.get_type_name() == "Parameter":

@@ -1,4 +1,4 @@
-"""Which layers other than convolutions the plugin computes below fp32: small ones, read back."""
+"""The kinds of layers besides convolutions that run below fp32: small ones, read back."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _CHANNELS, _SIZE = 16, 8
 
 
 def kinds(properties: Mapping[str, Any], precision: str) -> List[str]:
-    """Kinds whose small layer ran in a precision, between two convolutions that do.
+    """The kinds whose small layer ran in a precision, between two convolutions that do.
 
     Args:
-        properties: As segments are compiled with.
-        precision: As in primitives.
+        properties: The properties that segments are compiled with.
+        precision: The precision, as primitives name it.
 
     Raises:
-        RuntimeError: The plugin refuses to be asked.
+        RuntimeError: The plugin refuses to compile the small layers.
     """
     return [kind for kind in _MAKERS if _runs(kind, properties, precision)]
 
@@ -82,7 +82,7 @@ def _concat(source: Any, integer: bool) -> Any:
 
 
 def _other(source: Any, integer: bool) -> Any:
-    """Another value of that shape."""
+    """Another value of the shape of `source`."""
     made = opset(1).max_pool(source, [1, 1], [1, 1], [1, 1], [3, 3])
     return quantized(made) if integer else made
 

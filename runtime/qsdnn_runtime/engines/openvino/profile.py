@@ -1,4 +1,4 @@
-"""What OpenVINO's profile says of each layer: its time, the kernel and its precision."""
+"""Reads OpenVINO's profile: the time of each layer, its kernel and its precision."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from qsdnn_runtime.engine import Applied
 from .kernel import CONVERSIONS, Kernel
 from .request import AUTO, PRECISIONS, Request
 
-# They move values, or bring them in and out.
+# Kinds that move values, or bring them in and out.
 _MOVING = (*CONVERSIONS, "Reshape", "Input", "Const", "Output")
-# They may be what a layer does, and what turns values into integers around it.
+# Kinds that may be a layer's own work, or may turn values into integers around it.
 _POINTWISE = ("Subgraph", "Eltwise", "FakeQuantize")
 _WIDTHS = ("int8", "fp16", "bf16", "fp32")
 
@@ -45,16 +45,16 @@ def applied(
 ) -> Dict[int, Applied]:
     """The primitive and the main kernel of each layer.
 
-    Kernels that multiply and accumulate say by what algorithm, where one was asked for, and in
-    which precision; in a layer without any, those that compute at all say that. Behind the last
-    product of a graph the plugin goes on in fp32, whatever the graph is compiled for, which costs
-    no accuracy: such a layer is told as asked. A layer without kernels of its own was fused into
-    another; an algorithm that it asked for was not taken.
+    Kernels that multiply and accumulate tell their algorithm, where one was asked for, and their
+    precision; in a layer without such kernels, the kernels that compute at all tell the precision.
+    Behind the last product of a graph the plugin goes on in fp32, whatever the graph is compiled
+    for, which costs no accuracy: such a layer is reported as asked. A layer without kernels of its
+    own was fused into another; an algorithm that such a layer asked for was not taken.
 
     Args:
-        kernels: With their layers.
-        counters: By kernel name.
-        asked: Primitive by layer index.
+        kernels: The kernels, with their layers.
+        counters: The performance counters, by kernel name.
+        asked: The primitive asked for, by layer index.
     """
     found: Dict[int, Applied] = {}
     for layer, primitive in asked.items():
@@ -76,13 +76,13 @@ def _primitive(asked: Request, own: Sequence[Kernel]) -> str:
         algorithm = next((name for name in took if name != algorithm), algorithm)
     words = {PRECISIONS.get(kernel.precision, kernel.precision) for kernel in _main(own)}
     if not computing and asked.precision in ("bf16", "fp16"):
-        words -= {"fp32"}  # the end of a graph, which is not followed by any product
+        words -= {"fp32"}  # the end of a graph, behind which there is no product
     widest = max(words - {asked.precision}, key=_width, default=asked.precision)
     return "openvino/%s/%s" % (algorithm, widest)
 
 
 def _main(own: Sequence[Kernel]) -> Sequence[Kernel]:
-    """The kernels of a layer that do what it is there for."""
+    """The kernels of a layer that do the layer's own work."""
     computing = [kernel for kernel in own if kernel.computes]
     others = [kernel for kernel in own if kernel.kind not in _MOVING]
     return computing or [k for k in others if k.kind not in _POINTWISE] or others

@@ -1,4 +1,4 @@
-"""What a layer asks to be computed by."""
+"""The algorithm and precision that a layer asks for."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ AUTO = "auto"  # leaves the choice to the plugin
 PRECISIONS: Dict[str, str] = {
     "f32": "fp32", "bf16": "bf16", "f16": "fp16", "i8": "int8", "u8": "int8"
 }  # fmt: skip
-"""Of a primitive, by the plugin's word for what a kernel computes in."""
+"""The precision in a primitive's name, by the plugin's word for it."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """The primitive asked for.
+    """The primitive that a layer asks for.
 
     Attributes:
-        algorithm: `AUTO`, or as `Kernel.algorithm`.
-        precision: What it computes in.
+        algorithm: The algorithm, named as in `Kernel.algorithm`; or `AUTO`.
+        precision: The precision to compute in.
     """
 
     algorithm: str
@@ -32,7 +32,7 @@ class Request:
         """Reads ``openvino/algorithm/precision``.
 
         Raises:
-            EngineError: It has another form.
+            EngineError: The text has another form.
         """
         parts = primitive.split("/")
         if len(parts) != 3 or parts[0] != "openvino":
@@ -43,5 +43,5 @@ class Request:
 
     @property
     def priority(self) -> str:
-        """The implementation to be tried first; empty when none is asked for."""
+        """The implementation to try first; empty when none is asked for."""
         return "" if self.algorithm == AUTO else self.algorithm
