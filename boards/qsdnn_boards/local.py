@@ -13,7 +13,7 @@ from qsdnn.plan.archive import runtime_archive
 from qsdnn.errors import BoardError
 from qsdnn.files import replacing
 
-from .link.board import AgentBoard
+from .link.board import ServedBoard
 from .link.bootstrap import prune
 from .spec.spec import Spec
 from .link.transport import PipeTransport, Transport
@@ -34,7 +34,7 @@ KEPT_VARIABLES = (
 )
 
 
-class LocalBoard(AgentBoard):
+class LocalBoard(ServedBoard):
     """Measures on this machine, in processes apart from the caller's.
 
     The runtime and the artifacts are kept in the user's cache folder, or where the environment

@@ -143,7 +143,7 @@ def test_an_agent_that_gets_a_signal_leaves_nothing(server, board, network, numb
         os.kill(ours[0], number)
 
     (lost,) = board.measure([package], reference, ENDLESS, once_measuring(end))
-    assert lost.state is State.BOARD_LOST and "was lost: the agent ended" in lost.error
+    assert lost.state is State.BOARD_LOST and "was lost: the measuring server ended" in lost.error
     wait_until(lambda: are_gone(ours))
     assert not list((server.cache / "scratch").iterdir())
     assert not Path(f"/proc/{ours[0]}").exists()

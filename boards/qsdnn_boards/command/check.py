@@ -52,7 +52,7 @@ def command(name: str, as_json: bool) -> None:
                 info = board.probe()
                 found += probe_findings(info, _engine_names(), fixes)
             except BoardError as error:
-                found.append(_missing("agent", error))
+                found.append(_missing("measuring server", error))
     _print_json(name, reached, info, found) if as_json else _print(name, found)
     if not reached:
         sys.exit(BoardError.exit_code)

@@ -15,7 +15,7 @@ from qsdnn.measure.batches import room_of
 from qsdnn_runtime.board.probe import boot_id
 
 from . import wire
-from .client import AgentClient, AgentLostError
+from .client import ServerClient, ServerLostError
 from .harvest import Harvest
 from .introduction import introduce
 from ..spec.spec import GENERIC, Spec, specs
@@ -28,7 +28,7 @@ RUN_TIMEOUT_S = 600.0
 STEP_TIMEOUT_S = 120.0
 
 
-class AgentBoard(ABC):
+class ServedBoard(ABC):
     """Implements `qsdnn.board.Board`. The measuring server starts when it is first needed.
 
     After the measuring server was lost, or a call was interrupted, the next call starts a new one.
@@ -47,7 +47,7 @@ class AgentBoard(ABC):
         self._spec = spec or specs()[GENERIC]
         self._introduction = introduce()
         self._boot_id = ""
-        self._client: AgentClient | None = None
+        self._client: ServerClient | None = None
         self._info: BoardInfo | None = None
 
     @abstractmethod
@@ -79,7 +79,7 @@ class AgentBoard(ABC):
     def probe(self) -> BoardInfo:
         """See `qsdnn.board.Board.probe`."""
         if self._info is None:
-            self._info = self._with_agent(AgentClient.probe)
+            self._info = self._with_server(ServerClient.probe)
         return self._info
 
     def measure(
@@ -99,7 +99,7 @@ class AgentBoard(ABC):
         conditions = wire.conditions(self._spec, self.care, perform=self.performs)
         tell = on_progress or (lambda text: None)
 
-        def work(client: AgentClient) -> None:
+        def work(client: ServerClient) -> None:
             client.hold(self.care.wait_s, tell)
             client.measure(
                 packages,
@@ -114,8 +114,8 @@ class AgentBoard(ABC):
         lost = Record(state=State.BOARD_LOST)
         if packages:
             try:
-                self._with_agent(work)
-            except AgentLostError as error:
+                self._with_server(work)
+            except ServerLostError as error:
                 lost = Record(state=State.BOARD_LOST, error=error.message)
         return [records.get(index, lost) for index in range(len(packages))]
 
@@ -130,11 +130,11 @@ class AgentBoard(ABC):
         """See `qsdnn.board.Board.run`."""
         tell = on_progress or (lambda text: None)
 
-        def work(client: AgentClient) -> dict[str, Any]:
+        def work(client: ServerClient) -> dict[str, Any]:
             client.hold(self.care.wait_s, tell)
             return client.run(package, feeds, tell, threads=threads, timeout_s=RUN_TIMEOUT_S)
 
-        return self._with_agent(work)
+        return self._with_server(work)
 
     def evaluate(
         self,
@@ -147,7 +147,7 @@ class AgentBoard(ABC):
         """See `qsdnn.board.Board.evaluate`."""
         tell, harvest = on_progress or (lambda text: None), Harvest()
 
-        def work(client: AgentClient) -> None:
+        def work(client: ServerClient) -> None:
             client.hold(self.care.wait_s, tell)
             client.evaluate(
                 packages, inputs, harvest, tell, threads=threads, timeout_s=STEP_TIMEOUT_S
@@ -156,21 +156,21 @@ class AgentBoard(ABC):
         lost = Evaluation(state=State.BOARD_LOST)
         if packages:
             try:
-                self._with_agent(work)
-            except AgentLostError as error:
+                self._with_server(work)
+            except ServerLostError as error:
                 lost = Evaluation(state=State.BOARD_LOST, error=error.message)
         return harvest.evaluations(len(packages), lost)
 
-    def _with_agent(self, work: Callable[[AgentClient], T]) -> T:
+    def _with_server(self, work: Callable[[ServerClient], T]) -> T:
         """Does some work with the measuring server; starts one when there is none."""
         if self._client is None:
-            self._client = AgentClient(self.name, self._start(), self._introduction)
+            self._client = ServerClient(self.name, self._start(), self._introduction)
             self._boot_id = self._client.boot_id
         try:
             return work(self._client)
         except BaseException as error:
             # Unless the board refused, an answer may be half read: the server can be asked no more.
-            if not isinstance(error, BoardError) or isinstance(error, AgentLostError):
+            if not isinstance(error, BoardError) or isinstance(error, ServerLostError):
                 self._client.kill()
                 self._client = None
             raise

@@ -105,7 +105,7 @@ def last_used(path: Path) -> float:
         return 0.0
 
 
-def become_agent(root: Path, archive: Path, variables: Mapping[str, str]) -> NoReturn:
+def become_server(root: Path, archive: Path, variables: Mapping[str, str]) -> NoReturn:
     """Turns this process into the measuring server, which inherits the standard streams."""
     python = os.path.abspath(sys.executable)
     # `python -m` imports from the working directory too: this one holds nothing to import.
@@ -168,7 +168,7 @@ def main() -> None:
         fail("cache", str(error))
     variables = {name: os.environ[name] for name in wanted["variables"] if name in os.environ}
     say({"state": "ready", "pid": os.getpid(), "started": started()})
-    become_agent(root, archive, variables)
+    become_server(root, archive, variables)
 
 
 if __name__ == "__main__":

@@ -41,11 +41,11 @@ Tell = Callable[[str], None]
 OnEvent = Callable[[Frame], None]
 
 
-class AgentLostError(BoardLostError):
+class ServerLostError(BoardLostError):
     """The measuring server, or the connection to it, is gone."""
 
 
-class AgentClient:
+class ServerClient:
     """Speaks with one running measuring server.
 
     Args:
@@ -57,7 +57,7 @@ class AgentClient:
         boot_id: The identity of the machine's current boot, as the measuring server tells it.
 
     Raises:
-        AgentLostError: The measuring server does not greet, or speaks another protocol.
+        ServerLostError: The measuring server does not greet, or speaks another protocol.
         BoardError: The measuring server cannot work, e.g. because the board's disk is full.
     """
 
@@ -258,7 +258,7 @@ class AgentClient:
         except (OSError, FrameError) as error:  # TimeoutError is an OSError
             raise self._lost(error) from error
         if frame is None:
-            raise self._lost("the agent ended")
+            raise self._lost("the measuring server ended")
         return frame
 
     def _check_greeting(self, frame: Frame) -> str:
@@ -269,10 +269,10 @@ class AgentClient:
             raise self._lost(f"it greets with {frame.header}, not with protocol {VERSION}")
         return str(frame.header["boot_id"])
 
-    def _lost(self, cause: object) -> AgentLostError:
+    def _lost(self, cause: object) -> ServerLostError:
         self.kill()
         words = self._transport.last_words()
-        return AgentLostError(
+        return ServerLostError(
             f"board '{self._name}' was lost: {cause}" + (f"\n{words}" if words else ""),
             hint="check the board, then repeat the command: what was measured is kept",
         )

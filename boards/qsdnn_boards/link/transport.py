@@ -101,7 +101,7 @@ class PipeTransport:
     def read(self, size: int, timeout_s: float) -> bytes:
         """See `Transport.read`."""
         if not select.select([self._from_agent], [], [], timeout_s)[0]:
-            raise TimeoutError(f"the agent was silent for {timeout_s:g} s")
+            raise TimeoutError(f"the measuring server was silent for {timeout_s:g} s")
         return os.read(self._from_agent.fileno(), size)
 
     def write(self, data: bytes, timeout_s: float) -> None:
@@ -110,9 +110,9 @@ class PipeTransport:
         while rest:
             with self._writing:
                 if self._to_agent.closed:
-                    raise BrokenPipeError("the agent was told to end")
+                    raise BrokenPipeError("the measuring server was told to end")
                 if not select.select([], [self._to_agent], [], timeout_s)[1]:
-                    raise TimeoutError(f"the agent took nothing for {timeout_s:g} s")
+                    raise TimeoutError(f"the measuring server took nothing for {timeout_s:g} s")
                 rest = rest[os.write(self._to_agent.fileno(), rest) :]
 
     def close(self, timeout_s: float) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from .address import Address
-from ..link.board import AgentBoard
+from ..link.board import ServedBoard
 from .launch import launch
 from ..spec.spec import Spec
 from .client import connect
 from ..link.transport import Transport
 
 
-class SshBoard(AgentBoard):
+class SshBoard(ServedBoard):
     """Measures on a machine reached over SSH; nothing listens there, and nothing is installed.
 
     The runtime and the artifacts are kept on that machine, in ``~/.cache/qsdnn/board``, or where

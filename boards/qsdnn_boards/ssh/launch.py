@@ -143,4 +143,4 @@ def _not_started(
         )
     # A command that ends by itself has an exit status; without one it was cut off, or killed.
     kind = BoardLostError if status is None else BoardError
-    return kind(f"board '{name}': the agent cannot be started: {error}\n{words}".strip())
+    return kind(f"board '{name}': the measuring server cannot be started: {error}\n{words}".strip())

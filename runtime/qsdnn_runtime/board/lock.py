@@ -72,7 +72,7 @@ class Owner:
         words = "%s on %s (process %d, %s) has measured there for %s"
         told = words % (self.user, self.host, self.process, self.purpose, time_taken)
         if Process.running(self.agent).is_stopped:
-            told += "; its agent, process %d of the board, is stopped" % self.agent
+            told += "; its measuring server, process %d of the board, is stopped" % self.agent
         return told
 
 

@@ -63,7 +63,7 @@ RUN_TRIES = 2
 ENDING_S = 60.0
 
 
-class Agent:
+class Server:
     """The measuring server: answers the requests of a host.
 
     Args:
@@ -259,26 +259,26 @@ def main() -> None:
     root = Path(sys.argv[1]).expanduser()
     host = Host(source, sink)
     try:
-        agent = Agent(host, ArtifactCache(root), BoardLock(), Keeper(root))
+        server = Server(host, ArtifactCache(root), BoardLock(), Keeper(root))
     except OSError as error:
         host.send(error_answer("error", _trouble(error)))
         raise SystemExit(1) from None
 
     def on_signal(number: int, _frame: Any) -> None:
         # In a thread: the interrupted code may hold a lock that the end needs.
-        threading.Thread(target=agent.end, args=(128 + number,)).start()
+        threading.Thread(target=server.end, args=(128 + number,)).start()
 
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, on_signal)
     code = 1
     try:
         with _runtime_in_use():
-            agent.serve()
+            server.serve()
         code = 0
     except Exception:
         traceback.print_exc()
     finally:
-        agent.end(code)
+        server.end(code)
 
 
 def _trouble(error: OSError) -> ProtocolError:

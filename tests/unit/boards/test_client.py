@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from qsdnn_boards.link.client import AgentClient, AgentLostError
+from qsdnn_boards.link.client import ServerClient, ServerLostError
 from qsdnn_boards.link.introduction import introduce
 from qsdnn_runtime.protocol import VERSION
 from qsdnn_runtime.frames import write_frame
@@ -49,7 +49,7 @@ def hello(protocol: int = VERSION) -> bytes:
 @pytest.mark.parametrize(
     ("transport", "cause"),
     [
-        (DeadEnd(b""), "the agent ended\npython: command not found"),
+        (DeadEnd(b""), "the measuring server ended\npython: command not found"),
         (DeadEnd(b"Welcome to Debian GNU/Linux 12\n"), "not a frame"),
         (DeadEnd(hello()[:-1]), "ended inside a frame"),
         (DeadEnd(hello(), TimeoutError("silent for 60 s")), "silent for 60 s"),
@@ -58,7 +58,7 @@ def hello(protocol: int = VERSION) -> bytes:
     ],
 )
 def test_a_lost_agent_is_an_error_with_its_last_words(transport, cause):
-    with pytest.raises(AgentLostError) as caught:
-        AgentClient("pi", transport, introduce()).probe()
+    with pytest.raises(ServerLostError) as caught:
+        ServerClient("pi", transport, introduce()).probe()
     assert "board 'pi' was lost" in caught.value.message and cause in caught.value.message
     assert caught.value.exit_code == 3 and transport.killed

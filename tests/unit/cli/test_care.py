@@ -77,7 +77,7 @@ def test_bad_input_is_an_error(care_of, command, option, value, words):
 def test_over_ssh_the_mode_is_set_and_on_this_machine_it_is_not():
     spec = specs()["raspberry-pi-3b-plus"]
 
-    def settings(board: type[agent_board.AgentBoard], **care: Any) -> list[str]:
+    def settings(board: type[agent_board.ServedBoard], **care: Any) -> list[str]:
         asked = wire.conditions(spec, Care(**care), perform=board.performs)
         return [setting["what"] for setting in asked["performance"]]
 
