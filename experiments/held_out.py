@@ -4,7 +4,7 @@
     python experiments/held_out.py --networks kws1 --threads 1    # some
 
 For each network and number of threads: the uniform plans are profiled, random mixed plans of three
-engines are measured (`qsdnn.tuning.start.random_plan`), the model is fitted to the first `--fitted` of them
+engines are measured (`qsdnn.tuning.start.initial_design`), the model is fitted to the first `--fitted` of them
 and predicts the `--held-out` others. What was noisy is measured up to three times, each time beside
 the best uniform plan, and the median taken. Reported: mean, 90th percentile and largest of the
 relative errors, and how many plans are within the 95 % interval of their prediction. Errors are
@@ -34,7 +34,7 @@ from qsdnn.listener import Silent
 from qsdnn.tuning.prepare import prepare
 from qsdnn.tuning.profile import usable
 from qsdnn.tuning.start.race import race
-from qsdnn.tuning.start.random_plan import mixed_plan
+from qsdnn.tuning.start.initial_design import mixed_plan
 from qsdnn.store import Store
 
 NETWORKS = ("resnet50", "googlenet", "mobilenet-v2", "squeezenet", "kws1", "shufflenet-v2")

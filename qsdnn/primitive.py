@@ -31,7 +31,7 @@ class Primitive:
         format: The layout and type in which a tensor is kept between layers of the family that run
             this way, e.g. ``"nchwc"``, ``"u8"``; empty where a family has but one.
         layouts: The layouts in which the primitive takes and gives a tensor at the border of a
-            segment besides ONNX's own order (`qsdnn.model.layout`), as the board says. A tensor
+            segment besides ONNX's own order (`qsdnn.model.segment`), as the board says. A tensor
             that all primitives around it have so is handed over as it lies. Layouts are no part of
             what a primitive is: it compares equal without.
     """

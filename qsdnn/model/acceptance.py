@@ -1,17 +1,32 @@
-"""The refusal of networks that onnxruntime refuses, as plans' outputs are held against its own."""
+"""What is accepted: what onnxruntime itself rejects is refused, and what is random."""
 
 from __future__ import annotations
 
 import importlib
 from types import ModuleType
-
 import onnx
-
 from qsdnn.errors import ModelError
 from qsdnn.model.opset import restamp
 from qsdnn.model.read import Source
-from qsdnn.model.versions import USUAL
+from qsdnn.model.opset import USUAL
 from qsdnn_runtime.engines.onnxruntime.refusal import refusal
+import onnx_ir as ir
+from qsdnn.model.layer import Graph
+from qsdnn.model.operators import draws
+
+
+def check_repeatable(graph: Graph) -> None:
+    """Raises ModelError when a node of a network, or of a body in it, draws random numbers."""
+    nodes = ir.traversal.RecursiveGraphIterator(graph.model.graph)
+    found = [f"'{node.name}' ({node.op_type})" for node in nodes if draws(node)]
+    if not found:
+        return
+    they = found[0] if len(found) == 1 else f"{found[0]} and {len(found) - 1} more"
+    raise ModelError(
+        f"{graph.path}: its outputs are random: other numbers in each run come of {they}, "
+        "so no plan's outputs can be verified",
+        hint="make the noise an input of the network, or export it for inference: model.eval()",
+    )
 
 
 def check_accepted(source: Source, *, reshaped: bool) -> None:

@@ -15,13 +15,13 @@ from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from qsdnn.errors import ModelError
 from qsdnn.files import part_file
-from qsdnn.model.content import write_content
+from qsdnn.files import write_content
 from qsdnn.model.dataflow import is_weight, reads
 from qsdnn.model.layer import Graph
 from qsdnn.model.opset import restamp
 from qsdnn.model.read import read, tensors_of
 from qsdnn.model.shapes import fix_shapes
-from qsdnn.model.versions import USUAL, Versions
+from qsdnn.model.opset import USUAL, Versions
 
 if TYPE_CHECKING:
     from qsdnn.model.segment import Segment

@@ -1,15 +1,54 @@
-"""The segments and artifacts: what an engine's host half builds."""
+"""The segments and artifacts that an engine's host half builds, and the layouts of their tensors."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
 from qsdnn.model.calibration import Calibration
 from qsdnn.model.layer import Graph, Layer
-from qsdnn.model.versions import USUAL, Versions
+from qsdnn.model.opset import USUAL, Versions
 from qsdnn.primitive import Primitive
+import re
+from collections.abc import Sequence
+from qsdnn.model.layer import Tensor
+
+
+_TOLD = "layout:"
+_BLOCKED = re.compile(r"nchw([1-9]\d*)c")
+
+
+def told_layouts(capabilities: Sequence[str]) -> tuple[str, ...]:
+    """The layouts that an engine says it takes and gives on a board: ``layout:nchw16c``.
+
+    Capabilities that name no layout known here are left out.
+    """
+    words = [word[len(_TOLD) :] for word in capabilities if word.startswith(_TOLD)]
+    return tuple(word for word in words if _BLOCKED.fullmatch(word))
+
+
+def block_of(layout: str) -> int:
+    """The number of channels in a block of a layout.
+
+    Raises:
+        ValueError: The name is no layout.
+    """
+    match = _BLOCKED.fullmatch(layout)
+    if match is None:
+        raise ValueError(f"'{layout}' is no layout")
+    return int(match[1])
+
+
+def fits(layout: str, tensor: Tensor) -> bool:
+    """Whether a tensor has this layout without padding: an image of whole blocks, in fp32."""
+    shape = tensor.shape
+    return (
+        tensor.dtype == "float32"
+        and shape is not None
+        and len(shape) == 4
+        and min(shape) > 0
+        and shape[1] % block_of(layout) == 0
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +65,7 @@ class Segment:
         calibration: The ranges of the network's tensors, for primitives that compute in integers;
             None where all is in floats.
         layouts: The layouts of those inputs and outputs that are not in ONNX's own order, by name:
-            see `qsdnn.model.layout`. The engine said that it takes and gives them so.
+            see `qsdnn.model.segment`. The engine said that it takes and gives them so.
         reads: The versions of ONNX that the segment may be written in.
     """
 

@@ -15,8 +15,8 @@ from qsdnn.engine import Choosy, Engine, EngineInfo, OnnxReader
 from qsdnn.errors import BuildError, UnsupportedLayerError, unknown
 from qsdnn.model.extract import write_original
 from qsdnn.model.layer import Graph, Layer, Tensor
-from qsdnn.model.versions import versions_read
-from qsdnn.model.layout import fits
+from qsdnn.model.opset import versions_read
+from qsdnn.model.segment import fits
 from qsdnn.model.partition import partition
 from qsdnn.primitive import Precision, Primitive
 from qsdnn.model.segment import Artifact, Segment

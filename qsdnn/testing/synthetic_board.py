@@ -18,17 +18,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from qsdnn.board import (
-    Applied,
-    BoardInfo,
-    Care,
-    Evaluation,
-    MeasureOptions,
-    Package,
-    Record,
-    Reference,
-    State,
-)
+from qsdnn.board import (Applied, BoardInfo, Care, Evaluation, MeasureOptions, Package, Record, Reference, State)
 from qsdnn.cost.model import CostModel
 from qsdnn.engine import EngineInfo, load_engines
 from qsdnn.model import load_graph

@@ -15,7 +15,7 @@ from qsdnn.model.calibration import Calibration
 from qsdnn.model.feeds import random_feeds, read_feeds
 from qsdnn.model.layer import Graph
 from qsdnn.model.precision import precision_notes
-from qsdnn.model.randomness import check_repeatable
+from qsdnn.model.acceptance import check_repeatable
 from qsdnn.plan.build import Builder
 from qsdnn.primitive import Precision
 from qsdnn.space import space_of

@@ -18,7 +18,7 @@ from qsdnn.plan.build import Builder
 from qsdnn.cost.terms import ENTER, LEAVE
 from qsdnn.engine import load_engines
 from qsdnn.model import load_graph
-from qsdnn.model.layout import block_of, fits, told_layouts
+from qsdnn.model.segment import block_of, fits, told_layouts
 from qsdnn.tuning.trial import Trial
 from qsdnn.space import space_of
 from qsdnn_runtime import Session

@@ -16,7 +16,7 @@ from qsdnn_runtime.board.probe import boot_id
 
 from . import wire
 from .client import ServerClient, ServerLostError
-from .harvest import Harvest
+from .wire import Harvest
 from .introduction import introduce
 from ..spec.spec import GENERIC, Spec, specs
 from .transport import Transport

@@ -17,7 +17,7 @@ from qsdnn_runtime.protocol import VERSION, Code, code_of
 
 from . import wire
 from .cargo import Cargo, Item
-from .harvest import Harvest
+from .wire import Harvest
 from .heartbeat import Heartbeat
 from .introduction import Introduction
 from .transport import Transport

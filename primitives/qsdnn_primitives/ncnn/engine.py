@@ -10,7 +10,7 @@ from qsdnn.model.calibration import Calibration
 from qsdnn.engine import EngineInfo
 from qsdnn.errors import BuildError
 from qsdnn.model.layer import Layer
-from qsdnn.model.layout import told_layouts
+from qsdnn.model.segment import told_layouts
 from qsdnn.primitive import Precision, Primitive
 from qsdnn.model.segment import Artifact, Segment
 from qsdnn_primitives.plain.node import UnsupportedError

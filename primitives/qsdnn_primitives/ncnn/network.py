@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from qsdnn.model.content import write_content
-from qsdnn.model.layout import block_of
+from qsdnn.files import write_content
+from qsdnn.model.segment import block_of
 from qsdnn.model.segment import Segment
 from qsdnn_primitives.plain.node import Shape
 

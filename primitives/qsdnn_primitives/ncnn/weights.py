@@ -16,7 +16,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from qsdnn.model.content import link_file, write_content
+from qsdnn.files import link_file, write_content
 from qsdnn_primitives.plain.node import static_shape
 
 from qsdnn_primitives.ncnn.operator import Weight

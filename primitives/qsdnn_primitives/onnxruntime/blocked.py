@@ -1,6 +1,6 @@
 """The nodes of a layer that can run in onnxruntime's blocked layout.
 
-The layout is ``nchw<c>c`` of `qsdnn.model.layout`. onnxruntime has special kernels for convolutions
+The layout is ``nchw<c>c`` of `qsdnn.model.segment`. onnxruntime has special kernels for convolutions
 and pools in this layout. An operator on each element alone is the same in any layout, and so is a
 concatenation of whole blocks.
 """
@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from qsdnn.model.dataflow import is_weight, tensor_of
 from qsdnn.model.layer import Layer
-from qsdnn.model.layout import block_of, fits
+from qsdnn.model.segment import block_of, fits
 
 POOLS = frozenset({"MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool"})
 

@@ -11,7 +11,7 @@ import onnx
 from qsdnn.engine import EngineInfo
 from qsdnn.model.extract import write_segment
 from qsdnn.model.layer import Layer
-from qsdnn.model.layout import told_layouts
+from qsdnn.model.segment import told_layouts
 from qsdnn.primitive import Precision, Primitive
 from qsdnn.model.segment import Artifact, Segment
 from qsdnn_primitives.onnxruntime.blocked import blocked_nodes

@@ -21,7 +21,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from qsdnn.model.layout import block_of
+from qsdnn.model.segment import block_of
 from qsdnn_primitives.quantization.constants import Constants
 
 from qsdnn_primitives.onnxruntime.blocked import FUSED, POOLS, reads_plain

@@ -10,7 +10,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from qsdnn.model.content import link_file, write_content
+from qsdnn.files import link_file, write_content
 from qsdnn.model.segment import Segment
 
 from qsdnn_primitives.plain.node import Op, is_constant, static_shape

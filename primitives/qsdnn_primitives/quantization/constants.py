@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from qsdnn.model.content import write_content
+from qsdnn.files import write_content
 from qsdnn.model.read import bodies_of
 
 # The largest constant kept inline; a larger one goes to a file of its own, which plans share.

@@ -12,7 +12,7 @@ from qsdnn.agents.base import Agent, Episode, Policy, require_episodes
 from qsdnn.agents.experience import Experience
 from qsdnn.agents.baselines.moves import Moves
 from qsdnn.agents.baselines.tally import Tally
-from qsdnn.agents.warm import Known
+from qsdnn.agents.experience import Known
 from qsdnn.cost.model import CostModel
 from qsdnn.space import Space
 

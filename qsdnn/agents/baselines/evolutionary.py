@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from qsdnn.agents.base import Agent, Episode, Policy, require_episodes
 from qsdnn.agents.experience import Experience
 from qsdnn.agents.baselines.moves import Moves
-from qsdnn.agents.warm import Known
+from qsdnn.agents.experience import Known
 from qsdnn.cost.model import CostModel
 
 POPULATION, CHILDREN = 4, 4

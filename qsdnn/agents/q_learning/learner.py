@@ -15,7 +15,7 @@ from qsdnn.agents.q_learning.exploration import Exploration, random_actions, sha
 from qsdnn.agents.q_learning.presets import PRESETS, Settings, TensorCredit
 from qsdnn.agents.q_learning.q_table import StepValues
 from qsdnn.agents.q_learning.tensor_values import TensorValues
-from qsdnn.agents.warm import Known
+from qsdnn.agents.experience import Known
 from qsdnn.cost.model import CostModel
 from qsdnn.space import Space
 

@@ -5,7 +5,33 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from qsdnn.agents.q_learning.schedule import Staircase
+
+@dataclass(frozen=True, slots=True)
+class Staircase:
+    """Epsilon as a staircase over the episodes of a run.
+
+    Attributes:
+        steps: The pairs (length, epsilon) of the steps, in order. Lengths count in any unit: a run
+            of whatever number of episodes is divided in their proportion.
+    """
+
+    steps: tuple[tuple[float, float], ...]
+
+    def epsilon(self, episode: int, episodes: int) -> float:
+        """The epsilon of an episode.
+
+        Args:
+            episode: The number of the episode, from 0.
+            episodes: The number of episodes of the run.
+        """
+        total = sum(length for length, _ in self.steps)
+        end = 0.0
+        for length, epsilon in self.steps:
+            end += length
+            # Half an episode of tolerance: shares such as 0.05 do not add up exactly.
+            if episode + 0.5 < end / total * episodes:
+                return epsilon
+        return self.steps[-1][1]
 
 
 class Initial(StrEnum):
@@ -47,7 +73,7 @@ class TensorCredit:
 
     The environment's states are what all open tensors are at once: too many to meet twice in a
     network of branches. Here each tensor has a value of its own, learned from the layers that read
-    it: see `qsdnn.agents.q_learning.payoff` and `qsdnn.agents.q_learning.messages`. All values
+    it: see `qsdnn.agents.q_learning.payoff` and `qsdnn.agents.q_learning.tensor_values`. All values
     begin at 0, which is optimistic with ``reward="regret"``.
 
     Attributes:
@@ -55,7 +81,7 @@ class TensorCredit:
         replay: The number of episodes replayed for each new one.
         sweeps: The number of times, after a batch, that worth is passed along all tensors.
         optimism: The degrees of optimism, which the episodes of a batch take in turn: see
-            `qsdnn.agents.q_learning.messages.Messages`.
+            `qsdnn.agents.q_learning.tensor_values.Messages`.
     """
 
     alpha: float

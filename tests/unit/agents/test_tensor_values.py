@@ -6,7 +6,7 @@ from qsdnn.agents.q_learning.exploration import random_actions
 from qsdnn.agents.q_learning.payoff import Payoffs
 from qsdnn.agents.q_learning.presets import TensorCredit
 from qsdnn.agents.q_learning.tensor_values import TensorValues
-from qsdnn.agents.q_learning.wiring import NONE, wiring_of
+from qsdnn.agents.q_learning.payoff import NONE, wiring_of
 from qsdnn.cost.model import CostModel
 from qsdnn.space import Edge, Space
 from qsdnn_envs.synthetic import instance

@@ -14,7 +14,7 @@ from qsdnn.primitive import Precision, Primitive
 from qsdnn.tuning.tensorboard import EventLog
 from qsdnn.measure.measurer import paired_ratio
 from qsdnn.tuning.profile import Profile, usable
-from qsdnn.tuning.start.random_plan import mixed_plan
+from qsdnn.tuning.start.initial_design import mixed_plan
 from qsdnn.tuning.trial import Trial
 from qsdnn.tuning.start.uniform import uniform_plans
 from qsdnn.space import Space

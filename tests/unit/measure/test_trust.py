@@ -13,7 +13,7 @@ from qsdnn.board import (BoardInfo, MeasureOptions, Package, Record, Reference, 
 from qsdnn.engine import EngineInfo
 from qsdnn.measure import measurer as measurer_module
 from qsdnn.tuning.rounds.sequential_test import turn_ratios
-from qsdnn.measure.measurer import (Measurer, drift, paired_ratio, runs_beside)
+from qsdnn.measure.measurer import Measurer, drift, paired_ratio, runs_beside
 from qsdnn.store import Store
 from qsdnn.measure.trust import doubt
 

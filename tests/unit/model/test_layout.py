@@ -3,7 +3,7 @@
 import pytest
 
 from qsdnn.model.layer import Tensor
-from qsdnn.model.layout import block_of, fits, told_layouts
+from qsdnn.model.segment import block_of, fits, told_layouts
 
 
 def test_a_board_tells_layouts_among_other_things():

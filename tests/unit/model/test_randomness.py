@@ -8,7 +8,7 @@ from onnx import TensorProto, helper
 
 from qsdnn.errors import ModelError
 from qsdnn.model import load_graph
-from qsdnn.model.randomness import check_repeatable
+from qsdnn.model.acceptance import check_repeatable
 
 X, Y = {"x": [2, 4]}, {"y": [2, 4]}
 FLAGS = {"on": np.array(True), "off": np.array(False)}

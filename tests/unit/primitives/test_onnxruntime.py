@@ -13,7 +13,7 @@ from qsdnn.examples.catalog import EXAMPLES
 from qsdnn.examples.export import to_model
 from qsdnn.model.layer import Layer
 from qsdnn.model.load import load_graph
-from qsdnn.model.layout import block_of
+from qsdnn.model.segment import block_of
 from qsdnn.primitive import Precision
 from qsdnn.model.segment import Segment
 from qsdnn_primitives.onnxruntime import ENGINE
