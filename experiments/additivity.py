@@ -25,18 +25,18 @@ import measured
 
 from qsdnn.agents import agent
 from qsdnn.board import open_board
+from qsdnn.listener import Silent
+from qsdnn.store import Store
 from qsdnn.tuning.budget import Budget
 from qsdnn.tuning.config import SearchConfig
-from qsdnn.tuning.limits.constraint import Unlimited
-from qsdnn.tuning.start.initial_design import explore
 from qsdnn.tuning.finish.final import finish
-from qsdnn.listener import Silent
 from qsdnn.tuning.history import History
+from qsdnn.tuning.limits.constraint import Unlimited
 from qsdnn.tuning.prepare import prepare
 from qsdnn.tuning.profile import usable
-from qsdnn.tuning.start.race import race
 from qsdnn.tuning.rounds.loop import Rounds
-from qsdnn.store import Store
+from qsdnn.tuning.start.initial_design import explore
+from qsdnn.tuning.start.race import race
 
 HERE = Path(__file__).parent
 

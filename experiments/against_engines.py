@@ -30,13 +30,13 @@ import held_out
 import numpy as np
 
 from qsdnn.board import SITTINGS, MeasureOptions, State, open_board
-from qsdnn.plan import choices, read_plan
-from qsdnn.tuning.config import SearchConfig
 from qsdnn.listener import Silent
-from qsdnn.tuning.prepare import prepare
 from qsdnn.measure.measurer import paired_ratio
-from qsdnn.tuning.start.race import race
+from qsdnn.plan import choices, read_plan
 from qsdnn.store import Store
+from qsdnn.tuning.config import SearchConfig
+from qsdnn.tuning.prepare import prepare
+from qsdnn.tuning.start.race import race
 
 NETWORKS = (
     *("vgg19", "resnet50", "resnet18", "googlenet", "mobilenet-v2", "squeezenet", "densenet121"),

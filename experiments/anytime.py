@@ -30,19 +30,19 @@ import numpy as np
 
 from qsdnn.agents import agent
 from qsdnn.board import MeasureOptions, open_board
+from qsdnn.listener import Silent
+from qsdnn.measure.measurer import paired_ratio
+from qsdnn.store import Store
+from qsdnn.tuning.bench import GROUP
 from qsdnn.tuning.budget import Budget
 from qsdnn.tuning.config import SearchConfig
-from qsdnn.tuning.limits.constraint import Unlimited
-from qsdnn.tuning.start.initial_design import explore
-from qsdnn.listener import Silent
 from qsdnn.tuning.history import History
+from qsdnn.tuning.limits.constraint import Unlimited
 from qsdnn.tuning.prepare import prepare
-from qsdnn.measure.measurer import paired_ratio
 from qsdnn.tuning.profile import usable
-from qsdnn.tuning.start.race import race
 from qsdnn.tuning.rounds.loop import Rounds
-from qsdnn.tuning.bench import GROUP
-from qsdnn.store import Store
+from qsdnn.tuning.start.initial_design import explore
+from qsdnn.tuning.start.race import race
 
 HERE = Path(__file__).parent
 RANDOM_PLANS = "random plans"

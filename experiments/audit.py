@@ -44,12 +44,12 @@ from busy import busy, quiet
 
 from qsdnn.board import MeasureOptions, State, open_board
 from qsdnn.errors import QsdnnError
-from qsdnn.plan import Accuracy, Choice, Model, Plan, read_plan, write_plan
-from qsdnn.tuning.config import SearchConfig
 from qsdnn.listener import Silent
+from qsdnn.plan import Accuracy, Choice, Model, Plan, read_plan, write_plan
+from qsdnn.store import Store
+from qsdnn.tuning.config import SearchConfig
 from qsdnn.tuning.prepare import prepare
 from qsdnn.tuning.start.uniform import uniform_plans
-from qsdnn.store import Store
 
 NETWORKS = (
     *("kws9", "ds_kws1", "kws1", "tiny-transformer", "shufflenet-v2", "mobilenet-v3-small"),

@@ -164,7 +164,9 @@ class Memory:
                     together_mb += now_mb
                     if pid == self._pid:
                         self.host_mb = max(self.host_mb, most_mb)
-                    elif b"qsdnn_runtime.server.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    elif (
+                        b"qsdnn_runtime.server.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+                    ):
                         self.worker_mb = max(self.worker_mb, most_mb)
             self.all_mb = max(self.all_mb, together_mb)
 

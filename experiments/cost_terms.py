@@ -28,14 +28,14 @@ import qsdnn.cost.fit as fitting
 import qsdnn.cost.terms as terms_module
 from qsdnn.board import open_board
 from qsdnn.cost.terms import Terms
-from qsdnn.model.layer import Graph
-from qsdnn.tuning.config import SearchConfig
 from qsdnn.listener import Silent
+from qsdnn.model.layer import Graph
+from qsdnn.space import Space
+from qsdnn.store import Store
+from qsdnn.tuning.config import SearchConfig
 from qsdnn.tuning.prepare import prepare
 from qsdnn.tuning.profile import usable
 from qsdnn.tuning.start.race import race
-from qsdnn.space import Space
-from qsdnn.store import Store
 
 HERE = Path(__file__).parent
 RATE = (0.0, 0.002)

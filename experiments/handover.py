@@ -32,12 +32,12 @@ import numpy as np
 
 from qsdnn.board import MeasureOptions, open_board
 from qsdnn.engine import load_engines
-from qsdnn.tuning.config import SearchConfig
-from qsdnn.tuning.rounds.sequential_test import turn_ratios
 from qsdnn.listener import Silent
-from qsdnn.tuning.prepare import prepare
-from qsdnn.tuning.start.race import race
 from qsdnn.store import Store
+from qsdnn.tuning.config import SearchConfig
+from qsdnn.tuning.prepare import prepare
+from qsdnn.tuning.rounds.sequential_test import turn_ratios
+from qsdnn.tuning.start.race import race
 
 NETWORKS = ("resnet50", "vgg19")
 WHOLE = ("onnxruntime", "openvino", "ncnn")

@@ -4,8 +4,8 @@
     python experiments/held_out.py --networks kws1 --threads 1    # some
 
 For each network and number of threads: the uniform plans are profiled, random mixed plans of three
-engines are measured (`qsdnn.tuning.start.initial_design`), the model is fitted to the first `--fitted` of them
-and predicts the `--held-out` others. What was noisy is measured up to three times, each time beside
+engines are measured (`qsdnn.tuning.start.initial_design`), the model is fitted to the first
+`--fitted` of them and predicts the `--held-out` others. What was noisy is measured up to three times, each time beside
 the best uniform plan, and the median taken. Reported: mean, 90th percentile and largest of the
 relative errors, and how many plans are within the 95 % interval of their prediction. Errors are
 against the latency on an undisturbed machine (`Record.quiet_ms`, corrected for drift);
@@ -29,13 +29,13 @@ import numpy as np
 
 from qsdnn.board import Trust, open_board
 from qsdnn.cost.fit import fit
-from qsdnn.tuning.config import SearchConfig
 from qsdnn.listener import Silent
+from qsdnn.store import Store
+from qsdnn.tuning.config import SearchConfig
 from qsdnn.tuning.prepare import prepare
 from qsdnn.tuning.profile import usable
-from qsdnn.tuning.start.race import race
 from qsdnn.tuning.start.initial_design import mixed_plan
-from qsdnn.store import Store
+from qsdnn.tuning.start.race import race
 
 NETWORKS = ("resnet50", "googlenet", "mobilenet-v2", "squeezenet", "kws1", "shufflenet-v2")
 ENGINES = ("onnxruntime", "openvino", "blas")

@@ -35,19 +35,19 @@ import numpy as np
 
 from qsdnn.agents import agent
 from qsdnn.board import SITTINGS, MeasureOptions, open_board
+from qsdnn.listener import Silent
+from qsdnn.measure.measurer import paired_ratio
+from qsdnn.store import Store
 from qsdnn.tuning.budget import Budget
 from qsdnn.tuning.config import SearchConfig
-from qsdnn.tuning.limits.constraint import Unlimited
-from qsdnn.tuning.start.initial_design import explore
 from qsdnn.tuning.finish.final import finish
-from qsdnn.listener import Silent
 from qsdnn.tuning.history import History
+from qsdnn.tuning.limits.constraint import Unlimited
 from qsdnn.tuning.prepare import prepare
-from qsdnn.measure.measurer import paired_ratio
 from qsdnn.tuning.profile import usable
-from qsdnn.tuning.start.race import race
 from qsdnn.tuning.rounds.loop import Rounds
-from qsdnn.store import Store
+from qsdnn.tuning.start.initial_design import explore
+from qsdnn.tuning.start.race import race
 
 NETWORKS = ("shufflenet-v2", "alexnet", "mobilenet-v2", "squeezenet", "googlenet")
 HERE = Path(__file__).parent

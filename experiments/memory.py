@@ -51,11 +51,11 @@ def main():
 
 def alone(model, folder, asked):
     from qsdnn.board import open_board
-    from qsdnn.tuning.config import SearchConfig
     from qsdnn.listener import Silent
+    from qsdnn.store import Store
+    from qsdnn.tuning.config import SearchConfig
     from qsdnn.tuning.prepare import prepare
     from qsdnn.tuning.start.uniform import uniform_plans
-    from qsdnn.store import Store
 
     with open_board("local") as board, Store(str(folder / "memory.db")) as store:
         config = SearchConfig(model=model, threads=asked.threads)

@@ -30,14 +30,14 @@ from qsdnn.accuracy.config import AccuracyConfig
 from qsdnn.accuracy.noise import fit_noise, kinds_of, noise_of, sqnr_db_of
 from qsdnn.accuracy.questions import fp32_plan, questions
 from qsdnn.board import open_board
-from qsdnn.primitive import Precision
-from qsdnn.tuning.limits.assessor import Assessor
-from qsdnn.tuning.config import SearchConfig
 from qsdnn.listener import Silent
+from qsdnn.primitive import Precision
+from qsdnn.store import Store
+from qsdnn.tuning.config import SearchConfig
+from qsdnn.tuning.limits.assessor import Assessor
 from qsdnn.tuning.prepare import prepare
 from qsdnn.tuning.profile import usable
 from qsdnn.tuning.start.race import race
-from qsdnn.store import Store
 
 NETWORKS = ("digits", "tones", "squeezenet", "resnet18")
 TRAINED = ("digits", "tones")

@@ -30,15 +30,15 @@ import numpy as np
 
 from qsdnn.accuracy.config import AccuracyConfig
 from qsdnn.board import MeasureOptions, State, open_board
-from qsdnn.primitive import Precision
-from qsdnn.tuning.config import SearchConfig
 from qsdnn.listener import Silent
-from qsdnn.tuning.prepare import prepare
 from qsdnn.measure.measurer import paired_ratio
+from qsdnn.primitive import Precision
+from qsdnn.store import Store
+from qsdnn.tuning.config import SearchConfig
+from qsdnn.tuning.prepare import prepare
 from qsdnn.tuning.profile import usable
 from qsdnn.tuning.start.race import race
 from qsdnn.tuning.start.uniform import uniform_plans
-from qsdnn.store import Store
 
 ENGINES = ("onnxruntime", "openvino", "ncnn")
 NETWORKS = ("kws1", "resnet18")

@@ -25,13 +25,13 @@ import held_out
 import numpy as np
 
 from qsdnn.board import open_board
-from qsdnn.model.extract import write_segment
-from qsdnn.tuning.config import SearchConfig
 from qsdnn.listener import Silent
-from qsdnn.tuning.prepare import prepare
-from qsdnn.tuning.start.race import race
+from qsdnn.model.extract import write_segment
 from qsdnn.model.segment import Segment
 from qsdnn.store import Store
+from qsdnn.tuning.config import SearchConfig
+from qsdnn.tuning.prepare import prepare
+from qsdnn.tuning.start.race import race
 
 NETWORKS = ("resnet18", "mobilenet-v2", "squeezenet", "kws1", "tiny-multi", "tiny-transformer")
 ENGINES = ("onnxruntime", "openvino", "ncnn", "blas")

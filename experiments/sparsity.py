@@ -28,12 +28,12 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from qsdnn.board import MeasureOptions, open_board
-from qsdnn.tuning.config import SearchConfig
 from qsdnn.listener import Silent
-from qsdnn.tuning.prepare import prepare
 from qsdnn.measure.measurer import paired_ratio
-from qsdnn.tuning.start.uniform import uniform_plans
 from qsdnn.store import Store
+from qsdnn.tuning.config import SearchConfig
+from qsdnn.tuning.prepare import prepare
+from qsdnn.tuning.start.uniform import uniform_plans
 from qsdnn_primitives.blas import algorithms
 
 # kernel, channels in and out, and size of the image: of ResNets, and of keyword spotting.

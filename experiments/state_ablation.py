@@ -23,9 +23,9 @@ from pathlib import Path
 import numpy as np
 
 from qsdnn.agents import agent
+from qsdnn.agents.q_learning.learner import QLearning
 from qsdnn.agents.q_learning.presets import PRESETS as PUBLISHED
 from qsdnn.agents.q_learning.presets import Initial, StepCredit
-from qsdnn.agents.q_learning.learner import QLearning
 from qsdnn.cost.file import read_cost
 
 HERE = Path(__file__).parent

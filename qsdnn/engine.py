@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from qsdnn.model.layer import Layer
+from qsdnn.model.segment import Artifact, Segment
 from qsdnn.plugin import load_plugins
 from qsdnn.primitive import Primitive
-from qsdnn.model.segment import Artifact, Segment
 
 GROUP = "qsdnn.engines"
 

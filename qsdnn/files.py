@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import hashlib
 import io
 import os
 import secrets
@@ -14,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
+
 from qsdnn.errors import InputError
-import hashlib
 
 
 def write_content(content: bytes, suffix: str, folder: Path) -> str:

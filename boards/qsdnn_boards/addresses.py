@@ -29,9 +29,9 @@ from tomlkit.exceptions import TOMLKitError
 from qsdnn.errors import InputError, unknown
 from qsdnn.files import replacing
 
-from .ssh.address import Address
 from .spec.spec import GENERIC, specs
 from .spec.toml_table import TomlTable
+from .ssh.address import Address
 
 CONFIG_VARIABLE = "QSDNN_CONFIG"
 FILE_NAME = "boards.toml"

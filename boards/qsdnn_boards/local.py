@@ -9,14 +9,14 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from qsdnn.plan.archive import runtime_archive
 from qsdnn.errors import BoardError
 from qsdnn.files import replacing
+from qsdnn.plan.archive import runtime_archive
 
 from .link.board import ServedBoard
 from .link.bootstrap import prune
-from .spec.spec import Spec
 from .link.transport import PipeTransport, Transport
+from .spec.spec import Spec
 
 CACHE_VARIABLE = "QSDNN_BOARD_CACHE"
 # The environment variables that a process needs to find its files, and to stay on the processor

@@ -15,9 +15,9 @@ from typing import Protocol
 
 from qsdnn.model.calibration import Calibration
 from qsdnn.model.layer import Layer
+from qsdnn.model.segment import Artifact, Segment
 from qsdnn.plugin import load_plugins
 from qsdnn.primitive import Precision, Primitive
-from qsdnn.model.segment import Artifact, Segment
 
 GROUP = "qsdnn.simulators"
 

@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
+
 from qsdnn.agents.base import Episode, Policy
 from qsdnn.cost.model import CostModel
 from qsdnn.space import Space
-
 
 KEPT = 8
 """The number of plans that are kept. Each is looked at again, which takes an episode."""

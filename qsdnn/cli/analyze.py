@@ -79,8 +79,8 @@ def command(
 ) -> None:
     """Shows what each layer of MODEL computes, stores and moves."""
     # Slow to import, and not needed for --help.
-    from qsdnn.model.analyze import analyze
     from qsdnn.model import load_graph
+    from qsdnn.model.analyze import analyze
 
     graph = load_graph(model, shapes)
     analysis = analyze(graph, bits=bits)

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from qsdnn.cli.console import Column, print_table, stdout_console
-from qsdnn.cli.options import (board_option, care_options, json_option, model_option, parse_duration, shape_option)
+from qsdnn.cli.options import (
+    board_option,
+    care_options,
+    json_option,
+    model_option,
+    parse_duration,
+    shape_option,
+)
 
 if TYPE_CHECKING:
     from qsdnn.board import Care
@@ -63,8 +70,8 @@ def command(
     runs, with their 95 % interval; the runs are divided among processes, for in one alone equal
     plans may differ.
     """
-    from qsdnn.cli.progress import Terminal
     from qsdnn.board import open_board
+    from qsdnn.cli.progress import Terminal
     from qsdnn.measure.comparison import compare_on, document
 
     with Terminal() as terminal, open_board(board, care) as machine:

@@ -34,8 +34,8 @@ def command(plan: Path, output: Path, model: Path | None, board: str, as_json: b
     PACKAGE runs it. Programs embed it with qsdnn_runtime.Session, which has the surface of
     onnxruntime.InferenceSession, and find that in the package: PYTHONPATH=PACKAGE.
     """
-    from qsdnn.plan.archive import runtime_archive
     from qsdnn.board import open_board
+    from qsdnn.plan.archive import runtime_archive
     from qsdnn.plan.package import check_target, write_package
     from qsdnn.plan.rebuild import rebuild
 

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from qsdnn.cli.options import (board_option, care_options, json_option, samples_options, shape_option, split_names, store_option, threads_option)
+from qsdnn.cli.options import (
+    board_option,
+    care_options,
+    json_option,
+    samples_options,
+    shape_option,
+    split_names,
+    store_option,
+    threads_option,
+)
 from qsdnn.cli.output import check_writable
 from qsdnn.errors import InputError
 
@@ -92,6 +101,7 @@ def command(
     if output is not None:
         check_writable(output)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from qsdnn.accuracy.simulator import ENGINE
     from qsdnn.board import open_board
     from qsdnn.cli.console import stdout_console
     from qsdnn.cli.losses import document, tables_of, write_tables
@@ -99,9 +109,8 @@ def command(
     from qsdnn.primitive import Precision
     from qsdnn.quantize import sensitivity as analysis
     from qsdnn.quantize import study as studies
-    from qsdnn.tuning.config import SearchConfig
-    from qsdnn.accuracy.simulator import ENGINE
     from qsdnn.store import Store
+    from qsdnn.tuning.config import SearchConfig
 
     if study is not None:
         asked["engines"] = (ENGINE,)

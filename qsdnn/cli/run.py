@@ -49,8 +49,8 @@ def command(
     import numpy as np
 
     from qsdnn.board import Care, open_board
-    from qsdnn.model.feeds import random_feeds, read_feeds
     from qsdnn.measure.recovery import run_once
+    from qsdnn.model.feeds import random_feeds, read_feeds
     from qsdnn.plan.subject import open_subject
 
     with (

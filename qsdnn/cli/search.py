@@ -14,7 +14,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from qsdnn.agents import names
-from qsdnn.cli.options import (accuracy_options, board_option, care_options, json_option, parse_duration, parse_limit, parse_size_mb, shape_option, split_names, store_option, threads_option)
+from qsdnn.cli.options import (
+    accuracy_options,
+    board_option,
+    care_options,
+    json_option,
+    parse_duration,
+    parse_limit,
+    parse_size_mb,
+    shape_option,
+    split_names,
+    store_option,
+    threads_option,
+)
 from qsdnn.cli.output import check_writable
 from qsdnn.errors import InputError, VerificationError
 

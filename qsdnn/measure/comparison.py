@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qsdnn.board import (SITTINGS, Board, MeasureOptions, Record, Reference, State, check_threads)
+from qsdnn.board import SITTINGS, Board, MeasureOptions, Record, Reference, State, check_threads
 from qsdnn.errors import BoardLostError, InputError, QsdnnError
 from qsdnn.listener import Listener
 from qsdnn.measure.measurer import paired_ratio

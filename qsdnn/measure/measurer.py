@@ -16,13 +16,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qsdnn.board import (Board, BoardInfo, Context, MeasureOptions, Package, Record, Reference, State, Step, Trust)
+from qsdnn.board import (
+    Board,
+    BoardInfo,
+    Context,
+    MeasureOptions,
+    Package,
+    Record,
+    Reference,
+    State,
+    Step,
+    Trust,
+)
 from qsdnn.errors import ModelError, RunError
 from qsdnn.latency import pairs, quiet_ms, undisturbed
 from qsdnn.measure.batches import room_of, together
 from qsdnn.measure.recovery import Recovery
-from qsdnn.store import Key, Store
 from qsdnn.measure.trust import notes
+from qsdnn.store import Key, Store
 from qsdnn_runtime.server.interval import median_interval
 
 TURNS = 2
@@ -308,7 +319,7 @@ def runs_beside(record: Record, anchor: str) -> list[tuple[Sequence[float], Sequ
     """The runs of a record and of the anchor beside it, given by digest, for each sitting.
 
     Where one of two runs was disturbed there is NaN: see `qsdnn.latency.pairs`. For an anchor in a
-    process of its own (`Context.anchors_apart`) there is one latency for each whole sitting, of both.
+    process of its own (`Context.anchors_apart`) there is one latency a sitting, of both.
     """
     beside = _anchor(record, anchor)
     if anchor in record.context.get("anchors_apart", []):

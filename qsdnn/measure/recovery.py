@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from qsdnn.board import (Board, Evaluation, MeasureOptions, Package, Record, Reference, State)
+from qsdnn.board import Board, Evaluation, MeasureOptions, Package, Record, Reference, State
 from qsdnn.errors import BoardError, BoardLostError
 
 T = TypeVar("T")

@@ -55,7 +55,7 @@ def _heat(record: Record) -> str:
     """The heat and the speed of the board in words, as far as its sensors tell."""
     context = record.context
     spreads = context.get("during", {})
-    ends = [context.get(end, {}) for end in ("before", "after")]
+    ends = [context.get("before", {}), context.get("after", {})]
     hottest = [end["temperature_c"] for end in ends if "temperature_c" in end]
     hottest += [spreads["temperature_c"]["max"]] if "temperature_c" in spreads else []
     slowest = [end["frequency_mhz"] for end in ends[1:] if "frequency_mhz" in end]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import importlib
 from types import ModuleType
+
 import onnx
-from qsdnn.errors import ModelError
-from qsdnn.model.opset import restamp
-from qsdnn.model.read import Source
-from qsdnn.model.opset import USUAL
-from qsdnn_runtime.engines.onnxruntime.refusal import refusal
 import onnx_ir as ir
+
+from qsdnn.errors import ModelError
 from qsdnn.model.layer import Graph
 from qsdnn.model.operators import draws
+from qsdnn.model.opset import USUAL, restamp
+from qsdnn.model.read import Source
+from qsdnn_runtime.engines.onnxruntime.refusal import refusal
 
 
 def check_repeatable(graph: Graph) -> None:

@@ -14,14 +14,12 @@ import onnx_ir as ir
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from qsdnn.errors import ModelError
-from qsdnn.files import part_file
-from qsdnn.files import write_content
+from qsdnn.files import part_file, write_content
 from qsdnn.model.dataflow import is_weight, reads
 from qsdnn.model.layer import Graph
-from qsdnn.model.opset import restamp
+from qsdnn.model.opset import USUAL, Versions, restamp
 from qsdnn.model.read import read, tensors_of
 from qsdnn.model.shapes import fix_shapes
-from qsdnn.model.opset import USUAL, Versions
 
 if TYPE_CHECKING:
     from qsdnn.model.segment import Segment

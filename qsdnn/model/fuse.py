@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from qsdnn.model.dataflow import Dataflow
-from qsdnn.model.operators import (ACTIVATIONS, ANCHORS, RESIDUALS, SCALES, VIEWS, kind_of, pin_of)
+from qsdnn.model.operators import ACTIVATIONS, ANCHORS, RESIDUALS, SCALES, VIEWS, kind_of, pin_of
 from qsdnn.model.region import find_regions
 
 # What engines take after a convolution or a product: Conv + Add + Relu, Conv + Relu + Add + Relu.

@@ -8,13 +8,14 @@ stamped newer than itself.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
+
 import onnx
 from onnx import TensorProto, TypeProto
+
 from qsdnn.model.read import bodies_of
-from collections.abc import Iterable
-from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,18 +1,16 @@
-"""The segments and artifacts that an engine's host half builds, and the layouts of their tensors."""
+"""The segments and artifacts that an engine's host half builds, and their tensors' layouts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
 from qsdnn.model.calibration import Calibration
-from qsdnn.model.layer import Graph, Layer
+from qsdnn.model.layer import Graph, Layer, Tensor
 from qsdnn.model.opset import USUAL, Versions
 from qsdnn.primitive import Primitive
-import re
-from collections.abc import Sequence
-from qsdnn.model.layer import Tensor
-
 
 _TOLD = "layout:"
 _BLOCKED = re.compile(r"nchw([1-9]\d*)c")

@@ -10,16 +10,15 @@ from types import MappingProxyType
 from typing import Any
 
 from qsdnn.board import Package
-from qsdnn.model.calibration import Calibration
 from qsdnn.engine import Choosy, Engine, EngineInfo, OnnxReader
 from qsdnn.errors import BuildError, UnsupportedLayerError, unknown
+from qsdnn.model.calibration import Calibration
 from qsdnn.model.extract import write_original
 from qsdnn.model.layer import Graph, Layer, Tensor
 from qsdnn.model.opset import versions_read
-from qsdnn.model.segment import fits
 from qsdnn.model.partition import partition
+from qsdnn.model.segment import Artifact, Segment, fits
 from qsdnn.primitive import Precision, Primitive
-from qsdnn.model.segment import Artifact, Segment
 
 SCHEMA = "qsdnn.package/1"
 

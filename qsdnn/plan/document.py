@@ -12,9 +12,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qsdnn.model.calibration import Calibration
 from qsdnn.errors import PlanError, unknown
 from qsdnn.files import write_output
+from qsdnn.model.calibration import Calibration
 
 if TYPE_CHECKING:
     from qsdnn.model.layer import Graph

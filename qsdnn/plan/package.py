@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from qsdnn.plan.archive import EPOCH, MODE
 from qsdnn.board import Package
 from qsdnn.errors import InputError, PlanError
 from qsdnn.files import naming, replacing
 from qsdnn.plan import Plan, portable, to_json
+from qsdnn.plan.archive import EPOCH, MODE
 from qsdnn_runtime.program.manifest import PackageError, digest_of
 from qsdnn_runtime.program.package import ZIP_MAGIC, open_package
 

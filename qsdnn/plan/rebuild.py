@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from qsdnn.board import BoardInfo, Package
-from qsdnn.plan.build import Builder
 from qsdnn.engine import load_engines
 from qsdnn.errors import PlanError
 from qsdnn.model import load_graph
 from qsdnn.model.layer import Graph, Tensor
 from qsdnn.plan import Plan, choices, read_plan
+from qsdnn.plan.build import Builder
 from qsdnn.primitive import Precision, Primitive
 from qsdnn.space import space_of
 

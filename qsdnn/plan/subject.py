@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from qsdnn.board import BoardInfo, Package
-from qsdnn.plan.build import Builder
 from qsdnn.engine import load_engines
 from qsdnn.errors import InputError
 from qsdnn.model import load_graph
 from qsdnn.model.layer import Tensor
+from qsdnn.plan.build import Builder
 from qsdnn.plan.package import is_package, read_package
 from qsdnn.plan.rebuild import rebuild
 

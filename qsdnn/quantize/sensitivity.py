@@ -11,21 +11,21 @@ from pathlib import Path
 from qsdnn.accuracy.budget import Accuracy
 from qsdnn.accuracy.noise import noise_of, sqnr_db_of
 from qsdnn.accuracy.questions import Question, questions
+from qsdnn.accuracy.simulator import Part
 from qsdnn.board import Board
-from qsdnn.plan.build import Builder
 from qsdnn.errors import InputError
-from qsdnn.model.layer import Graph
-from qsdnn.primitive import Precision, Primitive
-from qsdnn.tuning.limits.assessor import Assessor
-from qsdnn.tuning.config import SearchConfig
 from qsdnn.listener import Listener
+from qsdnn.model.layer import Graph
+from qsdnn.plan.build import Builder
+from qsdnn.primitive import Precision, Primitive
+from qsdnn.quantize.simulate import Simulation
+from qsdnn.space import Space
+from qsdnn.store import Store
+from qsdnn.tuning.config import SearchConfig
+from qsdnn.tuning.limits.assessor import Assessor
 from qsdnn.tuning.prepare import Prepared, prepare
 from qsdnn.tuning.profile import usable
 from qsdnn.tuning.start.race import race
-from qsdnn.quantize.simulate import Simulation
-from qsdnn.accuracy.simulator import Part
-from qsdnn.space import Space
-from qsdnn.store import Store
 
 GROUPS = (0.1, 0.25, 0.5, 0.75, 1.0)
 """The shares of layers that are lowered together, those first that save most for their noise."""

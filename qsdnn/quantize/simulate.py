@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from qsdnn.accuracy.simulator import ENGINE, EXACT, Rounding, load_simulator
 from qsdnn.plan.build import Builder
 from qsdnn.primitive import Primitive
 from qsdnn.tuning.prepare import Prepared
-from qsdnn.accuracy.simulator import ENGINE, EXACT, Rounding, load_simulator
 
 if TYPE_CHECKING:
     from qsdnn.engine import Engine

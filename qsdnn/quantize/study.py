@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qsdnn.accuracy.budget import Accuracy
+from qsdnn.accuracy.simulator import Part, Rounding
 from qsdnn.board import Board
 from qsdnn.errors import InputError
+from qsdnn.listener import Listener
 from qsdnn.model.layer import Graph
 from qsdnn.quantize.sensitivity import assessor_of
-from qsdnn.tuning.config import SearchConfig
-from qsdnn.listener import Listener
-from qsdnn.tuning.prepare import prepare
 from qsdnn.quantize.simulate import Simulation
-from qsdnn.accuracy.simulator import Part, Rounding
 from qsdnn.store import Store
+from qsdnn.tuning.config import SearchConfig
+from qsdnn.tuning.prepare import prepare
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ truth:
 
 >>> board = SyntheticBoard()
 >>> board.know("model.onnx")  # doctest: +SKIP
->>> result = qsdnn.search("model.onnx", board=board, engines=SyntheticBoard.ENGINES)  # doctest: +SKIP
+>>> qsdnn.search("model.onnx", board=board, engines=board.ENGINES)  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -18,7 +18,17 @@ from typing import Any, Self
 
 import numpy as np
 
-from qsdnn.board import (Applied, BoardInfo, Care, Evaluation, MeasureOptions, Package, Record, Reference, State)
+from qsdnn.board import (
+    Applied,
+    BoardInfo,
+    Care,
+    Evaluation,
+    MeasureOptions,
+    Package,
+    Record,
+    Reference,
+    State,
+)
 from qsdnn.cost.model import CostModel
 from qsdnn.engine import EngineInfo, load_engines
 from qsdnn.model import load_graph

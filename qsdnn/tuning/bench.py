@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from qsdnn.board import MeasureOptions, Package, Record, State
 from qsdnn.cost.crossings import segments_of
 from qsdnn.cost.terms import Observation
+from qsdnn.listener import Listener
 from qsdnn.measure.measurer import Measurer, drift
 from qsdnn.model.segment import Segment
 from qsdnn.plan.build import Builder
+from qsdnn.space import Space
 from qsdnn.tuning.config import SearchConfig
-from qsdnn.listener import Listener
 from qsdnn.tuning.pace import Pace
 from qsdnn.tuning.trial import Trial
-from qsdnn.space import Space
 
 GROUP = 4
 """The plans measured side by side, besides the anchor: few enough to fit a small board's memory."""

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from qsdnn.board import Applied
 from qsdnn.errors import InfeasibleError
 from qsdnn.primitive import parse_name
-from qsdnn.tuning.trial import Trial
 from qsdnn.space import Space
+from qsdnn.tuning.trial import Trial
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,15 +7,15 @@ from dataclasses import asdict
 from math import ceil
 from typing import Any
 
-from qsdnn.plan.build import REFERENCE
+from qsdnn.measure.trust import doubt
 from qsdnn.plan import Plan
+from qsdnn.plan.build import REFERENCE
+from qsdnn.tuning.bench import GROUP
 from qsdnn.tuning.budget import TIME_IS_OVER
 from qsdnn.tuning.finish.entrants import bare_name
 from qsdnn.tuning.finish.final import Final, Standing
-from qsdnn.tuning.found import Found
 from qsdnn.tuning.finish.sittings import Kind
-from qsdnn.tuning.bench import GROUP
-from qsdnn.measure.trust import doubt
+from qsdnn.tuning.found import Found
 
 SCHEMA = "qsdnn.search/1"
 

@@ -62,5 +62,7 @@ class Trial:
         share_ms = (self.record.quiet_ms - sum(segment_ms)) / len(self.segments)
         return [
             replace(part, ms=(ms + share_ms) / self.drift, doubt=DOUBT[self.record.trust])
-            for part, ms in zip(segments_of(space, self.choice, self.segments), segment_ms, strict=True)
+            for part, ms in zip(
+                segments_of(space, self.choice, self.segments), segment_ms, strict=True
+            )
         ]

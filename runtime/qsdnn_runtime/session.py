@@ -12,14 +12,21 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set, 
 
 import numpy as np
 
-from qsdnn_runtime.program.arena import allocate
-from qsdnn_runtime.engine import Applied, EngineError, Executable, SegmentSpec, find_loader
-from qsdnn_runtime.program.feeds import (FeedError, NodeArg, check_buffer, check_feeds, check_outputs, describe)
-from qsdnn_runtime.program.manifest import Manifest, SegmentEntry
 from qsdnn_runtime.board.memory import give_back
-from qsdnn_runtime.program.package import OpenPackage, Source, open_package
 from qsdnn_runtime.board.pages import joined_pages
 from qsdnn_runtime.board.workers import settle_workers
+from qsdnn_runtime.engine import Applied, EngineError, Executable, SegmentSpec, find_loader
+from qsdnn_runtime.program.arena import allocate
+from qsdnn_runtime.program.feeds import (
+    FeedError,
+    NodeArg,
+    check_buffer,
+    check_feeds,
+    check_outputs,
+    describe,
+)
+from qsdnn_runtime.program.manifest import Manifest, SegmentEntry
+from qsdnn_runtime.program.package import OpenPackage, Source, open_package
 
 
 class Session:

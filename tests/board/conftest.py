@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from qsdnn.board import Package, Reference
-from qsdnn.plan.build import Builder
 from qsdnn.engine import load_engines
 from qsdnn.examples import build
-from qsdnn.model.feeds import random_feeds
 from qsdnn.model import load_graph
+from qsdnn.model.feeds import random_feeds
+from qsdnn.plan.build import Builder
+from qsdnn_boards.local import LocalBoard
 from qsdnn_boards.ssh import client as ssh_client
 from qsdnn_boards.ssh.address import Address
-from qsdnn_boards.local import LocalBoard
 from qsdnn_boards.ssh.board import SshBoard
 from qsdnn_boards.ssh.client import accept_host_key
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from qsdnn_boards.ssh.launch import READER
-from qsdnn_boards.setup.setup import Setup
 from qsdnn_boards.link.transport import PipeTransport
+from qsdnn_boards.setup.setup import Setup
+from qsdnn_boards.ssh.launch import READER
 from tests.arm64.root import locked
 
 PACKAGES = ("numpy", "onnxruntime")

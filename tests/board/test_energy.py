@@ -8,12 +8,12 @@ import pytest
 
 from qsdnn.board import MeasureOptions, Package, Record, Reference
 from qsdnn.examples import build
-from qsdnn.tuning.finish import decision
-from qsdnn.tuning.config import SearchConfig
 from qsdnn.listener import Silent
-from qsdnn.tuning.loop import search
-from qsdnn.tuning.limits.goal import Objective
 from qsdnn.store import Store
+from qsdnn.tuning.config import SearchConfig
+from qsdnn.tuning.finish import decision
+from qsdnn.tuning.limits.goal import Objective
+from qsdnn.tuning.loop import search
 from qsdnn_boards.local import LocalBoard
 
 from .test_performance import Files

@@ -1,4 +1,4 @@
-"""A connection that is cut while plans are evaluated: no plan is blamed, all are evaluated again."""
+"""A connection that is cut while plans are evaluated: none is blamed, all are evaluated."""
 
 from __future__ import annotations
 

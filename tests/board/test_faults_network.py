@@ -9,8 +9,8 @@ import pytest
 
 from qsdnn.board import State
 from qsdnn.errors import BoardError
-from qsdnn_boards.ssh import channel
 from qsdnn_boards.link import client
+from qsdnn_boards.ssh import channel
 from qsdnn_boards.ssh import client as ssh_client
 from qsdnn_boards.ssh.address import Address
 from qsdnn_boards.ssh.board import SshBoard

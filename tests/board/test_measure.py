@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from qsdnn.plan.archive import runtime_archive
 from qsdnn.board import MeasureOptions, Reference, State, open_board
 from qsdnn.errors import BoardError
+from qsdnn.plan.archive import runtime_archive
 from qsdnn_boards.link import board as agent_board
-from qsdnn_boards.ssh import channel
 from qsdnn_boards.link import client
+from qsdnn_boards.ssh import channel
 from qsdnn_boards.ssh.board import SshBoard
 from qsdnn_boards.ssh.client import accept_host_key
 

@@ -11,17 +11,17 @@ import onnxruntime
 import pytest
 
 from qsdnn.board import MeasureOptions, Reference, State
-from qsdnn.plan.build import Builder
 from qsdnn.engine import load_engines
 from qsdnn.examples import build
-from qsdnn.model.feeds import random_feeds
 from qsdnn.model import load_graph
+from qsdnn.model.feeds import random_feeds
+from qsdnn.plan.build import Builder
 from qsdnn.space import space_of
 from qsdnn_boards.setup import installer
 from qsdnn_boards.setup.script import remote_python
+from qsdnn_boards.setup.survey import survey
 from qsdnn_boards.spec.spec import GENERIC, specs
 from qsdnn_boards.ssh.board import SshBoard
-from qsdnn_boards.setup.survey import survey
 
 from .pythons import environment, find_python
 

@@ -16,8 +16,8 @@ from click.testing import CliRunner
 
 from qsdnn.board import Care, MeasureOptions, State
 from qsdnn.cli import group
-from qsdnn_boards.spec import spec
 from qsdnn_boards.local import LocalBoard
+from qsdnn_boards.spec import spec
 from qsdnn_boards.spec.spec import Spec, load_spec
 from qsdnn_boards.ssh.board import SshBoard
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from qsdnn.board import MeasureOptions, State
-from qsdnn_boards.ssh import channel
 from qsdnn_boards.link import client
+from qsdnn_boards.ssh import channel
 from qsdnn_boards.ssh.board import SshBoard
 from qsdnn_boards.ssh.client import accept_host_key
 from qsdnn_runtime.board.process import Process

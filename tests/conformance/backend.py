@@ -12,9 +12,9 @@ import onnx
 import onnxruntime
 from onnx.backend.base import Backend, BackendRep
 
-from qsdnn.plan.build import Builder
 from qsdnn.engine import EngineInfo, load_engines
 from qsdnn.model import load_graph
+from qsdnn.plan.build import Builder
 from qsdnn.space import space_of
 from qsdnn_runtime import Session
 from qsdnn_runtime.engine import find_loader

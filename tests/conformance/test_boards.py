@@ -1,6 +1,6 @@
 """What holds for every board, whatever its link: those that ``QSDNN_CONFORMANCE_BOARDS`` names.
 
-    QSDNN_CONFORMANCE_BOARDS=local,my-board pytest --pyargs qsdnn_conformance.test_boards
+QSDNN_CONFORMANCE_BOARDS=local,my-board pytest --pyargs qsdnn_conformance.test_boards
 """
 
 import dataclasses

@@ -8,13 +8,13 @@ import onnx
 import onnxruntime
 import pytest
 
-from qsdnn.plan.build import Builder
 from qsdnn.engine import load_engines
 from qsdnn.examples import build
-from qsdnn.model.feeds import random_feeds
 from qsdnn.model import load_graph
-from qsdnn.tuning.start.uniform import uniform_plans
+from qsdnn.model.feeds import random_feeds
+from qsdnn.plan.build import Builder
 from qsdnn.space import space_of
+from qsdnn.tuning.start.uniform import uniform_plans
 from qsdnn_runtime import Session
 from qsdnn_runtime.server.difference import max_error
 

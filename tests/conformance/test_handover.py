@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from qsdnn.board import Record, State
-from qsdnn.plan.build import Builder
 from qsdnn.cost.terms import ENTER, LEAVE
 from qsdnn.engine import load_engines
 from qsdnn.model import load_graph
 from qsdnn.model.segment import block_of, fits, told_layouts
-from qsdnn.tuning.trial import Trial
+from qsdnn.plan.build import Builder
 from qsdnn.space import space_of
+from qsdnn.tuning.trial import Trial
 from qsdnn_runtime import Session
 from qsdnn_runtime.server.difference import max_error
 

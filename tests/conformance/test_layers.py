@@ -15,14 +15,14 @@ import pytest
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
-from qsdnn.plan.build import Builder
 from qsdnn.engine import load_engines
 from qsdnn.examples import build
-from qsdnn.model.feeds import random_feeds
 from qsdnn.model import load_graph
+from qsdnn.model.feeds import random_feeds
+from qsdnn.plan.build import Builder
 from qsdnn.primitive import Precision, parse_name
-from qsdnn.tuning.start.uniform import uniform_plans
 from qsdnn.space import space_of
+from qsdnn.tuning.start.uniform import uniform_plans
 from qsdnn_runtime import Session
 from qsdnn_runtime.server.difference import max_error
 

@@ -107,7 +107,9 @@ def test_the_wheel_holds_our_packages_only(tmp_path):
         names = archive.namelist()
     tops = {name.split("/")[0] for name in names}
     assert all(top.startswith("qsdnn") for top in tops)
-    assert {"qsdnn/plan/plan.schema.json", "qsdnn/py.typed", "qsdnn_runtime/session.py"} <= set(names)
+    assert {"qsdnn/plan/plan.schema.json", "qsdnn/py.typed", "qsdnn_runtime/session.py"} <= set(
+        names
+    )
     files = ("digits.npz", "digits.onnx", "tones.onnx")
     trained = {f"qsdnn/examples/trained/{file}" for file in files}
     assert trained <= set(names)

@@ -17,13 +17,13 @@ import onnx
 import pytest
 
 from qsdnn import examples
-from qsdnn.plan.build import Builder
 from qsdnn.engine import GROUP, Engine, EngineInfo, load_engines
 from qsdnn.model import load_graph
+from qsdnn.plan.build import Builder
 from qsdnn.space import space_of
+from qsdnn_runtime.board.probe import loader_names
 from qsdnn_runtime.engine import Executable, Loader, find_loader
 from qsdnn_runtime.engines.blas.program import read_program
-from qsdnn_runtime.board.probe import loader_names
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "qsdnn_mnn"

@@ -16,12 +16,12 @@ from qsdnn.board import BoardInfo, open_board
 from qsdnn.cli.console import stdout_console
 from qsdnn.cli.options import json_option
 from qsdnn.errors import BoardError
-from qsdnn_boards.ssh.address import Address, parse_address
 from qsdnn_boards.addresses import AddressBook
 from qsdnn_boards.setup.checkup import Finding, Fixes, Verdict, probe_findings, survey_findings
 from qsdnn_boards.setup.script import local_python, remote_python
-from qsdnn_boards.spec.spec import GENERIC, specs
 from qsdnn_boards.setup.survey import survey
+from qsdnn_boards.spec.spec import GENERIC, specs
+from qsdnn_boards.ssh.address import Address, parse_address
 
 SCHEMA = "qsdnn.boards.check/1"
 COLORS = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.MISSING: "red"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from qsdnn_boards.ssh.address import Address
 from qsdnn_boards.addresses import Entry
 from qsdnn_boards.spec.spec import PLACEHOLDER, Command, Setting
+from qsdnn_boards.ssh.address import Address
 from qsdnn_boards.ssh.config import host_and_port
 
 

@@ -9,17 +9,26 @@ from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
-from qsdnn.board import (BoardInfo, Care, Evaluation, MeasureOptions, Package, Record, Reference, State)
+from qsdnn.board import (
+    BoardInfo,
+    Care,
+    Evaluation,
+    MeasureOptions,
+    Package,
+    Record,
+    Reference,
+    State,
+)
 from qsdnn.errors import BoardError
 from qsdnn.measure.batches import room_of
+from qsdnn_boards.spec.spec import GENERIC, Spec, specs
 from qsdnn_runtime.board.probe import boot_id
 
 from . import wire
 from .client import ServerClient, ServerLostError
-from .wire import Harvest
 from .introduction import introduce
-from ..spec.spec import GENERIC, Spec, specs
 from .transport import Transport
+from .wire import Harvest
 
 T = TypeVar("T")
 

@@ -17,10 +17,10 @@ from qsdnn_runtime.protocol import VERSION, Code, code_of
 
 from . import wire
 from .cargo import Cargo, Item
-from .wire import Harvest
 from .heartbeat import Heartbeat
 from .introduction import Introduction
 from .transport import Transport
+from .wire import Harvest
 
 # A busy measuring server says so every other second; a Raspberry Pi that swaps may be late.
 SILENCE_S = 60.0

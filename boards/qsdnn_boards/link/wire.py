@@ -5,15 +5,29 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
+
 import numpy as np
-from qsdnn.board import (Applied, BoardInfo, Care, MeasureOptions, Package, Record, Reference, State, Step, Trust)
+
+from qsdnn.board import (
+    Applied,
+    BoardInfo,
+    Care,
+    Evaluation,
+    MeasureOptions,
+    Package,
+    Record,
+    Reference,
+    State,
+    Step,
+    Trust,
+)
 from qsdnn.engine import EngineInfo
+from qsdnn_boards.spec.spec import Spec
 from qsdnn_runtime.frames import Frame
 from qsdnn_runtime.program.values import pack_values, unpack_values
-from .cargo import Cargo, Item, artifacts, value
-from ..spec.spec import Spec
-from qsdnn.board import Evaluation, State
+
 from . import wire
+from .cargo import Cargo, Item, artifacts, value
 
 
 class Harvest:

@@ -8,8 +8,8 @@ from enum import StrEnum
 from typing import Any
 
 from qsdnn.board import BoardInfo
+from qsdnn_boards.spec.spec import COOL_C, Quantity, Sensor
 
-from ..spec.spec import COOL_C, Quantity, Sensor
 from .survey import Mode, Survey
 
 OLDEST_PYTHON = (3, 8)

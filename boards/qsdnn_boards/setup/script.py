@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from qsdnn.errors import BoardError
-
-from ..ssh.address import Address
-from ..ssh.launch import READER, remote_command
-from ..link.transport import PipeTransport, Transport
+from qsdnn_boards.link.transport import PipeTransport, Transport
+from qsdnn_boards.ssh.address import Address
+from qsdnn_boards.ssh.launch import READER, remote_command
 
 # What a login script prints ends at this text.
 MAGIC = "\0qsdnn-script\0"
@@ -141,8 +140,8 @@ def remote_python(name: str, address: Address) -> Transport:
     Raises:
         BoardError: The board cannot be reached.
     """
-    from ..ssh.channel import ChannelTransport  # this machine does without SSH
-    from ..ssh.client import connect
+    from qsdnn_boards.ssh.channel import ChannelTransport  # this machine does without SSH
+    from qsdnn_boards.ssh.client import connect
 
     connection = connect(name, address)
     with ExitStack() as stack:

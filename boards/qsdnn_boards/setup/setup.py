@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qsdnn.errors import BoardError
+from qsdnn_boards.link.transport import Transport
 
 from .script import Script
-from ..link.transport import Transport
 
 # How long pip may say nothing: it is silent while it takes a large wheel, or unpacks it.
 SILENCE_S = 900.0

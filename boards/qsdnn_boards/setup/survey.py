@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from qsdnn_boards.link.transport import Transport
+from qsdnn_boards.spec.spec import Sensor, Spec
+
 from .script import Script
-from ..spec.spec import Sensor, Spec
-from ..link.transport import Transport
 
 # How long the surveyor may be silent: it runs programs that may take some 20 s each.
 SILENCE_S = 120.0

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
+from qsdnn_boards.link.board import ServedBoard
+from qsdnn_boards.link.transport import Transport
+from qsdnn_boards.spec.spec import Spec
+
 from .address import Address
-from ..link.board import ServedBoard
-from .launch import launch
-from ..spec.spec import Spec
 from .client import connect
-from ..link.transport import Transport
+from .launch import launch
 
 
 class SshBoard(ServedBoard):

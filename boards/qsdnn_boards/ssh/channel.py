@@ -12,9 +12,8 @@ from paramiko import Channel
 from paramiko.ssh_exception import SSHException
 
 from qsdnn.errors import BoardError
+from qsdnn_boards.link.transport import GRACE_S
 from qsdnn_runtime.server.tail import Tail
-
-from ..link.transport import GRACE_S
 
 PIECE_BYTES = 1 << 15
 

@@ -15,8 +15,8 @@ from paramiko.ssh_exception import SSHException
 from qsdnn.errors import BoardError, BoardLostError, InputError
 
 from .address import Address
-from .host_keys import store
 from .config import Endpoint, host_and_port, resolve
+from .host_keys import store
 from .login import UnreachableError, log_in, shown_key
 
 T = TypeVar("T")
@@ -81,7 +81,7 @@ def connect(name: str, address: Address) -> Connection:
     Raises:
         InputError: The address, or ``~/.ssh/config``, cannot be used.
         BoardError: The board cannot be reached, its host key is not known, or it refuses the login.
-        """
+    """
     return _retry(lambda: _open(name, resolve(address)))
 
 

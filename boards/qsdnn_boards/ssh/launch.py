@@ -8,14 +8,14 @@ from contextlib import suppress
 from importlib.resources import files
 from typing import Any
 
-from qsdnn.plan.archive import runtime_archive
 from qsdnn.errors import BoardError, BoardLostError
-from qsdnn_runtime.frames import FrameError, read_frame, write_frame
+from qsdnn.plan.archive import runtime_archive
+from qsdnn_boards.link.bootstrap import MAGIC
+from qsdnn_boards.local import KEPT_VARIABLES
 from qsdnn_runtime.board.process import Process
+from qsdnn_runtime.frames import FrameError, read_frame, write_frame
 
-from ..link.bootstrap import MAGIC
 from .channel import ChannelTransport
-from ..local import KEPT_VARIABLES
 from .client import Connection
 
 # The time that Python itself may take to start from a slow SD card.

@@ -11,8 +11,8 @@ from paramiko.ssh_exception import AuthenticationException, PasswordRequiredExce
 
 from qsdnn.errors import BoardError, BoardLostError
 
-from .host_keys import KnownHosts, Verdict
 from .config import Endpoint
+from .host_keys import KnownHosts, Verdict
 
 # A board that has just booted, or swaps, greets late.
 GREETING_TIMEOUT_S = 30.0

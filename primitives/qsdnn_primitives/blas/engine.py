@@ -9,13 +9,12 @@ from pathlib import Path
 from qsdnn.engine import EngineInfo
 from qsdnn.errors import BuildError
 from qsdnn.model.layer import Layer
-from qsdnn.primitive import Precision, Primitive
 from qsdnn.model.segment import Artifact, Segment
+from qsdnn.primitive import Precision, Primitive
+from qsdnn_primitives.blas.algorithms import algorithms
 from qsdnn_primitives.plain.node import Op, UnsupportedError
 from qsdnn_primitives.plain.program import write_program
 from qsdnn_primitives.plain.translation import translate
-
-from qsdnn_primitives.blas.algorithms import algorithms
 
 
 class BlasEngine:

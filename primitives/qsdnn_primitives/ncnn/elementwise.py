@@ -7,10 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
-from qsdnn_primitives.plain.node import UnsupportedError, is_constant, scalar_of, static_shape
-
 from qsdnn_primitives.ncnn.lowering import Lowering
 from qsdnn_primitives.ncnn.operator import Param, Weight
+from qsdnn_primitives.plain.node import UnsupportedError, is_constant, scalar_of, static_shape
 
 UNBOUNDED = 1e30
 """The magnitude from which a limit counts as none: ncnn may misread the largest float as text."""

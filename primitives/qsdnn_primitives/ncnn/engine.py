@@ -6,19 +6,17 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from qsdnn.model.calibration import Calibration
 from qsdnn.engine import EngineInfo
 from qsdnn.errors import BuildError
+from qsdnn.model.calibration import Calibration
 from qsdnn.model.layer import Layer
-from qsdnn.model.segment import told_layouts
+from qsdnn.model.segment import Artifact, Segment, told_layouts
 from qsdnn.primitive import Precision, Primitive
-from qsdnn.model.segment import Artifact, Segment
-from qsdnn_primitives.plain.node import UnsupportedError
-
 from qsdnn_primitives.ncnn.algorithm import AUTO, algorithms
 from qsdnn_primitives.ncnn.integer import has_integers, in_integers
 from qsdnn_primitives.ncnn.network import write_network
 from qsdnn_primitives.ncnn.translation import Fragment, translate
+from qsdnn_primitives.plain.node import UnsupportedError
 
 # The capability of a board whose ncnn computes in integers.
 INTEGERS = "INT8"

@@ -13,10 +13,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from qsdnn.model.calibration import Calibration
 from qsdnn.errors import BuildError
+from qsdnn.model.calibration import Calibration
 from qsdnn.model.layer import Layer
-
 from qsdnn_primitives.ncnn.operator import Array, Operator, Weight
 
 SCALE_PARAM = 8

@@ -7,10 +7,9 @@ from math import prod
 
 import numpy as np
 
-from qsdnn_primitives.plain.node import UnsupportedError, is_constant, static_shape
-
 from qsdnn_primitives.ncnn.lowering import Lowering
 from qsdnn_primitives.ncnn.operator import Array, Param, Weight
+from qsdnn_primitives.plain.node import UnsupportedError, is_constant, static_shape
 
 _REDUCTIONS: Mapping[str, int] = {"ReduceMean": 3, "ReduceSum": 0}
 _POOLS: Mapping[str, int] = {"ReduceMax": 0, "ReduceMean": 1}

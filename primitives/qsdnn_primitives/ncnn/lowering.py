@@ -6,9 +6,15 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
+from qsdnn_primitives.ncnn.operator import (
+    Operator,
+    Param,
+    Weight,
+    blob_shape,
+    shape_params,
+    without_batch,
+)
 from qsdnn_primitives.plain.node import Op, Shape, UnsupportedError, is_constant, static_shape
-
-from qsdnn_primitives.ncnn.operator import (Operator, Param, Weight, blob_shape, shape_params, without_batch)
 
 
 class Lowering:

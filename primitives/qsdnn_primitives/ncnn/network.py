@@ -9,14 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from qsdnn.files import write_content
-from qsdnn.model.segment import block_of
-from qsdnn.model.segment import Segment
-from qsdnn_primitives.plain.node import Shape
-
+from qsdnn.model.segment import Segment, block_of
 from qsdnn_primitives.ncnn.algorithm import MASK_PARAM, MASKS
 from qsdnn_primitives.ncnn.operator import Operator, Param, resolve, shape_params
 from qsdnn_primitives.ncnn.translation import Fragment
 from qsdnn_primitives.ncnn.weights import WeightsFile
+from qsdnn_primitives.plain.node import Shape
 
 SCHEMA = "qsdnn.ncnn/1"
 

@@ -8,16 +8,12 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from qsdnn.model.layer import Layer
-from qsdnn_primitives.plain.node import NodeReader, Op, UnsupportedError
-from qsdnn_primitives.plain.translation import check_types, translate_node
-
-from qsdnn_primitives.ncnn import elementwise
-from qsdnn_primitives.ncnn import layout
-from qsdnn_primitives.ncnn import linear
-from qsdnn_primitives.ncnn import windows
+from qsdnn_primitives.ncnn import elementwise, layout, linear, windows
 from qsdnn_primitives.ncnn.fusion import fuse
 from qsdnn_primitives.ncnn.lowering import Lowering
 from qsdnn_primitives.ncnn.operator import Operator
+from qsdnn_primitives.plain.node import NodeReader, Op, UnsupportedError
+from qsdnn_primitives.plain.translation import check_types, translate_node
 
 Lower = Callable[[Lowering], None]
 

@@ -17,9 +17,8 @@ from typing import Any
 import onnx_ir as ir
 
 from qsdnn.files import link_file, write_content
-from qsdnn_primitives.plain.node import static_shape
-
 from qsdnn_primitives.ncnn.operator import Weight
+from qsdnn_primitives.plain.node import static_shape
 
 INLINE_BYTES = 1024
 """The largest piece that is written into the artifact; larger ones get a file of their own."""

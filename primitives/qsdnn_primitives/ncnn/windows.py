@@ -6,10 +6,9 @@ from math import prod
 
 import numpy as np
 
-from qsdnn_primitives.plain.node import NodeReader, Op, Shape, UnsupportedError, static_shape
-
 from qsdnn_primitives.ncnn.lowering import Lowering
 from qsdnn_primitives.ncnn.operator import Array, Param, Weight
+from qsdnn_primitives.plain.node import NodeReader, Op, Shape, UnsupportedError, static_shape
 
 
 def conv(low: Lowering) -> None:

@@ -11,9 +11,8 @@ import onnx
 from qsdnn.engine import EngineInfo
 from qsdnn.model.extract import write_segment
 from qsdnn.model.layer import Layer
-from qsdnn.model.segment import told_layouts
+from qsdnn.model.segment import Artifact, Segment, told_layouts
 from qsdnn.primitive import Precision, Primitive
-from qsdnn.model.segment import Artifact, Segment
 from qsdnn_primitives.onnxruntime.blocked import blocked_nodes
 from qsdnn_primitives.onnxruntime.integer import integer_nodes
 from qsdnn_primitives.onnxruntime.lowering import lower

@@ -22,9 +22,8 @@ import onnx
 from numpy.typing import NDArray
 
 from qsdnn.model.segment import block_of
-from qsdnn_primitives.quantization.constants import Constants
-
 from qsdnn_primitives.onnxruntime.blocked import FUSED, POOLS, reads_plain
+from qsdnn_primitives.quantization.constants import Constants
 
 DOMAIN = "com.microsoft.nchwc"
 

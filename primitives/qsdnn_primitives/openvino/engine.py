@@ -10,8 +10,8 @@ import onnx
 from qsdnn.engine import EngineInfo
 from qsdnn.model.extract import write_segment
 from qsdnn.model.layer import Layer
-from qsdnn.primitive import Precision, Primitive
 from qsdnn.model.segment import Artifact, Segment
+from qsdnn.primitive import Precision, Primitive
 from qsdnn_primitives.openvino.integer import integer_nodes
 from qsdnn_primitives.openvino.kind import kind_of
 from qsdnn_primitives.openvino.operators import is_known

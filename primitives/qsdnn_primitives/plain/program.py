@@ -12,7 +12,6 @@ import onnx_ir as ir
 
 from qsdnn.files import link_file, write_content
 from qsdnn.model.segment import Segment
-
 from qsdnn_primitives.plain.node import Op, is_constant, static_shape
 
 SCHEMA = "qsdnn.blas/1"

@@ -7,11 +7,7 @@ from collections.abc import Callable, Mapping
 import onnx_ir as ir
 
 from qsdnn.model.layer import Layer
-
-from qsdnn_primitives.plain import elementwise
-from qsdnn_primitives.plain import layout
-from qsdnn_primitives.plain import linear
-from qsdnn_primitives.plain import windows
+from qsdnn_primitives.plain import elementwise, layout, linear, windows
 from qsdnn_primitives.plain.node import NodeReader, Op, UnsupportedError, is_constant, static_shape
 
 Translator = Callable[[NodeReader], Op]

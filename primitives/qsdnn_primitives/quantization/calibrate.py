@@ -20,8 +20,8 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from qsdnn.model.calibration import Calibration
 from qsdnn.errors import InputError
+from qsdnn.model.calibration import Calibration
 from qsdnn.model.extract import write_segment
 from qsdnn.model.layer import Graph
 from qsdnn.model.segment import Segment

@@ -20,8 +20,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from qsdnn.model.calibration import Calibration
 from qsdnn.errors import BuildError
+from qsdnn.model.calibration import Calibration
 from qsdnn_primitives.quantization.constants import Constants
 from qsdnn_primitives.quantization.scale import Scale, quantize_weight
 

@@ -15,12 +15,22 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from qsdnn.accuracy.simulator import Part, Rounding
 from qsdnn.model.calibration import Calibration
 from qsdnn.model.extract import write_segment
 from qsdnn.model.layer import Layer
 from qsdnn.model.segment import Artifact, Segment
-from qsdnn.accuracy.simulator import Part, Rounding
-from qsdnn_primitives.simulation.rounded import (FP32_BITS, Array, chosen, fp32_bytes, packed_bytes, primitive, products, round_weights, weights_of)
+from qsdnn_primitives.simulation.rounded import (
+    FP32_BITS,
+    Array,
+    chosen,
+    fp32_bytes,
+    packed_bytes,
+    primitive,
+    products,
+    round_weights,
+    weights_of,
+)
 
 STEPS = 200
 """The most steps of Lloyd's algorithm, which mostly stands still earlier."""

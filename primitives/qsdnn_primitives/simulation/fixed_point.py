@@ -15,13 +15,22 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from qsdnn.accuracy.simulator import Part, Rounding
 from qsdnn.model.calibration import Calibration
 from qsdnn.model.extract import write_segment
 from qsdnn.model.layer import Layer
 from qsdnn.model.segment import Artifact, Segment
-from qsdnn.accuracy.simulator import Part, Rounding
 from qsdnn_primitives.simulation.activations import OPSET, Grid, round_activations
-from qsdnn_primitives.simulation.rounded import (Array, chosen, fp32_bytes, packed_bytes, primitive, products, round_weights, weights_of)
+from qsdnn_primitives.simulation.rounded import (
+    Array,
+    chosen,
+    fp32_bytes,
+    packed_bytes,
+    primitive,
+    products,
+    round_weights,
+    weights_of,
+)
 
 CLIPPED = 4
 """The most integer bits to try below what the largest value needs: each bit less halves the step,

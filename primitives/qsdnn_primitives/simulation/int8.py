@@ -9,16 +9,25 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from qsdnn.accuracy.simulator import Part, Rounding
 from qsdnn.model.calibration import Calibration
 from qsdnn.model.extract import write_segment
 from qsdnn.model.layer import Layer
-from qsdnn.primitive import Precision
 from qsdnn.model.segment import Artifact, Segment
-from qsdnn.accuracy.simulator import Part, Rounding
+from qsdnn.primitive import Precision
 from qsdnn_primitives.onnxruntime.integer import integer_nodes
 from qsdnn_primitives.quantization.qdq import insert
 from qsdnn_primitives.quantization.scale import quantize_weight
-from qsdnn_primitives.simulation.rounded import (Array, chosen, fp32_bytes, packed_bytes, primitive, products, round_weights, weights_of)
+from qsdnn_primitives.simulation.rounded import (
+    Array,
+    chosen,
+    fp32_bytes,
+    packed_bytes,
+    primitive,
+    products,
+    round_weights,
+    weights_of,
+)
 
 BITS = 8
 
@@ -29,7 +38,7 @@ class Int8:
     name = "int8"
 
     def roundings(self, layer: Layer, bits: int, calibration: Calibration) -> Sequence[Rounding]:
-        """See `qsdnn.accuracy.simulator.Simulator`; both parts at once are what engines do for real."""
+        """See `qsdnn.accuracy.simulator.Simulator`; engines do both parts at once."""
         positions = integer_nodes(layer)
         if bits != BITS or not positions:
             return ()

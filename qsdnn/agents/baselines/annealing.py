@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsdnn.agents.base import Agent, Episode, Policy, require_episodes
-from qsdnn.agents.experience import Experience
 from qsdnn.agents.baselines.moves import Moves
 from qsdnn.agents.baselines.tally import Tally
-from qsdnn.agents.experience import Known
+from qsdnn.agents.experience import Experience, Known
 from qsdnn.cost.model import CostModel
 from qsdnn.space import Space
 

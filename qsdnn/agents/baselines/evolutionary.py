@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qsdnn.agents.base import Agent, Episode, Policy, require_episodes
-from qsdnn.agents.experience import Experience
 from qsdnn.agents.baselines.moves import Moves
-from qsdnn.agents.experience import Known
+from qsdnn.agents.experience import Experience, Known
 from qsdnn.cost.model import CostModel
 
 POPULATION, CHILDREN = 4, 4

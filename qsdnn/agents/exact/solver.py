@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsdnn.agents.base import Agent, Episode, Policy
-from qsdnn.agents.experience import CANDIDATES
 from qsdnn.agents.exact.relaxation import Relaxation, relax
 from qsdnn.agents.exact.trellis import ROUNDING, Sweep, sweep
+from qsdnn.agents.experience import CANDIDATES
 from qsdnn.cost.model import CostModel
 from qsdnn.cost.walk import Walk
 

@@ -10,12 +10,11 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from qsdnn.agents.base import Agent, Episode, Policy, require_episodes
-from qsdnn.agents.experience import Batch, Experience, make_env, walk
+from qsdnn.agents.experience import Batch, Experience, Known, make_env, walk
 from qsdnn.agents.q_learning.exploration import Exploration, random_actions, share_epsilon
 from qsdnn.agents.q_learning.presets import PRESETS, Settings, TensorCredit
 from qsdnn.agents.q_learning.q_table import StepValues
 from qsdnn.agents.q_learning.tensor_values import TensorValues
-from qsdnn.agents.experience import Known
 from qsdnn.cost.model import CostModel
 from qsdnn.space import Space
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-import numpy as np
-from numpy.typing import NDArray
-from qsdnn.space import Space
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from qsdnn.space import Space
 
 NONE = -1
 """The number that stands for a passage that does not exist."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
-from qsdnn.agents.experience import Batch
-from qsdnn.agents.q_learning.payoff import Ids, Payoffs
-from qsdnn.agents.q_learning.presets import TensorCredit
-from qsdnn.agents.q_learning.payoff import wiring_of
-from qsdnn.space import Space
-from qsdnn.agents.q_learning.payoff import NONE, Wiring
 
+from qsdnn.agents.experience import Batch
+from qsdnn.agents.q_learning.payoff import NONE, Ids, Payoffs, Wiring, wiring_of
+from qsdnn.agents.q_learning.presets import TensorCredit
+from qsdnn.space import Space
 
 Table = NDArray[np.float64]
 

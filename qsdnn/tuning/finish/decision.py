@@ -10,16 +10,24 @@ from qsdnn.board import MeasureOptions
 from qsdnn.cost.model import CostModel
 from qsdnn.errors import InfeasibleError, InputError, VerificationError
 from qsdnn.model.layer import Graph
-from qsdnn.tuning.budget import Budget
-from qsdnn.tuning.limits.constraint import Constraint
-from qsdnn.tuning.finish.entrants import keeping
-from qsdnn.tuning.finish.final import (CLAIMS, SAME, Final, Standing, complaint, read_back, with_detail)
-from qsdnn.tuning.finish.memory import frugal_plans
-from qsdnn.tuning.limits.goal import Cost, Goal, Objective, energy_mj, senses_power
-from qsdnn.tuning.profile import Profile
-from qsdnn.tuning.finish.sittings import Entrant, Kind, Sittings
 from qsdnn.tuning.bench import Bench
+from qsdnn.tuning.budget import Budget
+from qsdnn.tuning.finish.entrants import keeping
+from qsdnn.tuning.finish.final import (
+    CLAIMS,
+    SAME,
+    Final,
+    Standing,
+    complaint,
+    read_back,
+    with_detail,
+)
+from qsdnn.tuning.finish.memory import frugal_plans
+from qsdnn.tuning.finish.sittings import Entrant, Kind, Sittings
+from qsdnn.tuning.limits.constraint import Constraint
+from qsdnn.tuning.limits.goal import Cost, Goal, Objective, energy_mj, senses_power
 from qsdnn.tuning.pace import FEWEST_CLAIMS, RUNS
+from qsdnn.tuning.profile import Profile
 from qsdnn.tuning.trial import Trial
 
 ENERGIES = 8

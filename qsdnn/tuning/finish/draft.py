@@ -10,12 +10,12 @@ from qsdnn.model.calibration import Calibration
 from qsdnn.model.layer import Graph
 from qsdnn.plan import Accuracy, Baseline, Choice, Model, Plan
 from qsdnn.primitive import Precision
+from qsdnn.space import Space
 from qsdnn.tuning.config import SearchConfig
-from qsdnn.tuning.limits.constraint import Constraint
 from qsdnn.tuning.finish.final import Standing
+from qsdnn.tuning.limits.constraint import Constraint
 from qsdnn.tuning.profile import Profile
 from qsdnn.tuning.trial import Trial
-from qsdnn.space import Space
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

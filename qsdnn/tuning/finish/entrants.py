@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from qsdnn.plan.build import REFERENCE
 from qsdnn.errors import QsdnnError
+from qsdnn.plan.build import REFERENCE
 from qsdnn.primitive import parse_name
-from qsdnn.tuning.limits.constraint import Constraint
-from qsdnn.tuning.finish.sittings import Entrant, Kind
 from qsdnn.tuning.bench import Bench
+from qsdnn.tuning.finish.sittings import Entrant, Kind
+from qsdnn.tuning.limits.constraint import Constraint
 from qsdnn.tuning.pace import FAR
 from qsdnn.tuning.trial import Trial
 

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, replace
 
 from qsdnn.board import Applied, MeasureOptions, Record, State, Trust
 from qsdnn.errors import InfeasibleError, VerificationError
-from qsdnn.tuning.budget import Budget, unlimited
-from qsdnn.tuning.limits.constraint import Constraint
-from qsdnn.tuning.finish.entrants import NEAR, bare_entrants, keeping, plan_entrant, single_engines
-from qsdnn.tuning.limits.goal import Cost
-from qsdnn.tuning.profile import Profile
-from qsdnn.tuning.finish.sittings import Entrant, Kind, Ratio, Sittings
 from qsdnn.tuning.bench import Bench
+from qsdnn.tuning.budget import Budget, unlimited
+from qsdnn.tuning.finish.entrants import NEAR, bare_entrants, keeping, plan_entrant, single_engines
+from qsdnn.tuning.finish.sittings import Entrant, Kind, Ratio, Sittings
+from qsdnn.tuning.limits.constraint import Constraint
+from qsdnn.tuning.limits.goal import Cost
 from qsdnn.tuning.pace import FAR, FEWEST_CLAIMS, RUNS
+from qsdnn.tuning.profile import Profile
 from qsdnn.tuning.trial import Trial
 
 HEATS, CLAIMS = 3, 9

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from qsdnn.agents.exact.solver import Exact
 from qsdnn.cost.model import CostModel
 from qsdnn.primitive import Precision
+from qsdnn.space import Space
 from qsdnn.tuning.limits.constraint import Constraint
 from qsdnn.tuning.trial import Trial
-from qsdnn.space import Space
 
 Choice = NDArray[np.int64]
 

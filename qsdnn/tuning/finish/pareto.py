@@ -13,14 +13,14 @@ from qsdnn.accuracy.budget import Accuracy
 from qsdnn.accuracy.noise import NoiseModel, noise_of
 from qsdnn.agents.exact.solver import Exact
 from qsdnn.cost.model import CostModel
-from qsdnn.tuning.limits.constraint import AccuracyLimit
-from qsdnn.tuning.rounds.sequential_test import turn_ratios
 from qsdnn.measure.measurer import runs_beside
+from qsdnn.space import Space
+from qsdnn.tuning.bench import Bench
+from qsdnn.tuning.limits.constraint import AccuracyLimit
 from qsdnn.tuning.limits.goal import TIE
 from qsdnn.tuning.limits.lagrangian import price_of, priced, within
-from qsdnn.tuning.bench import Bench
+from qsdnn.tuning.rounds.sequential_test import turn_ratios
 from qsdnn.tuning.trial import Trial
-from qsdnn.space import Space
 
 POINTS = 12
 """The number of limits that are tried, evenly spaced in decibels."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from qsdnn.board import Package, Record, State, Trust
+from qsdnn.board import MeasureOptions, Package, Record, State, Trust
 from qsdnn.measure.measurer import interval_of, sitting_ratios
 from qsdnn.tuning.bench import Bench
 from qsdnn.tuning.pace import RUNS

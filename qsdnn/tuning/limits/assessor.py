@@ -15,25 +15,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsdnn.accuracy.budget import Accuracy
+from qsdnn.accuracy.calibrator import load_calibrator
 from qsdnn.accuracy.config import AccuracyConfig
 from qsdnn.accuracy.data import read_inputs
-from qsdnn.measure.evaluator import Evaluator
 from qsdnn.accuracy.inputs import Inputs, halves
 from qsdnn.accuracy.metric import DB_LIMIT
 from qsdnn.accuracy.noise import noise_of
 from qsdnn.accuracy.questions import Question, questions
 from qsdnn.board import Board, Package
-from qsdnn.plan.build import Builder
-from qsdnn.model.calibration import Calibration
-from qsdnn.accuracy.calibrator import load_calibrator
-from qsdnn.model.layer import Graph
-from qsdnn.primitive import Primitive
-from qsdnn.tuning.budget import Budget
-from qsdnn.tuning.limits.constraint import AccuracyLimit, key_of
 from qsdnn.listener import Listener
-from qsdnn.tuning.profile import Profile
+from qsdnn.measure.evaluator import Evaluator
+from qsdnn.model.calibration import Calibration
+from qsdnn.model.layer import Graph
+from qsdnn.plan.build import Builder
+from qsdnn.primitive import Primitive
 from qsdnn.space import Space
 from qsdnn.store import Store
+from qsdnn.tuning.budget import Budget
+from qsdnn.tuning.limits.constraint import AccuracyLimit, key_of
+from qsdnn.tuning.profile import Profile
 
 MOST_CALIBRATING, SKETCH, MOST_ANALYZING = 256, 16, 256
 """The number of samples that calibrate at the most; that tell a search the noise of a layer alone;

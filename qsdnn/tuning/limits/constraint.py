@@ -20,8 +20,8 @@ from qsdnn.accuracy.budget import Accuracy, Budget
 from qsdnn.accuracy.noise import NoiseModel, fit_noise, noise_of
 from qsdnn.cost.model import CostModel
 from qsdnn.errors import VerificationError
-from qsdnn.tuning.limits.lagrangian import price_of, priced, within
 from qsdnn.space import Space
+from qsdnn.tuning.limits.lagrangian import price_of, priced, within
 
 Choice = NDArray[np.int64]
 

@@ -13,13 +13,13 @@ from qsdnn.agents import agent
 from qsdnn.agents.base import Agent, Policy
 from qsdnn.agents.exact.solver import Exact
 from qsdnn.cost.model import CostModel
-from qsdnn.tuning.budget import Budget
-from qsdnn.tuning.limits.constraint import Constraint
-from qsdnn.tuning.rounds.sequential_test import SequentialTest, Decision
-from qsdnn.tuning.history import HeldOut, History
 from qsdnn.measure.measurer import runs_beside
-from qsdnn.tuning.rounds.acquisition import BATCH, Proposer
 from qsdnn.tuning.bench import GROUP, Bench
+from qsdnn.tuning.budget import Budget
+from qsdnn.tuning.history import HeldOut, History
+from qsdnn.tuning.limits.constraint import Constraint
+from qsdnn.tuning.rounds.acquisition import BATCH, Proposer
+from qsdnn.tuning.rounds.sequential_test import Decision, SequentialTest
 from qsdnn.tuning.trial import Trial
 
 TRIES = 3

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from qsdnn.board import MeasureOptions
 from qsdnn.errors import InfeasibleError
 from qsdnn.primitive import Precision, parse_name
+from qsdnn.tuning.bench import Bench
 from qsdnn.tuning.budget import Budget, unlimited
 from qsdnn.tuning.pace import START_S
 from qsdnn.tuning.profile import Profile, collect
-from qsdnn.tuning.bench import Bench
-from qsdnn.tuning.trial import Trial
 from qsdnn.tuning.start.uniform import uniform_plans
+from qsdnn.tuning.trial import Trial
 
 SLOW = 2.0
 """The factor of the fastest default's time from which an engine is slow: no variant of a slow

@@ -24,7 +24,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Iterator, Mapping, Optional, Union
 
-from qsdnn_runtime.program.manifest import (FILE_NAME, ArtifactEntry, Manifest, PackageError, digest_of, load_manifest, parse_json, read_json)
+from qsdnn_runtime.program.manifest import (
+    FILE_NAME,
+    ArtifactEntry,
+    Manifest,
+    PackageError,
+    digest_of,
+    load_manifest,
+    parse_json,
+    read_json,
+)
 
 ARTIFACTS = "artifacts"
 BLOCK_BYTES = 1 << 16

@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Mapping, Tuple
 
 import numpy as np
 
-from ..frames import FrameError
+from qsdnn_runtime.frames import FrameError
 
 # The kinds of numbers, whose bytes mean the same on both sides. Objects would need pickle.
 NUMBER_KINDS = "biufc"

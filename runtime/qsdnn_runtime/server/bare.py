@@ -14,8 +14,8 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tup
 
 import numpy as np
 
-from qsdnn_runtime.program.arena import allocate
 from qsdnn_runtime.engine import Applied, EngineError, Executable, find_loader
+from qsdnn_runtime.program.arena import allocate
 from qsdnn_runtime.program.manifest import load_manifest
 from qsdnn_runtime.session import spec_of
 

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from ..protocol import Step
+from qsdnn_runtime.protocol import Step
 
 STEPS = tuple(Step)
 LAYOUT = struct.Struct("<iid")

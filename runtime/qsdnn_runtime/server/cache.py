@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator, List, Mapping, Optional, Sequence, Set
 
-from ..protocol import Code, ProtocolError
+from qsdnn_runtime.protocol import Code, ProtocolError
 
 CAP_BYTES = 8 * 10**9
 # Disk space left free for the system: a full root disk makes a board unreachable.

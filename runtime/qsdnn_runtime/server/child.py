@@ -16,9 +16,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Callable, ClassVar, Dict, Iterator, Optional, Sequence, Type, cast
 
+from qsdnn_runtime.frames import Frame, FrameError, read_frame, write_frame
+from qsdnn_runtime.protocol import State, Step
+
 from .beacon import NOBODY, Beacon, Position, beacon_file
-from ..frames import Frame, FrameError, read_frame, write_frame
-from ..protocol import State, Step
 from .tail import Tail
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -151,7 +152,9 @@ class Child:
         if time.monotonic() - position.since_s <= limit_s:
             return None
         self.kill()
-        return self._failure(State.TIMED_OUT, "no end of '%s' after %g s" % (position.step, limit_s))
+        return self._failure(
+            State.TIMED_OUT, "no end of '%s' after %g s" % (position.step, limit_s)
+        )
 
     def _crash(self) -> Failure:
         self.kill()  # the child may have closed its stream and live on

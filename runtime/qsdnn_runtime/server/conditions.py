@@ -7,13 +7,14 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping
 
-from ..board.cooling import cool_down, cooling_note
-from ..board.disturbance import is_contended, taken_by_others
-from ..board.performance import PerformanceMode, Report
-from ..board.readings import ROOT
-from ..board.sampler import Sampler, mean_power_mw, sensor_summary
-from ..board.sensors import Sensors
-from ..protocol import MeasureOptions
+from qsdnn_runtime.board.cooling import cool_down, cooling_note
+from qsdnn_runtime.board.disturbance import is_contended, taken_by_others
+from qsdnn_runtime.board.performance import PerformanceMode, Report
+from qsdnn_runtime.board.readings import ROOT
+from qsdnn_runtime.board.sampler import Sampler, mean_power_mw, sensor_summary
+from qsdnn_runtime.board.sensors import Sensors
+from qsdnn_runtime.protocol import MeasureOptions
+
 from .trust import Repeats, judge
 
 # How much cooler to begin after throttling: from the limit on, one group made the board too hot.

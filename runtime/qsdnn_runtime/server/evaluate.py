@@ -6,10 +6,11 @@ from typing import Any, Callable, Dict, List, Mapping
 
 import numpy as np
 
+from qsdnn_runtime.frames import Frame
+from qsdnn_runtime.program.values import pack_values
+
 from .beacon import Beacon
-from ..frames import Frame
 from .subject import Subject
-from ..program.values import pack_values
 
 # The size of the outputs gathered before they are sent: little memory, few frames.
 PART_BYTES = 4 << 20

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Set
 
+from qsdnn_runtime.frames import Frame
+from qsdnn_runtime.protocol import State, Step
+
 from .beacon import NOBODY
 from .child import Child, Failure
-from ..frames import Frame
-from ..protocol import State, Step
 
 Send = Callable[[Dict[str, Any], Sequence[bytes]], None]
 

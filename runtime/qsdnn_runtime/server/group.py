@@ -14,12 +14,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set
 
+from qsdnn_runtime.board.sampler import Sampler
+from qsdnn_runtime.frames import Frame
+from qsdnn_runtime.protocol import MeasureOptions, State, Step
+
 from .beacon import NOBODY
 from .child import Child, Failure
 from .conditions import Conditions
-from ..frames import Frame
-from ..protocol import MeasureOptions, State, Step
-from ..board.sampler import Sampler
 from .sittings import order, pool, share, turn
 from .trust import doubt, worst
 

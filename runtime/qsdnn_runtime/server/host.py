@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from io import BufferedReader
 from typing import Any, BinaryIO, Callable, Dict, Iterator, Mapping, Sequence
 
-from ..frames import Frame, FrameError, read_frame, write_frame
+from qsdnn_runtime.frames import Frame, FrameError, read_frame, write_frame
 
 ALIVE_EVERY_S = 2.0
 TICK_S = 1.0

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, Set, Tuple
 
+from qsdnn_runtime.board.probe import loader_names
+from qsdnn_runtime.frames import Frame
+
 from .child import Child
-from ..frames import Frame
-from ..board.probe import loader_names
 
 PROBE_TIMEOUT_S = 60.0
 

@@ -7,14 +7,15 @@ import resource
 import time
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
+from qsdnn_runtime.board.disturbance import Waits, taken_by_others
+from qsdnn_runtime.board.sensors import Sensors
+from qsdnn_runtime.frames import Frame
+from qsdnn_runtime.program.values import pack_values, unpack_values
+from qsdnn_runtime.protocol import MeasureOptions, Step
+
 from .beacon import Beacon
-from ..board.disturbance import Waits, taken_by_others
-from ..frames import Frame
-from ..protocol import MeasureOptions, Step
-from .turns import interleave
-from ..board.sensors import Sensors
 from .subject import Subject
-from ..program.values import pack_values, unpack_values
+from .turns import interleave
 
 PROGRESS_EVERY_S = 0.5
 
@@ -71,7 +72,9 @@ def profile(frame: Frame, beacon: Beacon, emit: Emit) -> None:
 def memory(frame: Frame, beacon: Beacon, emit: Emit) -> None:
     """Runs one package in a process that runs nothing else: a ``memory`` event."""
     feeds, _ = _values(frame)
-    subject = Subject(frame.header["packages"][0], MeasureOptions(**frame.header["options"]).threads, beacon)
+    subject = Subject(
+        frame.header["packages"][0], MeasureOptions(**frame.header["options"]).threads, beacon
+    )
     subject.load(feeds)
     for _ in range(MEMORY_RUNS):
         subject.run_first()

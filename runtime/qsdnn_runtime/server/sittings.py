@@ -14,8 +14,9 @@ from dataclasses import replace
 from statistics import mean
 from typing import Any, Dict, List, Mapping, Sequence
 
-from ..board.disturbance import undisturbed
-from ..protocol import MeasureOptions, Trust
+from qsdnn_runtime.board.disturbance import undisturbed
+from qsdnn_runtime.protocol import MeasureOptions, Trust
+
 from .interval import median_interval
 from .trust import judge
 

@@ -21,16 +21,17 @@ from typing import (
 
 import numpy as np
 
+from qsdnn_runtime.board.disturbance import is_disturbed, undisturbed
+from qsdnn_runtime.board.memory import give_back
+from qsdnn_runtime.engine import EngineError
+from qsdnn_runtime.program.feeds import FeedError
+from qsdnn_runtime.protocol import State, Step
+from qsdnn_runtime.session import Session
+
 from .bare import Bare
 from .beacon import Beacon
 from .difference import max_error
-from ..board.disturbance import is_disturbed, undisturbed
-from ..engine import EngineError
-from ..program.feeds import FeedError
 from .interval import median_interval
-from ..board.memory import give_back
-from ..protocol import State, Step
-from ..session import Session
 
 TRACEBACK_LINES = 8
 # The runs in a pass of the profile, the most passes, and the time after which no pass starts.

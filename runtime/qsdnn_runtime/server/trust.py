@@ -6,8 +6,9 @@ import math
 from statistics import median
 from typing import Any, Mapping, NamedTuple, Sequence
 
-from ..board.disturbance import is_contended, undisturbed
-from ..protocol import Trust
+from qsdnn_runtime.board.disturbance import is_contended, undisturbed
+from qsdnn_runtime.protocol import Trust
+
 from .interval import relative_spread
 
 # The temperature of the kernel's passive trip point on most boards, and the Raspberry Pi's first
@@ -46,7 +47,9 @@ def judge(
     runs_ms = undisturbed(record["runs_ms"], record.get("disturbed", ()))
     if len(runs_ms) < 3:
         return Trust.NOISY
-    return Trust.NOISY if relative_spread(runs_ms) > max(NOISY_SPREAD, 3 * precision) else Trust.STABLE
+    return (
+        Trust.NOISY if relative_spread(runs_ms) > max(NOISY_SPREAD, 3 * precision) else Trust.STABLE
+    )
 
 
 def _throttled(readings: Sequence[Mapping[str, Any]]) -> bool:
@@ -97,7 +100,9 @@ def doubt(records: Sequence[Mapping[str, Any]]) -> Doubt:
 
 def worst(found: Doubt) -> Trust:
     """The reason why a group is measured again."""
-    return Trust.THROTTLED if found.throttled else Trust.DISTURBED if found.disturbed else Trust.NOISY
+    return (
+        Trust.THROTTLED if found.throttled else Trust.DISTURBED if found.disturbed else Trust.NOISY
+    )
 
 
 class Repeats:

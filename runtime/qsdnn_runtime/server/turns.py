@@ -7,7 +7,8 @@ import random
 from statistics import median
 from typing import Callable, Dict, List, Optional, Protocol, Sequence
 
-from ..protocol import MeasureOptions
+from qsdnn_runtime.protocol import MeasureOptions
+
 from .interval import is_precise
 
 # A package this many times slower than the fastest cannot win: its interval does not matter.

@@ -19,9 +19,10 @@ import signal
 import sys
 from typing import Any, BinaryIO, Callable, Dict, Sequence
 
+from qsdnn_runtime.frames import Frame, read_frame, take_standard_streams, write_frame
+from qsdnn_runtime.protocol import Step
+
 from .beacon import Beacon
-from ..frames import Frame, read_frame, take_standard_streams, write_frame
-from ..protocol import Step
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -67,7 +68,7 @@ def _probe(frame: Frame, beacon: Beacon, emit: Emit) -> None:
 
 def _engine(name: str) -> Dict[str, Any]:
     """What an engine's loader says of itself; broken installations may raise anything at all."""
-    from ..engine import EngineError, find_loader
+    from qsdnn_runtime.engine import EngineError, find_loader
 
     try:
         info = find_loader(name).probe()

@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qsdnn.accuracy.metric import (AGREEMENT, DB_LIMIT, DEVIATION, answers, metric_named, sqnr_db, usual_metric)
+from qsdnn.accuracy.metric import (
+    AGREEMENT,
+    DB_LIMIT,
+    DEVIATION,
+    answers,
+    metric_named,
+    sqnr_db,
+    usual_metric,
+)
 from qsdnn.errors import InputError
 
 SCORES = np.array(

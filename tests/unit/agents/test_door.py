@@ -27,7 +27,9 @@ def installed(folder, value=None):
     project = tomllib.loads(block("toml", "climber"))["project"]
     info = folder / f"{project['name']}-{project['version']}.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: 1.0\n")
+    (info / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: 1.0\n"
+    )
     ((group, points),) = project["entry-points"].items()
     lines = "".join(f"{name} = {value or where}\n" for name, where in points.items())
     (info / "entry_points.txt").write_text(f"[{group}]\n{lines}")

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qsdnn.agents.exact.solver import Exact
 from qsdnn.agents.exact.relaxation import relax
+from qsdnn.agents.exact.solver import Exact
 from qsdnn.cost.model import CostModel
 from qsdnn.cost.walk import Walk
 from qsdnn.primitive import Precision, Primitive

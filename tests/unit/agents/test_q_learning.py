@@ -7,8 +7,8 @@ import pytest
 from qsdnn.agents import agent
 from qsdnn.agents.base import Episode
 from qsdnn.agents.exact.solver import Exact
-from qsdnn.agents.q_learning.presets import PRESETS, Initial, StepCredit
 from qsdnn.agents.q_learning.learner import QLearning
+from qsdnn.agents.q_learning.presets import PRESETS, Initial, StepCredit
 from qsdnn.cost.model import CostModel
 from qsdnn_envs.synthetic import HELD_OUT, drawn, instance
 

@@ -36,7 +36,9 @@ def test_unknown_names_get_the_nearest() -> None:
 
 
 def test_names_cost_no_import() -> None:
-    code = "import sys, qsdnn.agents; assert 'exact' in qsdnn.agents.names(); print({'numpy', 'gymnasium'} & set(sys.modules))"
+    assert "exact" in names()
+    code = "import sys, qsdnn.agents as agents; agents.names(); "
+    code += "print({'numpy', 'gymnasium'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

@@ -3,10 +3,9 @@ import pytest
 
 from qsdnn.agents.experience import make_env, walk
 from qsdnn.agents.q_learning.exploration import random_actions
-from qsdnn.agents.q_learning.payoff import Payoffs
+from qsdnn.agents.q_learning.payoff import NONE, Payoffs, wiring_of
 from qsdnn.agents.q_learning.presets import TensorCredit
 from qsdnn.agents.q_learning.tensor_values import TensorValues
-from qsdnn.agents.q_learning.payoff import NONE, wiring_of
 from qsdnn.cost.model import CostModel
 from qsdnn.space import Edge, Space
 from qsdnn_envs.synthetic import instance

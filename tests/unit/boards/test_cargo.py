@@ -13,11 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qsdnn.board import MeasureOptions, Reference, State
-from qsdnn_boards.link import cargo
-from qsdnn_boards.link import client
+from qsdnn_boards.link import cargo, client
 from qsdnn_boards.link.cargo import Item, encode, value
-from qsdnn_boards.local import LocalBoard
 from qsdnn_boards.link.transport import Transport
+from qsdnn_boards.local import LocalBoard
 from qsdnn_runtime.server.cache import ArtifactCache
 
 from .conftest import LOADERS

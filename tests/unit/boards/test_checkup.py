@@ -9,8 +9,8 @@ from qsdnn.board import BoardInfo
 from qsdnn.engine import EngineInfo
 from qsdnn_boards.setup.checkup import Finding, Fixes, Verdict, probe_findings, survey_findings
 from qsdnn_boards.setup.script import local_python
-from qsdnn_boards.spec.spec import Quantity, Sensor, specs
 from qsdnn_boards.setup.survey import Mode, Survey, survey
+from qsdnn_boards.spec.spec import Quantity, Sensor, specs
 
 FACTS: dict[str, Any] = {
     "cpu": "Cortex-A57",

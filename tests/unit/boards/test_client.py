@@ -8,8 +8,8 @@ import pytest
 
 from qsdnn_boards.link.client import ServerClient, ServerLostError
 from qsdnn_boards.link.introduction import introduce
-from qsdnn_runtime.protocol import VERSION
 from qsdnn_runtime.frames import write_frame
+from qsdnn_runtime.protocol import VERSION
 
 
 class DeadEnd:

@@ -13,11 +13,11 @@ import pytest
 from qsdnn.board import Care, MeasureOptions, Package
 from qsdnn_boards.link import wire
 from qsdnn_boards.spec.spec import GENERIC, specs
-from qsdnn_runtime.server.conditions import Conditions
 from qsdnn_runtime.frames import Frame
+from qsdnn_runtime.program.values import pack_values
+from qsdnn_runtime.server.conditions import Conditions
 from qsdnn_runtime.server.group import Group
 from qsdnn_runtime.server.trust import Repeats
-from qsdnn_runtime.program.values import pack_values
 
 from .conftest import LOADERS
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from qsdnn.errors import InputError
-from qsdnn_boards.spec.spec import (FOLDER, GENERIC, PLACEHOLDER, Command, Spec, load_spec, specs)
+from qsdnn_boards.spec.spec import FOLDER, GENERIC, PLACEHOLDER, Command, Spec, load_spec, specs
 
 KNOWN = (
     "raspberry-pi-3b-plus raspberry-pi-4b jetson-nano jetson-tx2 jetson-agx-xavier "

@@ -14,8 +14,8 @@ import pytest
 from qsdnn.plan.archive import runtime_archive
 from qsdnn_boards.link import bootstrap
 from qsdnn_boards.ssh.launch import READER
-from qsdnn_runtime.frames import read_frame, write_frame
 from qsdnn_runtime.board.process import Process
+from qsdnn_runtime.frames import read_frame, write_frame
 
 TEXT = Path(bootstrap.__file__).read_text()
 ARCHIVE = runtime_archive()

@@ -13,10 +13,10 @@ from qsdnn.board import BoardInfo
 from qsdnn.cli import group
 from qsdnn.engine import EngineInfo
 from qsdnn.errors import BoardError, InputError, QsdnnError
-from qsdnn_boards.ssh import client as ssh_client
 from qsdnn_boards.addresses import AddressBook
 from qsdnn_boards.command import add
 from qsdnn_boards.spec.spec import specs
+from qsdnn_boards.ssh import client as ssh_client
 
 LAB = ("add", "lab", "--host", "10.0.0.2", "--port", "2222", "--user", "pi")
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qsdnn.board import BoardInfo, Package
-from qsdnn.measure.batches import (LARGE_BYTES, LIBRARIES_BYTES, LOADING, SETTLED, Room, room_of)
+from qsdnn.measure.batches import LARGE_BYTES, LIBRARIES_BYTES, LOADING, SETTLED, Room, room_of
 
 INFO = BoardInfo(name="fake", fingerprint="f" * 16, engines={}, facts={})
 

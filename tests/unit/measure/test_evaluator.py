@@ -15,16 +15,16 @@ import pytest
 from qsdnn import examples
 from qsdnn.accuracy.budget import Accuracy
 from qsdnn.accuracy.data import read_inputs
-from qsdnn.measure.evaluator import Evaluator
 from qsdnn.accuracy.function import load_function
 from qsdnn.accuracy.inputs import Inputs, halves
 from qsdnn.accuracy.metric import DB_LIMIT, Metric
 from qsdnn.board import Package, State
-from qsdnn.plan.build import Builder
 from qsdnn.engine import load_engines
 from qsdnn.errors import BoardError, InputError
 from qsdnn.examples.held_out import held_out
+from qsdnn.measure.evaluator import Evaluator
 from qsdnn.model import load_graph
+from qsdnn.plan.build import Builder
 from qsdnn.primitive import Precision
 from qsdnn.space import space_of
 from qsdnn.store import Store

@@ -11,7 +11,9 @@ from qsdnn.errors import BoardError, BoardLostError
 from qsdnn.measure import recovery as recovery_module
 from qsdnn.measure.recovery import ALONE, PAUSES_S, TOGETHER, Recovery
 
-LOST = Record(state=State.BOARD_LOST, error="board 'lab' was lost: the measuring server ended\nlast words")
+LOST = Record(
+    state=State.BOARD_LOST, error="board 'lab' was lost: the measuring server ended\nlast words"
+)
 OK = Record(state=State.OK, runs_ms=(1.0,), segments_ms=((1.0,),))
 KILLED = "the process was killed by SIGKILL"
 
@@ -90,7 +92,7 @@ def test_a_lost_board_is_waited_for_and_measures_the_same_again(pauses):
     assert states == "ooo" and machine.groups == ["abc", "abc"]
     assert pauses == list(PAUSES_S[:2])
     assert notes == [
-        "board 'lab' was lost: the measuring server ended; what it had not measured is measured again",
+        "board 'lab' was lost: it ended; what it had not measured is measured again",
         "it cannot be reached; the next try is in 1 s",
         "it cannot be reached; the next try is in 5 s",
     ]

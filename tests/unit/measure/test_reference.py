@@ -7,11 +7,11 @@ from onnx import TensorProto, helper, save
 
 from qsdnn.board import Package, Reference
 from qsdnn.errors import ModelError, RunError
-from qsdnn.tuning.config import SearchConfig
 from qsdnn.listener import Silent
-from qsdnn.tuning.prepare import prepare
 from qsdnn.measure.measurer import Measurer
 from qsdnn.store import Store
+from qsdnn.tuning.config import SearchConfig
+from qsdnn.tuning.prepare import prepare
 from tests.unit.measure.test_trust import FakeBoard, package
 
 

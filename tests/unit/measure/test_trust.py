@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from qsdnn.board import (BoardInfo, MeasureOptions, Package, Record, Reference, State, Step, Trust)
+from qsdnn.board import BoardInfo, MeasureOptions, Package, Record, Reference, State, Step, Trust
 from qsdnn.engine import EngineInfo
 from qsdnn.measure import measurer as measurer_module
-from qsdnn.tuning.rounds.sequential_test import turn_ratios
 from qsdnn.measure.measurer import Measurer, drift, paired_ratio, runs_beside
-from qsdnn.store import Store
 from qsdnn.measure.trust import doubt
+from qsdnn.store import Store
+from qsdnn.tuning.rounds.sequential_test import turn_ratios
 
 INFO = BoardInfo(
     name="fake",
@@ -172,9 +172,7 @@ def test_what_disturbed_is_said_in_words(context, words):
 
 
 def test_what_ended_before_a_package_was_loaded_is_measured_again():
-    nobodys = Record(
-        state=State.TIMED_OUT, error="no end of 'start' after 120 s", step=Step.START
-    )
+    nobodys = Record(state=State.TIMED_OUT, error="no end of 'start' after 120 s", step=Step.START)
     own = Record(state=State.TIMED_OUT, error="no end of 'load' after 120 s")
     assert measurer_module._is_outdated(nobodys) and not measurer_module._is_outdated(own)
 

@@ -13,8 +13,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from qsdnn.model import Graph, Layer, load_graph, write_segment
-from qsdnn.primitive import Precision, Primitive
 from qsdnn.model.segment import Segment
+from qsdnn.primitive import Precision, Primitive
 
 Feeds = Mapping[str, Any]
 AUTO = Primitive(

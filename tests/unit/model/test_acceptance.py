@@ -8,8 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from qsdnn.errors import ModelError
-from qsdnn.model import load_graph, write_original
-from qsdnn.model import acceptance
+from qsdnn.model import acceptance, load_graph, write_original
 
 WIDE = {"w": np.ones((200, 200), np.float32)}  # large: it is asked without
 X, Y = {"x": [1, 200]}, {"y": [1, 200]}

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qsdnn import examples
-from qsdnn.model.analyze import analyze, peak_activation_bytes
 from qsdnn.model import load_graph
+from qsdnn.model.analyze import analyze, peak_activation_bytes
 from qsdnn.model.layer import Graph, Layer, Tensor
 
 # Each layer makes one tensor of so many floats and reads some of those before it (0: the input).

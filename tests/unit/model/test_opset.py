@@ -5,8 +5,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from qsdnn.model import load_graph, write_original, write_segment
-from qsdnn.model.opset import restamp
-from qsdnn.model.opset import USUAL, Versions, versions_read
+from qsdnn.model.opset import USUAL, Versions, restamp, versions_read
 
 OLD = USUAL  # of boards with an old Python
 

@@ -14,14 +14,14 @@ import pytest
 
 from qsdnn import examples
 from qsdnn.board import BoardInfo, Package
-from qsdnn.plan.build import Builder
 from qsdnn.engine import EngineInfo, load_engines
 from qsdnn.errors import InputError, UnsupportedLayerError
 from qsdnn.model import load_graph
+from qsdnn.plan.build import Builder
 from qsdnn.plan.subject import open_subject
 from qsdnn_runtime import Session
-from qsdnn_runtime.server.bare import Bare
 from qsdnn_runtime.engine import EngineError
+from qsdnn_runtime.server.bare import Bare
 
 ENGINES = ("onnxruntime", "openvino", "ncnn", "blas")
 BATCH = "m (float[2,3,8,8] x) => (float[2,3,8,8] y) { r = Relu(x) y = Softmax<axis=1>(r) }"

@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qsdnn.errors import InputError, PlanError
-from qsdnn.plan import (Accuracy, Baseline, Choice, Model, Plan, from_json, read_plan, to_json, write_plan)
+from qsdnn.plan import (
+    Accuracy,
+    Baseline,
+    Choice,
+    Model,
+    Plan,
+    from_json,
+    read_plan,
+    to_json,
+    write_plan,
+)
 
 numbers = st.floats(0, 1e6)
 names = st.text(max_size=12)

@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from qsdnn.plan.archive import runtime_archive
 from qsdnn.board import Package
 from qsdnn.errors import InputError, PlanError
-from qsdnn.plan.package import is_package, read_package, write_package
 from qsdnn.plan import Model, read_plan
+from qsdnn.plan.archive import runtime_archive
+from qsdnn.plan.package import is_package, read_package, write_package
 from qsdnn_runtime import PackageError, Session
 from qsdnn_runtime.program.package import open_package
+from tests.unit.plan.test_document import EXAMPLE
 from tests.unit.runtime.onnx_package import Part, model
 from tests.unit.runtime.onnx_package import write_package as write_parts
-from tests.unit.plan.test_document import EXAMPLE
 
 WEIGHTS = np.random.default_rng(0).standard_normal((8, 8)).astype(np.float32)
 X = np.ones((1, 8), np.float32)

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qsdnn.plan.build import Builder
 from qsdnn.engine import EngineInfo, load_engines
 from qsdnn.examples.catalog import EXAMPLES
 from qsdnn.examples.export import to_model
 from qsdnn.model.load import load_graph
+from qsdnn.plan.build import Builder
 from qsdnn.primitive import Precision
 from qsdnn_runtime import Session
 from qsdnn_runtime.engine import find_loader

@@ -16,8 +16,8 @@ from qsdnn.engine import Engine, EngineInfo
 from qsdnn.errors import BuildError
 from qsdnn.model import load_graph
 from qsdnn.model.layer import Graph
-from qsdnn.primitive import Precision, Primitive
 from qsdnn.model.segment import Artifact, Segment
+from qsdnn.primitive import Precision, Primitive
 from qsdnn_primitives.ncnn import ENGINE
 
 INFO = EngineInfo(name="ncnn", version="")

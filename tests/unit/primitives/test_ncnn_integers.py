@@ -5,19 +5,17 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from qsdnn.plan.build import Builder
-from qsdnn.model.calibration import Calibration
 from qsdnn.accuracy.calibrator import load_calibrator
 from qsdnn.engine import EngineInfo, load_engines
 from qsdnn.errors import BuildError
 from qsdnn.examples.catalog import EXAMPLES
 from qsdnn.examples.export import to_model
+from qsdnn.model.calibration import Calibration
 from qsdnn.model.load import load_graph
+from qsdnn.plan.build import Builder
 from qsdnn.primitive import Precision
 from qsdnn_runtime import Session
-from qsdnn_runtime.engines.ncnn import LOADER
-from qsdnn_runtime.engines.ncnn import integer
-from qsdnn_runtime.engines.ncnn import net
+from qsdnn_runtime.engines.ncnn import LOADER, integer, net
 
 FOUND = LOADER.probe()
 INFO = EngineInfo(name="ncnn", version="", capabilities=FOUND.capabilities if FOUND else ())

@@ -5,7 +5,6 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from qsdnn.plan.build import Builder
 from qsdnn.accuracy.calibrator import load_calibrator
 from qsdnn.engine import Engine, EngineInfo
 from qsdnn.errors import BuildError
@@ -13,9 +12,9 @@ from qsdnn.examples.catalog import EXAMPLES
 from qsdnn.examples.export import to_model
 from qsdnn.model.layer import Layer
 from qsdnn.model.load import load_graph
-from qsdnn.model.segment import block_of
+from qsdnn.model.segment import Segment, block_of
+from qsdnn.plan.build import Builder
 from qsdnn.primitive import Precision
-from qsdnn.model.segment import Segment
 from qsdnn_primitives.onnxruntime import ENGINE
 from qsdnn_runtime import Session
 from qsdnn_runtime.engine import EngineError, SegmentSpec, find_loader

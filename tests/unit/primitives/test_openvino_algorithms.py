@@ -10,15 +10,12 @@ from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from qsdnn.plan.build import Builder
 from qsdnn.engine import EngineInfo, load_engines
 from qsdnn.model import load_graph
+from qsdnn.plan.build import Builder
 from qsdnn_primitives.openvino.kind import kind_of
 from qsdnn_runtime import EngineError, Session
-from qsdnn_runtime.engines.openvino import LOADER
-from qsdnn_runtime.engines.openvino import algorithms
-from qsdnn_runtime.engines.openvino import hints
-from qsdnn_runtime.engines.openvino import loader
+from qsdnn_runtime.engines.openvino import LOADER, algorithms, hints, loader
 from tests.conformance.layers import convs
 
 FOUND = LOADER.probe()

@@ -4,17 +4,16 @@ import numpy as np
 import onnx
 import pytest
 
-from qsdnn.plan.build import Builder
 from qsdnn.accuracy.calibrator import load_calibrator
 from qsdnn.engine import EngineInfo, load_engines
 from qsdnn.errors import BuildError
 from qsdnn.examples.catalog import EXAMPLES
 from qsdnn.examples.export import to_model
 from qsdnn.model.load import load_graph
+from qsdnn.plan.build import Builder
 from qsdnn.primitive import Precision
 from qsdnn_runtime import EngineError, Session
-from qsdnn_runtime.engines.openvino import LOADER
-from qsdnn_runtime.engines.openvino import loader
+from qsdnn_runtime.engines.openvino import LOADER, loader
 
 FOUND = LOADER.probe()
 INFO = EngineInfo(name="openvino", version="", capabilities=FOUND.capabilities)

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from qsdnn.model.calibration import Calibration
 from qsdnn.errors import BuildError
+from qsdnn.model.calibration import Calibration
 from qsdnn_primitives.quantization.qdq import insert
 from qsdnn_primitives.quantization.scale import Scale, quantize_weight
 

@@ -15,8 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 from qsdnn.engine import EngineInfo
 from qsdnn.model import load_graph
 from qsdnn.model.layer import Graph
-from qsdnn.primitive import Primitive
 from qsdnn.model.segment import Segment
+from qsdnn.primitive import Primitive
 from qsdnn_primitives.blas import ENGINE
 from qsdnn_runtime.engine import SegmentSpec
 from qsdnn_runtime.engines.blas import LOADER

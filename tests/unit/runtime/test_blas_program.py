@@ -17,8 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qsdnn_runtime.engine import EngineError, SegmentSpec
-from qsdnn_runtime.engines.blas import LOADER
-from qsdnn_runtime.engines.blas import openblas
+from qsdnn_runtime.engines.blas import LOADER, openblas
 from qsdnn_runtime.engines.blas.activation import PASSES
 from qsdnn_runtime.engines.blas.executable import BlasExecutable
 from qsdnn_runtime.engines.blas.kernel import Op, Operand

@@ -13,7 +13,15 @@ import pytest
 
 import qsdnn.latency
 from qsdnn_runtime.board import disturbance
-from qsdnn_runtime.board.disturbance import (SLACK_TICKS, WAKE_MS, Waits, is_contended, is_disturbed, taken_by_others, undisturbed)
+from qsdnn_runtime.board.disturbance import (
+    SLACK_TICKS,
+    WAKE_MS,
+    Waits,
+    is_contended,
+    is_disturbed,
+    taken_by_others,
+    undisturbed,
+)
 from qsdnn_runtime.board.sensors import Sensors
 from qsdnn_runtime.server.sittings import pool
 from qsdnn_runtime.server.subject import Subject

@@ -10,7 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qsdnn_runtime.server.interval import interval_rank, is_precise, median_interval, relative_spread
+from qsdnn_runtime.server.interval import (
+    interval_rank,
+    is_precise,
+    median_interval,
+    relative_spread,
+)
 
 SAMPLES = st.lists(st.floats(1e-3, 1e6), min_size=1, max_size=80)
 

@@ -109,7 +109,9 @@ def test_what_others_wrote_is_shown_but_cannot_harm(path, lock):
 def test_a_stopped_owner_is_ended_once_its_host_was_not_heard_for_long(path, lock, monkeypatch):
     with holder(path) as other:
         stopped = stop(other)
-        assert f"its measuring server, process {other.pid} of the board, is stopped" in lock.take(US)
+        assert f"its measuring server, process {other.pid} of the board, is stopped" in lock.take(
+            US
+        )
         assert stopped.is_stopped
         monkeypatch.setattr(lock_module, "STOPPED_S", -1.0)
         assert lock.take(US) == ""

@@ -10,21 +10,25 @@ import onnx
 import pytest
 from onnx import helper
 
-from qsdnn.plan.build import Builder
 from qsdnn.engine import EngineInfo, load_engines
 from qsdnn.examples import build
 from qsdnn.model import load_graph
+from qsdnn.plan.build import Builder
 from qsdnn_runtime import EngineError, Session
-from qsdnn_runtime.server.difference import max_error
 from qsdnn_runtime.engine import SegmentSpec, find_loader
+from qsdnn_runtime.server.difference import max_error
 from tests.unit.runtime.onnx_package import model
 
 ncnn = pytest.importorskip("ncnn")
 
-from qsdnn_runtime.engines.ncnn import artifact  # noqa: E402
-from qsdnn_runtime.engines.ncnn import reader
+from qsdnn_runtime.engines.ncnn import artifact, reader  # noqa: E402
 from qsdnn_runtime.engines.ncnn.net import load_network, make_options  # noqa: E402
-from qsdnn_runtime.engines.ncnn.packing import as_rows, block_channels, packed, unpacked
+from qsdnn_runtime.engines.ncnn.packing import (  # noqa: E402
+    as_rows,
+    block_channels,
+    packed,
+    unpacked,
+)
 
 LOADER = find_loader("ncnn")
 INFO = EngineInfo(name="ncnn", version="")

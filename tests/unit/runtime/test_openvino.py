@@ -10,8 +10,7 @@ import pytest
 from onnx import helper
 
 from qsdnn_runtime import EngineError, Session
-from qsdnn_runtime.engines.openvino import LOADER
-from qsdnn_runtime.engines.openvino import loader
+from qsdnn_runtime.engines.openvino import LOADER, loader
 from tests.unit.runtime.onnx_package import Part, model, write_package
 
 GENERATOR = np.random.default_rng(0)

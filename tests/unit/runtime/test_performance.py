@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from qsdnn_runtime.board.commands import run_program
 from qsdnn_runtime.board.knob import knobs
 from qsdnn_runtime.board.performance import PerformanceMode
-from qsdnn_runtime.board.commands import run_program
 
 NO_INPUT = {"input": ""}
 

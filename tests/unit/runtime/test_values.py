@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 
-from qsdnn_runtime.server.difference import max_error
 from qsdnn_runtime.frames import FrameError
 from qsdnn_runtime.program.values import pack_values, unpack_values
+from qsdnn_runtime.server.difference import max_error
 
 NUMBERS = nps.arrays(
     st.one_of(

@@ -2,9 +2,9 @@
 
 from types import SimpleNamespace
 
-from qsdnn.tuning.limits.constraint import Unlimited
-from qsdnn.tuning.finish.entrants import single_engines
 from qsdnn.listener import Silent
+from qsdnn.tuning.finish.entrants import single_engines
+from qsdnn.tuning.limits.constraint import Unlimited
 
 BENCH = SimpleNamespace(listener=Silent())
 

@@ -10,15 +10,14 @@ import pytest
 
 from qsdnn.board import Applied, Package, Record, State, Trust
 from qsdnn.errors import BuildError, VerificationError
-from qsdnn.tuning.budget import Budget
-from qsdnn.tuning.limits.constraint import Unlimited
-from qsdnn.tuning.finish.final import CLAIMS, HEATS, Final, finish
-from qsdnn.tuning.pace import FEWEST_CLAIMS
 from qsdnn.listener import Silent
 from qsdnn.measure.measurer import Counts
-from qsdnn.tuning.pace import Pace
-from qsdnn.tuning.profile import Profile
+from qsdnn.tuning.budget import Budget
+from qsdnn.tuning.finish.final import CLAIMS, HEATS, Final, finish
 from qsdnn.tuning.finish.sittings import Kind
+from qsdnn.tuning.limits.constraint import Unlimited
+from qsdnn.tuning.pace import FEWEST_CLAIMS, Pace
+from qsdnn.tuning.profile import Profile
 from qsdnn.tuning.trial import Trial
 
 STABLE, THROTTLED = Trust.STABLE, Trust.THROTTLED

@@ -8,12 +8,12 @@ import pytest
 from qsdnn.board import Record
 from qsdnn.cli import main
 from qsdnn.errors import InfeasibleError, InputError
-from qsdnn.tuning.config import SearchConfig
 from qsdnn.listener import Silent
-from qsdnn.tuning.loop import search
-from qsdnn.tuning.limits.goal import Cost, Goal, Objective, energy_mj, power_mw
 from qsdnn.store import Store
 from qsdnn.testing import SyntheticBoard
+from qsdnn.tuning.config import SearchConfig
+from qsdnn.tuning.limits.goal import Cost, Goal, Objective, energy_mj, power_mw
+from qsdnn.tuning.loop import search
 
 LIBRARY_MB = {"onnxruntime": 40.0, "openvino": 55.0}
 POWER_MW = {"onnxruntime": 9000.0, "openvino": 2000.0}
@@ -69,7 +69,9 @@ def model(tmp_path_factory):
 def run(model, store, board=None, **asked):
     board = board or MeteredBoard()
     board.know(model)
-    config = SearchConfig(model=model, engines=SyntheticBoard.ENGINES, episodes=200, budget_s=600.0, **asked)
+    config = SearchConfig(
+        model=model, engines=SyntheticBoard.ENGINES, episodes=200, budget_s=600.0, **asked
+    )
     with Store(str(store)) as opened, board:
         return search(config, board, opened, Silent())
 

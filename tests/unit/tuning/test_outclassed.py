@@ -9,9 +9,9 @@ from qsdnn.board import BoardInfo
 from qsdnn.cost.fit import fit
 from qsdnn.engine import EngineInfo
 from qsdnn.primitive import Precision, Primitive
-from qsdnn.tuning.start.transfer import learned
-from qsdnn.tuning.start.outclassed import FEW, LAG, outclassed
 from qsdnn.space import Space
+from qsdnn.tuning.start.outclassed import FEW, LAG, outclassed
+from qsdnn.tuning.start.transfer import learned
 
 NAMES = ("auto", "fast", "slow", "even")
 SIGNATURES = [*(f"conv:{i}" for i in range(FEW)), *(f"gemm:{i}" for i in range(FEW))]

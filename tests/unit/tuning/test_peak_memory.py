@@ -10,12 +10,12 @@ import pytest
 from onnx import helper, numpy_helper
 
 from qsdnn.board import MeasureOptions
-from qsdnn.measure.batches import SPARE_BYTES, WEIGHTS
-from qsdnn.tuning.config import SearchConfig
 from qsdnn.listener import Silent
+from qsdnn.measure.batches import SPARE_BYTES, WEIGHTS
+from qsdnn.store import Store
+from qsdnn.tuning.config import SearchConfig
 from qsdnn.tuning.prepare import prepare
 from qsdnn.tuning.start.uniform import uniform_plans
-from qsdnn.store import Store
 from qsdnn_boards.local import LocalBoard
 
 CHANNELS, SIZE, HIDDEN = 16, 14, 4800

@@ -9,14 +9,14 @@ import pytest
 
 from qsdnn.board import BoardInfo, Record, State
 from qsdnn.errors import InfeasibleError
-from qsdnn.primitive import Precision, Primitive
-from qsdnn.tuning.budget import Budget
 from qsdnn.listener import Silent
 from qsdnn.measure.measurer import Counts
+from qsdnn.primitive import Precision, Primitive
+from qsdnn.space import Space
+from qsdnn.tuning.budget import Budget
 from qsdnn.tuning.pace import Pace
 from qsdnn.tuning.start.race import PIECE, race
 from qsdnn.tuning.trial import Trial
-from qsdnn.space import Space
 
 NAMES = (
     "fast/auto/fp32", "fast/other/fp32", "slow/auto/fp32", "slow/b/fp32", "slow/c/fp32",

@@ -8,12 +8,12 @@ import pytest
 
 from qsdnn.agents import agent
 from qsdnn.cli import main
-from qsdnn.plan import from_json, to_json
-from qsdnn.tuning.config import SearchConfig
 from qsdnn.listener import Silent
-from qsdnn.tuning.loop import search
+from qsdnn.plan import from_json, to_json
 from qsdnn.store import Store
 from qsdnn.testing.synthetic_board import SLOW, SyntheticBoard
+from qsdnn.tuning.config import SearchConfig
+from qsdnn.tuning.loop import search
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,14 @@ from math import comb
 import numpy as np
 import pytest
 
-from qsdnn.tuning.rounds.sequential_test import (ALPHA, MARGIN, SequentialTest, Decision, log_evidence, turn_ratios)
+from qsdnn.tuning.rounds.sequential_test import (
+    ALPHA,
+    MARGIN,
+    Decision,
+    SequentialTest,
+    log_evidence,
+    turn_ratios,
+)
 
 
 def _first_verdict(rng, ratio, rank=1, looks=40, runs=10):

@@ -9,8 +9,8 @@ from qsdnn.board import BoardInfo
 from qsdnn.cost.fit import fit, no_prior
 from qsdnn.engine import EngineInfo
 from qsdnn.primitive import Precision, Primitive
-from qsdnn.tuning.start.transfer import learned, prior_of
 from qsdnn.space import Edge, Space
+from qsdnn.tuning.start.transfer import learned, prior_of
 
 LAYERS = 6
 SIGNATURES = [f"kind {i}" for i in range(LAYERS)]

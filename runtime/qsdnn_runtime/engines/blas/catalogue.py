@@ -21,7 +21,7 @@ from .im2row import Im2row
 from .kernel import Kernel, Op
 from .kn2col import Kn2col
 from .kn2row import Kn2row
-from .layout import (Concat, Expand, Gather, Pad, PadIndexed, Reshape, Slice, Split, Transpose)
+from .layout import Concat, Expand, Gather, Pad, PadIndexed, Reshape, Slice, Split, Transpose
 from .lrn import LRN
 from .norm import BatchNormalization, Standardization
 from .pointwise import Pointwise

@@ -64,7 +64,8 @@ def _keep_integers(op: Any) -> None:
 
 
 def _keep_from_integers(
-    op: Any, owners: Mapping[str, int], requests: Mapping[int, Request] ) -> None:
+    op: Any, owners: Mapping[str, int], requests: Mapping[int, Request]
+) -> None:
     """Puts a barrier against integers between an operator and its neighbours in integers.
 
     Integers would run on behind their layers, and, through operators that join tensors, before
