@@ -5,7 +5,8 @@
 
 For each network and number of threads: the uniform plans are profiled, random mixed plans of three
 engines are measured (`qsdnn.tuning.start.initial_design`), the model is fitted to the first
-`--fitted` of them and predicts the `--held-out` others. What was noisy is measured up to three times, each time beside
+`--fitted` of them and predicts the `--held-out` others. What was noisy is measured up to three
+times, each time beside
 the best uniform plan, and the median taken. Reported: mean, 90th percentile and largest of the
 relative errors, and how many plans are within the 95 % interval of their prediction. Errors are
 against the latency on an undisturbed machine (`Record.quiet_ms`, corrected for drift);

@@ -1,7 +1,8 @@
 """The nodes of a layer that can run in onnxruntime's blocked layout.
 
 The layout is ``nchw<c>c`` of `qsdnn.model.segment`. onnxruntime has special kernels for
-convolutions and pools in this layout. An operator on each element alone is the same in any layout, and so is a
+convolutions and pools in this layout. An operator on each element alone is the same in any
+layout, and so is a
 concatenation of whole blocks.
 """
 
