@@ -22,6 +22,10 @@ SCHEMA = "qsdnn.search/1"
 ONNXRUNTIME = (Kind.BARE, bare_name(REFERENCE))
 """The entrant that a user compares with first."""
 
+OUTRUN, SESSION_MS = 0.05, 0.05
+"""The share of the plan's time, and the time in ms, by which an engine as it comes is clearly
+faster: a session of the runtime costs less than that."""
+
 MORE_PLANS = 20
 """The number of mixed plans that a larger budget is said to try."""
 
@@ -176,7 +180,24 @@ def _doubt(found: Found) -> str:
     """The reason not to believe the claim: because of the plan, or of its rival; empty for none."""
     name, uniform = found.final.uniform
     of_rival = doubt(uniform.record)
-    return doubt(found.final.trial.record) or (of_rival and f"{name} was {of_rival}")
+    return (
+        doubt(found.final.trial.record)
+        or (of_rival and f"{name} was {of_rival}")
+        or _outrun(found.final.best_single, found.final.trial.record.latency_ms)
+    )
+
+
+def _outrun(single: Standing | None, plan_ms: float) -> str:
+    """What to do where an engine as it comes is clearly faster than the plan; empty where none."""
+    if single is None or single.kind is not Kind.BARE:
+        return ""
+    saved_ms = plan_ms * (1 - single.ratio.value)
+    if single.ratio.value > 1 - OUTRUN or saved_ms < SESSION_MS:
+        return ""
+    return (
+        f"{single.name} takes {single.ratio.value:.2f} times as long as the plan: the budget did "
+        "not reach the algorithms that it uses; repeat the command with a larger --budget"
+    )
 
 
 def _advice(found: Found) -> str:

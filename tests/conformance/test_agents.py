@@ -15,6 +15,9 @@ from qsdnn_envs.synthetic import instance
 AT_ONCE = ("exact", "greedy")
 """They need no episodes, and count as one."""
 
+REMEMBERING = ("annealing", "evolutionary", "exact", "q-learning", "uniform")
+"""Those that are never worse than before when they are called again."""
+
 EPISODES = 60
 
 COSTS = {
@@ -107,7 +110,7 @@ def test_episodes_are_counted(name: str, episodes: int) -> None:
 
 def test_no_episodes_are_refused(name: str) -> None:
     if name not in AT_ONCE:
-        with pytest.raises(ValueError, match="at least 1"):
+        with pytest.raises(ValueError):
             agent(name).learn(COSTS["chain"], episodes=0, seed=0)
 
 
@@ -129,7 +132,7 @@ def test_it_goes_on_with_a_refitted_model(name: str) -> None:
     before = learner.learn(cost, episodes=EPISODES, seed=0)
     after = learner.learn(refitted, episodes=EPISODES, seed=1)
     check(after, refitted)
-    if name not in ("random", "greedy"):  # they keep nothing
+    if name in REMEMBERING:
         assert after.latency_ms <= refitted.predict(before.choice) + 1e-9
 
 

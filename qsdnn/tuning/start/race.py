@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from qsdnn.board import MeasureOptions
 from qsdnn.errors import InfeasibleError
 from qsdnn.primitive import Precision, parse_name
+from qsdnn.space import Space
 from qsdnn.tuning.bench import Bench
 from qsdnn.tuning.budget import Budget, unlimited
 from qsdnn.tuning.pace import START_S
@@ -63,7 +64,7 @@ def race(bench: Bench, budget: Budget | None = None) -> Profile:
     """
     budget = budget or unlimited(bench.measurer.counts)
     plans = uniform_plans(bench.space)
-    first = defaults(plans)
+    first = defaults(bench.space, plans)
     _tell_least(bench, budget, len({parse_name(name)[0] for name in first}))
     bench.listener.phase("Racing uniform plans", len(plans))
     trials: dict[str, Trial] = {}
@@ -89,12 +90,31 @@ def race(bench: Bench, budget: Budget | None = None) -> Profile:
     return collect(bench.space, trials)
 
 
-def defaults(plans: Mapping[str, Choice]) -> list[str]:
-    """The names of the first uniform plan of each engine and precision: the engine's default."""
-    found: dict[tuple[str, Precision], str] = {}
-    for name in plans:
-        found.setdefault(_kind(name), name)
-    return sorted(found.values(), key=lambda name: parse_name(name)[2] is not Precision.FP32)
+def defaults(space: Space, plans: Mapping[str, Choice]) -> list[str]:
+    """The uniform plan of each engine and precision that is most like what the engine does alone.
+
+    An engine offers a layer first what it would take itself: of several algorithms that suit
+    different layers, none covers the network as the engine does.
+
+    Args:
+        space: The search space.
+        plans: The uniform plans, by the primitive's name.
+
+    Returns:
+        The names of the plans, those in fp32 first.
+    """
+    kinds = [(primitive.engine, primitive.precision) for primitive in space.primitives]
+    places = space.places if space.places.size else np.zeros(space.mask.shape, dtype=np.int64)
+    found: dict[tuple[str, Precision], tuple[int, str]] = {}
+    for name, plan in plans.items():
+        kind = _kind(name)
+        mine = space.mask & np.array([other == kind for other in kinds])
+        own = np.where(mine, places, len(kinds)).argmin(axis=1)
+        alike = int(((plan == own) & mine.any(axis=1)).sum())
+        if kind not in found or alike > found[kind][0]:
+            found[kind] = (alike, name)
+    names = [name for _, name in found.values()]
+    return sorted(names, key=lambda name: parse_name(name)[2] is not Precision.FP32)
 
 
 def _tell_least(bench: Bench, budget: Budget, engines: int) -> None:

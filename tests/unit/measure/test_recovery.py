@@ -11,9 +11,7 @@ from qsdnn.errors import BoardError, BoardLostError
 from qsdnn.measure import recovery as recovery_module
 from qsdnn.measure.recovery import ALONE, PAUSES_S, TOGETHER, Recovery
 
-LOST = Record(
-    state=State.BOARD_LOST, error="board 'lab' was lost: the measuring server ended\nlast words"
-)
+LOST = Record(state=State.BOARD_LOST, error="board 'lab' was lost: it ended\nlast words")
 OK = Record(state=State.OK, runs_ms=(1.0,), segments_ms=((1.0,),))
 KILLED = "the process was killed by SIGKILL"
 

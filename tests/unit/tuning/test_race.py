@@ -15,7 +15,8 @@ from qsdnn.primitive import Precision, Primitive
 from qsdnn.space import Space
 from qsdnn.tuning.budget import Budget
 from qsdnn.tuning.pace import Pace
-from qsdnn.tuning.start.race import PIECE, race
+from qsdnn.tuning.start.race import PIECE, defaults, race
+from qsdnn.tuning.start.uniform import uniform_plans
 from qsdnn.tuning.trial import Trial
 
 NAMES = (
@@ -32,6 +33,25 @@ SPACE = Space(
     mask=np.ones((2, len(PRIMITIVES)), bool),
     edges=(),
 )
+
+
+def test_the_default_of_an_engine_is_what_it_takes_for_each_layer():
+    """As ncnn: one algorithm suits the first convolution, another one the other convolutions."""
+    names = ("e/sgemm/fp32", "e/winograd/fp32", "e/auto/fp32", "o/auto/fp32")
+    primitives = tuple(
+        Primitive(engine=e, algorithm=a, precision=Precision(p), family=e)
+        for e, a, p in (name.split("/") for name in names)
+    )
+    offered = [(0,), (1, 0), (1, 0), (1, 0), (2,)]  # stem, three convolutions, a pool
+    mask = np.array([[p in some or p == 3 for p in range(4)] for some in offered])
+    places = np.array([[some.index(p) if p in some else 3 for p in range(4)] for some in offered])
+    space = Space(layers=tuple("abcde"), primitives=primitives, mask=mask, edges=(), places=places)
+    plans = uniform_plans(space)
+    other, first = defaults(space, plans)
+    assert other == "o/auto/fp32"
+    assert first != "e/sgemm/fp32" and plans[first].tolist() == [0, 1, 1, 1, 2]
+
+
 DEFAULTS = {"fast/auto/fp32", "slow/auto/fp32", "fast/auto/int8"}
 
 
