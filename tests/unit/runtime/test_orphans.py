@@ -16,8 +16,9 @@ from qsdnn_runtime.board.orphans import end_orphans
 @pytest.fixture
 def stopped_child(tmp_path: Path):
     """Starts what looks like a worker of some agent, and is stopped."""
-    package = tmp_path / "qsdnn_runtime"
-    package.mkdir()
+    package = tmp_path / "qsdnn_runtime" / "server"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").touch()
     (package / "__init__.py").touch()
     (package / "worker.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGSTOP)")
     started = []
