@@ -45,9 +45,10 @@ SHORT_S = 45.0
 PRECISION = 0.02
 """The precision of a uniform plan's latency, relative: the final decides, not the race."""
 
-FINAL_LOADS = 5
-"""The number of loads of each engine that a final takes at the least: bare and as a plan, in two to
-three processes."""
+LOOK_LOADS, FINAL_LOADS = 3, 5
+"""The number of times that the reference's run took: for the first look at each engine, which is
+timed and profiled, and for the final, where each engine is loaded bare and as a plan in two to three
+processes."""
 
 Choice = NDArray[np.int64]
 
@@ -122,7 +123,7 @@ def _tell_least(bench: Bench, budget: Budget, engines: int) -> None:
     start_s = time.monotonic()
     bench.measurer.reference(bench.listener.status)
     once_s = max(0.0, time.monotonic() - start_s - START_S)
-    look_s = 2 * (START_S + engines * once_s)
+    look_s = LOOK_LOADS * (START_S + engines * once_s)
     final = 3 * START_S + FINAL_LOADS * engines * once_s
     least_s = budget.elapsed_s + look_s + final + budget.reserved_s
     if budget.seconds == float("inf"):
