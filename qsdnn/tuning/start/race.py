@@ -46,9 +46,9 @@ PRECISION = 0.02
 """The precision of a uniform plan's latency, relative: the final decides, not the race."""
 
 LOOK_LOADS, FINAL_LOADS = 3, 5
-"""The number of times that the reference's run took: for the first look at each engine, which is
-timed and profiled, and for the final, where each engine is loaded bare and as a plan in two to three
-processes."""
+"""The number of times that the reference's run takes: for the first look at each engine, which is
+timed and profiled; and for the final, where each engine is loaded bare and as a plan in two to
+three processes."""
 
 Choice = NDArray[np.int64]
 
