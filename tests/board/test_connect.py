@@ -92,12 +92,14 @@ def test_an_encrypted_key_is_named_as_such(server, address, tmp_path):
 def test_an_agent_s_key_is_used(server, address, tmp_path, monkeypatch):
     door = str(tmp_path / "agent")
     with subprocess.Popen(["ssh-agent", "-D", "-a", door], stdout=subprocess.DEVNULL) as agent:
-        wait_until(Path(door).exists)
-        monkeypatch.setenv("SSH_AUTH_SOCK", door)
-        subprocess.run(["ssh-add", "-q", str(server.user_key)], check=True)
-        with SshBoard("lab", replace(address, identity_file=None)) as board:
-            assert board.probe().engines
-        agent.kill()
+        try:
+            wait_until(Path(door).exists)
+            monkeypatch.setenv("SSH_AUTH_SOCK", door)
+            subprocess.run(["ssh-add", "-q", str(server.user_key)], check=True)
+            with SshBoard("lab", replace(address, identity_file=None)) as board:
+                assert board.probe().engines
+        finally:
+            agent.kill()  # else its end is waited for, for ever
 
 
 def test_the_user_s_configuration_leads_through_a_jump_host(server, address, home):
