@@ -76,7 +76,7 @@ def _converse(name: str, transport: ChannelTransport) -> Process:
         transport.write(data, START_TIMEOUT_S)
 
     archive = runtime_archive()
-    text = files(__package__).joinpath("bootstrap.py").read_text(encoding="utf-8")
+    text = files("qsdnn_boards.link").joinpath("bootstrap.py").read_text(encoding="utf-8")
     wanted = {"digest": archive.digest, "size_bytes": len(archive.content)}
     with suppress(ConnectionError):  # the bootstrap has ended: what it said tells why
         write(ascii(text).encode() + b"\n")
