@@ -40,7 +40,12 @@ plans = st.builds(
     ci95_ms=st.tuples(numbers, numbers),
     trust=st.sampled_from(["stable", "noisy", "disturbed", "throttled"]),
     baselines=st.lists(
-        st.builds(Baseline, name=names, measured_ms=st.none() | numbers, feasible=st.booleans())
+        st.builds(
+            Baseline,
+            name=names,
+            measured_ms=st.none() | numbers,
+            feasible=st.none() | st.booleans(),
+        )
     ).map(tuple),
     accuracy=st.builds(
         Accuracy, metric=names, reference=numbers, plan=st.none() | numbers, drop=st.none()
