@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from qsdnn.agents.base import Episode, Policy
+from qsdnn.agents.base import Episode, Policy, require_episodes
 from qsdnn.cost.model import CostModel
 from qsdnn.space import Space
 
@@ -127,6 +127,7 @@ class Experience:
 
     def policy(self) -> Policy:
         """The best plan, and the candidates that are worth measuring."""
+        require_episodes(self.episodes)
         plans, latency_ms = self._distinct()
         candidates = plans[_varied(plans, CANDIDATES)]
         return Policy(

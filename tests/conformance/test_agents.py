@@ -110,7 +110,7 @@ def test_episodes_are_counted(name: str, episodes: int) -> None:
 
 def test_no_episodes_are_refused(name: str) -> None:
     if name not in AT_ONCE:
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match="at least 1"):
             agent(name).learn(COSTS["chain"], episodes=0, seed=0)
 
 

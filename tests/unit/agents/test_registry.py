@@ -36,7 +36,7 @@ def test_unknown_names_get_the_nearest() -> None:
 
 
 def test_names_cost_no_import() -> None:
-    assert "exact" in names()
+    assert "exact" in names() and "default" in PRESETS
     code = "import sys, qsdnn.agents as agents; agents.names(); "
     code += "print({'numpy', 'gymnasium'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
