@@ -136,10 +136,8 @@ def search_for(
     """
     notes = _Notes()
     with ExitStack() as stack:
-        machine = open_board(board, care) if isinstance(board, str) else board
+        machine = _started(board, stack, care)
         opened = stack.enter_context(Store(None if store is None else str(store)))
-        if isinstance(board, str):
-            stack.enter_context(machine)
         heard = Several(notes, listener or Silent())
         found = run(config, machine, opened, heard, on_plan, start_s)
     return Result(found=found, notes=tuple(notes.texts))
@@ -227,8 +225,8 @@ def load_plan(path: str | Path) -> Plan:
     return read_plan(Path(path))
 
 
-def _started(board: str | Board, stack: ExitStack) -> Board:
-    return stack.enter_context(open_board(board)) if isinstance(board, str) else board
+def _started(board: str | Board, stack: ExitStack, care: Care | None = None) -> Board:
+    return stack.enter_context(open_board(board, care)) if isinstance(board, str) else board
 
 
 def _accuracy(

@@ -67,6 +67,11 @@ class Space:
     )
 
     @cached_property
+    def preference(self) -> NDArray[np.int64]:
+        """The places (layers, primitives); all 0 where none are known."""
+        return self.places if self.places.size else np.zeros(self.mask.shape, dtype=np.int64)
+
+    @cached_property
     def domains(self) -> tuple[str, ...]:
         """The domains of the primitives, in order of first appearance."""
         return tuple(dict.fromkeys(p.domain for p in self.primitives))

@@ -11,7 +11,6 @@ from qsdnn.agents import agent
 from qsdnn.board import Board
 from qsdnn.cost.model import CostModel
 from qsdnn.listener import Listener
-from qsdnn.model.signature import signature
 from qsdnn.plan import Plan
 from qsdnn.store import Store
 from qsdnn.tuning.budget import Budget
@@ -26,7 +25,8 @@ from qsdnn.tuning.limits.constraint import AccuracyLimit
 from qsdnn.tuning.limits.goal import Objective
 from qsdnn.tuning.prepare import Prepared, prepare
 from qsdnn.tuning.rounds.loop import Rounds
-from qsdnn.tuning.start.start import Started, explore_first, start
+from qsdnn.tuning.start.initial_design import explore
+from qsdnn.tuning.start.start import Started, start
 from qsdnn.tuning.start.transfer import learned
 from qsdnn.tuning.trial import Trial
 
@@ -72,7 +72,7 @@ def search(
             on_plan(draft.plan(trial, predicted_ms, interim=True))
 
         keep(started.uniform, started.uniform.latency_ms)
-        explore_first(started)
+        explore(bench, started.profile, history, started.mixing)
         rounds = Rounds(bench, history, started.uniform, learner, started.constraint, keep)
         cost = rounds.run(started.mixing)
         group_s = bench.pace.group_s
@@ -124,9 +124,8 @@ def _draft(prepared: Prepared, started: Started) -> Draft:
 def _remember(prepared: Prepared, started: Started, store: Store) -> None:
     """Leaves what was learned in the store, for searches of other networks."""
     graph, bench = prepared.graph, started.bench
-    signatures = [signature(layer, graph) for layer in graph.layers]
     belief, info = started.history.belief(), bench.measurer.info
-    store.put_terms(learned(belief, info, graph.sha256, signatures, bench.config.threads))
+    store.put_terms(learned(belief, info, graph.sha256, started.signatures, bench.config.threads))
 
 
 def _final(

@@ -82,21 +82,10 @@ class Result:
         """
         import pandas as pd
 
-        final = self.found.final
-        return pd.DataFrame(
-            [
-                {
-                    "name": standing.name,
-                    "kind": standing.kind.value,
-                    "winner": standing.name == final.name,
-                    "measured_ms": standing.record.latency_ms,
-                    "low_ms": standing.record.ci95_ms[0],
-                    "high_ms": standing.record.ci95_ms[1],
-                    "ratio": standing.ratio.value,
-                }
-                for standing in final.standings
-            ]
-        )
+        rows = pd.DataFrame(self.document["final"])
+        rows[["low_ms", "high_ms"]] = rows["ci95_ms"].tolist()
+        columns = ["name", "kind", "winner", "measured_ms", "low_ms", "high_ms", "ratio"]
+        return rows[columns]
 
     def save(self, path: str | Path = "plan.json") -> Path:
         """Writes the plan's file, for ``qsdnn replay`` and ``qsdnn package``; returns its path.

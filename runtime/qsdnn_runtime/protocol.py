@@ -180,9 +180,9 @@ class ProtocolError(Exception):
         self.code = code
 
 
-def error_answer(op: Any, error: Exception, code: Code = Code.REFUSED) -> Dict[str, Any]:
+def error_answer(op: Any, error: Exception) -> Dict[str, Any]:
     """The header of an answer that says why a request was not done."""
-    code = error.code if isinstance(error, ProtocolError) else code
+    code = error.code if isinstance(error, ProtocolError) else Code.REFUSED
     return {"op": op, "code": code.value, "message": str(error)}
 
 

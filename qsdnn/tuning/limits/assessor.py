@@ -32,7 +32,7 @@ from qsdnn.primitive import Primitive
 from qsdnn.space import Space
 from qsdnn.store import Store
 from qsdnn.tuning.budget import Budget
-from qsdnn.tuning.limits.constraint import AccuracyLimit, key_of
+from qsdnn.tuning.limits.constraint import AccuracyLimit
 from qsdnn.tuning.profile import Profile
 
 MOST_CALIBRATING, SKETCH, MOST_ANALYZING = 256, 16, 256
@@ -142,26 +142,20 @@ class Assessor:
                 while there is time, or no plan was found that may be chosen.
             budget: The budget of the search, without what must follow.
         """
-        evaluated: dict[bytes, Accuracy | None] = {}
-        plans, admitted, plan_s = [trial.choice for trial in measured.best], False, 0.0
-        while plans and not (admitted and budget.left_s <= 0):
-            some, plans = plans[:FEW], plans[FEW:]
-            start_s = time.monotonic()
-            found = self.choosing(space, some)
-            plan_s = (time.monotonic() - start_s) / len(some)
-            evaluated |= {key_of(plan): loss for plan, loss in zip(some, found, strict=True)}
-            admitted |= any(a is not None and self.config.budget.allows(a) for a in found)
-        asked = questions(space, measured.layer_ms)
-        until_s = time.monotonic() + SHARE * max(0.0, budget.left_s)
-        return AccuracyLimit(
+        limit = AccuracyLimit(
             space=space,
             budget=self.config.budget,
             choosing=lambda plans: self.choosing(space, plans),
             deciding=lambda plans: self.deciding(space, plans),
-            alone=self.layers_alone(space, asked, until_s),
-            evaluated=evaluated,
-            plan_s=plan_s,
+            alone=np.full(space.mask.shape, np.nan),
         )
+        plans, admitted = [trial.choice for trial in measured.best], False
+        while plans and not (admitted and budget.left_s <= 0):
+            some, plans = plans[:FEW], plans[FEW:]
+            admitted |= any(limit.admits(some))
+        asked = questions(space, measured.layer_ms)
+        until_s = time.monotonic() + SHARE * max(0.0, budget.left_s)
+        return replace(limit, alone=self.layers_alone(space, asked, until_s))
 
     def layers_alone(
         self, space: Space, asked: Sequence[Question], until_s: float = math.inf

@@ -122,7 +122,7 @@ class AccuracyLimit:
         choosing: A function that evaluates plans on the data that plans are chosen with.
         deciding: A function that evaluates plans on other data.
         alone: The noise of layers alone (layers, primitives); NaN where not measured.
-        evaluated: The accuracy of the evaluated plans, by `key_of`; None of one that does not run.
+        evaluated: The accuracy of the evaluated plans, by their keys; None where one does not run.
         plan_s: The wall time in which one plan is evaluated, as seen last.
     """
 
@@ -148,7 +148,7 @@ class AccuracyLimit:
 
     @property
     def _scored(self) -> dict[bytes, Accuracy]:
-        """The accuracy of the evaluated plans that ran, by `key_of`."""
+        """The accuracy of the evaluated plans that ran, by their keys."""
         return {key: found for key, found in self.evaluated.items() if found is not None}
 
     @property
@@ -203,7 +203,7 @@ class AccuracyLimit:
 
     def evaluate_all(self, plans: Sequence[Choice]) -> list[Accuracy | None]:
         """The accuracy of plans on the choosing data, which is kept."""
-        keys = [key_of(plan) for plan in plans]
+        keys = [_key(plan) for plan in plans]
         new = {
             key: plan for key, plan in zip(keys, plans, strict=True) if key not in self.evaluated
         }
@@ -214,7 +214,7 @@ class AccuracyLimit:
 
     def is_known(self, plan: Choice) -> bool:
         """Whether a plan was evaluated on the choosing data."""
-        return key_of(plan) in self.evaluated
+        return _key(plan) in self.evaluated
 
     def refusal(self, plan: Choice) -> str:
         """The reason why the budget refuses a plan on the choosing data; empty if it does not."""
@@ -258,6 +258,5 @@ class AccuracyLimit:
         return accuracy
 
 
-def key_of(plan: Choice) -> bytes:
-    """The key that a plan is remembered by: equal for equal plans."""
+def _key(plan: Choice) -> bytes:
     return np.ascontiguousarray(plan, dtype=np.int64).tobytes()

@@ -105,12 +105,11 @@ def defaults(space: Space, plans: Mapping[str, Choice]) -> list[str]:
         The names of the plans, those in fp32 first.
     """
     kinds = [(primitive.engine, primitive.precision) for primitive in space.primitives]
-    places = space.places if space.places.size else np.zeros(space.mask.shape, dtype=np.int64)
     found: dict[tuple[str, Precision], tuple[int, str]] = {}
     for name, plan in plans.items():
         kind = _kind(name)
         mine = space.mask & np.array([other == kind for other in kinds])
-        own = np.where(mine, places, len(kinds)).argmin(axis=1)
+        own = np.where(mine, space.preference, len(kinds)).argmin(axis=1)
         alike = int(((plan == own) & mine.any(axis=1)).sum())
         if kind not in found or alike > found[kind][0]:
             found[kind] = (alike, name)

@@ -17,7 +17,6 @@ from qsdnn.tuning.limits.constraint import Constraint, Unlimited
 from qsdnn.tuning.limits.goal import Objective
 from qsdnn.tuning.prepare import Prepared
 from qsdnn.tuning.profile import Profile, usable
-from qsdnn.tuning.start.initial_design import explore
 from qsdnn.tuning.start.outclassed import outclassed
 from qsdnn.tuning.start.race import race
 from qsdnn.tuning.start.transfer import prior_of
@@ -46,6 +45,7 @@ class Started:
         history: The history of all that was measured of mixed plans, and what is expected of
             others.
         mixing: The budget of mixed plans: what is left beside the final.
+        signatures: The signature of each layer.
         elsewhere: The terms that searches of other networks, and on other boards of the kind, have
             learned.
         spared: The primitives that are not measured: those searches had shown them to be slow.
@@ -57,6 +57,7 @@ class Started:
     uniform: Trial = field(repr=False)
     history: History = field(repr=False)
     mixing: Budget
+    signatures: Sequence[str] = field(repr=False)
     elsewhere: Sequence[Term] = field(repr=False)
     spared: tuple[str, ...] = ()
 
@@ -95,6 +96,7 @@ def start(prepared: Prepared, store: Store, assessor: Assessor | None, budget: B
             space, profile, prior_of(elsewhere, space, profile.layer_ms, signatures, info)
         ),
         mixing=mixing.less(constraint.evaluating_s(FINALISTS)),
+        signatures=signatures,
         elsewhere=elsewhere,
         spared=spared,
     )
@@ -116,11 +118,6 @@ def best_admitted(profile: Profile, constraint: Constraint) -> Trial:
         f"{constraint.refusal(nearest.choice)}",
         hint="allow more: a larger --max-drop, a smaller --min-sqnr",
     )
-
-
-def explore_first(started: Started) -> None:
-    """Measures random mixed plans, until the cost model is sure of the others."""
-    explore(started.bench, started.profile, started.history, started.mixing)
 
 
 def _afterwards_s(config: SearchConfig) -> float:

@@ -26,10 +26,9 @@ def uniform_plans(space: Space) -> Mapping[str, NDArray[np.int64]]:
     plans: dict[str, NDArray[np.int64]] = {}
     seen: set[bytes] = set()
     covered = space.mask.sum(axis=0)
-    places = space.places if space.places.size else np.zeros_like(space.mask, dtype=np.int64)
     for wanted in sorted(np.flatnonzero(covered).tolist(), key=lambda p: -int(covered[p])):
         away = np.array([_distance(space, wanted, p) for p in range(len(space.primitives))])
-        order = away * (places.max() + 1) + places
+        order = away * (space.preference.max() + 1) + space.preference
         plan = np.where(space.mask, order, order.max() + 1).argmin(axis=1)
         if plan.tobytes() not in seen:
             seen.add(plan.tobytes())
