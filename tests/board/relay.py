@@ -36,12 +36,12 @@ class Relay:
         self.cut()
 
     def cut(self) -> None:
-        """Breaks all connections; new ones can be made."""
-        for end in self._sockets:
+        """Breaks all connections; new ones can be made, also while this is done."""
+        ends, self._sockets = self._sockets, []
+        for end in ends:
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
-        self._sockets.clear()
 
     def hold(self, hold_s: float) -> None:
         """Passes nothing on for a while, and then all of it, as a cut that TCP survives."""
@@ -74,10 +74,11 @@ class Relay:
                 except OSError:  # nobody is there now
                     near.close()
                     continue
+                for end in (near, far):
+                    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._sockets += [near, far]
-                for source, sink in ((near, far), (far, near)):
-                    source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    self._pass_on(source, sink)
+                self._pass_on(near, far)
+                self._pass_on(far, near)
 
     def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
         pieces: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
