@@ -31,7 +31,7 @@ def care_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     def open_board(name: str, care: Care) -> Any:
         raise Opened(care)
 
-    for module in ("board", "api"):  # each command takes it from one of them
+    for module in ("api", "board"):  # each command takes it from one of them
         monkeypatch.setattr(f"qsdnn.{module}.open_board", open_board)
     monkeypatch.chdir(tmp_path)
 
