@@ -1,0 +1,209 @@
+"""Elementwise operators and normalizations per channel."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+import onnx_ir as ir
+
+from qsdnn_primitives.lne.activation import Function, function_of
+from qsdnn_primitives.lne.builder import (
+    OPERATIONS,
+    Builder,
+    activation_arguments,
+    constant_of,
+    is_image,
+)
+from qsdnn_primitives.lne.fusion import Fused
+from qsdnn_primitives.lne.packing import pack_channels
+from qsdnn_primitives.lne.program import Value, Weights
+from qsdnn_primitives.lne.tensor import Image, Tensor
+from qsdnn_primitives.plain.node import UnsupportedError, is_constant, static_shape
+
+
+def unary(builder: Builder, fused: Fused) -> None:
+    """An operator of one operand, in the form that the operand has."""
+    function = function_of(fused.op)
+    if function is None:
+        raise UnsupportedError(f"{fused.op.kind} has no kernel")
+    source = fused.op.inputs[0]
+    if builder.has_image(source):
+        x, y = builder.image(source), builder.image_of(fused.output)
+        apply(builder, x, y, function)
+        return
+    plain, made = builder.plain(source), builder.plain_of(fused.output)
+    size = prod(static_shape(source))
+    rows, width = _lines(size, builder.lanes)
+    builder.add("unary", (plain,), made, lambda: {
+        "x": plain, "y": made, "blocks": 1, "height": rows, "width": width,
+        "x_row": width * builder.lanes, "y_row": width * builder.lanes,
+        **activation_arguments(function),
+    })  # fmt: skip
+
+
+def _lines(size: int, lanes: int) -> tuple[int, int]:
+    """Lines and vectors of a line that hold at least `size` floats, and no vector more."""
+    vectors = -(-size // lanes)
+    rows = next(n for n in range(min(vectors, 64), 0, -1) if vectors % n == 0)
+    return rows, vectors // rows
+
+
+def apply(builder: Builder, x: Image, y: Image, function: Function) -> None:
+    """Adds a function of each element of an image."""
+    builder.add("unary", (x,), y, lambda: {
+        "x": x, "y": y, "blocks": x.blocks, "height": x.height, "width": x.width,
+        "x_block": x.block, "x_row": x.row, "y_block": y.block, "y_row": y.row,
+        **activation_arguments(function),
+    })  # fmt: skip
+
+
+def power(builder: Builder, fused: Fused) -> None:
+    """Power with a constant exponent."""
+    if function_of(fused.op) is None:
+        raise UnsupportedError("its exponent has no kernel")
+    unary(builder, fused)
+
+
+def binary(builder: Builder, fused: Fused) -> None:
+    """An operator of two operands or more; more are taken in pairs."""
+    op = fused.op
+    if len(op.inputs) == 1:
+        raise UnsupportedError("it has one operand")
+    if len(op.inputs) > 2:
+        raise UnsupportedError("it has more than two operands")
+    left, right = op.inputs
+    if not _in_blocks(builder, fused, left, right):
+        _plain(builder, fused, left, right)
+
+
+def _in_blocks(builder: Builder, fused: Fused, left: ir.Value, right: ir.Value) -> bool:
+    """Adds the operator on blocked images, where both operands fit; whether they do."""
+    shape = static_shape(fused.output)
+    images = [value for value in (left, right) if builder.has_image(value)]
+    if not is_image(shape) or not any(static_shape(value) == shape for value in images):
+        return False
+    operands = []
+    for value in (left, right):
+        found = _operand(builder, value, shape)
+        if found is None:
+            return False
+        operands.append(found)
+    y = builder.image_of(fused.output)
+    (x, x_steps), (z, z_steps) = operands
+    reads = tuple(place for place in (x, z) if isinstance(place, Tensor))
+
+    def arguments() -> dict[str, Value]:
+        return {
+            "x": x, "z": z, "y": y, "operation": int(OPERATIONS[fused.op.kind]),
+            "blocks": y.blocks, "height": y.height, "width": y.width,
+            **_steps("x", x, x_steps), **_steps("z", z, z_steps), "y_block": y.block,
+            "y_row": y.row, **activation_arguments(fused.function),
+        }  # fmt: skip
+
+    builder.add("binary", reads, y, arguments)
+    return True
+
+
+def _operand(
+    builder: Builder, value: ir.Value, shape: tuple[int, ...]
+) -> tuple[Image | Weights, str] | None:
+    """An operand of an operator on images: a place, and how it spreads over the image."""
+    own = (1,) * (len(shape) - len(static_shape(value))) + static_shape(value)
+    spread = all(size == 1 for size in own[2:]) and any(size > 1 for size in shape[2:])
+    if is_constant(value):
+        numbers = constant_of(value)
+        if numbers.size == 1:
+            return np.full(builder.lanes, numbers.reshape(-1)[0], np.float32), "one"
+        if own[1] == shape[1] and all(size == 1 for size in (own[0], *own[2:])):
+            return pack_channels(numbers, builder.lanes, shape[1]), "channel"
+        return None
+    if own[0] != 1 or own[1] != shape[1] or not (own == shape or spread):
+        return None
+    if static_shape(value) != own:
+        return None
+    return builder.image(value), "channel" if spread else "pixel"
+
+
+def _steps(letter: str, place: Image | Weights, spread: str) -> dict[str, Value]:
+    if spread == "one":
+        return {}
+    if spread == "channel":
+        block = place.block if isinstance(place, Image) else 0
+        lanes = place.lanes if isinstance(place, Image) else 0
+        return {f"{letter}_block": block or lanes}
+    assert isinstance(place, Image)
+    return {
+        f"{letter}_block": place.block,
+        f"{letter}_row": place.row,
+        f"{letter}_column": place.lanes,
+    }
+
+
+def _plain(builder: Builder, fused: Fused, left: ir.Value, right: ir.Value) -> None:
+    """Adds the operator on plain tensors, by numpy's rules of broadcasting."""
+    shape = static_shape(fused.output)
+    strides = [_strides(static_shape(value), shape) for value in (left, right)]
+    dims = _collapsed(shape, strides)
+    while len(dims) < 3:
+        dims.insert(0, (1, 0, 0))
+    if len(dims) > 3:
+        raise UnsupportedError("its operands spread in too many ways")
+    lanes = builder.lanes
+    places: list[Tensor | Weights] = [
+        constant_of(value) if is_constant(value) else builder.plain(value)
+        for value in (left, right)
+    ]
+    y = builder.plain_of(fused.output)
+    (blocks, x_block, z_block), (height, x_row, z_row), (width, x_one, z_one) = dims
+    found: dict[str, Value] = {
+        "x": places[0], "z": places[1], "y": y, "operation": int(OPERATIONS[fused.op.kind]),
+        "blocks": blocks, "height": height, "width": width // lanes, "rest": width % lanes,
+        "x_block": x_block, "x_row": x_row, "x_column": x_one * lanes, "x_splat": int(not x_one),
+        "z_block": z_block, "z_row": z_row, "z_column": z_one * lanes, "z_splat": int(not z_one),
+        "y_block": height * width, "y_row": width, **activation_arguments(fused.function),
+    }  # fmt: skip
+    reads = tuple(place for place in places if isinstance(place, Tensor))
+    builder.add("binary", reads, y, lambda: found)
+
+
+def _strides(own: tuple[int, ...], shape: tuple[int, ...]) -> list[int]:
+    """The distance between neighbours in each dimension of `shape`; 0 where it is spread."""
+    padded = (1,) * (len(shape) - len(own)) + own
+    return [0 if size == 1 else prod(padded[axis + 1 :]) for axis, size in enumerate(padded)]
+
+
+def _collapsed(shape: tuple[int, ...], strides: list[list[int]]) -> list[tuple[int, int, int]]:
+    """Dimensions (size, step of left, step of right), with those that run on as one made one."""
+    dims: list[tuple[int, int, int]] = []
+    for size, x, z in zip(shape, *strides, strict=True):
+        if size == 1:
+            continue
+        if dims and dims[-1][1] == x * size and dims[-1][2] == z * size:
+            dims[-1] = (dims[-1][0] * size, x, z)
+        else:
+            dims.append((size, x, z))
+    return dims or [(1, 0, 0)]
+
+
+def batch_normalization(builder: Builder, fused: Fused) -> None:
+    """BatchNormalization of an image: a scale and a shift for each channel."""
+    op = fused.op
+    scale, shift, mean, variance = (
+        constant_of(value).astype(np.float64) for value in op.inputs[1:]
+    )
+    factor = scale / np.sqrt(variance + op.attributes["epsilon"])
+    affine(builder, fused, factor, shift - mean * factor)
+
+
+def affine(builder: Builder, fused: Fused, scale: np.ndarray, shift: np.ndarray) -> None:
+    """Adds x · scale + shift of each channel."""
+    x = builder.image(fused.op.inputs[0])
+    y = builder.image_of(fused.output)
+    scales = pack_channels(scale.astype(np.float32), builder.lanes, x.channels)
+    shifts = pack_channels(shift.astype(np.float32), builder.lanes, x.channels)
+    builder.add("affine", (x,), y, lambda: {
+        "x": x, "scale": scales, "shift": shifts, "y": y, "blocks": x.blocks,
+        "height": x.height, "width": x.width, "x_block": x.block, "x_row": x.row,
+        "y_block": y.block, "y_row": y.row, **activation_arguments(fused.function),
+    })  # fmt: skip

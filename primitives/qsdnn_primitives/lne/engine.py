@@ -1,0 +1,162 @@
+"""The host half of the engine ``lne``: offers primitives, and builds segments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from pathlib import Path
+
+import onnx_ir as ir
+
+from qsdnn.engine import EngineInfo
+from qsdnn.errors import BuildError
+from qsdnn.files import write_content
+from qsdnn.model.layer import Layer
+from qsdnn.model.segment import Artifact, Segment, block_of
+from qsdnn.primitive import Precision, Primitive
+from qsdnn_primitives.lne.builder import Builder
+from qsdnn_primitives.lne.library import compiler, kernels
+from qsdnn_primitives.lne.lowering import SIMD, algorithms, inputs_of, lower
+from qsdnn_primitives.lne.program import write_program
+from qsdnn_primitives.lne.target import TARGETS, Target, told_target
+from qsdnn_primitives.lne.tensor import Image, Tensor
+from qsdnn_primitives.plain.node import Op, UnsupportedError, static_shape
+from qsdnn_primitives.plain.translation import translate
+
+NAME = "lne"
+
+
+class LneEngine:
+    """The host half of the engine ``lne``; see `qsdnn.engine.Engine`.
+
+    All primitives are of one family, named for the board's processor: a segment may mix algorithms
+    as it likes, and passes images on in blocks of channels.
+    """
+
+    name = NAME
+
+    def primitives(self, layer: Layer, info: EngineInfo) -> Sequence[Primitive]:
+        """One primitive for each algorithm that runs the layer, likely fastest first.
+
+        There is none for a pinned layer, for operators without a kernel, and where this machine
+        cannot compile for the board's processor.
+        """
+        target = told_target(info.capabilities)
+        if target is None or compiler(target) is None:
+            return ()
+        try:
+            names = _algorithms(layer, target.lanes)
+        except UnsupportedError:
+            return ()
+        return tuple(
+            Primitive(
+                engine=NAME,
+                algorithm=name,
+                precision=Precision.FP32,
+                family=f"{NAME}/{target.name}",
+                layouts=(target.layout,),
+            )
+            for name in names
+        )
+
+    def build(self, segment: Segment, folder: Path) -> Artifact:
+        """Writes a program, its weights and the compiled kernels.
+
+        Raises:
+            BuildError: A layer cannot be expressed, or not with the algorithm asked for, or the
+                kernels cannot be compiled.
+        """
+        target = _target(segment)
+        builder = Builder(target.lanes)
+        translated = []
+        for layer, choice in zip(segment.layers, segment.choices, strict=True):
+            try:
+                names = _algorithms(layer, target.lanes)
+            except UnsupportedError as error:
+                raise BuildError(f"lne cannot run layer '{layer.name}': {error}") from error
+            if choice.algorithm not in names or choice.precision is not Precision.FP32:
+                raise BuildError(
+                    f"layer '{layer.name}' cannot take {choice}",
+                    hint=f"it can take: {', '.join(names)}",
+                )
+            translated.append(translate(layer))
+        values = {v.name: v for ops in translated for op in ops for v in (*op.inputs, *op.outputs)}
+        inputs = {name: static_shape(values[name]) for name in segment.inputs}
+        for name in segment.inputs:
+            _take(builder, values[name], name, segment.layouts.get(name, ""))
+        for layer, choice, ops in zip(segment.layers, segment.choices, translated, strict=True):
+            builder.layer = layer.index
+            lower(builder, ops, layer.outputs, choice.algorithm)
+        for name in segment.outputs:
+            _hand_out(builder, values[name], name, segment.layouts.get(name, ""))
+        outputs = {name: static_shape(values[name]) for name in segment.outputs}
+        library = write_content(kernels(target).read_bytes(), ".so", folder)
+        files = write_program(builder.steps, inputs, outputs, library, folder)
+        return Artifact(file=files[0], files=tuple(files), options={})
+
+
+def _target(segment: Segment) -> Target:
+    name = segment.family.partition("/")[2]
+    if name not in TARGETS:
+        raise BuildError(f"'{segment.family}' is no family of lne")
+    return TARGETS[name]
+
+
+def _algorithms(layer: Layer, lanes: int) -> tuple[str, ...]:
+    """The algorithms that a layer may take.
+
+    Raises:
+        UnsupportedError: An operator has no kernel.
+    """
+    ops = translate(layer)
+    choices = [choice for choice in map(algorithms, ops) if choice]
+    names: tuple[str, ...] = (SIMD,)
+    if choices:
+        names = tuple(name for name in choices[0] if all(name in other for other in choices[1:]))
+    _check(layer, ops, names[0], lanes)
+    return names
+
+
+def _check(layer: Layer, ops: Sequence[Op], algorithm: str, lanes: int) -> None:
+    """Raises UnsupportedError where a layer cannot be lowered."""
+    builder = Builder(lanes)
+    for value in inputs_of(ops):
+        builder.take(value, Tensor(size=prod(static_shape(value)), buffer=str(value.name)))
+    lower(builder, ops, layer.outputs, algorithm)
+
+
+def _take(builder: Builder, value: ir.Value, name: str, layout: str) -> None:
+    """Gives the builder the caller's buffer of an input."""
+    shape = static_shape(value)
+    if layout:
+        assert block_of(layout) == builder.lanes
+        form: Tensor = Image(
+            channels=shape[1], height=shape[2], width=shape[3], lanes=builder.lanes,
+            buffer=name, rigid=True,
+        )  # fmt: skip
+    else:
+        form = Tensor(size=prod(shape), buffer=name)
+    builder.take(value, form)
+
+
+def _hand_out(builder: Builder, value: ir.Value, name: str, layout: str) -> None:
+    """Adds the step that writes an output into the caller's buffer."""
+    shape = static_shape(value)
+    if layout:
+        image = builder.image(value)
+        made = Image(
+            channels=shape[1], height=shape[2], width=shape[3], lanes=builder.lanes,
+            buffer=name, rigid=True,
+        )  # fmt: skip
+        builder.copy_image(image, made)
+        return
+    size = prod(shape)
+    made_plain = Tensor(size=size, buffer=name)
+    if builder.has_image(value) and not builder.has_plain(value):
+        builder.unpack(builder.image(value), made_plain)
+        return
+    plain = builder.plain(value)
+    builder.add(
+        "copy", (plain,), made_plain,
+        lambda: {"x": plain, "y": made_plain, "blocks": 1, "height": 1, "width": size},
+    )  # fmt: skip

@@ -1,0 +1,136 @@
+"""The kernels of the engine: their arguments, and the words that they share with the host."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import IntEnum
+
+
+class Activation(IntEnum):
+    """A function of each element that a kernel computes on what it makes."""
+
+    NONE = 0
+    CLIP = 1
+    LEAKY = 2
+    SIGMOID = 3
+    TANH = 4
+    SILU = 5
+    HARD_SIGMOID = 6
+    HARD_SWISH = 7
+    ELU = 8
+    SELU = 9
+    GELU = 10
+    GELU_TANH = 11
+    MISH = 12
+    SOFTPLUS = 13
+    SOFTSIGN = 14
+    ABS = 15
+    NEG = 16
+    SQRT = 17
+    EXP = 18
+    LOG = 19
+    RECIPROCAL = 20
+    ERF = 21
+    FLOOR = 22
+    CEIL = 23
+    SCALE = 24
+    SQUARE = 25
+
+
+class Operation(IntEnum):
+    """A function of two operands."""
+
+    ADD = 0
+    SUBTRACT = 1
+    MULTIPLY = 2
+    DIVIDE = 3
+    LARGER = 4
+    SMALLER = 5
+    SLOPE = 6
+    POWER = 7
+
+
+class Tile(IntEnum):
+    """How a tile finds its pixels.
+
+    - ``UNIT``, ``DOUBLE``: in blocks, one or two pixels apart.
+    - ``STRIDED``: any distance between pixels, input and output; channels side by side.
+    - ``PLANAR``: any distance, and any between channels: images that are not in blocks.
+    - ``PRODUCT``: as ``UNIT``, without bias, sum and limits.
+    """
+
+    UNIT = 0
+    DOUBLE = 1
+    STRIDED = 2
+    PLANAR = 3
+    PRODUCT = 4
+
+
+_ACT = "i:activation f:alpha f:beta"
+_X_BLOCKED = "i:x_block i:x_row"
+_Y_BLOCKED = "i:y_block i:y_row"
+_PLACES = "i:blocks i:height i:width"
+
+_FIELDS: Mapping[str, str] = {
+    "convolution": "p:x p:w p:b p:r p:y i:kind i:blocks i:rest i:rows i:columns "
+    "i:height i:width i:x_block i:x_row i:x_pixel i:x_channel i:tap_row i:tap_column "
+    "i:y_blocks i:y_block i:y_row i:y_pixel i:r_block i:r_row i:r_pixel i:tail "
+    f"i:pixels i:group i:band f:low f:high {_ACT}",
+    "winograd": "p:x p:w p:b p:r p:y i:transform i:blocks i:rest i:height i:width "
+    f"{_X_BLOCKED} i:y_blocks {_Y_BLOCKED} i:r_block i:r_row "
+    f"i:tiles_high i:tiles_wide i:chunk i:pixels i:group f:low f:high {_ACT}",
+    "depthwise": f"p:x p:w p:b p:r p:y i:shape i:rows i:columns {_PLACES} {_X_BLOCKED} "
+    f"i:x_pixel i:tap_row i:tap_column {_Y_BLOCKED} i:r_block i:r_row i:pixels "
+    f"f:low f:high {_ACT}",
+    "pool": f"p:x p:y i:mean i:padding_counts {_PLACES} i:rows i:columns i:x_height i:x_width "
+    f"{_X_BLOCKED} {_Y_BLOCKED} i:stride_high i:stride_wide i:dilation_high i:dilation_wide "
+    f"i:pad_high i:pad_wide i:pad_end_high i:pad_end_wide {_ACT}",
+    "global_pool": f"p:x p:y i:mean {_PLACES} {_X_BLOCKED} {_ACT}",
+    "unary": f"p:x p:y {_PLACES} i:rest {_X_BLOCKED} {_Y_BLOCKED} {_ACT}",
+    "binary": f"p:x p:z p:y i:operation {_PLACES} i:rest i:x_block i:x_row i:x_column i:x_splat "
+    f"i:z_block i:z_row i:z_column i:z_splat {_Y_BLOCKED} {_ACT}",
+    "affine": f"p:x p:scale p:shift p:y {_PLACES} {_X_BLOCKED} {_Y_BLOCKED} {_ACT}",
+    "reduce": "p:x p:y i:operation i:outer i:n i:inner f:factor",
+    "softmax": "p:x p:y i:logarithmic i:outer i:n i:inner",
+    "standardize": "p:x p:scale p:shift p:y i:outer i:n i:step i:run f:epsilon",
+    "lrn": "p:x p:y i:channels i:size i:blocks i:height i:width "
+    f"{_X_BLOCKED} {_Y_BLOCKED} f:alpha f:beta f:bias",
+    "pack": f"p:x p:y i:channels {_PLACES} i:x_channel i:x_row {_Y_BLOCKED}",
+    "unpack": f"p:x p:y i:channels {_PLACES} {_X_BLOCKED} i:y_channel i:y_row",
+    "copy": f"p:x p:y {_PLACES} {_X_BLOCKED} {_Y_BLOCKED}",
+    "move": "p:x p:y " + " ".join(f"i:{letter}{axis}" for letter in "nxy" for axis in range(6)),
+    "fill": "p:y i:count f:value",
+    "pack_columns": "p:x p:y i:k i:n i:x_row i:x_column i:group",
+}
+
+KERNELS: Mapping[str, Mapping[str, str]] = {
+    name: {field: kind for kind, field in (word.split(":") for word in words.split())}
+    for name, words in _FIELDS.items()
+}
+"""The arguments of each kernel, in order: ``p`` a place in memory, ``i`` a whole number, ``f`` a
+number in single precision. The position of a kernel here is its number in programs."""
+
+
+def declarations() -> str:
+    """The C declarations of all arguments: structs whose fields lie in slots of eight bytes."""
+    types = {"p": "float *", "i": "int64_t ", "f": "float "}
+    lines = ["typedef float *place;"]
+    for words in (Activation, Operation, Tile):
+        lines.append("enum {" + ", ".join(f"{word.name} = {word.value}" for word in words) + "};")
+    for name, fields in KERNELS.items():
+        slots = "".join(f"    {types[kind]}{field} SLOT;\n" for field, kind in fields.items())
+        lines.append(f"struct {name} {{\n{slots}}};")
+    return "\n".join(lines) + "\n"
+
+
+def table() -> str:
+    """The C table of all kernels, in the order of their numbers, and their names."""
+    functions = {"convolution": "convolve"}
+    entries = "".join(f"    (kernel *){functions.get(name, name)},\n" for name in KERNELS)
+    names = ", ".join(f'"{name}"' for name in KERNELS)
+    return (
+        f"static kernel *const KERNELS[] = {{\n{entries}}};\n"
+        f"static const char *const NAMES[] = {{{names}}};\n"
+        f"enum {{CONVOLUTION = {[*KERNELS].index('convolution')}, "
+        f"WINOGRAD = {[*KERNELS].index('winograd')}}};\n"
+    )

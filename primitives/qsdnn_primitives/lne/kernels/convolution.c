@@ -1,0 +1,90 @@
+/* Convolutions and products as tiles: P pixels by B blocks of output channels in registers.
+
+   The image lies in blocks of LANES channels, with a halo of zeros as wide as the window reaches, so
+   no tile asks where the border is. A tile's weights lie in the order it reads them:
+   [block of inputs][row of the window][column][input channel][B · LANES output channels]. */
+
+struct tile {
+    int64_t blocks, rest;            /* of input channels: whole blocks, and channels after them */
+    int64_t rows, columns;           /* of the window */
+    int64_t x_block, x_row, x_tap;   /* steps of the input: block, row and column of the window */
+    int64_t x_pixel, x_channel;      /* between pixels of the output, between channels */
+    int64_t y_block, y_pixel, r_block;
+    float low, high;                 /* limits of the output: ReLU, ReLU6 */
+};
+
+typedef void tile_function(const struct tile *, const float *restrict x, const float *restrict w,
+                           const float *restrict b, const float *restrict r, float *restrict y);
+
+#include "tiles.h"
+
+/* The units of a row, cut as evenly as tiles of at most `pixels` allow. */
+struct cut {
+    int64_t count, small, large; /* tiles; pixels of a small one; how many are one pixel larger */
+};
+
+INLINE struct cut cut_row(int64_t width, int64_t pixels)
+{
+    int64_t count = (width + pixels - 1) / pixels;
+    return (struct cut){count, width / count, width % count};
+}
+
+INLINE int64_t pixels_of(const struct cut *c, int64_t i) { return c->small + (i < c->large); }
+INLINE int64_t start_of(const struct cut *c, int64_t i) { return i * c->small + least(i, c->large); }
+
+static void activate_tile(const struct convolution *a, const struct tile *t, float *y,
+                          int64_t pixels, int64_t blocks)
+{
+    for (int64_t o = 0; o < blocks; o++)
+        for (int64_t p = 0; p < pixels; p++) {
+            float *at = y + o * t->y_block + p * t->y_pixel;
+            store(at, activated(a->activation, load(at), a->alpha, a->beta));
+        }
+}
+
+/* Rows that end amid a vector: the last tiles of each write beside, and what belongs is copied. */
+static void finish_rows(const struct convolution *a, const float *made, float *y, int64_t pixels,
+                        int64_t blocks)
+{
+    for (int64_t p = 0; p < pixels; p++, made += blocks * LANES)
+        for (int64_t i = 0; i < (blocks - 1) * LANES + a->tail; i++) y[p * a->y_pixel + i] = made[i];
+}
+
+static void convolve(const struct convolution *a, const struct worker *me)
+{
+    struct tile t = {a->blocks, a->rest, a->rows, a->columns, a->x_block, a->tap_row, a->tap_column,
+                     a->x_pixel, a->x_channel, a->y_block, a->y_pixel, a->r_block, a->low, a->high};
+    const struct cut cut = cut_row(a->width, a->pixels);
+    const int64_t units = a->height * cut.count, groups = (a->y_blocks + a->group - 1) / a->group;
+    /* Few pixels and many channels: threads share the channels. */
+    const int64_t by_groups = units < 2 * me->count && groups >= me->count;
+    const int64_t u0 = by_groups ? 0 : first_of(me, units), u1 = by_groups ? units : end_of(me, units);
+    const int64_t g0 = by_groups ? first_of(me, groups) : 0, g1 = by_groups ? end_of(me, groups) : groups;
+    const int64_t taps = (a->blocks * LANES + a->rest) * a->rows * a->columns;
+    const struct cut of = cut_row(a->y_blocks, a->group);
+    /* Outer: groups (weights stay in cache) or pixels (the input does); bands of both between. */
+    const int64_t band = a->band > 0 ? a->band : most(u1 - u0, 1);
+    for (int64_t v = u0; v < u1; v += band)
+        for (int64_t g = g0; g < g1; g++) {
+            const int64_t blocks = pixels_of(&of, g), block = start_of(&of, g);
+            tile_function *const *tiles = TILES[a->kind][blocks - 1];
+            const float *w = a->w + block * LANES * taps, *b = a->b ? a->b + block * LANES : 0;
+            float *out = a->y + block * a->y_block;
+            const float *add = a->r ? a->r + block * a->r_block : 0;
+            const int64_t aside = a->tail && g == groups - 1;
+            t.y_block = aside ? LANES : a->y_block;
+            t.y_pixel = aside ? blocks * LANES : a->y_pixel;
+            int64_t h = v / cut.count, i = v % cut.count;
+            for (int64_t u = v; u < least(v + band, u1); u++) {
+                const int64_t pixels = pixels_of(&cut, i), at = start_of(&cut, i);
+                float *y = out + h * a->y_row + at * a->y_pixel;
+                tiles[pixels - 1](&t, a->x + h * a->x_row + at * a->x_pixel, w, b,
+                                  add ? add + h * a->r_row + at * a->r_pixel : 0,
+                                  aside ? me->scratch : y);
+                if (a->activation > CLIP)
+                    activate_tile(a, &t, aside ? me->scratch : y, pixels, blocks);
+                if (aside) finish_rows(a, me->scratch, y, pixels, blocks);
+                if (++i == cut.count) i = 0, h++;
+            }
+        }
+}

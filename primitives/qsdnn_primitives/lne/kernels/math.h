@@ -1,0 +1,126 @@
+/* Elementary functions on vectors, and the activations made of them. */
+
+/* e^x to 1 ulp or so (range reduction by ln 2 in two parts, a polynomial of degree 6). */
+INLINE vec exponential(vec x)
+{
+    vec at = smaller(larger(x, splat(-87.33654f)), splat(88.37626f));
+    vec n = below(at * 1.44269504f + 0.5f);
+    vec f = at - n * 0.693359375f - n * -2.12194440e-4f;
+    vec p = splat(1.9875691500e-4f);
+    p = p * f + 1.3981999507e-3f;
+    p = p * f + 8.3334519073e-3f;
+    p = p * f + 4.1665795894e-2f;
+    p = p * f + 1.6666665459e-1f;
+    p = p * f + 5.0000001201e-1f;
+    p = p * f * f + f + 1.0f;
+    ints power = (__builtin_convertvector(n, ints) + 127) << 23;
+    vec e = p * (vec)power;
+    e = choose(x > 88.72284f, splat(__builtin_inff()), e);
+    e = choose(x < -103.9721f, splat(0), e);
+    return choose(x == x, e, x);
+}
+
+/* ln x, to 1 ulp or so, for x > 0; −∞ at 0, NaN below. */
+INLINE vec logarithm(vec x)
+{
+    ints bits = (ints)larger(x, splat(1.17549435e-38f));
+    ints power = ((bits >> 23) & 255) - 126;
+    vec m = (vec)((bits & 0x007fffff) | 0x3f000000);
+    ints low = m < 0.707106781f;
+    vec e = __builtin_convertvector(power + low, vec);
+    vec f = m + choose(low, m, splat(0)) - 1.0f;
+    vec z = f * f;
+    vec p = splat(7.0376836292e-2f);
+    p = p * f - 1.1514610310e-1f;
+    p = p * f + 1.1676998740e-1f;
+    p = p * f - 1.2420140846e-1f;
+    p = p * f + 1.4249322787e-1f;
+    p = p * f - 1.6668057665e-1f;
+    p = p * f + 2.0000714765e-1f;
+    p = p * f - 2.4999993993e-1f;
+    p = p * f + 3.3333331174e-1f;
+    p = p * f * z + e * -2.12194440e-4f - 0.5f * z;
+    vec y = f + p + e * 0.693359375f;
+    y = choose(x == splat(__builtin_inff()), x, y);
+    y = choose(x == splat(0), splat(-__builtin_inff()), y);
+    return choose((x < splat(0)) | (x != x), splat(__builtin_nanf("")), y);
+}
+
+INLINE vec logistic(vec x) { return 1.0f / (1.0f + exponential(-x)); }
+INLINE vec magnitude(vec x) { return (vec)((ints)x & 0x7fffffff); }
+INLINE vec with_sign(vec x, vec of) { return (vec)(((ints)x & 0x7fffffff) | ((ints)of & (int32_t)0x80000000)); }
+
+INLINE vec tangent(vec x)
+{
+    vec a = magnitude(x);
+    vec big = 1.0f - 2.0f / (exponential(2.0f * a) + 1.0f);
+    vec z = x * x;
+    vec p = splat(-5.70498872745e-3f);
+    p = p * z + 2.06390887954e-2f;
+    p = p * z - 5.37397155531e-2f;
+    p = p * z + 1.33314422036e-1f;
+    p = p * z - 3.33332819422e-1f;
+    return choose(a < 0.625f, p * z * x + x, with_sign(big, x));
+}
+
+/* The error function, to 2e-7: its series up to 1, beyond it the form 7.1.26 of Abramowitz and
+   Stegun's Handbook of Mathematical Functions. */
+INLINE vec error_function(vec x)
+{
+    vec a = smaller(magnitude(x), splat(4.0f));
+    vec z = a * a;
+    vec s = splat(1.6462114e-6f);
+    s = s * z - 1.4925650e-5f;
+    s = s * z + 1.2055332e-4f;
+    s = s * z - 8.5483270e-4f;
+    s = s * z + 5.2239776e-3f;
+    s = s * z - 2.6866171e-2f;
+    s = s * z + 1.1283792e-1f;
+    s = s * z - 3.7612639e-1f;
+    s = s * z + 1.1283792f;
+    vec t = 1.0f / (1.0f + 0.3275911f * a);
+    vec p = splat(1.061405429f);
+    p = p * t - 1.453152027f;
+    p = p * t + 1.421413741f;
+    p = p * t - 0.284496736f;
+    p = p * t + 0.254829592f;
+    vec far = 1.0f - p * t * exponential(-z);
+    vec y = with_sign(choose(a < 1.0f, s * a, far), x);
+    return choose(x == x, y, x);
+}
+
+/* An activation of one vector; a and b are its parameters. */
+INLINE vec activated(int64_t kind, vec x, float a, float b)
+{
+    switch (kind) {
+    case CLIP: return smaller(larger(x, splat(a)), splat(b));
+    case LEAKY: return choose(x < splat(0), x * a, x);
+    case SIGMOID: return logistic(x);
+    case TANH: return tangent(x);
+    case SILU: return x * logistic(x);
+    case HARD_SIGMOID: return smaller(larger(x * a + b, splat(0)), splat(1));
+    case HARD_SWISH: return x * smaller(larger(x * (1.0f / 6.0f) + 0.5f, splat(0)), splat(1));
+    case ELU: return choose(x < splat(0), a * (exponential(x) - 1.0f), x);
+    case SELU: return b * choose(x < splat(0), a * (exponential(x) - 1.0f), x);
+    case GELU: return 0.5f * x * (1.0f + error_function(x * 0.70710678f));
+    case GELU_TANH: return 0.5f * x * (1.0f + tangent(0.79788456f * (x + 0.044715f * x * x * x)));
+    case MISH: {
+        vec e = exponential(smaller(x, splat(20.0f))), n = e * (e + 2.0f);
+        return x * choose(x > 20.0f, splat(1), n / (n + 2.0f));
+    }
+    case SOFTPLUS: return larger(x, splat(0)) + logarithm(1.0f + exponential(-magnitude(x)));
+    case SOFTSIGN: return x / (1.0f + magnitude(x));
+    case ABS: return magnitude(x);
+    case NEG: return -x;
+    case SQRT: return root(x);
+    case EXP: return exponential(x);
+    case LOG: return logarithm(x);
+    case RECIPROCAL: return 1.0f / x;
+    case ERF: return error_function(x);
+    case FLOOR: return below(x);
+    case CEIL: return -below(-x);
+    case SCALE: return x * a + b;
+    case SQUARE: return x * x;
+    default: return x;
+    }
+}

@@ -1,0 +1,63 @@
+/* Winograd's convolution F(m, r): tiles of m × m outputs by products in a transformed domain.
+
+   A chunk of tiles at a time: transform inputs to n² planes (n = m + r − 1), one product of channels
+   for each plane, transform back, with bias, sum and limits. Workers share the chunks. */
+
+typedef void in_function(const float *restrict x, int64_t row, float *restrict v, int64_t plane);
+typedef void out_function(const float *restrict m, int64_t plane, vec bias, const float *restrict r,
+                          int64_t r_row, float *restrict y, int64_t y_row, int64_t height,
+                          int64_t width, float low, float high);
+
+#include "transforms.h"
+
+static void winograd(const struct winograd *a, const struct worker *me)
+{
+    const struct transform *f = &TRANSFORMS[a->transform];
+    const int64_t n = f->m + f->r - 1, tiles = a->tiles_high * a->tiles_wide;
+    const int64_t chunk = a->chunk, chunks = (tiles + chunk - 1) / chunk;
+    const int64_t in_blocks = a->blocks + (a->rest > 0), channels = a->blocks * LANES + a->rest;
+    /* An odd number of cache lines between planes: no two share a set. */
+    const int64_t v_plane = (in_blocks * chunk * LANES + 15) / 16 * 16 + 16;
+    const int64_t m_plane = (a->y_blocks * chunk * LANES + 15) / 16 * 16 + 16;
+    float *const v = me->scratch, *const m = v + n * n * v_plane;
+    const struct tile t = {a->blocks, a->rest, 1, 1, chunk * LANES, 0, 0, LANES, 1,
+                           chunk * LANES, LANES, 0, 0, 0};
+    const struct cut of = cut_row(a->y_blocks, a->group), chunked = cut_row(tiles, chunk);
+    for (int64_t c = first_of(me, chunks); c < end_of(me, chunks); c++) {
+        const int64_t first = start_of(&chunked, c), count = pixels_of(&chunked, c);
+        for (int64_t k = 0; k < in_blocks; k++)
+            for (int64_t i = 0; i < count; i++) {
+                const int64_t th = (first + i) / a->tiles_wide, tw = (first + i) % a->tiles_wide;
+                f->in(a->x + k * a->x_block + th * f->m * a->x_row + tw * f->m * LANES, a->x_row,
+                      v + (k * chunk + i) * LANES, v_plane);
+            }
+        const struct cut cut = cut_row(count, a->pixels);
+        for (int64_t k = 0; k < n * n; k++)
+            for (int64_t g = 0; g < of.count; g++) {
+                const int64_t blocks = pixels_of(&of, g), block = start_of(&of, g);
+                tile_function *const *products = TILES[PRODUCT][blocks - 1];
+                const float *w = a->w + (k * a->y_blocks + block) * LANES * channels;
+                for (int64_t i = 0; i < cut.count; i++) {
+                    const int64_t at = start_of(&cut, i) * LANES;
+                    products[pixels_of(&cut, i) - 1](&t, v + k * v_plane + at, w, 0, 0,
+                                                     m + k * m_plane + block * chunk * LANES + at);
+                }
+            }
+        for (int64_t k = 0; k < a->y_blocks; k++)
+            for (int64_t i = 0; i < count; i++) {
+                const int64_t th = (first + i) / a->tiles_wide * f->m;
+                const int64_t tw = (first + i) % a->tiles_wide * f->m;
+                float *y = a->y + k * a->y_block + th * a->y_row + tw * LANES;
+                const int64_t high = least(f->m, a->height - th), wide = least(f->m, a->width - tw);
+                f->out(m + (k * chunk + i) * LANES, m_plane, load(a->b + k * LANES),
+                       a->r ? a->r + k * a->r_block + th * a->r_row + tw * LANES : 0, a->r_row, y,
+                       a->y_row, high, wide, a->low, a->high);
+                if (a->activation > CLIP)
+                    for (int64_t h = 0; h < high; h++)
+                        for (int64_t w = 0; w < wide; w++) {
+                            float *at = y + h * a->y_row + w * LANES;
+                            store(at, activated(a->activation, load(at), a->alpha, a->beta));
+                        }
+            }
+    }
+}

@@ -1,0 +1,90 @@
+"""Lowers the layers of a segment to the steps of a program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import onnx_ir as ir
+
+from qsdnn_primitives.lne import convolution, elementwise, layout, rows
+from qsdnn_primitives.lne.activation import function_of
+from qsdnn_primitives.lne.builder import OPERATIONS, Builder
+from qsdnn_primitives.lne.convolution import Geometry
+from qsdnn_primitives.lne.fusion import Fused, fuse
+from qsdnn_primitives.plain.node import Op, UnsupportedError, is_constant
+
+SIMD = "simd"
+"""The algorithm of operators without a choice."""
+
+_LOWERINGS: Mapping[str, Callable[[Builder, Fused], None]] = {
+    **dict.fromkeys(OPERATIONS, elementwise.binary),
+    **dict.fromkeys(("Softmax", "LogSoftmax"), rows.softmax),
+    **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin"), rows.reduction),
+    **dict.fromkeys(("MaxPool", "AveragePool"), rows.pool),
+    **dict.fromkeys(("Gemm", "MatMul"), convolution.product),
+    "BatchNormalization": elementwise.batch_normalization,
+    "Concat": layout.concat,
+    "Expand": layout.expand,
+    "LRN": rows.lrn,
+    "Pad": layout.pad,
+    "Reshape": layout.reshape,
+    "Slice": layout.crop,
+    "Split": layout.split,
+    "Standardization": rows.standardization,
+    "Transpose": layout.transpose,
+}
+
+
+def algorithms(op: Op) -> tuple[str, ...]:
+    """The algorithms that can run an operator, likely fastest first; none without a choice.
+
+    Raises:
+        UnsupportedError: No algorithm can.
+    """
+    if op.kind in ("Gemm", "MatMul"):
+        return ("gemm",)
+    if op.kind != "Conv":
+        return ()
+    geometry = Geometry(op)
+    if geometry.is_depthwise:
+        return ("depthwise",)
+    if geometry.rows * geometry.columns == 1:
+        return ("gemm",)
+    return (*_winograd(geometry), "direct")
+
+
+def _winograd(geometry: Geometry) -> list[str]:
+    """Winograd's convolutions by size of tile, where the output is no smaller than a tile."""
+    order = sorted(geometry.winograd, key=lambda m: (4, 6, 2).index(m))
+    return [f"winograd-{m}" for m in order if m <= min(geometry.y[1:])]
+
+
+def lower(builder: Builder, ops: Sequence[Op], kept: Sequence[str], algorithm: str) -> None:
+    """Adds the steps of a layer.
+
+    Args:
+        builder: The segment's builder, which has a form of each value that the layer reads.
+        ops: The layer's operators.
+        kept: The names of the values that are read outside the layer.
+        algorithm: The algorithm of its convolutions and products.
+
+    Raises:
+        UnsupportedError: An operator has no kernel.
+    """
+    for fused in fuse(ops, kept):
+        op = fused.op
+        if op.kind == "Conv":
+            convolution.convolution(builder, fused, algorithm)
+        elif op.kind in _LOWERINGS:
+            _LOWERINGS[op.kind](builder, fused)
+        elif function_of(op) is not None:
+            elementwise.unary(builder, fused)
+        else:
+            raise UnsupportedError(f"{op.kind} has no kernel")
+
+
+def inputs_of(ops: Sequence[Op]) -> list[ir.Value]:
+    """The values that operators read and do not make."""
+    made = {value.name for op in ops for value in op.outputs}
+    read = {value.name: value for op in ops for value in op.inputs if not is_constant(value)}
+    return [value for name, value in read.items() if name not in made]

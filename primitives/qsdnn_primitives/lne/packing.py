@@ -1,0 +1,95 @@
+"""Weights in the order in which kernels read them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsdnn_primitives.lne.winograd import transformed
+
+Array = NDArray[np.float32]
+
+
+def cut(width: int, most: int) -> list[int]:
+    """Sizes of at most `most` that make `width`, as even as can be; larger ones first."""
+    count = -(-width // most)
+    small, large = divmod(width, count)
+    return [small + 1] * large + [small] * (count - large)
+
+
+def pack_tiles(weights: Array, lanes: int, group: int) -> Array:
+    """Weights (outputs, inputs, rows, columns) for tiles of at most `group` blocks of outputs.
+
+    Each group of blocks: [block of inputs][row][column][input][outputs of the group].
+    """
+    outputs, inputs, *window = weights.shape
+    blocks = -(-outputs // lanes)
+    padded = np.zeros((blocks * lanes, inputs, *window), np.float32)
+    padded[:outputs] = weights
+    whole = inputs // lanes * lanes
+    parts, start = [], 0
+    for size in cut(blocks, group):
+        part = padded[start * lanes : (start + size) * lanes]
+        full = part[:, :whole].reshape(size * lanes, whole // lanes, lanes, *window)
+        parts.append(full.transpose(1, 3, 4, 2, 0).reshape(-1))
+        parts.append(part[:, whole:].transpose(2, 3, 1, 0).reshape(-1))
+        start += size
+    return np.concatenate(parts)
+
+
+def pack_winograd(weights: Array, lanes: int, group: int, m: int) -> Array:
+    """Weights (outputs, inputs, r, r) transformed for F(m, r): n² matrices, each as for tiles."""
+    planes = transformed(weights, m)
+    flat = planes.reshape(-1, *planes.shape[2:])
+    return np.concatenate([pack_tiles(plane[:, :, None, None], lanes, group) for plane in flat])
+
+
+def pack_depthwise(weights: Array, lanes: int) -> Array:
+    """Weights (channels, 1, rows, columns): [block][row][column][channel]."""
+    channels, _, *window = weights.shape
+    blocks = -(-channels // lanes)
+    padded = np.zeros((blocks * lanes, *window), np.float32)
+    padded[:channels] = weights[:, 0]
+    return np.ascontiguousarray(
+        padded.reshape(blocks, lanes, *window).transpose(0, 2, 3, 1)
+    ).reshape(-1)
+
+
+def pack_channels(values: Array, lanes: int, channels: int) -> Array:
+    """One number for each channel, up to whole blocks."""
+    padded = np.zeros(-(-channels // lanes) * lanes, np.float32)
+    padded[:channels] = values.reshape(-1)
+    return padded
+
+
+def merged(weights: Array, groups: int, lanes: int) -> tuple[Array, int]:
+    """Weights of a grouped convolution whose groups are whole blocks of channels.
+
+    Groups that are not are joined: the weights between channels of different groups are zeros.
+
+    Args:
+        weights: Weights (outputs, inputs of a group, rows, columns).
+        groups: The number of groups.
+        lanes: The channels in a block.
+
+    Returns:
+        The weights, and the number of groups now.
+    """
+    outputs, inputs, *window = weights.shape
+    made = outputs // groups
+    joined = next(
+        (
+            n
+            for n in range(1, groups)
+            if groups % n == 0 and n * made % lanes == 0 and n * inputs % lanes == 0
+        ),
+        groups,
+    )
+    if joined == 1:
+        return weights, groups
+    dense = np.zeros((outputs, joined * inputs, *window), np.float32)
+    for group in range(groups):
+        rows = slice(group * made, (group + 1) * made)
+        at = group % joined * inputs
+        dense[rows, at : at + inputs] = weights[rows]
+    return dense, groups // joined

@@ -1,0 +1,198 @@
+"""A program for the board: steps with their arguments, weights, and the memory that they need."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsdnn.files import write_content
+from qsdnn_primitives.lne.kernel import KERNELS
+from qsdnn_primitives.lne.tensor import ALIGNMENT, Tensor
+
+SCHEMA = "qsdnn.lne/1"
+
+Weights = NDArray[np.float32]
+Value = Tensor | Weights | tuple[Tensor, int] | tuple[Weights, int] | int | float | None
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class Step:
+    """One call of a kernel.
+
+    Attributes:
+        kernel: The name of the kernel.
+        layer: The index of the layer that it belongs to.
+        reads: The tensors that it reads.
+        writes: The tensors that it writes.
+        arguments: A function that gives the values of the arguments, called once all halos are
+            known. A place is a tensor or weights, or either with an offset in floats.
+        scratch: The floats of scratch memory that each thread needs.
+    """
+
+    kernel: str
+    layer: int
+    reads: tuple[Tensor, ...]
+    writes: tuple[Tensor, ...]
+    arguments: Callable[[], Mapping[str, Value]]
+    scratch: Callable[[], int] = lambda: 0
+
+
+def write_program(
+    steps: Sequence[Step],
+    inputs: Mapping[str, tuple[int, ...]],
+    outputs: Mapping[str, tuple[int, ...]],
+    library: str,
+    folder: Path,
+) -> list[str]:
+    """Writes a program and its weights.
+
+    Args:
+        steps: The steps, in order.
+        inputs: The shapes of the caller's inputs, as they lie in memory, by name.
+        outputs: The same of the outputs.
+        library: The name of the compiled kernels' file, in the folder.
+        folder: The folder to write to.
+
+    Returns:
+        The names of the files, the program first.
+    """
+    places, size = place(steps)
+    weights = _Weights()
+    words = [_words(step, places, weights) for step in steps]
+    name = weights.write(folder)
+    document = {
+        "schema": SCHEMA,
+        "library": library,
+        "weights": name,
+        "arena": size,
+        "scratch": max((step.scratch() for step in steps), default=0),
+        "inputs": {name: list(shape) for name, shape in inputs.items()},
+        "outputs": {name: list(shape) for name, shape in outputs.items()},
+        "steps": words,
+    }
+    content = json.dumps(document, separators=(",", ":")).encode()
+    files = [write_content(content, ".json", folder), library]
+    return [*files, name] if name else files
+
+
+def place(steps: Sequence[Step]) -> tuple[dict[Tensor, int], int]:
+    """Where each root lies in the arena, in floats; and the arena's size.
+
+    A tensor with a halo shares memory only with tensors of the same geometry, so that its zeros
+    stay. All others share memory where their lives do not overlap, the largest placed first.
+    """
+    lives = _lives(steps)
+    offsets: dict[Tensor, int] = {}
+    size = 0
+    free: dict[tuple[int, ...], list[tuple[int, int]]] = {}  # until when taken, where
+    for tensor, (first, last) in sorted(lives.items(), key=lambda item: item[1]):
+        if not tensor.geometry:
+            continue
+        shared = free.setdefault(tensor.geometry, [])
+        at = next((i for i, (until, _) in enumerate(shared) if until < first), None)
+        if at is None:
+            shared.append((last, size))
+            offsets[tensor] = size
+            size += _aligned(tensor.floats)
+        else:
+            offsets[tensor] = shared[at][1]
+            shared[at] = (last, shared[at][1])
+    base, taken = size, list[tuple[int, int, int, int]]()  # start, end, first, last
+    plain = [item for item in lives.items() if not item[0].geometry]
+    for tensor, (first, last) in sorted(plain, key=lambda item: (-item[0].floats, item[1])):
+        need, at = _aligned(tensor.floats), base
+        for start, end, since, until in sorted(taken):
+            if since <= last and first <= until and at < end and start < at + need:
+                at = end
+        offsets[tensor] = at
+        taken.append((at, at + need, first, last))
+        size = max(size, at + need)
+    return offsets, size
+
+
+def _lives(steps: Sequence[Step]) -> dict[Tensor, tuple[int, int]]:
+    """The first and last step of each root that has memory of the program."""
+    lives: dict[Tensor, tuple[int, int]] = {}
+    for position, step in enumerate(steps):
+        for tensor in (*step.reads, *step.writes):
+            root = tensor.root
+            if not root.buffer:
+                lives[root] = (lives.get(root, (position, 0))[0], position)
+    return lives
+
+
+class _Weights:
+    """The weights of a program, in the order of the steps that read them."""
+
+    def __init__(self) -> None:
+        self._parts: list[Weights] = []
+        self._offsets: dict[int, int] = {}
+        self._size = 0
+
+    def place(self, weights: Weights) -> int:
+        """Where weights lie, in floats; the same array lies there once."""
+        if id(weights) not in self._offsets:
+            self._offsets[id(weights)] = self._size
+            self._parts.append(weights)
+            self._size += _aligned(weights.size)
+        return self._offsets[id(weights)]
+
+    def write(self, folder: Path) -> str | None:
+        """Writes all to one file; its name, None where there are none."""
+        if not self._parts:
+            return None
+        whole = np.zeros(self._size, np.float32)
+        for part in self._parts:
+            at = self._offsets[id(part)]
+            whole[at : at + part.size] = part.reshape(-1)
+        return write_content(whole.tobytes(), ".bin", folder)
+
+
+def _words(step: Step, places: Mapping[Tensor, int], weights: _Weights) -> list[Any]:
+    """A step as JSON: kernel, layer, then arguments; a place is a pair of a region and floats."""
+    values = step.arguments()
+    fields = KERNELS[step.kernel]
+    unknown = {*values} - {*fields}
+    assert not unknown, f"{step.kernel} has no {unknown}"
+    slots = []
+    for name, kind in fields.items():
+        value = values.get(name)
+        if kind == "p":
+            slots.append(_place(value, places, weights))
+        elif kind == "f":
+            slots.append(struct.unpack("<I", struct.pack("<f", _number(value)))[0])
+        else:
+            slots.append(int(_number(value)))
+    return [list(KERNELS).index(step.kernel), step.layer, *slots]
+
+
+def _number(value: Value) -> float | int:
+    if value is None:
+        return 0
+    assert isinstance(value, (int, float, np.integer, np.floating)), value
+    return value
+
+
+def _place(value: Value, places: Mapping[Tensor, int], weights: _Weights) -> Any:
+    """A region and an offset in floats; 0 for no place at all."""
+    if value is None:
+        return 0
+    thing, extra = value if isinstance(value, tuple) else (value, 0)
+    if isinstance(thing, Tensor):
+        root = thing.root
+        if root.buffer:
+            return [root.buffer, thing.offset + extra]
+        return ["", places[root] + thing.offset + extra]
+    assert isinstance(thing, np.ndarray)
+    return ["*", weights.place(thing) + extra]
+
+
+def _aligned(floats: int) -> int:
+    return -(-floats // ALIGNMENT) * ALIGNMENT

@@ -1,0 +1,72 @@
+"""The model of tiles: which size of tile, and how much at a time, for a layer."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from qsdnn_primitives.lne.packing import cut
+from qsdnn_primitives.lne.tiles import LARGEST
+
+_LATENCY, _SUMS, _LOADS = 4.0, 2.0, 2.0
+"""Cycles of a multiply-add; multiply-adds and loads that begin in one cycle. Typical of server
+and desktop cores since 2015; smaller cores change all of them about alike."""
+
+_EDGES = 12.0
+"""Cycles at the ends of a tile: its call, its bias, its stores."""
+
+
+@cache
+def tile_of(
+    width: int, blocks: int, channels: int, lanes: int, *, most_blocks: int = 4
+) -> tuple[int, int]:
+    """The pixels and blocks of the tiles that take least time on a row.
+
+    Args:
+        width: The pixels of a row.
+        blocks: The blocks of output channels.
+        channels: The products of one output: input channels times taps.
+        lanes: The channels in a block.
+        most_blocks: The most blocks of a tile.
+    """
+    sizes = [
+        (pixels, group)
+        for group, most in enumerate(LARGEST[lanes][:most_blocks], 1)
+        for pixels in range(1, most + 1)
+        if group <= blocks
+    ]
+    return min(sizes, key=lambda size: _cycles(width, blocks, channels, *size))
+
+
+@cache
+def pixels_of(width: int, group: int, channels: int, lanes: int) -> int:
+    """The pixels of the tiles of `group` blocks that take least time on a row."""
+    most = LARGEST[lanes][group - 1]
+    return min(range(1, most + 1), key=lambda p: _cycles(width, group, channels, p, group))
+
+
+def _cycles(width: int, blocks: int, channels: int, pixels: int, group: int) -> float:
+    total = 0.0
+    for p in cut(width, pixels):
+        for b in cut(blocks, group):
+            step = max(p * b / _SUMS, (p + b) / _LOADS, _LATENCY)
+            total += step * channels + _EDGES + p * b
+    return total
+
+
+def band_of(unit_floats: int, units: int, cache_floats: int) -> int:
+    """The tiles whose input stays in half the second-level cache; 0 for all."""
+    most = max(cache_floats // 2 // max(unit_floats, 1), 1)
+    return 0 if most >= units else most
+
+
+def chunk_of(m: int, r: int, tiles: int, channels: int, outputs: int, cache_floats: int) -> int:
+    """The tiles of a chunk for Winograd's convolution.
+
+    A chunk's planes should stay in the second-level cache. But weights that no cache holds are read
+    once for each chunk: then chunks are large.
+    """
+    planes = (m + r - 1) ** 2
+    if planes * channels * outputs > 1 << 22:
+        return min(tiles, 196)
+    most = cache_floats // (planes * (channels + outputs))
+    return min(tiles, max(most, 24))

@@ -1,0 +1,40 @@
+"""The C source of the kernels for vectors of some lanes: one file, the same whenever it is made."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+from qsdnn_primitives.lne.depthwise import depthwise_tiles
+from qsdnn_primitives.lne.kernel import declarations, table
+from qsdnn_primitives.lne.tiles import tiles
+from qsdnn_primitives.lne.winograd import transforms
+
+_PARTS = (
+    *("lne.h", "arguments.h", "math.h", "convolution.c", "winograd.c", "depthwise.c", "pool.c"),
+    *("elementwise.c", "rows.c", "move.c", "run.c"),
+)
+
+
+@cache
+def source(lanes: int) -> str:
+    """All kernels.
+
+    Args:
+        lanes: The floats in a vector, which are the channels in a block: 4, 8 or 16.
+    """
+    generated = {
+        "arguments.h": declarations(),
+        "tiles.h": tiles(lanes),
+        "transforms.h": transforms(),
+        "depthwise_tiles.h": depthwise_tiles(lanes),
+        "table.h": table(),
+    }
+    folder = files(__package__) / "kernels"
+    lines = [f"#define LANES {lanes}\n"]
+    for part in _PARTS:
+        text = generated.get(part) or (folder / part).read_text(encoding="utf-8")
+        for line in text.splitlines(keepends=True):
+            name = line[len('#include "') : -2] if line.startswith('#include "') else ""
+            lines.append(generated.get(name, line))
+    return "".join(lines)

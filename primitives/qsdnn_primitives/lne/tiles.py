@@ -1,0 +1,110 @@
+"""C for the tiles of convolutions: pixels by blocks of output channels, held in registers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from qsdnn_primitives.lne.kernel import Tile
+
+UNROLLED = 4
+"""The input channels in one turn of the innermost loop."""
+
+LARGEST: Mapping[int, Sequence[int]] = {
+    16: (28, 14, 9, 6, 2, 2, 2, 2),
+    8: (12, 6, 4, 3, 1, 1, 1, 1),
+    4: (12, 8, 5, 4, 2, 2, 2, 2),
+}
+"""The most pixels of a tile by lanes, for 1, 2, … blocks: what the registers hold."""
+
+
+def tiles(lanes: int) -> str:
+    """All tiles for vectors of some lanes, and the table ``TILES[kind][blocks - 1][pixels - 1]``."""
+    sizes = [
+        (pixels, blocks)
+        for blocks, most in enumerate(LARGEST[lanes], 1)
+        for pixels in range(1, most + 1)
+    ]
+    text = [_tile(kind, *size) for kind in Tile for size in sizes]
+    for kind in Tile:
+        for blocks, most in enumerate(LARGEST[lanes], 1):
+            names = ", ".join(_name(kind, pixels, blocks) for pixels in range(1, most + 1))
+            row = f"{kind.name.lower()}_{blocks}"
+            text.append(f"static tile_function *const tiles_{row}[] = {{{names}}};\n")
+    rows = ",\n    ".join(
+        "{" + ", ".join(f"tiles_{kind.name.lower()}_{b}" for b in range(1, 9)) + "}"
+        for kind in Tile
+    )
+    text.append(f"static tile_function *const *const TILES[][8] = {{\n    {rows}}};\n")
+    return "".join(text)
+
+
+def _name(kind: Tile, pixels: int, blocks: int) -> str:
+    return f"tile_{kind.name.lower()}_{pixels}x{blocks}"
+
+
+def _tile(kind: Tile, pixels: int, blocks: int) -> str:
+    """One tile; its accumulators are ``a<pixel>_<block>``."""
+    step = {
+        Tile.UNIT: "LANES", Tile.PRODUCT: "LANES", Tile.DOUBLE: "2 * LANES",
+        Tile.STRIDED: "x_pixel", Tile.PLANAR: "x_pixel",
+    }[kind]  # fmt: skip
+    channel = "x_channel" if kind is Tile.PLANAR else "1"
+    places = [(p, o) for o in range(blocks) for p in range(pixels)]
+
+    def turn(channels: int) -> str:
+        lines = []
+        for c in range(channels):
+            weights = "".join(
+                f"vec w{o} = load(w + {c * blocks + o} * LANES); " for o in range(blocks)
+            )
+            lines.append(f"            {{ {weights}\n")
+            for p in range(pixels):
+                value = f"at[{p} * {step} + {c} * {channel}]"
+                sums = "".join(f"a{p}_{o} += s * w{o}; " for o in range(blocks))
+                lines.append(f"                {{ const float s = {value}; {sums}}}\n")
+            lines.append("            }\n")
+        return "".join(lines)
+
+    bias = "load(b + {0} * LANES)" if kind is not Tile.PRODUCT else "splat(0)"
+    start = "".join(f"    vec a{p}_{o} = {bias.format(o)};\n" for p, o in places)
+    unrolled = 1 if kind is Tile.PLANAR else UNROLLED
+    consts = "".join(
+        f"    const int64_t {name} = t->{name};\n"
+        for name in ("x_pixel", "x_channel")
+        if name in step + channel
+    )
+    taps = (
+        "for (int64_t i = 0; i < t->rows; i++) for (int64_t j = 0; j < t->columns; j++) {\n"
+        "        const float *at = x + i * t->x_row + j * t->x_tap;\n"
+        if kind is not Tile.PRODUCT
+        else "{\n        const float *at = x;\n"
+    )
+    y_pixel = "LANES" if kind in (Tile.UNIT, Tile.PRODUCT, Tile.DOUBLE) else "t->y_pixel"
+    finish = []
+    for p, o in places:
+        value = f"a{p}_{o}"
+        if kind is not Tile.PRODUCT:
+            value = f"smaller(larger({value}, low), high)"
+        finish.append(f"    store(y + {o} * t->y_block + {p} * {y_pixel}, {value});\n")
+    added = "".join(
+        f"        a{p}_{o} += load(r + {o} * t->r_block + {p} * {y_pixel});\n" for p, o in places
+    )
+    ending = (
+        f"    if (r) {{\n{added}    }}\n    const vec low = splat(t->low), high = splat(t->high);\n"
+        if kind is not Tile.PRODUCT
+        else ""
+    ) + "".join(finish)
+    return f"""
+static void {_name(kind, pixels, blocks)}(const struct tile *t, const float *restrict x,
+    const float *restrict w, const float *restrict b, const float *restrict r, float *restrict y)
+{{
+{consts}{start}    for (int64_t c = 0; c < t->blocks; c++, x += t->x_block) {taps}        for (int k = 0; k < LANES; k += {unrolled}) {{
+{turn(unrolled)}            at += {unrolled} * {channel}; w += {unrolled * blocks} * LANES;
+        }}
+    }}
+    if (t->rest) {taps}        for (int64_t k = 0; k < t->rest; k++) {{
+{turn(1)}            at += {channel}; w += {blocks} * LANES;
+        }}
+    }}
+{ending}}}
+"""

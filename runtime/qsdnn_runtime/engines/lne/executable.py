@@ -1,0 +1,207 @@
+"""A loaded segment: a program of compiled kernels on memory of its own and the caller's buffers."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional
+
+import numpy as np
+
+from qsdnn_runtime.engine import Applied, EngineError, SegmentSpec
+
+from .program import ARENA, WEIGHTS, Program
+
+ALIGNMENT_BYTES = 64
+FLOAT_BYTES = 4
+
+
+class _Shared(ctypes.Structure):
+    """The memory that all threads of a program see: ``struct shared`` of the kernels."""
+
+    _fields_ = [
+        ("words", ctypes.c_void_p),
+        ("count", ctypes.c_int64),
+        ("threads", ctypes.c_int64),
+        ("scratch_floats", ctypes.c_int64),
+        ("scratch", ctypes.c_void_p),
+        ("state", ctypes.c_byte * 512),
+    ]
+
+
+class LneExecutable:
+    """Runs a program; see `qsdnn_runtime.engine.Executable`.
+
+    Args:
+        program: The segment, as steps of kernels.
+        segment: The same as the manifest has it.
+        profile: Whether to time each step.
+
+    Raises:
+        EngineError: The kernels or the weights cannot be loaded.
+    """
+
+    def __init__(self, program: Program, segment: SegmentSpec, profile: bool) -> None:
+        self._program = program
+        self._segment = segment
+        self._library = _load(program.library)
+        self._arena = _floats(program.arena)
+        self._arena[:] = 0
+        self._weights = _floats(0) if program.weights is None else _read(program.weights)
+        self._scratch = _floats(program.scratch + ALIGNMENT_BYTES)
+        self._times = np.zeros(len(program.layers), np.int64)
+        self._profile = profile
+        self._buffers: List[np.ndarray] = []
+        self._words: Optional[np.ndarray] = None
+        self._shared = _Shared()
+        self._pointer = ctypes.byref(self._shared)
+        self._clock = ctypes.cast(ctypes.CDLL(None).clock_gettime, ctypes.c_void_p)
+
+    def bind(self, inputs: Dict[str, np.ndarray], outputs: Dict[str, np.ndarray]) -> None:
+        """Takes the caller's buffers.
+
+        Raises:
+            EngineError: A buffer is missing, or of another type, shape or memory order.
+        """
+        program = self._program
+        self._buffers = [
+            *(_checked(name, shape, inputs) for name, shape in program.inputs.items()),
+            *(_checked(name, shape, outputs) for name, shape in program.outputs.items()),
+        ]
+        names = [*program.inputs, *program.outputs]
+        bases = {name: buffer.ctypes.data for name, buffer in zip(names, self._buffers)}
+        bases[ARENA] = self._arena.ctypes.data
+        bases[WEIGHTS] = self._weights.ctypes.data
+        words = program.words.copy()
+        for place in program.places:
+            words[place.word] = bases[place.region] + place.offset * FLOAT_BYTES
+        self._words = words
+        self._shared.words = words.ctypes.data
+        self._shared.count = len(program.layers)
+        self._shared.threads = 1
+        self._shared.scratch_floats = program.scratch
+        self._shared.scratch = self._scratch.ctypes.data
+
+    def run(self) -> None:
+        """One inference on the bound buffers.
+
+        Raises:
+            EngineError: No buffer is bound.
+        """
+        if self._words is None:
+            raise EngineError("run before bind")
+        if self._profile:
+            self._library.lne_profile(self._pointer, self._clock, self._times.ctypes.data)
+        else:
+            self._library.lne_run(self._pointer)
+
+    def call(self, feeds: Dict[str, Any]) -> Dict[str, Any]:
+        """One inference by value; leaves the bound buffers bound."""
+        bound, words = self._buffers, self._words
+        outputs = {
+            name: np.empty(shape, np.float32) for name, shape in self._program.outputs.items()
+        }
+        inputs = {name: np.ascontiguousarray(value) for name, value in feeds.items()}
+        try:
+            self.bind(inputs, outputs)
+            self.run()
+        finally:
+            self._buffers, self._words = bound, words
+            if words is not None:
+                self._shared.words = words.ctypes.data
+        return outputs
+
+    def layer_times(self) -> Dict[int, float]:
+        """Milliseconds of each layer, summed over the runs since load.
+
+        Raises:
+            EngineError: The executable was loaded without ``profile``.
+        """
+        self._check_profile()
+        times = dict.fromkeys(self._segment.layers, 0.0)
+        for layer, time_ns in zip(self._program.layers, self._times):
+            times[layer] += int(time_ns) / 1e6
+        return times
+
+    def applied(self) -> Dict[int, Applied]:
+        """The kernels that each layer ran, as the compiled code names them.
+
+        Raises:
+            EngineError: The executable was loaded without ``profile``.
+        """
+        self._check_profile()
+        kernels: Dict[int, List[str]] = {layer: [] for layer in self._segment.layers}
+        position = 0
+        words = self._program.words
+        for layer, kernel in zip(self._program.layers, self._program.kernels):
+            address = self._program.words[position:].ctypes.data
+            kernels[layer].append(self._library.lne_name(address).decode("ascii"))
+            position += int(words[position + 2])
+            assert kernel >= 0
+        return {
+            layer: Applied(primitive, ", ".join(dict.fromkeys(kernels[layer])) or "in place")
+            for layer, primitive in self._segment.layers.items()
+        }
+
+    def close(self) -> None:
+        """Drops buffers and weights."""
+        self._buffers, self._words = [], None
+        self._arena = self._weights = self._scratch = np.empty(0, np.float32)
+
+    def _check_profile(self) -> None:
+        if not self._profile:
+            raise EngineError("the session was not loaded with profile=True")
+
+
+def _load(path: Path) -> Any:
+    """The compiled kernels.
+
+    Raises:
+        EngineError: The file is for another machine, or none of ours.
+    """
+    try:
+        library = ctypes.CDLL(str(path))
+        library.lne_run.argtypes = [ctypes.c_void_p]
+        library.lne_profile.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
+        library.lne_name.argtypes = [ctypes.c_void_p]
+        library.lne_name.restype = ctypes.c_char_p
+        library.lne_run.restype = library.lne_profile.restype = None
+    except (OSError, AttributeError) as error:
+        raise EngineError("%s: these kernels cannot be loaded: %s" % (path, error)) from error
+    return library
+
+
+def _floats(count: int) -> np.ndarray:
+    """Memory for floats that begins at a cache line."""
+    block = np.empty(count * FLOAT_BYTES + ALIGNMENT_BYTES, np.uint8)
+    start = -block.ctypes.data % ALIGNMENT_BYTES
+    return block[start : start + count * FLOAT_BYTES].view(np.float32)
+
+
+def _read(path: Path) -> np.ndarray:
+    """A file of floats, in memory of the program's own: huge pages, which no file has.
+
+    Raises:
+        EngineError: The file cannot be read.
+    """
+    try:
+        weights = _floats(path.stat().st_size // FLOAT_BYTES)
+        with path.open("rb") as file:
+            if file.readinto(memoryview(weights).cast("B")) != weights.nbytes:
+                raise OSError("it is cut short")
+    except OSError as error:
+        raise EngineError("%s: the weights cannot be read: %s" % (path, error)) from error
+    return weights
+
+
+def _checked(name: str, shape: Any, buffers: Mapping[str, np.ndarray]) -> np.ndarray:
+    buffer = buffers.get(name)
+    if buffer is None:
+        raise EngineError("no buffer for '%s'" % name)
+    found = (buffer.dtype, buffer.shape, bool(buffer.flags.c_contiguous))
+    wanted = (np.dtype(np.float32), tuple(shape), True)
+    if found != wanted:
+        raise EngineError(
+            "buffer '%s' is %s, not %s (type, shape, contiguous)" % (name, found, wanted)
+        )
+    return buffer

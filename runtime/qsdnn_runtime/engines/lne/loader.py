@@ -1,0 +1,44 @@
+"""The loader of the engine ``lne``: tells the processor, and loads programs."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from qsdnn_runtime.engine import EngineError, EngineInfo, SegmentSpec
+
+from .executable import LneExecutable
+from .processor import target
+from .program import read_program
+
+VERSION = "1"
+"""The version of the programs that this loader reads."""
+
+LANES = {"x86-64-v4": 16, "x86-64-v3": 8}
+"""The floats in a vector by target; 4 on all others."""
+
+
+class LneLoader:
+    """The board half of the engine ``lne``; see `qsdnn_runtime.engine.Loader`.
+
+    Nothing has to be installed: the kernels come with each program, compiled for this processor.
+    """
+
+    name = "lne"
+
+    def probe(self) -> Optional[EngineInfo]:
+        """The processor as ``target:x86-64-v3``, and the blocked layout that tensors may have."""
+        found = target()
+        if found is None:
+            return None
+        words = ("FP32", "target:%s" % found, "layout:nchw%dc" % LANES.get(found, 4))
+        return EngineInfo(self.name, VERSION, ("CPU",), words)
+
+    def load(self, segment: SegmentSpec, threads: int, profile: bool = False) -> LneExecutable:
+        """Loads a program.
+
+        Raises:
+            EngineError: The artifact is not a program for this processor.
+        """
+        if threads < 1:
+            raise EngineError("%d threads" % threads)
+        return LneExecutable(read_program(segment.artifact), segment, profile)
