@@ -85,9 +85,8 @@ def standardization(builder: Builder, fused: Fused) -> None:
     if len(op.inputs) > 2:
         shift = constant_of(op.inputs[2]).reshape(-1)
     shape = static_shape(op.inputs[0])
-    if len(scale) == n and list(op.attributes["parameter_shape"]) == list(
-        shape[-len(op.attributes["parameter_shape"]) :]
-    ):
+    parameter_shape = tuple(op.attributes["parameter_shape"])
+    if len(scale) == n and parameter_shape == shape[-len(parameter_shape) :]:
         step, run = 0, 1
     else:  # one number for each channel, and rows of whole channels, image after image
         per_channel = prod(shape[2:])

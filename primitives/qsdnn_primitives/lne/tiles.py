@@ -18,7 +18,7 @@ LARGEST: Mapping[int, Sequence[int]] = {
 
 
 def tiles(lanes: int) -> str:
-    """All tiles for vectors of some lanes, and the table ``TILES[kind][blocks - 1][pixels - 1]``."""
+    """All tiles for some lanes, and the table ``TILES[kind][blocks - 1][pixels - 1]``."""
     sizes = [
         (pixels, blocks)
         for blocks, most in enumerate(LARGEST[lanes], 1)
@@ -98,7 +98,8 @@ def _tile(kind: Tile, pixels: int, blocks: int) -> str:
 static void {_name(kind, pixels, blocks)}(const struct tile *t, const float *restrict x,
     const float *restrict w, const float *restrict b, const float *restrict r, float *restrict y)
 {{
-{consts}{start}    for (int64_t c = 0; c < t->blocks; c++, x += t->x_block) {taps}        for (int k = 0; k < LANES; k += {unrolled}) {{
+{consts}{start}    for (int64_t c = 0; c < t->blocks; c++, x += t->x_block) {taps}
+        for (int k = 0; k < LANES; k += {unrolled}) {{
 {turn(unrolled)}            at += {unrolled} * {channel}; w += {unrolled * blocks} * LANES;
         }}
     }}

@@ -31,10 +31,12 @@ _POINTS = {
 
 @cache
 def matrices(m: int, r: int) -> tuple[Matrix, Matrix, Matrix]:
-    """The matrices Aᵀ (m, n), G (n, r) and Bᵀ (n, n), with y = Aᵀ[(G g) ⊙ (Bᵀ d)]; n = m + r − 1."""
+    """The matrices Aᵀ (m, n), G (n, r) and Bᵀ (n, n) of y = Aᵀ[(G g) ⊙ (Bᵀ d)].
+
+    n is m + r − 1.
+    """
     n = m + r - 1
     points = _POINTS[n]
-    one = (Fraction(1),)
     back = [[p**i for p in points] + [Fraction(i == m - 1)] for i in range(m)]
     weights, inputs = [], []
     for p in points:
@@ -46,7 +48,6 @@ def matrices(m: int, r: int) -> tuple[Matrix, Matrix, Matrix]:
         inputs.append([*_product(others), Fraction(0)])
     weights.append([Fraction(k == r - 1) for k in range(r)])
     inputs.append(list(_product(points)))
-    assert one
     return _frozen(back), _frozen(weights), _frozen(inputs)
 
 
@@ -63,7 +64,8 @@ def transforms() -> str:
     rows = "".join(f"    {{{m}, {r}, in_{m}_{r}, out_{m}_{r}}},\n" for m, r in TRANSFORMS)
     return (
         "".join(text)
-        + "struct transform {\n    int64_t m, r;\n    in_function *in;\n    out_function *out;\n};\n"
+        + "struct transform {\n    int64_t m, r;\n"
+        + "    in_function *in;\n    out_function *out;\n};\n"
         + f"static const struct transform TRANSFORMS[] = {{\n{rows}}};\n"
     )
 
@@ -107,7 +109,8 @@ def _output(m: int, r: int) -> str:
         )
     finish = "smaller(larger({0}, l), u)"
     whole = "".join(
-        f"        {{ vec q = o[{i * m + j}] + bias; if (r) q += load(r + {i} * r_row + {j} * LANES); "
+        f"        {{ vec q = o[{i * m + j}] + bias; "
+        f"if (r) q += load(r + {i} * r_row + {j} * LANES); "
         f"store(y + {i} * y_row + {j} * LANES, {finish.format('q')}); }}\n"
         for i in range(m)
         for j in range(m)

@@ -9,8 +9,8 @@
      "inputs": {NAME: SHAPE}, "outputs": {NAME: SHAPE},       # as they lie in memory
      "steps": [[KERNEL, LAYER, ARGUMENT, ...]]}
 
-A kernel is a number. An argument is a whole number, the bits of a float, or a place: a region and an
-offset in floats; the region is ``""`` for the arena, ``"*"`` for the weights, or the name of an
+A kernel is a number. An argument is a whole number, the bits of a float, or a place: a region and
+an offset in floats; the region is ``""`` for the arena, ``"*"`` for the weights, or the name of an
 input or output.
 """
 
