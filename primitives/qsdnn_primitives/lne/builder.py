@@ -122,16 +122,18 @@ class Builder:
             "y_block": made.block, "y_row": made.row,
         })  # fmt: skip
 
-    def planar(self, value: ir.Value, need: tuple[int, int, int, int]) -> Image:
-        """A value as an image in ONNX's order with a halo."""
+    def interleaved(self, value: ir.Value, need: tuple[int, int, int, int]) -> Image:
+        """A value as an image with the channels of a pixel side by side, and a halo."""
         channels, height, width = image_shape(value)
         plain = self.plain(value)
-        flat = Image(channels=channels, height=height, width=width, lanes=1, parent=plain)
-        if not any(need):
-            return flat
-        made = Image(channels=channels, height=height, width=width, lanes=1)
+        if channels == 1 and not any(need):
+            return Image(channels=1, height=height, width=width, lanes=1, parent=plain)
+        made = Image(channels=channels, height=height, width=width, lanes=channels)
         made.need(*need)
-        self.copy_image(flat, made)
+        self.add("interleave", (plain,), made, lambda: {
+            "x": plain, "y": made, "channels": channels, "height": height, "width": width,
+            "x_channel": height * width, "x_row": width, "y_row": made.row,
+        })  # fmt: skip
         return made
 
     def plain(self, value: ir.Value) -> Tensor:

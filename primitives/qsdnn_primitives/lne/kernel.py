@@ -54,16 +54,14 @@ class Tile(IntEnum):
     """How a tile finds its pixels.
 
     - ``UNIT``, ``DOUBLE``: in blocks, one or two pixels apart.
-    - ``STRIDED``: any distance between pixels, input and output; channels side by side.
-    - ``PLANAR``: any distance, and any between channels: images that are not in blocks.
+    - ``STRIDED``: any distance between pixels, of the input and of the output.
     - ``PRODUCT``: as ``UNIT``, without bias, sum and limits.
     """
 
     UNIT = 0
     DOUBLE = 1
     STRIDED = 2
-    PLANAR = 3
-    PRODUCT = 4
+    PRODUCT = 3
 
 
 _ACT = "i:activation f:alpha f:beta"
@@ -73,7 +71,7 @@ _PLACES = "i:blocks i:height i:width"
 
 _FIELDS: Mapping[str, str] = {
     "convolution": "p:x p:w p:b p:r p:y i:kind i:blocks i:rest i:rows i:columns "
-    "i:height i:width i:x_block i:x_row i:x_pixel i:x_channel i:tap_row i:tap_column "
+    "i:height i:width i:x_block i:x_row i:x_pixel i:tap_row i:tap_column "
     "i:y_blocks i:y_block i:y_row i:y_pixel i:r_block i:r_row i:r_pixel i:tail "
     f"i:pixels i:group i:band f:low f:high {_ACT}",
     "winograd": "p:x p:w p:b p:r p:y i:transform i:blocks i:rest i:height i:width "
@@ -96,6 +94,7 @@ _FIELDS: Mapping[str, str] = {
     "lrn": "p:x p:y i:channels i:size i:blocks i:height i:width "
     f"{_X_BLOCKED} {_Y_BLOCKED} f:alpha f:beta f:bias",
     "pack": f"p:x p:y i:channels {_PLACES} i:x_channel i:x_row {_Y_BLOCKED}",
+    "interleave": "p:x p:y i:channels i:height i:width i:x_channel i:x_row i:y_row",
     "unpack": f"p:x p:y i:channels {_PLACES} {_X_BLOCKED} i:y_channel i:y_row",
     "copy": f"p:x p:y {_PLACES} {_X_BLOCKED} {_Y_BLOCKED}",
     "move": "p:x p:y " + " ".join(f"i:{letter}{axis}" for letter in "nxy" for axis in range(6)),

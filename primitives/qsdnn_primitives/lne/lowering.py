@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import onnx_ir as ir
 
-from qsdnn_primitives.lne import convolution, elementwise, layout, rows
+from qsdnn_primitives.lne import convolution, elementwise, layout, product, rows
 from qsdnn_primitives.lne.activation import function_of
 from qsdnn_primitives.lne.builder import OPERATIONS, Builder
 from qsdnn_primitives.lne.convolution import Geometry
@@ -21,7 +21,7 @@ _LOWERINGS: Mapping[str, Callable[[Builder, Fused], None]] = {
     **dict.fromkeys(("Softmax", "LogSoftmax"), rows.softmax),
     **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin"), rows.reduction),
     **dict.fromkeys(("MaxPool", "AveragePool"), rows.pool),
-    **dict.fromkeys(("Gemm", "MatMul"), convolution.product),
+    **dict.fromkeys(("Gemm", "MatMul"), product.product),
     "BatchNormalization": elementwise.batch_normalization,
     "Concat": layout.concat,
     "Expand": layout.expand,

@@ -46,9 +46,8 @@ def _tile(kind: Tile, pixels: int, blocks: int) -> str:
     """One tile; its accumulators are ``a<pixel>_<block>``."""
     step = {
         Tile.UNIT: "LANES", Tile.PRODUCT: "LANES", Tile.DOUBLE: "2 * LANES",
-        Tile.STRIDED: "x_pixel", Tile.PLANAR: "x_pixel",
+        Tile.STRIDED: "x_pixel",
     }[kind]  # fmt: skip
-    channel = "x_channel" if kind is Tile.PLANAR else "1"
     places = [(p, o) for o in range(blocks) for p in range(pixels)]
 
     def turn(channels: int) -> str:
@@ -59,7 +58,7 @@ def _tile(kind: Tile, pixels: int, blocks: int) -> str:
             )
             lines.append(f"            {{ {weights}\n")
             for p in range(pixels):
-                value = f"at[{p} * {step} + {c} * {channel}]"
+                value = f"at[{p} * {step} + {c}]"
                 sums = "".join(f"a{p}_{o} += s * w{o}; " for o in range(blocks))
                 lines.append(f"                {{ const float s = {value}; {sums}}}\n")
             lines.append("            }\n")
@@ -67,12 +66,7 @@ def _tile(kind: Tile, pixels: int, blocks: int) -> str:
 
     bias = "load(b + {0} * LANES)" if kind is not Tile.PRODUCT else "splat(0)"
     start = "".join(f"    vec a{p}_{o} = {bias.format(o)};\n" for p, o in places)
-    unrolled = 1 if kind is Tile.PLANAR else UNROLLED
-    consts = "".join(
-        f"    const int64_t {name} = t->{name};\n"
-        for name in ("x_pixel", "x_channel")
-        if name in step + channel
-    )
+    consts = "    const int64_t x_pixel = t->x_pixel;\n" if kind is Tile.STRIDED else ""
     taps = (
         "for (int64_t i = 0; i < t->rows; i++) for (int64_t j = 0; j < t->columns; j++) {\n"
         "        const float *at = x + i * t->x_row + j * t->x_tap;\n"
@@ -99,12 +93,12 @@ static void {_name(kind, pixels, blocks)}(const struct tile *t, const float *res
     const float *restrict w, const float *restrict b, const float *restrict r, float *restrict y)
 {{
 {consts}{start}    for (int64_t c = 0; c < t->blocks; c++, x += t->x_block) {taps}
-        for (int k = 0; k < LANES; k += {unrolled}) {{
-{turn(unrolled)}            at += {unrolled} * {channel}; w += {unrolled * blocks} * LANES;
+        for (int k = 0; k < LANES; k += {UNROLLED}) {{
+{turn(UNROLLED)}            at += {UNROLLED}; w += {UNROLLED * blocks} * LANES;
         }}
     }}
     if (t->rest) {taps}        for (int64_t k = 0; k < t->rest; k++) {{
-{turn(1)}            at += {channel}; w += {blocks} * LANES;
+{turn(1)}            at += 1; w += {blocks} * LANES;
         }}
     }}
 {ending}}}

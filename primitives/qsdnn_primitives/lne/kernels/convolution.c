@@ -8,7 +8,7 @@ struct tile {
     int64_t blocks, rest;            /* of input channels: whole blocks, and channels after them */
     int64_t rows, columns;           /* of the window */
     int64_t x_block, x_row, x_tap;   /* steps of the input: block, row and column of the window */
-    int64_t x_pixel, x_channel;      /* between pixels of the output, between channels */
+    int64_t x_pixel;                 /* between the inputs of two pixels of the output */
     int64_t y_block, y_pixel, r_block;
     float low, high;                 /* limits of the output: ReLU, ReLU6 */
 };
@@ -53,7 +53,7 @@ static void finish_rows(const struct convolution *a, const float *made, float *y
 static void convolve(const struct convolution *a, const struct worker *me)
 {
     struct tile t = {a->blocks, a->rest, a->rows, a->columns, a->x_block, a->tap_row, a->tap_column,
-                     a->x_pixel, a->x_channel, a->y_block, a->y_pixel, a->r_block, a->low, a->high};
+                     a->x_pixel, a->y_block, a->y_pixel, a->r_block, a->low, a->high};
     const struct cut cut = cut_row(a->width, a->pixels);
     const int64_t units = a->height * cut.count, groups = (a->y_blocks + a->group - 1) / a->group;
     /* Few pixels and many channels: threads share the channels. */

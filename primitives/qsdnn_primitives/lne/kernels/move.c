@@ -38,6 +38,17 @@ static void unpack(const struct unpack *a, const struct worker *me)
     }
 }
 
+/* A plain image (channels, height, width) with the channels of each pixel side by side. */
+static void interleave(const struct interleave *a, const struct worker *me)
+{
+    for (int64_t h = first_of(me, a->height); h < end_of(me, a->height); h++)
+        for (int64_t c = 0; c < a->channels; c++) {
+            const float *x = a->x + c * a->x_channel + h * a->x_row;
+            float *y = a->y + h * a->y_row + c;
+            for (int64_t w = 0; w < a->width; w++) y[w * a->channels] = x[w];
+        }
+}
+
 /* Rows of an image, blocked or plain, to another place. */
 static void copy(const struct copy *a, const struct worker *me)
 {

@@ -1,6 +1,21 @@
 /* Pools over blocked images. The window is cut at the border: a halo of zeros is no neutral element
    of the maximum. */
 
+/* The maximum or the sum of a window whose size the compiler knows. */
+#define WINDOW(R, C)                                                                              \
+    INLINE void window_##R##x##C(const float *x, int64_t row, vec *most, vec *sum)                \
+    {                                                                                             \
+        vec m = load(x), s = splat(0);                                                            \
+        for (int i = 0; i < R; i++)                                                               \
+            for (int j = 0; j < C; j++) {                                                         \
+                const vec v = load(x + i * row + j * LANES);                                      \
+                m = larger(m, v), s += v;                                                         \
+            }                                                                                     \
+        *most = m, *sum = s;                                                                      \
+    }
+WINDOW(2, 2)
+WINDOW(3, 3)
+
 static void pool(const struct pool *a, const struct worker *me)
 {
     const int64_t lines = a->blocks * a->height;
@@ -21,7 +36,13 @@ static void pool(const struct pool *a, const struct worker *me)
                               (left + j0 * a->dilation_wide) * LANES;
             const int64_t row = a->dilation_high * a->x_row, column = a->dilation_wide * LANES;
             vec sum = load(at);
-            if (a->mean) {
+            const int64_t size = i1 - i0 == a->rows && j1 - j0 == a->columns && column == LANES
+                                     ? a->rows * 16 + a->columns : 0;
+            vec most, total;
+            if (size == 0x33 || size == 0x22) {
+                (size == 0x33 ? window_3x3 : window_2x2)(at, row, &most, &total);
+                sum = a->mean ? total / (float)(a->rows * a->columns) : most;
+            } else if (a->mean) {
                 sum = splat(0);
                 for (int64_t i = i0; i < i1; i++, at += row)
                     for (int64_t j = 0; j < j1 - j0; j++) sum += load(at + j * column);

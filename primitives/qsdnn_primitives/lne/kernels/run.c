@@ -1,7 +1,7 @@
 /* The interpreter: a program is a list of steps, each a kernel, its layer, its size and arguments.
 
-   Threads are the caller's: each calls `lne_serve` and gets the same steps with another index. They
-   spin for a while, then sleep. */
+   Threads are the caller's: each calls `lne_serve` and does its part of every step. They look for
+   the next one a while, then sleep. */
 
 typedef void kernel(const void *, const struct worker *);
 
@@ -12,44 +12,96 @@ struct moment {
 };
 typedef int clock_function(int, struct moment *);
 
-/* Memory of a program that all threads see; the caller makes it of zeros, aligned to 64 bytes. */
-struct shared {
-    const int64_t *words;
-    int64_t count, threads, scratch_floats;
-    float *scratch;
-    volatile int64_t begun SLOT __attribute__((aligned(64)));
-    volatile int64_t arrived __attribute__((aligned(64)));
-    volatile int64_t phase __attribute__((aligned(64)));
-    volatile int64_t leaving __attribute__((aligned(64)));
+/* Linux's own calls, where the caller has them: `syscall` of its C library. */
+typedef long system_function(long, ...);
+#if defined(__x86_64__)
+enum { FUTEX = 202 };
+#elif defined(__arm__)
+enum { FUTEX = 240 };
+#else
+enum { FUTEX = 98 };
+#endif
+enum { WAIT = 128, WAKE = 129, SPINS = 4000, EVERYONE = 0x7fffffff };
+
+/* A number that threads wait for to change; alone in its cache line. */
+struct event {
+    volatile int32_t value, sleepers;
+    int32_t unused[14];
 };
 
-static void take_turn(struct shared *all, int64_t *phase)
+/* Memory of a program that all threads see; the caller makes it of zeros. */
+struct shared {
+    const int64_t *words SLOT;
+    int64_t count, threads, scratch_floats;
+    float *scratch SLOT;
+    system_function *system SLOT;
+    struct event begun, phase;
+    volatile int64_t arrived, leaving;
+};
+
+static int32_t value_of(struct event *e) { return __atomic_load_n(&e->value, __ATOMIC_ACQUIRE); }
+
+/* Waits until an event's number is no longer `seen`: some thousand looks, then asleep. */
+static void await(struct shared *all, struct event *e, int32_t seen)
 {
-    if (all->threads == 1) return;
-    *phase += 1;
-    if (__atomic_add_fetch(&all->arrived, 1, __ATOMIC_ACQ_REL) == all->threads) {
-        all->arrived = 0;
-        __atomic_store_n(&all->phase, *phase, __ATOMIC_RELEASE);
-        return;
+    for (int64_t i = 0; i < SPINS || !all->system; i++) {
+        if (value_of(e) != seen) return;
+        RELAX();
     }
-    while (__atomic_load_n(&all->phase, __ATOMIC_ACQUIRE) < *phase) RELAX();
+    __atomic_add_fetch(&e->sleepers, 1, __ATOMIC_SEQ_CST);
+    while (value_of(e) == seen) all->system(FUTEX, &e->value, WAIT, seen, 0, 0, 0);
+    __atomic_sub_fetch(&e->sleepers, 1, __ATOMIC_SEQ_CST);
 }
 
-static void execute(struct shared *all, int64_t index, int64_t *phase)
+static void happen(struct shared *all, struct event *e)
+{
+    __atomic_add_fetch(&e->value, 1, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&e->sleepers, __ATOMIC_SEQ_CST) && all->system)
+        all->system(FUTEX, &e->value, WAKE, EVERYONE, 0, 0, 0);
+}
+
+/* Waits for all threads at the end of a step. */
+static void meet(struct shared *all)
+{
+    if (all->threads == 1) return;
+    const int32_t phase = value_of(&all->phase);
+    if (__atomic_add_fetch(&all->arrived, 1, __ATOMIC_ACQ_REL) == all->threads) {
+        all->arrived = 0;
+        happen(all, &all->phase);
+    } else
+        await(all, &all->phase, phase);
+}
+
+static void execute(struct shared *all, int64_t index)
 {
     struct worker me = {index, all->threads, all->scratch + index * all->scratch_floats};
     const int64_t *word = all->words;
-    for (int64_t i = 0; i < all->count; i++, word += word[2]) {
+    for (int64_t i = 0, n = all->count; i < n; i++, word += word[2]) {
         KERNELS[word[0]](word + 3, &me);
-        take_turn(all, phase);
+        meet(all);
     }
 }
 
 void lne_run(struct shared *all)
 {
-    int64_t phase = all->phase;
-    if (all->threads > 1) __atomic_add_fetch(&all->begun, 1, __ATOMIC_RELEASE);
-    execute(all, 0, &phase);
+    if (all->threads > 1) happen(all, &all->begun);
+    execute(all, 0);
+}
+
+/* A thread's part of all inferences, until `lne_leave`. */
+void lne_serve(struct shared *all, int64_t index)
+{
+    for (int32_t begun = 0;; begun++) {
+        await(all, &all->begun, begun);
+        if (all->leaving) return;
+        execute(all, index);
+    }
+}
+
+void lne_leave(struct shared *all)
+{
+    all->leaving = 1;
+    happen(all, &all->begun);
 }
 
 /* One inference by one thread; the time of each step in nanoseconds is added to `times`. */
@@ -66,24 +118,6 @@ void lne_profile(struct shared *all, clock_function *clock, int64_t *times)
     }
 }
 
-/* A thread's part of all inferences, until `lne_leave`. */
-void lne_serve(struct shared *all, int64_t index)
-{
-    int64_t begun = 0, phase = 0;
-    for (;;) {
-        int64_t spins = 0;
-        while (__atomic_load_n(&all->begun, __ATOMIC_ACQUIRE) == begun) {
-            if (all->leaving) return;
-            RELAX();
-            if (++spins > 1 << 30) spins = 0;
-        }
-        begun++;
-        execute(all, index, &phase);
-    }
-}
-
-void lne_leave(struct shared *all) { all->leaving = 1; }
-
 /* The kernel of a step; where a layer has a choice, the algorithm comes first. */
 const char *lne_name(const int64_t *step)
 {
@@ -94,7 +128,7 @@ const char *lne_name(const int64_t *step)
     }
     if (step[0] == CONVOLUTION) {
         const struct convolution *a = (const struct convolution *)(step + 3);
-        return a->rows * a->columns == 1 ? "gemm tiles" : a->kind == PLANAR ? "direct planar" : "direct blocked";
+        return a->kind == STRIDED && a->x_row ? "direct rows" : a->rows * a->columns > 1 ? "direct tiles" : "gemm tiles";
     }
     return NAMES[step[0]];
 }

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional
 
@@ -20,12 +23,13 @@ class _Shared(ctypes.Structure):
     """The memory that all threads of a program see: ``struct shared`` of the kernels."""
 
     _fields_ = [
-        ("words", ctypes.c_void_p),
+        ("words", ctypes.c_uint64),
         ("count", ctypes.c_int64),
         ("threads", ctypes.c_int64),
         ("scratch_floats", ctypes.c_int64),
-        ("scratch", ctypes.c_void_p),
-        ("state", ctypes.c_byte * 512),
+        ("scratch", ctypes.c_uint64),
+        ("system", ctypes.c_uint64),
+        ("state", ctypes.c_byte * 256),
     ]
 
 
@@ -35,27 +39,37 @@ class LneExecutable:
     Args:
         program: The segment, as steps of kernels.
         segment: The same as the manifest has it.
-        profile: Whether to time each step.
+        threads: The number of threads, the caller's among them.
+        profile: Whether to time each step, which one thread does alone.
 
     Raises:
         EngineError: The kernels or the weights cannot be loaded.
     """
 
-    def __init__(self, program: Program, segment: SegmentSpec, profile: bool) -> None:
+    def __init__(self, program: Program, segment: SegmentSpec, threads: int, profile: bool) -> None:
         self._program = program
         self._segment = segment
         self._library = _load(program.library)
         self._arena = _floats(program.arena)
         self._arena[:] = 0
         self._weights = _floats(0) if program.weights is None else _read(program.weights)
-        self._scratch = _floats(program.scratch + ALIGNMENT_BYTES)
+        self._scratch_floats = -(-program.scratch // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+        self._scratch = _floats(self._scratch_floats * threads)
         self._times = np.zeros(len(program.layers), np.int64)
         self._profile = profile
         self._buffers: List[np.ndarray] = []
         self._words: Optional[np.ndarray] = None
-        self._shared = _Shared()
-        self._pointer = ctypes.byref(self._shared)
-        self._clock = ctypes.cast(ctypes.CDLL(None).clock_gettime, ctypes.c_void_p)
+        # From the second line on, the threads' words begin at lines of cache.
+        self._memory = _floats((ctypes.sizeof(_Shared) + ALIGNMENT_BYTES) // FLOAT_BYTES)
+        self._memory[:] = 0
+        self._pointer = self._memory.ctypes.data + ALIGNMENT_BYTES - _Shared.state.offset % 64
+        self._shared = _Shared.from_address(self._pointer)
+        self._shared.threads = threads
+        self._shared.scratch_floats = self._scratch_floats
+        self._shared.scratch = self._scratch.ctypes.data
+        self._shared.system = _address("syscall")
+        self._clock = _address("clock_gettime")
+        self._threads = [self._start(index, threads) for index in range(1, threads)]
 
     def bind(self, inputs: Dict[str, np.ndarray], outputs: Dict[str, np.ndarray]) -> None:
         """Takes the caller's buffers.
@@ -78,9 +92,6 @@ class LneExecutable:
         self._words = words
         self._shared.words = words.ctypes.data
         self._shared.count = len(program.layers)
-        self._shared.threads = 1
-        self._shared.scratch_floats = program.scratch
-        self._shared.scratch = self._scratch.ctypes.data
 
     def run(self) -> None:
         """One inference on the bound buffers.
@@ -144,9 +155,25 @@ class LneExecutable:
         }
 
     def close(self) -> None:
-        """Drops buffers and weights."""
+        """Ends the threads, and drops buffers and weights."""
+        if self._threads:
+            self._library.lne_leave(self._pointer)
+        for thread in self._threads:
+            thread.join()
+        self._threads = []
         self._buffers, self._words = [], None
         self._arena = self._weights = self._scratch = np.empty(0, np.float32)
+
+    def _start(self, index: int, threads: int) -> threading.Thread:
+        """Starts a thread that does its part of every run."""
+
+        def serve() -> None:
+            settle(index, threads)
+            self._library.lne_serve(self._pointer, index)
+
+        thread = threading.Thread(target=serve, name="lne-%d" % index, daemon=True)
+        thread.start()
+        return thread
 
     def _check_profile(self) -> None:
         if not self._profile:
@@ -165,10 +192,32 @@ def _load(path: Path) -> Any:
         library.lne_profile.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
         library.lne_name.argtypes = [ctypes.c_void_p]
         library.lne_name.restype = ctypes.c_char_p
+        library.lne_serve.argtypes = [ctypes.c_void_p, ctypes.c_int64]
+        library.lne_leave.argtypes = [ctypes.c_void_p]
+        library.lne_serve.restype = library.lne_leave.restype = None
         library.lne_run.restype = library.lne_profile.restype = None
     except (OSError, AttributeError) as error:
         raise EngineError("%s: these kernels cannot be loaded: %s" % (path, error)) from error
     return library
+
+
+def settle(index: int, threads: int) -> None:
+    """Keeps the calling thread on a core of its own, where there are just as many as threads.
+
+    Else the kernel may wake it on the core of the thread that waits for it.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) == threads:
+        with suppress(OSError):
+            os.sched_setaffinity(0, {cores[index]})
+
+
+def _address(function: str) -> int:
+    """The address of a function of the C library; 0 where it has none."""
+    found = getattr(ctypes.CDLL(None), function, None)
+    return 0 if found is None else ctypes.cast(found, ctypes.c_void_p).value or 0
 
 
 def _floats(count: int) -> np.ndarray:

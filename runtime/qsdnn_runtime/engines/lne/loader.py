@@ -39,6 +39,7 @@ class LneLoader:
         Raises:
             EngineError: The artifact is not a program for this processor.
         """
-        if threads < 1:
-            raise EngineError("%d threads" % threads)
-        return LneExecutable(read_program(segment.artifact), segment, profile)
+        if segment.family != "lne/%s" % target():
+            raise EngineError("'%s' is no family of this processor" % segment.family)
+        alone = 1 if profile else threads
+        return LneExecutable(read_program(segment.artifact), segment, alone, profile)

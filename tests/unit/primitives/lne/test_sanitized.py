@@ -1,0 +1,76 @@
+"""The kernels under the sanitizers of addresses and of undefined behaviour."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import pathlib, sys, numpy as np, onnxruntime
+from qsdnn.engine import EngineInfo, load_engines
+from qsdnn.examples import build
+from qsdnn.model import load_graph
+from qsdnn.model.feeds import random_feeds
+from qsdnn.plan.build import Builder
+from qsdnn_primitives.lne import library
+from qsdnn_runtime import Session
+from qsdnn_runtime.engines.lne import LOADER
+import onnx
+
+gcc, name, folder, threads = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3]), int(sys.argv[4])
+library._FLAGS = (
+    "-std=gnu11", "-O1", "-g", "-shared", "-fPIC", "-ffp-contract=fast", "-lm",
+    "-fsanitize=address,undefined", "-fno-sanitize-recover=all",
+)
+library.compiler = lambda target: (gcc, *target.gcc)
+onnx.save(build(name), folder / "model.onnx")
+graph = load_graph(folder / "model.onnx", workdir=folder)
+probed = LOADER.probe()
+info = EngineInfo(name="lne", version="1", capabilities=probed.capabilities)
+engine = load_engines(["lne"])["lne"]
+builder = Builder(graph, {"lne": engine}, folder, threads=threads)
+feeds = random_feeds({name: graph.tensors[name] for name in graph.inputs})
+alone = onnxruntime.InferenceSession(str(folder / "model.onnx"))
+want = alone.run(None, feeds)
+rows = [engine.primitives(layer, info) for layer in graph.layers]
+for turn in range(max(map(len, rows))):
+    choice = [row[min(turn, len(row) - 1)] for row in rows]
+    package = builder.build(choice)
+    with Session(package.manifest, artifacts=folder) as session:
+        for _ in range(3):
+            got = session.run(None, feeds)
+    for a, b in zip(got, want):
+        assert np.abs(a - b).max() < 1e-4 * np.abs(b).max() + 1e-6
+print("sound")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", ["tiny-cnn", "tiny-multi", "tiny-transformer", "digits"])
+def test_no_byte_beyond_what_is_ours(tmp_path, name, threads):
+    gcc = shutil.which("gcc")
+    if gcc is None or platform.machine() != "x86_64":
+        pytest.skip("NOT TESTED: the kernels under sanitizers. There is no gcc for x86-64")
+    asan = subprocess.run(
+        [gcc, "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    if not os.path.isabs(asan):
+        pytest.skip("NOT TESTED: the kernels under sanitizers. gcc has no libasan")
+    cache = os.environ.get("QSDNN_TEST_CACHE") or str(tmp_path / "cache")
+    environment = {
+        **os.environ,
+        "LD_PRELOAD": asan,
+        "ASAN_OPTIONS": "detect_leaks=0:verify_asan_link_order=0",
+        "XDG_CACHE_HOME": cache,
+    }
+    ran = subprocess.run(
+        [sys.executable, "-c", SCRIPT, gcc, name, str(tmp_path), str(threads)],
+        env=environment, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert ran.returncode == 0 and "sound" in ran.stdout, ran.stderr[-3000:]
