@@ -1,4 +1,4 @@
-"""From which share of zeros on `blas/sparse` wins: its threshold in blas/algorithms.py.
+"""From which share of zeros on `blas/sparse` wins: its threshold in blas/engine.py.
 
     python experiments/sparsity.py                                  # 8 layers, 8 sparsities
     python experiments/sparsity.py --layers 3x3-256@14 --shares 0.9 0.98 --seconds 3

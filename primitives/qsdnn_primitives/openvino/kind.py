@@ -16,7 +16,7 @@ def kind_of(layer: Layer) -> str:
     """The board half's word for a layer's kind; empty where only ``auto/fp32`` is known.
 
     The board half asks for algorithms and precisions on small layers of each kind, see
-    `qsdnn_runtime.engines.openvino.algorithms` and `qsdnn_runtime.engines.openvino.precisions`.
+    `qsdnn_runtime.engines.openvino.capabilities` and `qsdnn_runtime.engines.openvino.capabilities`.
     Transposed convolutions have no kind: the plugin falls back on too many shapes to tell from
     here.
 
