@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from qsdnn.engine import EngineInfo, load_engines
 from qsdnn.model import load_graph
 from qsdnn.plan.build import Builder
-from qsdnn_primitives.openvino.kind import kind_of
+from qsdnn_primitives.openvino.engine import kind_of
 from qsdnn_runtime import EngineError, Session
 from qsdnn_runtime.engines.openvino import LOADER, capabilities, hints, loader
 from tests.conformance.layers import convs
