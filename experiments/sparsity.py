@@ -1,4 +1,4 @@
-"""From which share of zeros on `blas/sparse` wins: its threshold in blas/algorithms.py.
+"""From which share of zeros on `blas/sparse` wins: its threshold in blas.py.
 
     python experiments/sparsity.py                                  # 8 layers, 8 sparsities
     python experiments/sparsity.py --layers 3x3-256@14 --shares 0.9 0.98 --seconds 3
@@ -34,7 +34,7 @@ from qsdnn.store import Store
 from qsdnn.tuning.config import SearchConfig
 from qsdnn.tuning.prepare import prepare
 from qsdnn.tuning.start.uniform import uniform_plans
-from qsdnn_primitives.blas import algorithms
+from qsdnn_primitives import blas
 
 # kernel, channels in and out, and size of the image: of ResNets, and of keyword spotting.
 LAYERS = (
@@ -54,7 +54,7 @@ def main():
     parser.add_argument("--store", default="sparsity.db")
     parser.add_argument("-o", "--output", type=Path, default=RESULTS)
     asked = parser.parse_args()
-    algorithms.LEAST_ZEROS = 0.0  # offer it everywhere
+    blas.LEAST_ZEROS = 0.0  # offer it everywhere
     rows = []
     with open_board("local") as board, Store(asked.store) as store:
         for layer in asked.layers:

@@ -1,4 +1,4 @@
-"""Finds the boards of the address book."""
+"""Finds boards reached over SSH: those of the address book, and those named by their address."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from qsdnn.errors import InputError
 
 from .addresses import AddressBook
 from .spec.spec import GENERIC, specs
+from .ssh.address import parse_address
 
 if TYPE_CHECKING:
     from .ssh.board import SshBoard
@@ -41,4 +42,21 @@ class NamedFinder:
         return None
 
 
+class AddressFinder:
+    """Finds boards named ``user@host[:port]``."""
+
+    def names(self) -> Sequence[str]:
+        """See `qsdnn.board.BoardFinder.names`: there is no list of all machines."""
+        return ()
+
+    def find(self, name: str) -> SshBoard | None:
+        """See `qsdnn.board.BoardFinder.find`."""
+        if "@" not in name:
+            return None
+        from .ssh.board import SshBoard  # other boards do without SSH
+
+        return SshBoard(name, parse_address(name))
+
+
 FINDER = NamedFinder()
+ADDRESS_FINDER = AddressFinder()

@@ -13,7 +13,7 @@ def register() -> None:
         gymnasium.register(
             id=ENV_ID,
             entry_point="qsdnn_envs.deployment:DeploymentEnv",
-            vector_entry_point="qsdnn_envs.vector:DeploymentVectorEnv",
+            vector_entry_point="qsdnn_envs.deployment:DeploymentVectorEnv",
         )
 
 

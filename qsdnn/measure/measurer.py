@@ -34,7 +34,7 @@ from qsdnn.measure.batches import room_of, together
 from qsdnn.measure.recovery import Recovery
 from qsdnn.measure.trust import notes
 from qsdnn.store import Key, Store
-from qsdnn_runtime.server.interval import median_interval
+from qsdnn_runtime.server.trust import median_interval
 
 TURNS = 2
 """The least number of sittings of what is compared and was not in one process: A B B A, for

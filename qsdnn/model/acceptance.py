@@ -13,7 +13,7 @@ from qsdnn.model.layer import Graph
 from qsdnn.model.operators import draws
 from qsdnn.model.opset import USUAL, restamp
 from qsdnn.model.read import Source
-from qsdnn_runtime.engines.onnxruntime.refusal import refusal
+from qsdnn_runtime.engines.onnxruntime.library import refusal
 
 
 def check_repeatable(graph: Graph) -> None:

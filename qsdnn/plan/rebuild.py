@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from qsdnn.board import BoardInfo, Package
-from qsdnn.engine import load_engines
-from qsdnn.errors import PlanError
+from qsdnn.engine import Engine, load_engines
+from qsdnn.errors import InputError, PlanError
 from qsdnn.model import load_graph
 from qsdnn.model.layer import Graph, Tensor
 from qsdnn.plan import Plan, choices, read_plan
@@ -67,7 +67,7 @@ def rebuild(path: Path, model: Path | None, info: BoardInfo, folder: Path) -> Re
     network = model or _find_model(plan, path)
     names = dict.fromkeys(choice.primitive.split("/")[0] for choice in plan.layers)
     graph = load_graph(network, plan.model.shapes, workdir=folder)
-    engines = load_engines(list(names))
+    engines = _engines(list(names), path)
     absent = [name for name in engines if name not in info.engines]
     if absent:
         raise PlanError(
@@ -108,11 +108,27 @@ def _find_model(plan: Plan, path: Path) -> Path:
     )
 
 
+def _engines(names: Sequence[str], path: Path) -> Mapping[str, Engine]:
+    """The engines of a plan; other packages may bring some."""
+    try:
+        return load_engines(names)
+    except InputError as error:
+        told = f"   ({error.hint})" if error.hint else ""
+        raise PlanError(
+            f"{path} needs an engine that is not installed here: {error.message}",
+            hint=f"{_pip('PACKAGE')}, the package that brings the engine{told}",
+        ) from error
+
+
 def _installing(engines: Sequence[str], info: BoardInfo) -> str:
     """The command that adds engines to a board."""
     if info.name == LOCAL:
-        return f"{shlex.quote(sys.executable)} -m pip install {' '.join(engines)}"
+        return _pip(*engines)
     return f"qsdnn boards setup {shlex.quote(info.name)} --engines {','.join(engines)}"
+
+
+def _pip(*packages: str) -> str:
+    return f"{shlex.quote(sys.executable)} -m pip install {' '.join(packages)}"
 
 
 def _difference(plan: Plan, path: Path, info: BoardInfo) -> str:

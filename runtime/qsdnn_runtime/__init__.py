@@ -11,8 +11,8 @@ os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 from qsdnn_runtime.engine import EngineError
-from qsdnn_runtime.program.feeds import FeedError
 from qsdnn_runtime.program.manifest import PackageError
+from qsdnn_runtime.program.values import FeedError
 from qsdnn_runtime.session import Session
 
 __all__ = ["EngineError", "FeedError", "PackageError", "Session"]

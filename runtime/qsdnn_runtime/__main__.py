@@ -13,8 +13,8 @@ from typing import Any, Dict, List, Optional
 import numpy as np
 
 from qsdnn_runtime.engine import EngineError
-from qsdnn_runtime.program.feeds import FeedError
 from qsdnn_runtime.program.manifest import PackageError, TensorSpec
+from qsdnn_runtime.program.values import FeedError
 from qsdnn_runtime.session import Session
 
 WARMUP = 2

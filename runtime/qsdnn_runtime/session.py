@@ -12,12 +12,13 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set, 
 
 import numpy as np
 
-from qsdnn_runtime.board.memory import give_back
-from qsdnn_runtime.board.pages import joined_pages
-from qsdnn_runtime.board.workers import settle_workers
+from qsdnn_runtime.board.memory import give_back, joined_pages
+from qsdnn_runtime.board.process import settle_workers
 from qsdnn_runtime.engine import Applied, EngineError, Executable, SegmentSpec, find_loader
 from qsdnn_runtime.program.arena import allocate
-from qsdnn_runtime.program.feeds import (
+from qsdnn_runtime.program.manifest import Manifest, SegmentEntry
+from qsdnn_runtime.program.package import OpenPackage, Source, open_package
+from qsdnn_runtime.program.values import (
     FeedError,
     NodeArg,
     check_buffer,
@@ -25,8 +26,6 @@ from qsdnn_runtime.program.feeds import (
     check_outputs,
     describe,
 )
-from qsdnn_runtime.program.manifest import Manifest, SegmentEntry
-from qsdnn_runtime.program.package import OpenPackage, Source, open_package
 
 
 class Session:

@@ -12,7 +12,7 @@ from platformdirs import user_cache_path
 
 from qsdnn_boards.link.transport import PipeTransport
 from qsdnn_boards.setup.setup import Setup
-from qsdnn_boards.ssh.launch import READER
+from qsdnn_boards.ssh.board import READER
 from tests.arm64.root import locked
 
 PACKAGES = ("numpy", "onnxruntime")

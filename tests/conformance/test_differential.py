@@ -16,7 +16,7 @@ from qsdnn.plan.build import Builder
 from qsdnn.space import space_of
 from qsdnn.tuning.start.uniform import uniform_plans
 from qsdnn_runtime import Session
-from qsdnn_runtime.server.difference import max_error
+from qsdnn_runtime.program.values import max_error
 
 from .backend import infos
 

@@ -22,7 +22,7 @@ from qsdnn.plan.build import Builder
 from qsdnn.space import space_of
 from qsdnn.tuning.trial import Trial
 from qsdnn_runtime import Session
-from qsdnn_runtime.server.difference import max_error
+from qsdnn_runtime.program.values import max_error
 
 from .backend import infos
 

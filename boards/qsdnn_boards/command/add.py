@@ -16,9 +16,9 @@ from qsdnn_boards.addresses import DEFAULT_PYTHON, AddressBook, Entry
 from qsdnn_boards.spec.spec import GENERIC, specs
 from qsdnn_boards.ssh.address import Address
 from qsdnn_boards.ssh.config import resolve
-from qsdnn_boards.ssh.host_keys import KnownHosts, Verdict
+from qsdnn_boards.ssh.host_keys import HostKeyStatus, KnownHosts
 
-from .words import describe_address, entry_record
+from .listing import describe_address, entry_record
 
 SCHEMA = "qsdnn.boards.add/1"
 
@@ -104,25 +104,25 @@ def _settle_host_key(entry: Entry, accept: bool) -> dict[str, str]:
 
     endpoint = resolve(entry.address)
     key = fetch_host_key(entry.address)
-    verdict = KnownHosts(endpoint.known_hosts).judge(endpoint.known_as, key)
-    record = {"fingerprint": key.fingerprint, "was": verdict.value}
-    if verdict is Verdict.KNOWN:
+    status = KnownHosts(endpoint.known_hosts).judge(endpoint.known_as, key)
+    record = {"fingerprint": key.fingerprint, "was": status.value}
+    if status is HostKeyStatus.KNOWN:
         return record
     click.echo(f"{endpoint} shows the key {key.get_name()} {key.fingerprint}", err=True)
-    if verdict is Verdict.CHANGED:
+    if status is HostKeyStatus.CHANGED:
         click.echo("It is NOT the key this host is known by.", err=True)
-    if verdict is Verdict.REVOKED or not (accept or _agreed(verdict)):
+    if status is HostKeyStatus.REVOKED or not (accept or _agreed(status)):
         raise BoardError(
-            f"the host key of '{entry.name}' is {verdict.value}: nothing was added",
-            hint=_way_on(entry, verdict),
+            f"the host key of '{entry.name}' is {status.value}: nothing was added",
+            hint=_way_on(entry, status),
         )
     accept_host_key(entry.address, key.fingerprint)
     return record
 
 
-def _agreed(verdict: Verdict) -> bool:
+def _agreed(status: HostKeyStatus) -> bool:
     """Asks the user, but not about a changed key: a habitual yes would let in an impostor."""
-    if verdict is not Verdict.UNKNOWN or not _is_terminal():
+    if status is not HostKeyStatus.UNKNOWN or not _is_terminal():
         return False
     return click.confirm("Is that the board's fingerprint?", err=True)
 
@@ -131,8 +131,8 @@ def _is_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-def _way_on(entry: Entry, verdict: Verdict) -> str:
-    if verdict is Verdict.REVOKED:
+def _way_on(entry: Entry, status: HostKeyStatus) -> str:
+    if status is HostKeyStatus.REVOKED:
         return "your files of known hosts say never to accept this key"
     return f"only if it is the board's, accept it: {_command_line(entry)}"
 

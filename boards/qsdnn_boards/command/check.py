@@ -17,14 +17,14 @@ from qsdnn.cli.console import stdout_console
 from qsdnn.cli.options import json_option
 from qsdnn.errors import BoardError
 from qsdnn_boards.addresses import AddressBook
-from qsdnn_boards.setup.checkup import Finding, Fixes, Verdict, probe_findings, survey_findings
+from qsdnn_boards.setup.checkup import CheckVerdict, Finding, Fixes, probe_findings, survey_findings
 from qsdnn_boards.setup.script import local_python, remote_python
 from qsdnn_boards.setup.survey import survey
 from qsdnn_boards.spec.spec import GENERIC, specs
 from qsdnn_boards.ssh.address import Address, parse_address
 
 SCHEMA = "qsdnn.boards.check/1"
-COLORS = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.MISSING: "red"}
+COLORS = {CheckVerdict.OK: "green", CheckVerdict.WARNING: "yellow", CheckVerdict.MISSING: "red"}
 
 EPILOG = """\b
 Examples:
@@ -45,7 +45,7 @@ def command(name: str, as_json: bool) -> None:
     fixes = _fixes(name)
     with open_board(name) as board:
         found = _reach(name)
-        reached = all(finding.verdict is Verdict.OK for finding in found)
+        reached = all(finding.verdict is CheckVerdict.OK for finding in found)
         if reached:
             found += _survey(name, fixes)
             try:
@@ -56,7 +56,7 @@ def command(name: str, as_json: bool) -> None:
     _print_json(name, reached, info, found) if as_json else _print(name, found)
     if not reached:
         sys.exit(BoardError.exit_code)
-    sys.exit(any(finding.verdict is Verdict.MISSING for finding in found))
+    sys.exit(any(finding.verdict is CheckVerdict.MISSING for finding in found))
 
 
 def _survey(name: str, fixes: Fixes) -> list[Finding]:
@@ -75,7 +75,7 @@ def _reach(name: str) -> list[Finding]:
     """Logs in once, where a login is needed: what fails after the login is a fault of the board."""
     address = _address(name)
     if address is None:
-        return [Finding(item="reach", verdict=Verdict.OK, found="this machine")]
+        return [Finding(item="reach", verdict=CheckVerdict.OK, found="this machine")]
     from qsdnn_boards.ssh.client import connect
 
     try:
@@ -84,8 +84,8 @@ def _reach(name: str) -> list[Finding]:
         return [_missing("reach", error)]
     connection.close()
     return [
-        Finding(item="reach", verdict=Verdict.OK, found=str(connection.endpoint)),
-        Finding(item="host key", verdict=Verdict.OK, found="known, and unchanged"),
+        Finding(item="reach", verdict=CheckVerdict.OK, found=str(connection.endpoint)),
+        Finding(item="host key", verdict=CheckVerdict.OK, found="known, and unchanged"),
     ]
 
 
@@ -97,7 +97,7 @@ def _address(name: str) -> Address | None:
 
 
 def _missing(item: str, error: BoardError) -> Finding:
-    return Finding(item=item, verdict=Verdict.MISSING, found=error.message, fix=error.hint)
+    return Finding(item=item, verdict=CheckVerdict.MISSING, found=error.message, fix=error.hint)
 
 
 def _engine_names() -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from typing import Any
 
 import click
 
@@ -11,8 +12,8 @@ from qsdnn.cli.console import stdout_console
 from qsdnn.cli.options import json_option
 from qsdnn_boards.addresses import AddressBook, Entry
 from qsdnn_boards.spec.spec import GENERIC, Spec, specs
-
-from .words import describe_address, entry_record
+from qsdnn_boards.ssh.address import Address
+from qsdnn_boards.ssh.config import host_and_port
 
 SCHEMA = "qsdnn.boards.list/1"
 
@@ -21,6 +22,27 @@ Examples:
   qsdnn boards list
   qsdnn boards list --json
 """
+
+
+def describe_address(address: Address) -> str:
+    """``user@host:port``, without the parts that the address does not say."""
+    host = host_and_port(address.host, address.port) if address.port else address.host
+    return f"{address.user}@{host}" if address.user else host
+
+
+def entry_record(entry: Entry) -> dict[str, Any]:
+    """An entry of the address book, for JSON."""
+    address = entry.address
+    key = address.identity_file
+    return {
+        "name": entry.name,
+        "spec": entry.spec,
+        "host": address.host,
+        "port": address.port,
+        "user": address.user,
+        "identity_file": None if key is None else str(key),
+        "python": address.python,
+    }
 
 
 @click.command("list", epilog=EPILOG)

@@ -9,7 +9,7 @@ import click
 from qsdnn.cli.options import json_option
 from qsdnn_boards.addresses import AddressBook
 
-from .words import describe_address, entry_record
+from .listing import describe_address, entry_record
 
 SCHEMA = "qsdnn.boards.remove/1"
 

@@ -16,8 +16,7 @@ from qsdnn.cli.options import json_option, split_names
 from qsdnn.errors import InputError, unknown
 from qsdnn_boards.addresses import AddressBook
 from qsdnn_boards.setup.script import remote_python
-from qsdnn_boards.setup.setup import Installed, Setup
-from qsdnn_boards.setup.wheelhouse import download_wheels
+from qsdnn_boards.setup.setup import Installed, Setup, download_wheels
 from qsdnn_boards.ssh.address import Address, parse_address
 
 SCHEMA = "qsdnn.boards.setup/1"

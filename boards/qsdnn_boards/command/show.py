@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict
 
 import click
@@ -12,9 +13,9 @@ from qsdnn.cli.console import stdout_console
 from qsdnn.cli.options import json_option
 from qsdnn.errors import unknown
 from qsdnn_boards.addresses import AddressBook, Entry
-from qsdnn_boards.spec.spec import Sensor, Spec, specs
+from qsdnn_boards.spec.spec import PLACEHOLDER, Command, Sensor, Setting, Spec, specs
 
-from .words import describe_address, entry_record, typed
+from .listing import describe_address, entry_record
 
 SCHEMA = "qsdnn.boards.show/1"
 LOCAL = "local"
@@ -101,7 +102,7 @@ def _print_performance(spec: Spec) -> None:
     for setting in spec.performance:
         console.print(f"  {setting.what}")
         for name in ("query", "set", "restore"):
-            line = typed(getattr(setting, name), setting)
+            line = _typed(getattr(setting, name), setting)
             console.print(f"    {name + ':':9}{line}", markup=False)
 
 
@@ -111,3 +112,19 @@ def _place(sensor: Sensor) -> str:
         return f"thermal zone {' or '.join(sensor.zones)}"
     product = f" × {' or '.join(sensor.times)}" if sensor.times else ""
     return f"{' or '.join(sensor.files)}{product}"
+
+
+def _typed(command: Command, setting: Setting) -> str:
+    """A command as one would type it on the board, for people to read and copy.
+
+    A command that runs for each file is shown with the glob of the files: the programs that are run
+    take many files.
+    """
+    stands_for = {"path": setting.each, "value": "VALUE", "state": "clocks.state"}
+
+    def fill(text: str) -> str:
+        return PLACEHOLDER.sub(lambda found: stands_for[found[1]], text)
+
+    quoted = [fill(word) if PLACEHOLDER.search(word) else shlex.quote(word) for word in command.run]
+    line = " ".join(["sudo", *quoted] if setting.needs_root else quoted)
+    return f"echo {fill(command.input)} | {line}" if command.input else line

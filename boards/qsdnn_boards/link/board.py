@@ -26,7 +26,7 @@ from qsdnn_runtime.board.probe import boot_id
 
 from . import wire
 from .client import ServerClient, ServerLostError
-from .introduction import introduce
+from .host import introduce
 from .transport import Transport
 from .wire import Harvest
 

@@ -17,8 +17,7 @@ from qsdnn_runtime.protocol import VERSION, Code, code_of
 
 from . import wire
 from .cargo import Cargo, Item
-from .heartbeat import Heartbeat
-from .introduction import Introduction
+from .host import Heartbeat, Introduction
 from .transport import Transport
 from .wire import Harvest
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, BinaryIO, Protocol, cast
 
-from qsdnn_runtime.server.tail import Tail
+from qsdnn_runtime.server.postmortem import Tail
 
 # How long a measuring server may take to end after its standard input did: it first sets back the
 # performance mode.

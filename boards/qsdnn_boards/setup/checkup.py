@@ -21,7 +21,7 @@ NO_DISK_MB = 64
 SLOW_SHARE = 0.9
 
 
-class Verdict(StrEnum):
+class CheckVerdict(StrEnum):
     """How good a finding is."""
 
     OK = "ok"
@@ -41,7 +41,7 @@ class Finding:
     """
 
     item: str
-    verdict: Verdict
+    verdict: CheckVerdict
     found: str
     fix: str = ""
 
@@ -90,7 +90,7 @@ def probe_findings(info: BoardInfo, engines: Iterable[str], fixes: Fixes) -> lis
         _python(facts),
         _numpy(facts, fixes),
         *_engines(info, engines, fixes),
-        Finding(item="cores", verdict=Verdict.OK, found=f"{facts['cores']}: {facts['cpu']}"),
+        Finding(item="cores", verdict=CheckVerdict.OK, found=f"{facts['cores']}: {facts['cpu']}"),
         _memory(facts),
     ]
 
@@ -99,17 +99,17 @@ def _python(facts: Mapping[str, Any]) -> Finding:
     text = facts["python"]
     version = tuple(int(part) for part in text.split(".")[:2])
     if version >= OLDEST_PYTHON:
-        return Finding(item="python", verdict=Verdict.OK, found=text)
+        return Finding(item="python", verdict=CheckVerdict.OK, found=text)
     fix = "install Python 3.8 or newer there, and name it: qsdnn boards add … --python PATH"
-    return Finding(item="python", verdict=Verdict.MISSING, found=text, fix=fix)
+    return Finding(item="python", verdict=CheckVerdict.MISSING, found=text, fix=fix)
 
 
 def _numpy(facts: Mapping[str, Any], fixes: Fixes) -> Finding:
     if "numpy" in facts:
-        return Finding(item="numpy", verdict=Verdict.OK, found=facts["numpy"])
+        return Finding(item="numpy", verdict=CheckVerdict.OK, found=facts["numpy"])
     broken = facts.get("broken_engines", {}).get("python", "not installed")
     fix = fixes.install.format(engine="blas")
-    return Finding(item="numpy", verdict=Verdict.MISSING, found=_last_line(broken), fix=fix)
+    return Finding(item="numpy", verdict=CheckVerdict.MISSING, found=_last_line(broken), fix=fix)
 
 
 def _engines(info: BoardInfo, engines: Iterable[str], fixes: Fixes) -> Iterator[Finding]:
@@ -120,29 +120,29 @@ def _engines(info: BoardInfo, engines: Iterable[str], fixes: Fixes) -> Iterator[
             engine = info.engines[name]
             told = [c for c in engine.capabilities if ":" not in c]  # others are for hosts
             words = [engine.version, *engine.devices, *told]
-            yield Finding(item=name, verdict=Verdict.OK, found=" ".join(words))
+            yield Finding(item=name, verdict=CheckVerdict.OK, found=" ".join(words))
         else:
             found = _last_line(broken.get(name, "not installed"))
             fix = fixes.install.format(engine=name)
-            yield Finding(item=name, verdict=Verdict.WARNING, found=found, fix=fix)
+            yield Finding(item=name, verdict=CheckVerdict.WARNING, found=found, fix=fix)
     if not info.engines:
         fix = "install one of the engines above"
-        yield Finding(item="engines", verdict=Verdict.MISSING, found="none", fix=fix)
+        yield Finding(item="engines", verdict=CheckVerdict.MISSING, found="none", fix=fix)
 
 
 def _memory(facts: Mapping[str, Any]) -> Finding:
     memory_mb = facts["memory_mb"]
     if memory_mb >= LITTLE_MEMORY_MB:
-        return Finding(item="memory", verdict=Verdict.OK, found=f"{memory_mb} MB")
+        return Finding(item="memory", verdict=CheckVerdict.OK, found=f"{memory_mb} MB")
     fix = "large networks may not fit: end other programs there"
-    return Finding(item="memory", verdict=Verdict.WARNING, found=f"{memory_mb} MB", fix=fix)
+    return Finding(item="memory", verdict=CheckVerdict.WARNING, found=f"{memory_mb} MB", fix=fix)
 
 
 def _disk(survey: Survey) -> Finding:
     free_mb = survey.disk_free_mb
-    verdict = Verdict.OK if free_mb >= LITTLE_DISK_MB else Verdict.WARNING
-    verdict = Verdict.MISSING if free_mb < NO_DISK_MB else verdict
-    fix = "" if verdict is Verdict.OK else "free some space in the home folder there"
+    verdict = CheckVerdict.OK if free_mb >= LITTLE_DISK_MB else CheckVerdict.WARNING
+    verdict = CheckVerdict.MISSING if free_mb < NO_DISK_MB else verdict
+    fix = "" if verdict is CheckVerdict.OK else "free some space in the home folder there"
     return Finding(item="disk", verdict=verdict, found=f"{free_mb} MB free", fix=fix)
 
 
@@ -150,12 +150,12 @@ def _clock(survey: Survey, fixes: Fixes) -> Finding:
     if not survey.clocks_mhz:
         fix = "throttling may go unnoticed: a virtual machine, or a kernel without cpufreq"
         found = "cannot be read"
-        return Finding(item="clock", verdict=Verdict.WARNING, found=found, fix=fix)
+        return Finding(item="clock", verdict=CheckVerdict.WARNING, found=found, fix=fix)
     slow = any(now < SLOW_SHARE * most for now, most in survey.clocks_mhz)
     slow = slow and not _is_set_in_time(survey, fixes)
     return Finding(
         item="clock",
-        verdict=Verdict.WARNING if slow else Verdict.OK,
+        verdict=CheckVerdict.WARNING if slow else CheckVerdict.OK,
         found=", ".join(f"{now:.0f} of {most:.0f} MHz" for now, most in survey.clocks_mhz),
         fix=fixes.perform if slow else "",
     )
@@ -164,11 +164,11 @@ def _clock(survey: Survey, fixes: Fixes) -> Finding:
 def _governor(survey: Survey, fixes: Fixes) -> Finding:
     if not survey.governors:
         found = "none: the clock is not the kernel's to choose"
-        return Finding(item="governor", verdict=Verdict.OK, found=found)
+        return Finding(item="governor", verdict=CheckVerdict.OK, found=found)
     fast = survey.governors == ("performance",) or _is_set_in_time(survey, fixes)
     return Finding(
         item="governor",
-        verdict=Verdict.OK if fast else Verdict.WARNING,
+        verdict=CheckVerdict.OK if fast else CheckVerdict.WARNING,
         found=", ".join(survey.governors),
         fix="" if fast else fixes.perform,
     )
@@ -183,15 +183,15 @@ def _mode(mode: Mode, fixes: Fixes) -> Iterator[Finding]:
     """A finding for what a killed run had left set, and one for each setting."""
     item = "performance mode"
     if mode.busy:
-        yield Finding(item=item, verdict=Verdict.OK, found="set by a run that measures now")
+        yield Finding(item=item, verdict=CheckVerdict.OK, found="set by a run that measures now")
     if mode.set_back:
         found = f"a run that was killed had left it set; now set back: {', '.join(mode.set_back)}"
         fix = "nothing more: it is as it was before that run"
-        yield Finding(item=item, verdict=Verdict.WARNING, found=found, fix=fix)
+        yield Finding(item=item, verdict=CheckVerdict.WARNING, found=found, fix=fix)
     if mode.not_set_back:
         found = f"a run that was killed has left it set: {', '.join(mode.not_set_back)}"
         fix = "set it back by hand, then remove performance.json in qsdnn's cache folder there"
-        yield Finding(item=item, verdict=Verdict.WARNING, found=found, fix=fix)
+        yield Finding(item=item, verdict=CheckVerdict.WARNING, found=found, fix=fix)
     for what in dict.fromkeys(knob["what"] for knob in mode.knobs):
         yield _setting([knob for knob in mode.knobs if knob["what"] == what], mode, fixes)
 
@@ -202,25 +202,25 @@ def _setting(knobs: Sequence[Mapping[str, str]], mode: Mode, fixes: Fixes) -> Fi
     problems = [knob["problem"] for knob in knobs if "problem" in knob]
     if problems:
         fix = "measurements go without it"
-        return Finding(item=item, verdict=Verdict.WARNING, found=problems[0], fix=fix)
+        return Finding(item=item, verdict=CheckVerdict.WARNING, found=problems[0], fix=fix)
     now = ", ".join(dict.fromkeys(knob["now"] for knob in knobs if "now" in knob))
     wanted = knobs[0].get("wanted", "")
     if now and now == wanted:
-        return Finding(item=item, verdict=Verdict.OK, found=now)
+        return Finding(item=item, verdict=CheckVerdict.OK, found=now)
     found = f"{now or 'not known'} now" + (f", {wanted} is wanted" if wanted else "")
     if not mode.can_be_root:
         fix = "needs root: log in as root, or let sudo there do it without a password"
-        return Finding(item=item, verdict=Verdict.WARNING, found=found, fix=fix)
+        return Finding(item=item, verdict=CheckVerdict.WARNING, found=found, fix=fix)
     if not fixes.performs:
-        return Finding(item=item, verdict=Verdict.WARNING, found=found, fix=fixes.perform)
-    return Finding(item=item, verdict=Verdict.OK, found=f"{found}: set while measuring")
+        return Finding(item=item, verdict=CheckVerdict.WARNING, found=found, fix=fixes.perform)
+    return Finding(item=item, verdict=CheckVerdict.OK, found=f"{found}: set while measuring")
 
 
 def _sensors(survey: Survey) -> Iterator[Finding]:
     """A finding for each quantity. A spec's list of sensors is a guess, so none is required."""
     if not any(sensor.quantity is Quantity.TEMPERATURE_C for sensor in _read(survey)):
         fix = "throttling may go unnoticed: keep the board cool"
-        yield Finding(item="temperature_c", verdict=Verdict.WARNING, found="none", fix=fix)
+        yield Finding(item="temperature_c", verdict=CheckVerdict.WARNING, found="none", fix=fix)
     for quantity in Quantity:
         values = {s.name: value for s, value in _read(survey).items() if s.quantity is quantity}
         if not values:
@@ -228,7 +228,7 @@ def _sensors(survey: Survey) -> Iterator[Finding]:
         hot = quantity is Quantity.TEMPERATURE_C and max(values.values()) >= COOL_C
         yield Finding(
             item=quantity.value,
-            verdict=Verdict.WARNING if hot else Verdict.OK,
+            verdict=CheckVerdict.WARNING if hot else CheckVerdict.OK,
             found=", ".join(f"{name} {value:.0f}" for name, value in values.items()),
             fix="measurements wait until it is cooler" if hot else "",
         )
@@ -237,7 +237,7 @@ def _sensors(survey: Survey) -> Iterator[Finding]:
     ]:
         yield Finding(
             item="sensors",
-            verdict=Verdict.WARNING,
+            verdict=CheckVerdict.WARNING,
             found=f"cannot be read: {', '.join(unread)}",
             fix="only if you need them: another kernel names them otherwise, or only root may",
         )

@@ -19,7 +19,7 @@ from typing import Any
 from qsdnn.errors import BoardError
 from qsdnn_boards.link.transport import PipeTransport, Transport
 from qsdnn_boards.ssh.address import Address
-from qsdnn_boards.ssh.launch import READER, remote_command
+from qsdnn_boards.ssh.board import READER, remote_command
 
 # What a login script prints ends at this text.
 MAGIC = "\0qsdnn-script\0"

@@ -13,7 +13,7 @@ from .script import Script
 
 # How long the surveyor may be silent: it runs programs that may take some 20 s each.
 SILENCE_S = 120.0
-MODULES = ("board.commands", "board.readings", "board.knob", "board.performance")
+MODULES = ("board.sensors", "board.knob", "board.performance")
 """The modules of the runtime that `surveyor` needs."""
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from qsdnn_runtime.board.knob import can_be_root
 from qsdnn_runtime.board.performance import PerformanceMode
-from qsdnn_runtime.board.readings import SensorReader, number, text
+from qsdnn_runtime.board.sensors import SensorReader, number, text
 
 POLICIES = "/sys/devices/system/cpu/cpufreq/policy[0-9]*"
 

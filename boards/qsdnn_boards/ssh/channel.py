@@ -13,7 +13,7 @@ from paramiko.ssh_exception import SSHException
 
 from qsdnn.errors import BoardError
 from qsdnn_boards.link.transport import GRACE_S
-from qsdnn_runtime.server.tail import Tail
+from qsdnn_runtime.server.postmortem import Tail
 
 PIECE_BYTES = 1 << 15
 

@@ -20,7 +20,7 @@ HASHED = "|1|"
 RSA_SIGNATURES = ("rsa-sha2-512", "rsa-sha2-256", "ssh-rsa")
 
 
-class Verdict(Enum):
+class HostKeyStatus(Enum):
     """What the files of known hosts say of a key."""
 
     KNOWN = "known"
@@ -54,16 +54,16 @@ class KnownHosts:
     def __init__(self, paths: Sequence[Path]) -> None:
         self._entries = [entry for path in paths for entry in _read(path)]
 
-    def judge(self, host: str, key: PKey) -> Verdict:
+    def judge(self, host: str, key: PKey) -> HostKeyStatus:
         """Whether a key is that of the host; any of the host's known keys will do."""
         entries = [entry for entry in self._entries if entry.is_about(host)]
         same = [entry for entry in entries if entry.key.asbytes() == key.asbytes()]
         if any(entry.revoked for entry in same):
-            return Verdict.REVOKED
+            return HostKeyStatus.REVOKED
         if same:
-            return Verdict.KNOWN
+            return HostKeyStatus.KNOWN
         changed = any(not entry.revoked for entry in entries)
-        return Verdict.CHANGED if changed else Verdict.UNKNOWN
+        return HostKeyStatus.CHANGED if changed else HostKeyStatus.UNKNOWN
 
     def prefer(self, host: str, algorithms: Sequence[str]) -> tuple[str, ...]:
         """Signature algorithms to offer: those of the host's known keys come first."""

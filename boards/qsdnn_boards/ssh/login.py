@@ -12,7 +12,7 @@ from paramiko.ssh_exception import AuthenticationException, PasswordRequiredExce
 from qsdnn.errors import BoardError, BoardLostError
 
 from .config import Endpoint
-from .host_keys import KnownHosts, Verdict
+from .host_keys import HostKeyStatus, KnownHosts
 
 # A board that has just booted, or swaps, greets late.
 GREETING_TIMEOUT_S = 30.0
@@ -156,19 +156,19 @@ class _KnownOnly(MissingHostKeyPolicy):
         """
         endpoint = self._endpoint
         files = KnownHosts(endpoint.known_hosts)
-        verdict = files.judge(endpoint.known_as, key)
+        status = files.judge(endpoint.known_as, key)
         shown = f"{key.get_name()} {key.fingerprint}"
-        if verdict is Verdict.UNKNOWN:
+        if status is HostKeyStatus.UNKNOWN:
             raise BoardError(
                 f"the host key of {endpoint} is not known: {shown}",
                 hint=f"if that is its fingerprint, accept it: {self._accepting}",
             )
-        if verdict is Verdict.CHANGED:
+        if status is HostKeyStatus.CHANGED:
             raise BoardError(
                 f"THE HOST KEY OF {endpoint} HAS CHANGED: it is now {shown}.\n"
                 "It was installed anew, or another machine answers in its place.",
                 hint=f"only if you know why, accept it: {self._accepting}",
             )
-        if verdict is Verdict.REVOKED:
+        if status is HostKeyStatus.REVOKED:
             raise BoardError(f"the host key of {endpoint} is revoked: {shown}")
         self.passed = True

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
-from qsdnn_primitives.ncnn.lowering import Lowering
-from qsdnn_primitives.ncnn.operator import Param, Weight
+from qsdnn_primitives.ncnn.operator import Lowering, Param, Weight
 from qsdnn_primitives.plain.node import UnsupportedError, is_constant, scalar_of, static_shape
 
 UNBOUNDED = 1e30

@@ -12,9 +12,8 @@ from qsdnn.model.calibration import Calibration
 from qsdnn.model.layer import Layer
 from qsdnn.model.segment import Artifact, Segment, told_layouts
 from qsdnn.primitive import Precision, Primitive
-from qsdnn_primitives.ncnn.algorithm import AUTO, algorithms
-from qsdnn_primitives.ncnn.integer import has_integers, in_integers
 from qsdnn_primitives.ncnn.network import write_network
+from qsdnn_primitives.ncnn.passes import AUTO, algorithms, has_integers, in_integers
 from qsdnn_primitives.ncnn.translation import Fragment, translate
 from qsdnn_primitives.plain.node import UnsupportedError
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from qsdnn_primitives.ncnn.lowering import Lowering
-from qsdnn_primitives.ncnn.operator import Param
+from qsdnn_primitives.ncnn.operator import Lowering, Param
 from qsdnn_primitives.plain.node import NodeReader, Op, Shape, UnsupportedError, static_shape
 
 # The results of ncnn's Permute orders: the input's dimensions by letter, innermost first.

@@ -7,8 +7,7 @@ from math import prod
 
 import numpy as np
 
-from qsdnn_primitives.ncnn.lowering import Lowering
-from qsdnn_primitives.ncnn.operator import Array, Param, Weight
+from qsdnn_primitives.ncnn.operator import Array, Lowering, Param, Weight
 from qsdnn_primitives.plain.node import UnsupportedError, is_constant, static_shape
 
 _REDUCTIONS: Mapping[str, int] = {"ReduceMean": 3, "ReduceSum": 0}

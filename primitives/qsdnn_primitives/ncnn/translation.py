@@ -9,9 +9,8 @@ import onnx_ir as ir
 
 from qsdnn.model.layer import Layer
 from qsdnn_primitives.ncnn import elementwise, layout, linear, windows
-from qsdnn_primitives.ncnn.fusion import fuse
-from qsdnn_primitives.ncnn.lowering import Lowering
-from qsdnn_primitives.ncnn.operator import Operator
+from qsdnn_primitives.ncnn.operator import Lowering, Operator
+from qsdnn_primitives.ncnn.passes import fuse
 from qsdnn_primitives.plain.node import NodeReader, Op, UnsupportedError
 from qsdnn_primitives.plain.translation import check_types, translate_node
 

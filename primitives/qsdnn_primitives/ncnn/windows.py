@@ -6,8 +6,7 @@ from math import prod
 
 import numpy as np
 
-from qsdnn_primitives.ncnn.lowering import Lowering
-from qsdnn_primitives.ncnn.operator import Array, Param, Weight
+from qsdnn_primitives.ncnn.operator import Array, Lowering, Param, Weight
 from qsdnn_primitives.plain.node import NodeReader, Op, Shape, UnsupportedError, static_shape
 
 

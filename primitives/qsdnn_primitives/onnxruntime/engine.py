@@ -13,10 +13,8 @@ from qsdnn.model.extract import write_segment
 from qsdnn.model.layer import Layer
 from qsdnn.model.segment import Artifact, Segment, told_layouts
 from qsdnn.primitive import Precision, Primitive
-from qsdnn_primitives.onnxruntime.blocked import blocked_nodes
-from qsdnn_primitives.onnxruntime.integer import integer_nodes
-from qsdnn_primitives.onnxruntime.lowering import lower
-from qsdnn_primitives.onnxruntime.nchwc import write_blocked
+from qsdnn_primitives.onnxruntime.nchwc import lower, write_blocked
+from qsdnn_primitives.onnxruntime.nodes import blocked_nodes, integer_nodes
 from qsdnn_primitives.quantization.qdq import insert
 
 NAME = "onnxruntime"

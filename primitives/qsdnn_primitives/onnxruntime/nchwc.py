@@ -1,4 +1,4 @@
-"""Writes nodes in onnxruntime's blocked layout, so that tensors may enter or leave blocked.
+"""Writes nodes in onnxruntime's blocked layout, or keeps them out of it.
 
 onnxruntime rewrites convolutions for that layout by itself, but always puts a conversion at its
 session's inputs and outputs. Where a tensor is to be handed over as it lies in memory, the host
@@ -22,7 +22,7 @@ import onnx
 from numpy.typing import NDArray
 
 from qsdnn.model.segment import block_of
-from qsdnn_primitives.onnxruntime.blocked import FUSED, POOLS, reads_plain
+from qsdnn_primitives.onnxruntime.nodes import FUSED, POOLS, reads_plain
 from qsdnn_primitives.quantization.constants import Constants
 
 DOMAIN = "com.microsoft.nchwc"
@@ -239,3 +239,41 @@ def _reordered(weight: NDArray[Any], block: int, sides: str) -> NDArray[Any]:
 
 def _group(node: onnx.NodeProto) -> int:
     return next((a.i for a in node.attribute if a.name == "group"), 1)
+
+
+def lower(model: onnx.ModelProto, nodes: Collection[str]) -> None:
+    """Makes some convolutions run as im2col+GEMM, whatever the others do.
+
+    onnxruntime has no option for one node's algorithm. Its NchwcTransformer rewrites those
+    convolutions whose weights are constant; an initializer that is also a graph input may be
+    overridden by the caller, is therefore no constant, and its convolution stays im2col+GEMM. The
+    caller need not feed such an initializer.
+
+    Args:
+        model: The model, changed in place.
+        nodes: The names of nodes; nodes that are no convolutions with constant weights stay
+            unchanged.
+    """
+    graph = model.graph
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    lowered = [
+        node
+        for node in graph.node
+        if node.name in nodes and node.op_type == "Conv" and node.input[1] in weights
+    ]
+    listed: set[str] = set()
+    names = {node.name for node in lowered}
+    kept = {name for node in graph.node if node.name not in names for name in node.input}
+    for node in lowered:
+        weight = weights[node.input[1]]
+        if weight.name in kept:  # read by a node for which the weight has to stay constant
+            copy = graph.initializer.add()
+            copy.CopyFrom(weight)
+            copy.name = f"{weight.name}/lowered"
+            node.input[1] = copy.name
+            weight = copy
+        if weight.name not in listed:
+            listed.add(weight.name)
+            graph.input.append(
+                onnx.helper.make_tensor_value_info(weight.name, weight.data_type, weight.dims)
+            )

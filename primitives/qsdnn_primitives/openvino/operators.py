@@ -1,4 +1,4 @@
-"""The operators that OpenVINO computes as onnxruntime does."""
+"""The operators that OpenVINO computes as onnxruntime does, and those it computes in integers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from qsdnn.model.dataflow import is_weight
 from qsdnn.model.layer import Layer
+from qsdnn_primitives.onnxruntime.nodes import integer_nodes as quantizable
 
 # Operators of the default domain that OpenVINO's ONNX frontend and CPU plugin compute as
 # onnxruntime does, on float32 of static shapes: each passes ONNX's own node tests of that kind
@@ -35,6 +36,9 @@ _VARIADIC = frozenset({"Sum", "Mean", "Max", "Min"})
 # The types of shapes, axes and indices. OpenVINO computes these in 32 bits, which is enough for
 # them.
 _INDICES = frozenset({ir.DataType.INT64, ir.DataType.INT32})
+# Behind a product, the plugin computes these operators in the product's kernel, on its
+# accumulators: that costs nothing, while integers around them would make separate kernels of them.
+_INSIDE = frozenset({"Sigmoid", "Mul", "LeakyRelu"})
 
 
 def is_known(node: ir.Node, layer: Layer) -> bool:
@@ -124,3 +128,8 @@ def is_activation(value: ir.Value) -> bool:
         and value.shape is not None
         and all(isinstance(size, int) and size > 0 for size in value.shape)
     )
+
+
+def integer_nodes(layer: Layer) -> tuple[int, ...]:
+    """The positions of the nodes to put integers around; none where it makes no sense."""
+    return tuple(i for i in quantizable(layer) if layer.nodes[i].op_type not in _INSIDE)

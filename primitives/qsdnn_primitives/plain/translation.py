@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import onnx_ir as ir
 
 from qsdnn.model.layer import Layer
-from qsdnn_primitives.plain import elementwise, layout, linear, windows
+from qsdnn_primitives.plain import arithmetic, layout
 from qsdnn_primitives.plain.node import NodeReader, Op, UnsupportedError, is_constant, static_shape
 
 Translator = Callable[[NodeReader], Op]
@@ -22,35 +22,35 @@ UNARY = (
 VIEWS = ("Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze")
 
 TRANSLATORS: Mapping[str, Translator] = {
-    **dict.fromkeys(UNARY, elementwise.same),
-    **dict.fromkeys(("Add", "Div", "MatMul", "Max", "Mean", "Min", "Mul"), elementwise.same),
-    **dict.fromkeys(("PRelu", "Sub", "Sum"), elementwise.same),
+    **dict.fromkeys(UNARY, arithmetic.same),
+    **dict.fromkeys(("Add", "Div", "MatMul", "Max", "Mean", "Min", "Mul"), arithmetic.same),
+    **dict.fromkeys(("PRelu", "Sub", "Sum"), arithmetic.same),
     **dict.fromkeys(VIEWS, layout.reshape),
-    **dict.fromkeys(("ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum"), linear.reduce),
-    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool"), linear.global_pool),
-    **dict.fromkeys(("Softmax", "LogSoftmax"), linear.softmax),
-    "AveragePool": windows.average_pool,
-    "BatchNormalization": linear.batch_normalization,
-    "Clip": elementwise.clip,
+    **dict.fromkeys(("ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum"), arithmetic.reduce),
+    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool"), arithmetic.global_pool),
+    **dict.fromkeys(("Softmax", "LogSoftmax"), arithmetic.softmax),
+    "AveragePool": arithmetic.average_pool,
+    "BatchNormalization": arithmetic.batch_normalization,
+    "Clip": arithmetic.clip,
     "Concat": layout.concat,
-    "Conv": windows.conv,
+    "Conv": arithmetic.conv,
     "DepthToSpace": layout.depth_to_space,
     "Dropout": layout.dropout,
-    "Elu": elementwise.elu,
+    "Elu": arithmetic.elu,
     "Expand": layout.expand,
     "Gather": layout.gather,
-    "Gelu": elementwise.gelu,
-    "Gemm": linear.gemm,
-    "GroupNormalization": linear.group_normalization,
-    "HardSigmoid": elementwise.hard_sigmoid,
-    "InstanceNormalization": linear.instance_normalization,
-    "LRN": linear.lrn,
-    "LayerNormalization": linear.layer_normalization,
-    "LeakyRelu": elementwise.leaky_relu,
-    "MaxPool": windows.max_pool,
+    "Gelu": arithmetic.gelu,
+    "Gemm": arithmetic.gemm,
+    "GroupNormalization": arithmetic.group_normalization,
+    "HardSigmoid": arithmetic.hard_sigmoid,
+    "InstanceNormalization": arithmetic.instance_normalization,
+    "LRN": arithmetic.lrn,
+    "LayerNormalization": arithmetic.layer_normalization,
+    "LeakyRelu": arithmetic.leaky_relu,
+    "MaxPool": arithmetic.max_pool,
     "Pad": layout.pad,
-    "Pow": elementwise.power,
-    "Selu": elementwise.selu,
+    "Pow": arithmetic.power,
+    "Selu": arithmetic.selu,
     "Slice": layout.slices,
     "SpaceToDepth": layout.space_to_depth,
     "Split": layout.split,

@@ -20,14 +20,16 @@ from qsdnn.model.calibration import Calibration
 from qsdnn.model.extract import write_segment
 from qsdnn.model.layer import Layer
 from qsdnn.model.segment import Artifact, Segment
-from qsdnn_primitives.simulation.activations import OPSET, Grid, round_activations
 from qsdnn_primitives.simulation.rounded import (
+    OPSET,
     Array,
+    Grid,
     chosen,
     fp32_bytes,
     packed_bytes,
     primitive,
     products,
+    round_activations,
     round_weights,
     weights_of,
 )

@@ -15,7 +15,7 @@ from qsdnn.model.extract import write_segment
 from qsdnn.model.layer import Layer
 from qsdnn.model.segment import Artifact, Segment
 from qsdnn.primitive import Precision
-from qsdnn_primitives.onnxruntime.integer import integer_nodes
+from qsdnn_primitives.onnxruntime.nodes import integer_nodes
 from qsdnn_primitives.quantization.qdq import insert
 from qsdnn_primitives.quantization.scale import quantize_weight
 from qsdnn_primitives.simulation.rounded import (

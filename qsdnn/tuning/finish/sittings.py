@@ -19,8 +19,8 @@ from qsdnn.measure.measurer import interval_of, sitting_ratios
 from qsdnn.tuning.bench import Bench
 from qsdnn.tuning.pace import RUNS
 from qsdnn.tuning.trial import Trial
-from qsdnn_runtime.server.interval import CONFIDENCE, interval_rank
 from qsdnn_runtime.server.sittings import pool as pool_sittings
+from qsdnn_runtime.server.trust import CONFIDENCE, interval_rank
 
 
 class Kind(StrEnum):

@@ -16,7 +16,7 @@ from time import perf_counter_ns
 from types import TracebackType
 from typing import Any, Collection, Dict, List, Mapping, Optional, Sequence, Tuple, Type
 
-from .readings import ROOT
+from .sensors import ROOT
 
 RUN_SHARE = 0.01
 """The share of its time that a disturbed run waited at least: medians are asked for within 1 %."""

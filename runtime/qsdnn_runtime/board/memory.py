@@ -1,4 +1,9 @@
-"""Gives memory that loading a network leaves behind back to the system.
+"""Memory of this process: huge pages for what engines keep, and the rest given back.
+
+A processor remembers where some thousand pages lie. Pages of 4 KiB then hold 8 MB of weights, and
+looking up other pages takes time, which depends on where these happen to lie: of equal sessions in
+one process, the one loaded first was 6 % slower (resnet18 in ncnn). Linux joins pages into huge
+ones where it is asked to.
 
 Engines read weights, rearrange them, and free what they read: the C library keeps some of that
 memory for later. Other engines leave the file of weights mapped, though they never read it again;
@@ -9,10 +14,85 @@ from __future__ import annotations
 
 import ctypes
 import os
-from typing import Iterator, Sequence, Tuple
+from contextlib import contextmanager
+from typing import Iterator, List, Optional, Sequence, Tuple
+
+SMAPS = "/proc/self/smaps"
+HUGE_BYTES = 2 << 20  # on x86, and on ARM with pages of 4 KiB
+# Advice from linux/mman.h. The first lets the kernel join pages when it comes to it, the second,
+# since 6.1, has the kernel join them at once.
+MADV_HUGEPAGE, MADV_COLLAPSE = 14, 25
+# The share of a mapping that must be in use: a thread's stack is mostly unused, and would be filled
+# up.
+IN_USE = 0.5
+
+Range = Tuple[int, int]
+"""First address, and the one after the last."""
 
 MAPS = "/proc/self/maps"
 MADV_DONTNEED = 4  # linux/mman.h
+
+
+@contextmanager
+def joined_pages() -> Iterator[None]:
+    """Joins the pages of memory that was taken in the context, where the system can do so."""
+    before = in_use()
+    yield
+    for start, end in without(in_use(), before):
+        join(start, end)
+
+
+def in_use() -> List[Range]:
+    """This process's memory that is in no file, ascending; none where the system does not tell."""
+    found: List[Range] = []
+    latest: Optional[Range] = None
+    try:
+        with open(SMAPS, encoding="ascii", errors="replace") as stream:
+            for line in stream:
+                words = line.split()
+                if words[0] == "Rss:":
+                    if latest and int(words[1]) * 1024 >= IN_USE * (latest[1] - latest[0]):
+                        found.append(latest)
+                elif not words[0].endswith(":"):
+                    latest = _anonymous(words)
+    except OSError:
+        return []
+    return found
+
+
+def _anonymous(words: List[str]) -> Optional[Range]:
+    """The range of a mapping; None for a file's mapping, and for a shared or read-only one."""
+    if words[1] != "rw-p" or words[4] != "0":
+        return None
+    start, _, end = words[0].partition("-")
+    return int(start, 16), int(end, 16)
+
+
+def without(ranges: List[Range], taken: List[Range]) -> List[Range]:
+    """The parts of ranges that no other range covers; both ascend."""
+    found = []
+    for start, end in ranges:
+        for low, high in taken:
+            if low < end and start < high:
+                if start < low:
+                    found.append((start, low))
+                start = max(start, high)
+        if start < end:
+            found.append((start, end))
+    return found
+
+
+def join(start: int, end: int) -> None:
+    """Asks the kernel for huge pages in the part of a range where whole ones fit."""
+    first, last = -(-start // HUGE_BYTES) * HUGE_BYTES, end // HUGE_BYTES * HUGE_BYTES
+    if last <= first:
+        return
+    advise = ctypes.CDLL(None).madvise
+    advise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    if advise(first, last - first, MADV_HUGEPAGE):
+        return
+    for page in range(first, last, HUGE_BYTES):
+        advise(page, HUGE_BYTES, MADV_COLLAPSE)
 
 
 def give_back(files: Sequence[str] = ()) -> None:

@@ -4,7 +4,7 @@ What held before is written to a file before anything is set, and the file is re
 set back. The file stays where the measuring server was killed or the board lost power: whoever
 comes next sets back what the file says, before asking for the present values.
 
-A host also runs this file on boards that have no runtime: see `qsdnn_runtime.board.commands`.
+A host also runs this file on boards that have no runtime: see `qsdnn_runtime.board.knob`.
 """
 
 from __future__ import annotations

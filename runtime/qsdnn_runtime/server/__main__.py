@@ -44,18 +44,17 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping
 
 from qsdnn_runtime.board.lock import BoardLock, LockError
-from qsdnn_runtime.board.orphans import end_orphans
 from qsdnn_runtime.board.probe import board_facts, boot_id, fingerprint
+from qsdnn_runtime.board.process import end_orphans
 from qsdnn_runtime.frames import Frame, take_standard_streams
 from qsdnn_runtime.protocol import VERSION, Code, ProtocolError, error_answer
 
 from .cache import ArtifactCache, CacheError
-from .child import Child
+from .child import Child, installed_engines
 from .conditions import Keeper
 from .evaluation import Evaluation
 from .group import Group
 from .host import Host
-from .inventory import installed_engines
 
 LOCK_POLL_S = 1.0
 # How often a run is tried: a child that ends badly may have been killed by chance.

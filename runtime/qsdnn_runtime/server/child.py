@@ -1,4 +1,4 @@
-"""A child of the measuring server: the process in which engines run, crash and hang."""
+"""A child of the measuring server: the process in which engines are asked, run, crash and hang."""
 
 from __future__ import annotations
 
@@ -14,19 +14,33 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Callable, ClassVar, Dict, Iterator, Optional, Sequence, Type, cast
+from typing import (
+    Any,
+    BinaryIO,
+    Callable,
+    ClassVar,
+    Dict,
+    Iterator,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+    Type,
+    cast,
+)
 
+from qsdnn_runtime.board.probe import loader_names
 from qsdnn_runtime.frames import Frame, FrameError, read_frame, write_frame
 from qsdnn_runtime.protocol import State, Step
 
-from .beacon import NOBODY, Beacon, Position, beacon_file
-from .tail import Tail
+from .postmortem import NOBODY, Beacon, Position, Tail, beacon_file
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 # The time limit of a start: imports alone take seconds from a slow SD card.
 START_TIMEOUT_S = 120.0
 POLL_S = 0.25
 WORKER = (sys.executable, "-m", "qsdnn_runtime.server.worker")
+PROBE_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -197,3 +211,46 @@ def _held_to_cores(threads: Optional[int]) -> Iterator[None]:
 def _environment(threads: Optional[int]) -> Dict[str, str]:
     counts = {} if threads is None else {name: str(threads) for name in THREAD_VARIABLES}
     return {**os.environ, **counts}
+
+
+def installed_engines(folder: Path) -> Tuple[Dict[str, Any], Dict[str, Any]]:
+    """Asks every loader whether its engine is installed.
+
+    Args:
+        folder: The children's working directory.
+
+    Returns:
+        What each engine found says of itself, by name; and further facts: the version of ``numpy``,
+        and ``broken_engines``, the errors of engines that are broken, by name.
+    """
+    engines: Dict[str, Any] = {}
+    broken: Dict[str, str] = {}
+    facts: Dict[str, Any] = {}
+    names = loader_names()
+    pending = dict(enumerate(names))
+    unlucky: Set[int] = set()
+
+    def on_event(frame: Frame) -> None:
+        event = frame.header
+        if event["event"] == "numpy":
+            facts["numpy"] = event["version"]
+            return
+        name = pending.pop(event["index"])
+        if event["info"] is not None:
+            engines[name] = event["info"]
+        elif "error" in event:
+            broken[name] = event["error"]
+
+    while "numpy" not in facts:
+        job = {"job": "probe", "engines": list(pending.items())}
+        with Child(job, folder=folder) as child:
+            failure = child.attend(on_event, PROBE_TIMEOUT_S)
+        if failure is None:
+            continue
+        if failure.index not in unlucky:  # the child may have been killed by chance: once more
+            unlucky.add(failure.index)
+        elif failure.index in pending:
+            broken[pending.pop(failure.index)] = failure.error
+        else:
+            return engines, {**facts, "broken_engines": {**broken, "python": failure.error}}
+    return engines, {**facts, "broken_engines": broken} if broken else facts

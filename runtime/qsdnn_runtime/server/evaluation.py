@@ -8,8 +8,8 @@ from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Set
 from qsdnn_runtime.frames import Frame
 from qsdnn_runtime.protocol import State, Step
 
-from .beacon import NOBODY
 from .child import Child, Failure
+from .postmortem import NOBODY
 
 Send = Callable[[Dict[str, Any], Sequence[bytes]], None]
 

@@ -18,9 +18,9 @@ from qsdnn_runtime.board.sampler import Sampler
 from qsdnn_runtime.frames import Frame
 from qsdnn_runtime.protocol import MeasureOptions, State, Step
 
-from .beacon import NOBODY
 from .child import Child, Failure
 from .conditions import Conditions
+from .postmortem import NOBODY
 from .sittings import order, pool, share, turn
 from .trust import doubt, worst
 

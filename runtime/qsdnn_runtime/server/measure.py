@@ -1,4 +1,4 @@
-"""The jobs of a child that run packages: measure a group, profile it, weigh one, run one."""
+"""The jobs of a child that run packages: measure a group, profile it, weigh one, evaluate."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import resource
 import time
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
+import numpy as np
+
 from qsdnn_runtime.board.disturbance import Waits, taken_by_others
 from qsdnn_runtime.board.sensors import Sensors
 from qsdnn_runtime.frames import Frame
 from qsdnn_runtime.program.values import pack_values, unpack_values
 from qsdnn_runtime.protocol import MeasureOptions, Step
 
-from .beacon import Beacon
+from .postmortem import Beacon
 from .subject import Subject
 from .turns import interleave
 
@@ -23,6 +25,8 @@ PROGRESS_EVERY_S = 0.5
 MEMORY_RUNS = 3
 
 Emit = Callable[..., None]
+# The size of the outputs gathered before they are sent: little memory, few frames.
+PART_BYTES = 4 << 20
 
 
 def measure(frame: Frame, beacon: Beacon, emit: Emit) -> None:
@@ -157,3 +161,54 @@ def _record(subject: Subject, fields: Mapping[str, Any]) -> Dict[str, Any]:
 
 def _progress(text: str) -> Dict[str, Any]:
     return {"event": "progress", "text": text}
+
+
+def evaluate(frame: Frame, beacon: Beacon, emit: Emit) -> None:
+    """Loads one package after another, once, and runs each on every row of the inputs.
+
+    A package's outputs come as ``outputs`` events, stacked, with ``first``, the row they begin at;
+    then ``evaluated``, or at any time ``failed`` with a ``state`` and an ``error``.
+    """
+    inputs = {entry["name"]: _mapped(entry) for entry in frame.header["inputs"]}
+    for package in frame.header["packages"]:
+        # A bare package is timed without a session; its outputs are the same with one.
+        manifest = {key: value for key, value in package["manifest"].items() if key != "bare"}
+        subject = Subject({**package, "manifest": manifest}, frame.header["threads"], beacon)
+        emit({"event": "progress", "text": "evaluating"})
+        _run_over(subject, inputs, emit)
+        if subject.alive:
+            emit({"event": "evaluated", "index": subject.index})
+        else:
+            emit({"event": "failed", "index": subject.index, **subject.failure})
+        subject.close()
+
+
+def _run_over(subject: Subject, inputs: Mapping[str, np.ndarray], emit: Emit) -> None:
+    """Runs a subject on all rows, or until the subject fails."""
+    rows: List[Dict[str, Any]] = []
+    count = min(len(values) for values in inputs.values())
+    feeds = {name: values[0] for name, values in inputs.items()}
+    subject.load(feeds, huge_pages=False)
+    for number in range(count if subject.alive else 0):
+        row = subject.outputs_of({name: values[number] for name, values in inputs.items()})
+        if row is None:
+            return
+        rows.append(row)
+        if number + 1 == count or len(rows) * _size_bytes(row) >= PART_BYTES:
+            stacked = subject.stacked(rows)
+            if stacked is None:
+                return
+            descriptions, pieces = pack_values(stacked)
+            first = number + 1 - len(rows)
+            event = {"event": "outputs", "index": subject.index, "first": first}
+            emit({**event, "values": descriptions}, pieces)
+            rows = []
+
+
+def _mapped(entry: Mapping[str, Any]) -> np.ndarray:
+    """An input's rows, which are read from its file as they are needed."""
+    return np.memmap(entry["file"], np.dtype(entry["dtype"]), "r", shape=tuple(entry["shape"]))
+
+
+def _size_bytes(row: Mapping[str, Any]) -> int:
+    return sum(np.asarray(value).nbytes for value in row.values())

@@ -17,8 +17,7 @@ from typing import Any, Dict, List, Mapping, Sequence
 from qsdnn_runtime.board.disturbance import undisturbed
 from qsdnn_runtime.protocol import MeasureOptions, Trust
 
-from .interval import median_interval
-from .trust import judge
+from .trust import judge, median_interval
 
 # The keys of a record's context that are known for each sitting: shares, and counts.
 SHARES = ("waited_share", "others_share", "others_here_share", "steal_share")

@@ -24,14 +24,13 @@ import numpy as np
 from qsdnn_runtime.board.disturbance import is_disturbed, undisturbed
 from qsdnn_runtime.board.memory import give_back
 from qsdnn_runtime.engine import EngineError
-from qsdnn_runtime.program.feeds import FeedError
+from qsdnn_runtime.program.values import FeedError, max_error
 from qsdnn_runtime.protocol import State, Step
 from qsdnn_runtime.session import Session
 
 from .bare import Bare
-from .beacon import Beacon
-from .difference import max_error
-from .interval import median_interval
+from .postmortem import Beacon
+from .trust import median_interval
 
 TRACEBACK_LINES = 8
 # The runs in a pass of the profile, the most passes, and the time after which no pass starts.

@@ -9,7 +9,7 @@ from typing import Callable, Dict, List, Optional, Protocol, Sequence
 
 from qsdnn_runtime.protocol import MeasureOptions
 
-from .interval import is_precise
+from .trust import is_precise
 
 # A package this many times slower than the fastest cannot win: its interval does not matter.
 SLOW_RATIO = 5.0

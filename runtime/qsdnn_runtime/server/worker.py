@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, Callable, Dict, Sequence
 from qsdnn_runtime.frames import Frame, read_frame, take_standard_streams, write_frame
 from qsdnn_runtime.protocol import Step
 
-from .beacon import Beacon
+from .postmortem import Beacon
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -48,7 +48,7 @@ def _job(name: str) -> Callable[[Frame, Beacon, Emit], None]:
     if name == "probe":
         return _probe
     if name == "evaluate":
-        from .evaluate import evaluate
+        from .measure import evaluate
 
         return evaluate
     from .measure import measure, memory, profile, run

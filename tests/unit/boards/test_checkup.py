@@ -7,7 +7,7 @@ import pytest
 
 from qsdnn.board import BoardInfo
 from qsdnn.engine import EngineInfo
-from qsdnn_boards.setup.checkup import Finding, Fixes, Verdict, probe_findings, survey_findings
+from qsdnn_boards.setup.checkup import CheckVerdict, Finding, Fixes, probe_findings, survey_findings
 from qsdnn_boards.setup.script import local_python
 from qsdnn_boards.setup.survey import Mode, Survey, survey
 from qsdnn_boards.spec.spec import Quantity, Sensor, specs
@@ -48,7 +48,7 @@ def look(**changes: Any) -> dict[str, Finding]:
 
 def test_a_board_in_order_needs_nothing() -> None:
     found = {**probe(), **look()}
-    assert {finding.verdict for finding in found.values()} == {Verdict.OK}
+    assert {finding.verdict for finding in found.values()} == {CheckVerdict.OK}
     assert not any(finding.fix for finding in found.values())
     assert found["onnxruntime"].found == "1.19.2 CPU"
     assert found["power_mw"].found == "VDD_IN 2400"
@@ -57,15 +57,23 @@ def test_a_board_in_order_needs_nothing() -> None:
 @pytest.mark.parametrize(
     ("item", "verdict", "changes"),
     [
-        ("python", Verdict.MISSING, {"python": "3.7.3"}),
-        ("numpy", Verdict.MISSING, {"numpy": None, "broken_engines": {"python": "x\nno numpy"}}),
-        ("engines", Verdict.MISSING, {"engines": {}}),
-        ("onnxruntime", Verdict.WARNING, {"engines": {}, "broken_engines": {"onnxruntime": "?"}}),
-        ("memory", Verdict.WARNING, {"memory_mb": 430}),
+        ("python", CheckVerdict.MISSING, {"python": "3.7.3"}),
+        (
+            "numpy",
+            CheckVerdict.MISSING,
+            {"numpy": None, "broken_engines": {"python": "x\nno numpy"}},
+        ),
+        ("engines", CheckVerdict.MISSING, {"engines": {}}),
+        (
+            "onnxruntime",
+            CheckVerdict.WARNING,
+            {"engines": {}, "broken_engines": {"onnxruntime": "?"}},
+        ),
+        ("memory", CheckVerdict.WARNING, {"memory_mb": 430}),
     ],
 )
 def test_what_the_agent_lacks_comes_with_a_fix(
-    item: str, verdict: Verdict, changes: dict[str, Any]
+    item: str, verdict: CheckVerdict, changes: dict[str, Any]
 ) -> None:
     finding = probe(**changes)[item]
     assert finding.verdict is verdict
@@ -75,18 +83,18 @@ def test_what_the_agent_lacks_comes_with_a_fix(
 @pytest.mark.parametrize(
     ("item", "verdict", "changes"),
     [
-        ("disk", Verdict.WARNING, {"disk_free_mb": 500}),
-        ("disk", Verdict.MISSING, {"disk_free_mb": 20}),
-        ("governor", Verdict.WARNING, {"governors": ("performance", "schedutil")}),
-        ("clock", Verdict.WARNING, {"clocks_mhz": ((1479.0, 1479.0), (900.0, 2035.0))}),
-        ("clock", Verdict.WARNING, {"clocks_mhz": ()}),
-        ("temperature_c", Verdict.WARNING, {"readings": {CPU: 82.0}}),
-        ("temperature_c", Verdict.WARNING, {"readings": {RAIL: 1.0}}),
-        ("sensors", Verdict.WARNING, {"readings": {CPU: 40.0, RAIL: None}}),
+        ("disk", CheckVerdict.WARNING, {"disk_free_mb": 500}),
+        ("disk", CheckVerdict.MISSING, {"disk_free_mb": 20}),
+        ("governor", CheckVerdict.WARNING, {"governors": ("performance", "schedutil")}),
+        ("clock", CheckVerdict.WARNING, {"clocks_mhz": ((1479.0, 1479.0), (900.0, 2035.0))}),
+        ("clock", CheckVerdict.WARNING, {"clocks_mhz": ()}),
+        ("temperature_c", CheckVerdict.WARNING, {"readings": {CPU: 82.0}}),
+        ("temperature_c", CheckVerdict.WARNING, {"readings": {RAIL: 1.0}}),
+        ("sensors", CheckVerdict.WARNING, {"readings": {CPU: 40.0, RAIL: None}}),
     ],
 )
 def test_what_the_survey_lacks_comes_with_a_fix(
-    item: str, verdict: Verdict, changes: dict[str, Any]
+    item: str, verdict: CheckVerdict, changes: dict[str, Any]
 ) -> None:
     finding = look(**changes)[item]
     assert finding.verdict is verdict
@@ -111,7 +119,7 @@ def mode(fixes: Fixes = PERFORMS, **changes: Any) -> dict[str, Finding]:
 
 def test_a_performance_mode_that_measurements_set_needs_nothing() -> None:
     found = mode()
-    assert found["governor mode"].verdict is found["governor"].verdict is Verdict.OK
+    assert found["governor mode"].verdict is found["governor"].verdict is CheckVerdict.OK
     assert found["governor mode"].found == (
         "ondemand now, performance is wanted: set while measuring"
     )
@@ -131,20 +139,20 @@ def test_what_measurements_do_not_set_is_said(
     changes: dict[str, Any], found: str, fix: str
 ) -> None:
     finding = mode(**changes)["governor mode"]
-    assert finding.verdict is Verdict.WARNING
+    assert finding.verdict is CheckVerdict.WARNING
     assert found in finding.found and fix in finding.fix
 
 
 def test_what_a_killed_run_left_is_said() -> None:
     left = mode(set_back=("governor to 'ondemand'",))["performance mode"]
-    assert left.verdict is Verdict.WARNING and "now set back: governor" in left.found
+    assert left.verdict is CheckVerdict.WARNING and "now set back: governor" in left.found
     stays = mode(not_set_back=("governor: no",))["performance mode"]
-    assert stays.verdict is Verdict.WARNING and "by hand" in stays.fix
-    assert mode(busy=True)["performance mode"].verdict is Verdict.OK
+    assert stays.verdict is CheckVerdict.WARNING and "by hand" in stays.fix
+    assert mode(busy=True)["performance mode"].verdict is CheckVerdict.OK
 
 
 def test_a_kernel_without_governors_is_in_order() -> None:
-    assert look(governors=())["governor"].verdict is Verdict.OK
+    assert look(governors=())["governor"].verdict is CheckVerdict.OK
 
 
 def test_an_engine_is_mended_by_its_name() -> None:

@@ -7,7 +7,7 @@ import io
 import pytest
 
 from qsdnn_boards.link.client import ServerClient, ServerLostError
-from qsdnn_boards.link.introduction import introduce
+from qsdnn_boards.link.host import introduce
 from qsdnn_runtime.frames import write_frame
 from qsdnn_runtime.protocol import VERSION
 

@@ -8,7 +8,7 @@ import pytest
 from qsdnn.board import Evaluation, State
 from qsdnn.errors import BoardError
 from qsdnn_boards.link import board as agent_board
-from qsdnn_runtime.server import evaluate
+from qsdnn_runtime.server import measure
 
 RUNS = 7
 INPUTS = {"x": np.arange(RUNS * 6, dtype=np.float32).reshape(RUNS, 2, 3)}
@@ -29,7 +29,7 @@ def test_each_input_has_its_output_in_order(board, make_package):
 
 def test_large_outputs_come_in_parts(board, make_package):
     """A part is sent when it has so many bytes; a run has 1 MB here."""
-    runs = 2 * evaluate.PART_BYTES // 2**20 + 1
+    runs = 2 * measure.PART_BYTES // 2**20 + 1
     values = np.random.default_rng(0).standard_normal((runs, 512, 512), np.float32)
     package = make_package("large")
     for tensor in package.manifest["tensors"].values():

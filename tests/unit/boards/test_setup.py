@@ -14,9 +14,8 @@ import pytest
 from qsdnn.errors import BoardError, QsdnnError
 from qsdnn_boards.link.transport import PipeTransport
 from qsdnn_boards.setup import installer, surveyor
-from qsdnn_boards.setup.setup import BoardPython, Setup
-from qsdnn_boards.setup.wheelhouse import download_wheels, wheel_platforms
-from qsdnn_boards.ssh.launch import READER
+from qsdnn_boards.setup.setup import BoardPython, Setup, download_wheels, wheel_platforms
+from qsdnn_boards.ssh.board import READER
 
 HERE = BoardPython(
     version=sys.version_info[:2],

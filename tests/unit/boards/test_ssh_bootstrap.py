@@ -13,7 +13,7 @@ import pytest
 
 from qsdnn.plan.archive import runtime_archive
 from qsdnn_boards.link import bootstrap
-from qsdnn_boards.ssh.launch import READER
+from qsdnn_boards.ssh.board import READER
 from qsdnn_runtime.board.process import Process
 from qsdnn_runtime.frames import read_frame, write_frame
 

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from qsdnn.cost.model import CostModel
 from qsdnn.errors import InputError
-from qsdnn_envs.synthetic import instance
-from qsdnn_envs.topology import TOPOLOGIES
+from qsdnn_envs.synthetic import TOPOLOGIES, instance
 
 ENV_ID = "qsdnn_envs:qsdnn/Deployment-v0"
 STATES = ("frontier", "producers", "layer")

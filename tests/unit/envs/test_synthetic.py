@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from qsdnn.errors import InputError
-from qsdnn_envs.synthetic import HELD_OUT, TUNING, drawn, instance
-from qsdnn_envs.topology import TOPOLOGIES
+from qsdnn_envs.synthetic import HELD_OUT, TOPOLOGIES, TUNING, drawn, instance
 
 
 @pytest.mark.parametrize("topology", TOPOLOGIES)

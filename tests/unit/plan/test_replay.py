@@ -141,3 +141,13 @@ def test_an_engine_the_board_lacks_is_told_with_the_command_that_adds_it(desk, t
     with pytest.raises(PlanError) as error:
         _rebuild("plan.json", tmp_path, dataclasses.replace(INFO, name="my pi"))
     assert "qsdnn boards setup 'my pi' --engines ncnn" in error.value.hint
+
+
+def test_an_engine_of_another_package_is_told_with_the_plan_and_how_to_install_it(desk, tmp_path):
+    first, *rest = desk.layers
+    layers = (dataclasses.replace(first, primitive="mnn/auto/fp32"), *rest)
+    write_plan(dataclasses.replace(desk, layers=layers), Path("plan.json"))
+    with pytest.raises(PlanError, match=r"plan\.json needs an engine .* 'mnn'") as error:
+        _rebuild("plan.json", tmp_path)
+    assert "-m pip install PACKAGE" in error.value.hint
+    assert "known: blas, " in error.value.hint

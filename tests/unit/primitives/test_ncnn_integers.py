@@ -15,7 +15,7 @@ from qsdnn.model.load import load_graph
 from qsdnn.plan.build import Builder
 from qsdnn.primitive import Precision
 from qsdnn_runtime import Session
-from qsdnn_runtime.engines.ncnn import LOADER, integer, net
+from qsdnn_runtime.engines.ncnn import LOADER, net, profile
 
 FOUND = LOADER.probe()
 INFO = EngineInfo(name="ncnn", version="", capabilities=FOUND.capabilities if FOUND else ())
@@ -131,8 +131,8 @@ def test_integers_that_the_library_does_not_do_are_told(case, monkeypatch):
         made.use_int8_inference = False
         return made
 
-    monkeypatch.setattr(integer, "make_options", plain)
-    assert not integer.has_integers()
+    monkeypatch.setattr(profile, "make_options", plain)
+    assert not profile.has_integers()
     assert "INT8" not in LOADER.probe().capabilities
 
 

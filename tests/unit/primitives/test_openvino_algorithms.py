@@ -13,9 +13,9 @@ from onnx import TensorProto, helper, numpy_helper
 from qsdnn.engine import EngineInfo, load_engines
 from qsdnn.model import load_graph
 from qsdnn.plan.build import Builder
-from qsdnn_primitives.openvino.kind import kind_of
+from qsdnn_primitives.openvino.engine import kind_of
 from qsdnn_runtime import EngineError, Session
-from qsdnn_runtime.engines.openvino import LOADER, algorithms, hints, loader
+from qsdnn_runtime.engines.openvino import LOADER, capabilities, hints, loader
 from tests.conformance.layers import convs
 
 FOUND = LOADER.probe()
@@ -186,7 +186,7 @@ def test_kernels_are_never_shared_between_nodes(bench, monkeypatch):
             seen.append(properties)
             return real.compile_model(model, device, properties)
 
-    for module in (loader, algorithms):
+    for module in (loader, capabilities):
         monkeypatch.setattr(module, "core", Core)
     LOADER.probe()
     probed = len(seen)

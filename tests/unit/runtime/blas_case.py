@@ -20,7 +20,7 @@ from qsdnn.primitive import Primitive
 from qsdnn_primitives.blas import ENGINE
 from qsdnn_runtime.engine import SegmentSpec
 from qsdnn_runtime.engines.blas import LOADER
-from qsdnn_runtime.engines.blas.executable import BlasExecutable
+from qsdnn_runtime.engines.blas.loader import BlasExecutable
 
 Arrays = dict[str, np.ndarray]
 INFO = EngineInfo(name="blas", version="")

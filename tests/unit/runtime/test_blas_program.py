@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from qsdnn_runtime.engine import EngineError, SegmentSpec
 from qsdnn_runtime.engines.blas import LOADER, openblas
 from qsdnn_runtime.engines.blas.activation import PASSES
-from qsdnn_runtime.engines.blas.executable import BlasExecutable
 from qsdnn_runtime.engines.blas.kernel import Op, Operand
+from qsdnn_runtime.engines.blas.loader import BlasExecutable
 
 WEIGHTS = "weights.bin"
 X, Y = (1, 2, 6, 5), (1, 3 * 3 * 2)

@@ -12,8 +12,8 @@ import pytest
 from qsdnn.board import MeasureOptions
 from qsdnn_runtime.frames import Frame
 from qsdnn_runtime.server import group
-from qsdnn_runtime.server.beacon import NOBODY
 from qsdnn_runtime.server.child import Failure
+from qsdnn_runtime.server.postmortem import NOBODY
 from qsdnn_runtime.server.trust import Repeats
 
 STUCK = Failure("timed_out", "no end of 'start' after 120 s", "start", NOBODY)

@@ -16,16 +16,17 @@ from qsdnn.model import load_graph
 from qsdnn.plan.build import Builder
 from qsdnn_runtime import EngineError, Session
 from qsdnn_runtime.engine import SegmentSpec, find_loader
-from qsdnn_runtime.server.difference import max_error
+from qsdnn_runtime.program.values import max_error
 from tests.unit.runtime.onnx_package import model
 
 ncnn = pytest.importorskip("ncnn")
 
-from qsdnn_runtime.engines.ncnn import artifact, reader  # noqa: E402
-from qsdnn_runtime.engines.ncnn.net import load_network, make_options  # noqa: E402
-from qsdnn_runtime.engines.ncnn.packing import (  # noqa: E402
+from qsdnn_runtime.engines.ncnn import artifact, net  # noqa: E402
+from qsdnn_runtime.engines.ncnn.net import (  # noqa: E402
     as_rows,
     block_channels,
+    load_network,
+    make_options,
     packed,
     unpacked,
 )
@@ -354,7 +355,7 @@ def test_weights_that_end_early_or_cannot_be_read_are_an_error(kws, monkeypatch)
         raise OSError("the card is gone")
 
     for contents, message in [(broken, "the card is gone"), (lambda _: [whole[:-1]], "weights")]:
-        monkeypatch.setattr(reader, "contents", lambda n, c=contents: iter(c(n)))
+        monkeypatch.setattr(net, "contents", lambda n, c=contents: iter(c(n)))
         with pytest.raises(EngineError, match=message):
             load_network(network, make_options(1))
 

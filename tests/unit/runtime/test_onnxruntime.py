@@ -11,8 +11,8 @@ from onnx import TensorProto, helper
 from qsdnn_runtime import EngineError, Session
 from qsdnn_runtime.engine import SegmentSpec
 from qsdnn_runtime.engines.onnxruntime import LOADER
+from qsdnn_runtime.engines.onnxruntime.library import CPU
 from qsdnn_runtime.engines.onnxruntime.profile import applied, assign, layer_times, read_kernels
-from qsdnn_runtime.engines.onnxruntime.providers import CPU
 from tests.unit.runtime.onnx_package import PRIMITIVES, Part, model, write_package
 
 GENERATOR = np.random.default_rng(0)

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from qsdnn_runtime.board.commands import run_program
-from qsdnn_runtime.board.knob import knobs
+from qsdnn_runtime.board.knob import knobs, run_program
 from qsdnn_runtime.board.performance import PerformanceMode
 
 NO_INPUT = {"input": ""}

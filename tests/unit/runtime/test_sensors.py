@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from qsdnn_runtime.board.probe import board_facts, fingerprint
-from qsdnn_runtime.board.readings import SensorReader
-from qsdnn_runtime.board.sensors import Sensors
+from qsdnn_runtime.board.sensors import SensorReader, Sensors
 
 PI = {
     "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "ondemand\n",

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 
 from qsdnn_runtime.frames import FrameError
-from qsdnn_runtime.program.values import pack_values, unpack_values
-from qsdnn_runtime.server.difference import max_error
+from qsdnn_runtime.program.values import max_error, pack_values, unpack_values
 
 NUMBERS = nps.arrays(
     st.one_of(

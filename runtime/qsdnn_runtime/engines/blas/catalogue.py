@@ -9,28 +9,18 @@ from qsdnn_runtime.engine import EngineError
 
 from .activation import PASSES, Activation, Clip, Relu, Unary
 from .activation import UFUNCS as UNARY_UFUNCS
-from .convolution import convolution_of
-from .depthwise import Depthwise
-from .direct import Direct
+from .convolution import Depthwise, Direct, convolution_of
 from .eltwise import UFUNCS as ELTWISE_UFUNCS
 from .eltwise import Eltwise, Power, PRelu
-from .fft import Fft
 from .gemm import Gemm, Gemv, MatMul
-from .im2col import Im2col
-from .im2row import Im2row
+from .gemm_convolution import Im2col, Im2row, Kn2col, Kn2row, Pointwise
 from .kernel import Kernel, Op
-from .kn2col import Kn2col
-from .kn2row import Kn2row
 from .layout import Concat, Expand, Gather, Pad, PadIndexed, Reshape, Slice, Split, Transpose
-from .lrn import LRN
-from .norm import BatchNormalization, Standardization
-from .pointwise import Pointwise
-from .pool import Pool
-from .reduce import UFUNCS as REDUCE_UFUNCS
-from .reduce import Reduce
-from .softmax import LogSoftmax, Softmax
+from .normalization import LRN, BatchNormalization, LogSoftmax, Softmax, Standardization
+from .reduction import UFUNCS as REDUCE_UFUNCS
+from .reduction import Pool, Reduce
 from .sparse import Sparse
-from .winograd import LARGE_TILE, SMALL_TILE, Winograd
+from .transforms import LARGE_TILE, SMALL_TILE, Fft, Winograd
 
 Make = Callable[[Op], Kernel]
 

@@ -1,16 +1,24 @@
-"""The loader of the engine ``blas``: probes what is installed, and loads programs."""
+"""The loader of the engine ``blas``, and what it loads: kernels, run as one flat list of calls."""
 
 from __future__ import annotations
 
-from typing import Optional
+from time import perf_counter
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 
-from qsdnn_runtime.engine import EngineError, EngineInfo, SegmentSpec
+from qsdnn_runtime.engine import Applied, EngineError, EngineInfo, SegmentSpec
 
 from . import openblas
-from .executable import BlasExecutable
-from .program import read_program
+from .catalogue import kernel_of
+from .kernel import Kernel, Operand, Step
+from .memory import Memory
+from .program import Program, read_program
+
+BUFFER_ELEMENTS = 512
+"""The size of a ufunc's internal buffer. A ufunc copies operands that are not contiguous through
+its buffer if it can; with numpy's 8192 elements that makes broadcasts over rows two to three times
+slower."""
 
 
 class BlasLoader:
@@ -40,3 +48,132 @@ class BlasLoader:
         except (ValueError, TypeError, IndexError, OverflowError, MemoryError) as error:
             message = "%s cannot be loaded: %r" % (segment.artifact, error)
             raise EngineError(message) from error
+
+
+class BlasExecutable:
+    """Runs a program; see `qsdnn_runtime.engine.Executable`.
+
+    Args:
+        program: The segment, as operators.
+        profile: Whether to time each layer.
+
+    Raises:
+        EngineError: An operator has no kernel.
+    """
+
+    def __init__(self, program: Program, profile: bool) -> None:
+        self._program = program
+        self._layers: Dict[int, List[Kernel]] = {
+            index: [kernel_of(op) for op in ops] for index, ops in program.layers.items()
+        }
+        kernels = [kernel for layer in self._layers.values() for kernel in layer]
+        self._memory = Memory(kernels, program.inputs, program.outputs)
+        self._profile = profile
+        self._steps: Dict[int, List[Step]] = {}
+        self._flat: List[Step] = []
+        self._times = dict.fromkeys(self._layers, 0.0)
+
+    def bind(self, inputs: Dict[str, np.ndarray], outputs: Dict[str, np.ndarray]) -> None:
+        """Takes the caller's buffers.
+
+        Raises:
+            EngineError: A buffer is missing, or of another type, shape or memory order.
+        """
+        self._steps = self._compile(inputs, outputs)
+        self._flat = [step for steps in self._steps.values() for step in steps]
+
+    def run(self) -> None:
+        """One inference on the bound buffers.
+
+        Raises:
+            EngineError: No buffer is bound, or the operators of the program do not fit together.
+        """
+        if not self._steps:
+            raise EngineError("run before bind")
+        if self._profile:
+            self._run_profiled()
+        else:
+            _execute(self._flat)
+
+    def call(self, feeds: Dict[str, Any]) -> Dict[str, Any]:
+        """One inference by value; leaves the bound buffers alone."""
+        outputs = {o.name: np.empty(o.shape, o.dtype) for o in self._program.outputs}
+        inputs = {name: np.ascontiguousarray(value) for name, value in feeds.items()}
+        for steps in self._compile(inputs, outputs).values():
+            _execute(steps)
+        return outputs
+
+    def layer_times(self) -> Dict[int, float]:
+        """Milliseconds of each layer, summed over the runs since load."""
+        return dict(self._times)
+
+    def applied(self) -> Dict[int, Applied]:
+        """The kernels that each layer was given, under the name of its algorithm."""
+        return {index: _applied(kernels) for index, kernels in self._layers.items()}
+
+    def close(self) -> None:
+        """Drops buffers and weights."""
+        self._steps, self._flat, self._layers = {}, [], {}
+        del self._memory, self._program
+
+    def _compile(
+        self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]
+    ) -> Dict[int, List[Step]]:
+        external = {o.name: _checked(o, inputs) for o in self._program.inputs}
+        external.update((o.name, _checked(o, outputs)) for o in self._program.outputs)
+        steps: Dict[int, List[Step]] = {}
+        position = 0
+        for index, kernels in self._layers.items():
+            steps[index] = []
+            for kernel in kernels:
+                steps[index] += self._bound(position, kernel, external)
+                position += 1
+        return steps
+
+    def _bound(self, position: int, kernel: Kernel, external: Dict[str, np.ndarray]) -> List[Step]:
+        memory = self._memory
+        try:
+            reads = [memory.array(operand, external) for operand in kernel.op.inputs]
+            makes = [memory.array(operand, external) for operand in kernel.op.outputs]
+            return list(kernel.steps(reads, makes, memory.scratch(position, kernel)))
+        except (ValueError, TypeError, IndexError) as error:
+            raise EngineError("%s does not fit its operands: %s" % (kernel.name, error)) from error
+
+    def _run_profiled(self) -> None:
+        for index, steps in self._steps.items():
+            start = perf_counter()
+            _execute(steps)
+            self._times[index] += (perf_counter() - start) * 1e3
+
+
+def _execute(steps: List[Step]) -> None:
+    # IEEE 754 gives what ONNX asks for: exp(100) is infinite and sigmoid(-100) zero, silently.
+    with np.errstate(all="ignore"):
+        size = np.setbufsize(BUFFER_ELEMENTS)
+        try:
+            for step in steps:
+                step()
+        except (ValueError, TypeError, IndexError) as error:
+            raise EngineError("the program does not fit together: %s" % error) from error
+        finally:
+            np.setbufsize(size)
+
+
+def _checked(operand: Operand, buffers: Mapping[str, np.ndarray]) -> np.ndarray:
+    buffer = buffers.get(operand.name)
+    if buffer is None:
+        raise EngineError("no buffer for '%s'" % operand.name)
+    found: Tuple[object, ...] = (buffer.dtype.name, buffer.shape, buffer.flags.c_contiguous)
+    if found != (operand.dtype, operand.shape, True):
+        wanted = (operand.dtype, operand.shape, True)
+        raise EngineError(
+            "buffer '%s' is %s, not %s (type, shape, contiguous)" % (operand.name, found, wanted)
+        )
+    return buffer
+
+
+def _applied(kernels: List[Kernel]) -> Applied:
+    chosen = [kernel.algorithm for kernel in kernels if kernel.algorithm != "numpy"]
+    algorithm = chosen[0] if chosen else "numpy"
+    names = dict.fromkeys(kernel.name for kernel in kernels)
+    return Applied(primitive="blas/%s/fp32" % algorithm, kernel=", ".join(names))

@@ -1,17 +1,29 @@
-"""ncnn's own objects, with every return code checked: after an error, ncnn's next call crashes."""
+"""ncnn's own objects: networks, readers of weights, packed blobs.
+
+Every return code is checked: after an error, ncnn's next call crashes.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import tempfile
-from typing import Any
+from typing import Any, Iterator, Optional, Type
+
+import numpy as np
 
 from qsdnn_runtime.engine import EngineError
 
-from .artifact import Network
-from .reader import Source, make_reader
+from .artifact import Network, contents
 
 AS_IT_IS = 1  # hands a blob out as it lies in memory: packed, if the operator packed it
+_name = ctypes.pythonapi.PyCapsule_GetName
+_name.restype, _name.argtypes = ctypes.c_char_p, [ctypes.py_object]
+_pointer = ctypes.pythonapi.PyCapsule_GetPointer
+_pointer.restype, _pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+# Enough channels for the widest blocks; the ReLU packs, and lets through what is not negative.
+_CHANNELS = 64
+_PROBE = "7767517\n2 2\nInput x 0 1 0 0=3 1=2 2=%d\nReLU y 1 1 0 1\n" % _CHANNELS
 
 
 def import_library() -> Any:
@@ -103,3 +115,130 @@ def extract(extractor: Any, blob: int) -> Any:
     if code != 0:
         raise EngineError("ncnn failed at blob %d (%d)" % (blob, code))
     return mat
+
+
+class Source:
+    """The bytes of a network's weights, in order.
+
+    Otherwise ncnn reads one file, which has to be put together first, in as much memory once more.
+
+    Attributes:
+        error: The error that ended the bytes early; None without one.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.error: Optional[OSError] = None
+        self._contents: Iterator[bytes] = contents(network)
+        self._left = memoryview(b"")
+
+    def copy_to(self, address: int, size_bytes: int) -> int:
+        """Puts the next bytes into memory; returns how many: fewer only at the end or on error."""
+        memory, done = (ctypes.c_char * size_bytes).from_address(address), 0
+        target = memoryview(memory).cast("B")
+        while done < size_bytes:
+            try:
+                self._left = self._left or memoryview(next(self._contents))
+            except StopIteration:
+                break
+            except OSError as error:  # ncnn's C++ code, which called, knows no exceptions
+                self.error = error
+                break
+            part = self._left[: size_bytes - done]
+            target[done : done + len(part)] = part
+            self._left = self._left[len(part) :]
+            done += len(part)
+        return done
+
+    def check(self) -> None:
+        """Raises the error that ended the bytes early, if there is one.
+
+        Raises:
+            EngineError: Weights could not be read.
+        """
+        if self.error is not None:
+            raise EngineError("weights cannot be read: %s" % self.error) from self.error
+
+
+def make_reader(reader: Type[Any], source: Source) -> Any:
+    """An ncnn object for `Net.load_model`, which reads from a source.
+
+    Args:
+        reader: The class `DataReader` of ncnn, to be derived from.
+        source: The source of the weights.
+    """
+
+    class Reader(reader):  # type: ignore[misc]
+        def scan(self, _format: str, _target: Any) -> int:
+            return 0  # reads text, of which weights have none
+
+        def read(self, buffer: Any, size: int) -> int:
+            return source.copy_to(_pointer(buffer, _name(buffer)), size)
+
+    return Reader()
+
+
+def as_rows(view: np.ndarray, pack: int) -> np.ndarray:
+    """An image that lies in blocks, as an array of rows: (blocks, height, width · pack).
+
+    Args:
+        view: The image (channels, height, width), contiguous, its elements in blocks.
+        pack: The number of channels in a block.
+    """
+    channels, height, width = view.shape
+    return view.reshape(channels // pack, height, width * pack)
+
+
+def packed(rows: Any, pack: int) -> Any:
+    """The packed blob on the memory of an unpacked one.
+
+    A packed blob holds an image's channels in blocks, the places within a block innermost: other
+    engines call that nChw16c. The bytes of a packed blob are those of an unpacked blob that has a
+    channel for each block, and rows that are as many times longer as a block has channels. ncnn's
+    Python package cannot hand out the memory of a packed blob, but lets us write into a blob's
+    header; so a header makes one of the other, and nothing moves.
+
+    Args:
+        rows: A blob as `as_rows` makes it, without gaps between channels; the caller keeps the
+            memory of the blob alive.
+        pack: The number of channels in a block.
+    """
+    blob = import_library().Mat(rows)
+    blob.cstep = blob.w * blob.h // pack
+    blob.w //= pack
+    blob.elemsize *= pack
+    blob.elempack = pack
+    return blob
+
+
+def unpacked(blob: Any) -> np.ndarray:
+    """The memory of a packed blob, as rows: see `as_rows`."""
+    rows, pack = import_library().Mat(blob), blob.elempack
+    rows.w *= pack
+    rows.cstep *= pack
+    rows.elemsize //= pack
+    rows.elempack = 1
+    return np.asarray(rows)
+
+
+def block_channels() -> int:
+    """The number of channels ncnn packs here; 1 when it cannot be handed packed blobs."""
+    with tempfile.NamedTemporaryFile(prefix="qsdnn-ncnn-") as nothing:
+        net = load_net(_PROBE, nothing.name, make_options(threads=1))
+    image = np.arange(_CHANNELS * 2 * 3, dtype=np.float32).reshape(_CHANNELS, 2, 3)
+    try:
+        extractor = net.create_extractor()
+        extractor.input(0, import_library().Mat(image).clone())
+        pack = int(extract(extractor, 1).elempack)
+        if pack == 1:
+            return 1
+        blocked = np.ascontiguousarray(image.reshape(-1, pack, 2, 3).transpose(0, 2, 3, 1))
+        extractor = net.create_extractor()
+        extractor.input(0, packed(blocked.reshape(-1, 2, 3 * pack), pack).clone())
+        blob = extract(extractor, 1)
+        if blob.elempack == pack and np.array_equal(unpacked(blob).ravel(), blocked.ravel()):
+            return pack
+    except (AttributeError, TypeError, EngineError):  # ncnn's package is of another version
+        pass
+    finally:
+        net.clear()
+    return 1

@@ -1,19 +1,19 @@
-"""A session of onnxruntime on the caller's buffers, with its profiler on or off."""
+"""A session of onnxruntime: on the caller's buffers, profiled, or alone with the user's file."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import weakref
-from typing import Any, Callable, Dict, List
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
 
 import numpy as np
 
 from qsdnn_runtime.engine import Applied, EngineError, SegmentSpec, Unprofiled
 
+from .library import name_of, providers_of, reason
 from .profile import Kernel, applied, assign, layer_times, read_kernels
-from .providers import name_of, providers_of
-from .refusal import reason
 
 
 class OnnxruntimeExecutable(Unprofiled):
@@ -140,3 +140,32 @@ class ProfiledExecutable(OnnxruntimeExecutable):
             assign(kernels, options["nodes"], options["tensors"])
         for layer, time_ms in layer_times(kernels).items():
             self._times[layer] = self._times.get(layer, 0.0) + time_ms
+
+
+def prepare(
+    library: Any, model: Path, inputs: Mapping[str, Any], outputs: Sequence[str], threads: int
+) -> Tuple[Callable[[], None], Dict[str, Any]]:
+    """The loop's body and the outputs: see `qsdnn_runtime.engine.OnnxLoader.bare`.
+
+    Arrays of numbers are bound once as inputs and outputs, which spares copies.
+    """
+    options = library.SessionOptions()
+    options.intra_op_num_threads = threads
+    # Without this entry, threads would spin after a run on the cores of whoever is measured next.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    session = library.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    names = list(outputs)
+    values = dict(zip(names, session.run(names, dict(inputs))))
+    if not all(map(_is_numeric, (*inputs.values(), *values.values()))):
+        return (lambda: values.update(zip(names, session.run(names, dict(inputs))))), values
+    binding = session.io_binding()
+    for name, value in inputs.items():
+        binding.bind_ortvalue_input(name, library.OrtValue.ortvalue_from_numpy(value))
+    for name, value in values.items():
+        binding.bind_ortvalue_output(name, library.OrtValue.ortvalue_from_numpy(value))
+    return (lambda: session.run_with_iobinding(binding)), values
+
+
+def _is_numeric(value: Any) -> bool:
+    """Whether the caller's memory can hold a value: a sequence or a text it cannot."""
+    return isinstance(value, np.ndarray) and value.dtype.kind in "biufc"

@@ -14,11 +14,8 @@ import numpy as np
 
 from qsdnn_runtime.engine import Applied, EngineError, EngineInfo, SegmentSpec
 
-from .bare import prepare
-from .executable import OnnxruntimeExecutable, ProfiledExecutable
-from .providers import CPU, capabilities, name_of, providers_of
-from .refusal import reason
-from .versions import versions
+from .executable import OnnxruntimeExecutable, ProfiledExecutable, prepare
+from .library import CPU, capabilities, name_of, providers_of, reason, versions
 
 NAME = "onnxruntime"
 BLOCKED = "onnxruntime/nchwc/"

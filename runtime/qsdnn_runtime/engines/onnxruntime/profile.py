@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 from qsdnn_runtime.engine import Applied
 
-from .providers import CPU
+from .library import CPU
 
 _KERNEL = "_kernel_time"
 _BLOCKED = "_nchwc"

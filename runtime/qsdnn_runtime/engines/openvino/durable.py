@@ -11,9 +11,8 @@ from typing import Any, Mapping, Tuple
 
 import numpy as np
 
-from .kernel import BARRIER
+from .kernel import BARRIER, Request
 from .library import opset
-from .request import Request
 
 _ROUNDINGS = ("floor", "ceil")
 _PRODUCTS = ("Convolution", "GroupConvolution", "MatMul", "ConvolutionBackpropData")

@@ -1,10 +1,19 @@
-"""The kernels of a compiled model, read back: the kind of each, and the layer it belongs to."""
+"""What a layer asks for, and the kernels that it got, read back from a compiled model."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from typing import Any, Dict, Iterable, List, Mapping, Optional
+
+from qsdnn_runtime.engine import EngineError
+
+AUTO = "auto"  # leaves the choice to the plugin
+
+PRECISIONS: Dict[str, str] = {
+    "f32": "fp32", "bf16": "bf16", "f16": "fp16", "i8": "int8", "u8": "int8"
+}  # fmt: skip
+"""The precision in a primitive's name, by the plugin's word for it."""
 
 # Kinds that must run below fp32 if asked: multiply-accumulates. Others run in any precision at
 # hand.
@@ -17,6 +26,38 @@ ANCHOR = "/anchor"  # ends the names of the nodes that `hints` puts before a con
 # The end of an implementation's name behind the algorithm: the kind of convolution that the
 # implementation was written for, and the type it computes in.
 _SUFFIX = re.compile(r"(_dw|_1x1)?(_[a-zA-Z]+\d+)?$")
+
+
+@dataclass(frozen=True)
+class Request:
+    """The primitive that a layer asks for.
+
+    Attributes:
+        algorithm: The algorithm, named as in `Kernel.algorithm`; or `AUTO`.
+        precision: The precision to compute in.
+    """
+
+    algorithm: str
+    precision: str
+
+    @classmethod
+    def parse(cls, primitive: str) -> "Request":
+        """Reads ``openvino/algorithm/precision``.
+
+        Raises:
+            EngineError: The text has another form.
+        """
+        parts = primitive.split("/")
+        if len(parts) != 3 or parts[0] != "openvino":
+            raise EngineError("'%s' is no primitive of this engine" % primitive)
+        if parts[2] not in PRECISIONS.values():
+            raise EngineError("'%s' is of no precision of this engine" % primitive)
+        return cls(algorithm=parts[1], precision=parts[2])
+
+    @property
+    def priority(self) -> str:
+        """The implementation to try first; empty when none is asked for."""
+        return "" if self.algorithm == AUTO else self.algorithm
 
 
 @dataclass(frozen=True)

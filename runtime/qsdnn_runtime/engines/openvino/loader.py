@@ -19,15 +19,12 @@ from typing import (
 
 from qsdnn_runtime.engine import EngineError, EngineInfo, SegmentSpec
 
-from .algorithms import algorithms
-from .bare import prepare
+from .capabilities import algorithms, kinds
 from .durable import make_durable
 from .executable import OpenvinoExecutable, ProfiledExecutable
 from .hints import CONVOLUTIONS, Hint, add_anchors, with_hints
-from .kernel import ANCHOR, layer_named, read_kernels
-from .library import DEVICE, core, import_library, reason
-from .precisions import kinds
-from .request import AUTO, Request
+from .kernel import ANCHOR, AUTO, Request, layer_named, read_kernels
+from .library import DEVICE, core, import_library, prepare, reason
 
 FAMILY = "openvino"
 # A graph is compiled for one of these precisions; integers occur where the model has them.

@@ -1,13 +1,9 @@
-"""Max and average pooling over windows (ONNX MaxPool 12, AveragePool 19).
-
-Both are separable: working on one dimension at a time, outermost first, takes K passes for each
-dimension instead of K² in all, and all but the last pass run over adjacent elements.
-"""
+"""Reductions: over windows, which is pooling, and over dimensions."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Iterator
+from typing import Dict, Iterator
 
 import numpy as np
 
@@ -19,9 +15,21 @@ from .window import Window, window_of
 BLOCK = 1 << 16
 """Elements of a block of channels, 256 KiB: what one pass writes, the next reads from cache."""
 
+UFUNCS: Dict[str, np.ufunc] = {
+    "ReduceMax": np.maximum,
+    "ReduceMean": np.add,
+    "ReduceMin": np.minimum,
+    "ReduceSum": np.add,
+}
+
 
 class Pool(Kernel):
-    """Combines the taps of each window with one ufunc, a few channels at a time."""
+    """Combines the taps of each window with one ufunc, a few channels at a time.
+
+    Max and average pooling (ONNX MaxPool 12, AveragePool 19) are separable: working on one
+    dimension at a time, outermost first, takes K passes for each dimension instead of K² in all,
+    and all but the last pass run over adjacent elements.
+    """
 
     name = "pool"
 
@@ -84,3 +92,22 @@ def _reciprocals(window: Window, op: Op) -> np.ndarray:
         raise EngineError("AveragePool: a window holds nothing but padding")
     same = counts.min() == counts.max()
     return scalar(1 / float(counts.flat[0])) if same else np.float32(1) / counts
+
+
+class Reduce(Kernel):
+    """One ufunc over some dimensions, as global pooling does (ONNX ReduceMean 18 and its like)."""
+
+    def __init__(self, op: Op) -> None:
+        super().__init__(op)
+        self.axes, self.ufunc = op.ints("axes"), UFUNCS[op.kind]
+        self.name = op.kind.lower()
+        shape = op.inputs[0].shape
+        self.kept = tuple(1 if axis in self.axes else n for axis, n in enumerate(shape))
+        self.count = int(np.prod(shape)) // max(1, int(np.prod(self.kept)))
+
+    def steps(self, inputs: Arrays, outputs: Arrays, scratch: Arrays) -> Iterator[Step]:
+        """See `Kernel.steps`."""
+        y = outputs[0].reshape(self.kept)
+        yield partial(self.ufunc.reduce, inputs[0], axis=self.axes, out=y, keepdims=True)
+        if self.op.kind == "ReduceMean":
+            yield partial(np.multiply, y, scalar(1 / self.count), out=y)

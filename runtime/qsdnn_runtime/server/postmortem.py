@@ -1,8 +1,4 @@
-"""A child's position, in memory shared with the measuring server, which reads it after a crash.
-
-A message for each run would wake the measuring server in the midst of a measurement; a write to
-memory does not.
-"""
+"""What is known of a process after a crash: its position in its work, and its last words."""
 
 from __future__ import annotations
 
@@ -10,6 +6,7 @@ import mmap
 import os
 import struct
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -19,6 +16,8 @@ from qsdnn_runtime.protocol import Step
 STEPS = tuple(Step)
 LAYOUT = struct.Struct("<iid")
 NOBODY = -1
+KEPT_BYTES = 8192
+LINES = 8
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,10 @@ class Position:
 
 
 class Beacon:
-    """A child's position in shared memory.
+    """A child's position, in memory shared with the measuring server, which reads it after a crash.
+
+    A message for each run would wake the measuring server in the midst of a measurement; a write to
+    memory does not.
 
     Args:
         file_descriptor: The descriptor of a file of `LAYOUT` size, which the child inherits.
@@ -69,3 +71,32 @@ def beacon_file() -> BinaryIO:
     beacon.mark(Step.START)
     beacon.close()
     return file
+
+
+class Tail:
+    """Reads a stream, such as a standard error, to its end in the background; keeps the last bytes.
+
+    Args:
+        stream: The stream; closed when it ends.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._kept = b""
+        self._thread = threading.Thread(target=self._drain, daemon=True)
+        self._thread.start()
+
+    def text(self, wait_s: float = 0.0) -> str:
+        """The last lines of the stream so far.
+
+        Args:
+            wait_s: How long to wait for the stream's end first.
+        """
+        self._thread.join(wait_s)
+        lines = self._kept.decode(errors="replace").strip().splitlines()
+        return "\n".join(lines[-LINES:])
+
+    def _drain(self) -> None:
+        with self._stream:
+            for piece in iter(lambda: self._stream.read1(4096), b""):  # type: ignore[attr-defined]
+                self._kept = (self._kept + piece)[-KEPT_BYTES:]

@@ -1,20 +1,14 @@
-"""The algorithms that the plugin really has: asked for on small layers, and read back.
-
-The plugin silently replaces an implementation that it lacks. An algorithm counts as present only if
-it was executed as asked on every small layer of its kind, awkward ones included.
-"""
+"""The algorithms and precisions that the plugin has: asked for on small layers, and read back."""
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
 from .hints import Hint, with_hints
-from .kernel import RENAMED, Kernel, read_kernels
+from .kernel import AUTO, PRECISIONS, RENAMED, Kernel, read_kernels
 from .library import DEVICE, core, import_library, opset
-from .quantized import quantized
-from .request import AUTO, PRECISIONS
 
 # Words that the plugin may know; words in its answers are asked for as well. A word that the plugin
 # does not know costs one more small layer to compile.
@@ -28,6 +22,20 @@ _REFERENCE = {"ref", "reference", "unknown", "undef"}
 # Hundreds of times slower than others in bf16 (107 ms against 0.3 ms), and absent in integers.
 _ONLY_FP32 = "jit_gemm"
 _OTHER = "other"
+_CHANNELS, _SIZE = 16, 8
+
+
+def quantized(source: Any, limit: float = 1.0, signed: bool = False) -> Any:
+    """A value rounded to 8 bits.
+
+    Args:
+        source: The operator that makes the value.
+        limit: The largest value.
+        signed: Whether values range from -limit, as weights do, or from 0, as the output of a ReLU.
+    """
+    low, levels = (-limit, 255) if signed else (0.0, 256)
+    ends = [opset().constant(np.float32(end)) for end in (low, limit)]
+    return opset().fake_quantize(source, *ends, *ends, levels)
 
 
 class Member(NamedTuple):
@@ -61,6 +69,9 @@ _KINDS = tuple(dict.fromkeys(member.kind for member in _MEMBERS))
 
 def algorithms(properties: Mapping[str, Any], precision: str) -> List[Tuple[str, str]]:
     """Pairs of a kind and an algorithm by which all small layers of that kind ran in a precision.
+
+    The plugin silently replaces an implementation that it lacks. An algorithm counts as present
+    only if it was executed as asked on every small layer of its kind, awkward ones included.
 
     The algorithm that the plugin takes by itself is called ``auto``; the others differ from it.
 
@@ -148,3 +159,100 @@ def _layer(member: Member, source: Any, seed: int, integer: bool) -> Any:
         weights = quantized(weights, signed=True)
     convolve = functions.convolution if groups == 1 else functions.group_convolution
     return convolve(source, weights, steps, pads, pads, dilations)
+
+
+def kinds(properties: Mapping[str, Any], precision: str) -> List[str]:
+    """The kinds whose small layer ran in a precision, between two convolutions that do.
+
+    Args:
+        properties: The properties that segments are compiled with.
+        precision: The precision, as primitives name it.
+
+    Raises:
+        RuntimeError: The plugin refuses to compile the small layers.
+    """
+    return [kind for kind in _MAKERS if _runs(kind, properties, precision)]
+
+
+def _runs(kind: str, properties: Mapping[str, Any], precision: str) -> bool:
+    model = _between_convolutions(kind, precision == "int8")
+    compiled = core().compile_model(model, DEVICE, dict(properties))
+    kernels = read_kernels(compiled.get_runtime_model(), {}, {})
+    ran = [PRECISIONS.get(kernel.precision) for kernel in kernels if kernel.name == kind]
+    return ran == [precision]
+
+
+def _between_convolutions(kind: str, integer: bool) -> Any:
+    functions = opset()
+    image = functions.parameter([1, _CHANNELS, _SIZE, _SIZE], np.float32)
+    made = _MAKERS[kind](_convolution(image, integer), integer)
+    made.set_friendly_name(kind)
+    ends = quantized(made) if integer else made
+    result = functions.result(_convolution(ends, integer, quantize=False))
+    return import_library().Model([result], [image])
+
+
+def _convolution(source: Any, integer: bool, quantize: bool = True) -> Any:
+    """A pointwise convolution and a ReLU, in integers on both sides if asked."""
+    functions = opset()
+    if len(source.get_output_shape(0)) == 2:
+        shape = functions.constant(np.array([1, _CHANNELS, 1, 1]))
+        source = functions.reshape(source, shape, False)
+    generator = np.random.default_rng(0)
+    weights = functions.constant(generator.random((_CHANNELS, _CHANNELS, 1, 1), np.float32))
+    if integer:
+        source = quantized(source) if quantize else source
+        weights = quantized(weights, signed=True)
+    made = functions.convolution(source, weights, [1, 1], [0, 0], [0, 0], [1, 1])
+    made = functions.relu(made)
+    return quantized(made) if integer else made
+
+
+def _max_pool(source: Any, integer: bool) -> Any:
+    return opset(1).max_pool(source, [2, 2], [0, 0], [0, 0], [2, 2])
+
+
+def _average_pool(source: Any, integer: bool) -> Any:
+    return opset().avg_pool(source, [2, 2], [0, 0], [0, 0], [2, 2], True)
+
+
+def _global_average_pool(source: Any, integer: bool) -> Any:
+    return opset().reduce_mean(source, opset().constant(np.array([2, 3])), True)
+
+
+def _add(source: Any, integer: bool) -> Any:
+    return opset().add(source, _other(source, integer))
+
+
+def _concat(source: Any, integer: bool) -> Any:
+    return opset().concat([source, _other(source, integer)], 2)
+
+
+def _other(source: Any, integer: bool) -> Any:
+    """Another value of the shape of `source`."""
+    made = opset(1).max_pool(source, [1, 1], [1, 1], [1, 1], [3, 3])
+    return quantized(made) if integer else made
+
+
+def _product(source: Any, integer: bool) -> Any:
+    functions = opset()
+    rows = functions.reshape(
+        functions.reduce_mean(source, functions.constant(np.array([2, 3])), False),
+        functions.constant(np.array([1, _CHANNELS])),
+        False,
+    )
+    generator = np.random.default_rng(1)
+    weights = functions.constant(generator.random((_CHANNELS, _CHANNELS), np.float32))
+    if integer:
+        rows, weights = quantized(rows), quantized(weights, signed=True)
+    return functions.matmul(rows, weights, False, False)
+
+
+_MAKERS: Dict[str, Callable[[Any, bool], Any]] = {
+    "product": _product,
+    "MaxPool": _max_pool,
+    "AveragePool": _average_pool,
+    "GlobalAveragePool": _global_average_pool,
+    "Add": _add,
+    "Concat": _concat,
+}

@@ -1,4 +1,4 @@
-"""How a host introduces itself to a board, so that other hosts can be told who uses the board."""
+"""This host, as a measuring server is told of it: who measures, and that it still lives."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import os
 import secrets
 import socket
 import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +19,8 @@ import click
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Introduction:
     """Who measures. The command line is left out: it may hold what others must not see.
+
+    How a host introduces itself to a board, so that other hosts can be told who uses the board.
 
     Attributes:
         session: A random text that is common to all measuring servers that one board object starts.
@@ -54,3 +59,32 @@ def _purpose() -> str:
     context = click.get_current_context(silent=True)
     program = Path(sys.argv[0]).stem or "python"
     return program if context is None or not context.info_name else context.info_name
+
+
+class Heartbeat:
+    """Beats in the background, from when it is started until it is stopped.
+
+    A heartbeat: tells a measuring server that its host lives, whatever the host is busy with.
+
+    Args:
+        beat: The function to call again and again; an OSError from it ends the heartbeat.
+        every_s: The pause before each beat.
+    """
+
+    def __init__(self, beat: Callable[[], None], every_s: float) -> None:
+        self._beat = beat
+        self._every_s = every_s
+        self._over = threading.Event()
+
+    def start(self) -> None:
+        """Starts the heartbeat; the first beat comes after the first pause."""
+        threading.Thread(target=self._run, name="heartbeat", daemon=True).start()
+
+    def stop(self) -> None:
+        """Stops the heartbeat: no beat begins after this call."""
+        self._over.set()
+
+    def _run(self) -> None:
+        with suppress(OSError):
+            while not self._over.wait(self._every_s):
+                self._beat()

@@ -1,13 +1,17 @@
-"""Workers of engines leave the first core to their caller."""
+"""Processes: orphaned children are ended, and workers leave the first core to their caller."""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from qsdnn_runtime.board.process import end_orphans
 
 CORES = sorted(os.sched_getaffinity(0))
 
@@ -16,7 +20,7 @@ import json, os, sys, threading
 os.sched_setaffinity(0, json.loads(sys.argv[1]))
 import onnxruntime
 from onnx import TensorProto, helper
-from qsdnn_runtime.board.workers import settle_workers
+from qsdnn_runtime.board.process import settle_workers
 
 mine = threading.Event()
 value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [4]) for name in "xy"]
@@ -35,6 +39,38 @@ of = {task: sorted(os.sched_getaffinity(task)) for task in new}
 print(json.dumps([of.pop(python.native_id), sorted(os.sched_getaffinity(0)), list(of.values())]))
 os._exit(0)
 """
+
+
+@pytest.fixture
+def stopped_child(tmp_path: Path):
+    """Starts what looks like a worker of some agent, and is stopped."""
+    package = tmp_path / "qsdnn_runtime" / "server"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").touch()
+    (package / "__init__.py").touch()
+    (package / "worker.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGSTOP)")
+    started = []
+
+    def start(agent: int) -> subprocess.Popen[bytes]:
+        words = [sys.executable, "-m", "qsdnn_runtime.server.worker", "3", str(agent)]
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        started.append(subprocess.Popen(words, env=environment))
+        os.waitid(os.P_PID, started[-1].pid, os.WSTOPPED)
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_children_of_agents_that_are_gone_are_ended_and_no_others(stopped_child):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    orphan, child = stopped_child(gone.pid), stopped_child(os.getpid())
+    assert orphan.pid in end_orphans() and child.pid not in end_orphans()
+    assert orphan.wait(10) == -signal.SIGKILL
+    assert child.poll() is None
 
 
 def affinities(cores: list[int], threads: int):
