@@ -17,7 +17,8 @@ from qsdnn.tuning.budget import Budget
 from qsdnn.tuning.config import SearchConfig
 from qsdnn.tuning.finish.decision import check_sensors, decide, measure_frugal
 from qsdnn.tuning.finish.draft import Draft
-from qsdnn.tuning.finish.final import Final, finish
+from qsdnn.tuning.finish.fastest import finish
+from qsdnn.tuning.finish.final import Final
 from qsdnn.tuning.finish.pareto import Point, front
 from qsdnn.tuning.found import Found
 from qsdnn.tuning.limits.assessor import Assessor
