@@ -64,6 +64,7 @@ def search(
             counts=counts,
             start_s=start_s,
         )
+        prepared.bench.hold()
         check_sensors(prepared.bench, config.goal)
         started = start(prepared, store, _assessor(prepared, board, store), budget)
         bench, history = started.bench, started.history
@@ -97,7 +98,7 @@ def search(
             spared=started.spared,
             final=final,
             measurer=bench.measurer,
-            wall_s=time.monotonic() - start_s,
+            wall_s=budget.elapsed_s,
         )
 
 
