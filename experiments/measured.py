@@ -40,7 +40,7 @@ from qsdnn.measure.measurer import paired_ratio
 from qsdnn.store import Store
 from qsdnn.tuning.budget import Budget
 from qsdnn.tuning.config import SearchConfig
-from qsdnn.tuning.finish.final import finish
+from qsdnn.tuning.finish.fastest import finish
 from qsdnn.tuning.history import History
 from qsdnn.tuning.limits.constraint import Unlimited
 from qsdnn.tuning.prepare import prepare

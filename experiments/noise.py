@@ -25,8 +25,8 @@ from pathlib import Path
 import held_out
 import numpy as np
 
-from qsdnn.accuracy.budget import Budget
 from qsdnn.accuracy.config import AccuracyConfig
+from qsdnn.accuracy.loss import LossLimit
 from qsdnn.accuracy.noise import fit_noise, kinds_of, noise_of, sqnr_db_of
 from qsdnn.accuracy.questions import fp32_plan, questions
 from qsdnn.board import open_board
@@ -76,7 +76,7 @@ def study(network, asked):
             engines=tuple(asked.engines),
             precisions=tuple(Precision),
             seed=asked.seed,
-            accuracy=AccuracyConfig(calibration=data, budget=Budget(min_sqnr_db=0.0)),
+            accuracy=AccuracyConfig(calibration=data, loss_limit=LossLimit(min_sqnr_db=0.0)),
         )
         prepared = prepare(config, board, store, Silent(), Path(folder))
         bench = prepared.bench

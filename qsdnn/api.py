@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from qsdnn.accuracy.budget import parse_budget
 from qsdnn.accuracy.config import AccuracyConfig
+from qsdnn.accuracy.loss import parse_loss_limit
 from qsdnn.board import Board, Care, open_board
 from qsdnn.errors import InputError
 from qsdnn.listener import Listener, Several, Silent
@@ -250,7 +250,7 @@ def _accuracy(
         )
     drop = None if max_drop is None else str(max_drop)
     sqnr = None if min_sqnr_db is None else str(min_sqnr_db)
-    return AccuracyConfig(calibration=Path(calibration), budget=parse_budget(drop, sqnr))
+    return AccuracyConfig(calibration=Path(calibration), loss_limit=parse_loss_limit(drop, sqnr))
 
 
 class _Notes(Silent):

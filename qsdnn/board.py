@@ -242,6 +242,21 @@ class Board(Protocol):
         """
         ...
 
+    def hold(self, on_progress: Callable[[str], None] | None = None) -> None:
+        """Has the board measure for this host alone, from now on; a busy board is waited for.
+
+        What needs the board does the same before it begins. Where the wait must not count, the
+        board is held first.
+
+        Args:
+            on_progress: Called with texts that say whom the board waits for.
+
+        Raises:
+            BoardError: Another host still measures on the board after `Care.wait_s`, or the board
+                was lost.
+        """
+        ...
+
     def measure(
         self,
         packages: Sequence[Package],

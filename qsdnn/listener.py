@@ -19,6 +19,9 @@ class Listener(Protocol):
     def status(self, text: str) -> None:
         """Called with what is being done right now, e.g. on the board."""
 
+    def waited(self, seconds: float) -> None:
+        """Called with the time so far that the board was waited for, which no budget counts."""
+
     def best(self, latency_ms: float) -> None:
         """Called with the least latency that was measured so far."""
 
@@ -43,6 +46,9 @@ class Silent:
 
     def status(self, text: str) -> None:
         """Ignores the status."""
+
+    def waited(self, seconds: float) -> None:
+        """Ignores the time."""
 
     def best(self, latency_ms: float) -> None:
         """Ignores the latency."""
@@ -81,6 +87,11 @@ class Several(Silent):
         """Passes the status on."""
         for listener in self._listeners:
             listener.status(text)
+
+    def waited(self, seconds: float) -> None:
+        """Passes the time on."""
+        for listener in self._listeners:
+            listener.waited(seconds)
 
     def best(self, latency_ms: float) -> None:
         """Passes the latency on."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from qsdnn.accuracy.budget import Accuracy
+from qsdnn.accuracy.loss import Loss
 from qsdnn.board import Applied, Record, State, Step, Trust
 from qsdnn.errors import StoreError
 
@@ -207,23 +207,23 @@ class Store:
         except sqlite3.Error as error:
             raise StoreError(f"cannot write the store {self.path}: {error}") from error
 
-    def get_accuracy(self, key: Key) -> Accuracy | None:
-        """The accuracy of the package of that key; None where it was not evaluated."""
-        names = [field.name for field in dataclasses.fields(Accuracy)]
+    def get_loss(self, key: Key) -> Loss | None:
+        """The loss of the package of that key; None where it was not evaluated."""
+        names = [field.name for field in dataclasses.fields(Loss)]
         columns = ", ".join(f'"{name}"' for name in names)
         row = self._database.execute(
             f"SELECT {columns} FROM accuracies WHERE key = ?", (str(key),)
         ).fetchone()
-        return None if row is None else Accuracy(**dict(zip(names, row, strict=True)))
+        return None if row is None else Loss(**dict(zip(names, row, strict=True)))
 
-    def put_accuracy(self, key: Key, accuracy: Accuracy) -> None:
-        """Keeps the accuracy of a package, in place of an older one.
+    def put_loss(self, key: Key, loss: Loss) -> None:
+        """Keeps the loss of a package, in place of an older one.
 
         Raises:
             StoreError: The disk is full or the file was taken away.
         """
         values = {"key": str(key), "package": key.package, "purpose": key.purpose}
-        values |= dataclasses.asdict(accuracy)
+        values |= dataclasses.asdict(loss)
         columns = ", ".join(f'"{name}"' for name in values)
         places = ", ".join(f":{name}" for name in values)
         try:

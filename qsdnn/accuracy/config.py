@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from qsdnn.accuracy.budget import Budget
 from qsdnn.accuracy.function import load_function
+from qsdnn.accuracy.loss import LossLimit
 from qsdnn.accuracy.metric import Metric, metric_named
 from qsdnn.errors import InputError
 
@@ -20,7 +20,7 @@ class AccuracyConfig:
         labels: The file of the samples' labels; None takes those in the samples' file, if any.
         metric: The name of a metric; None takes what is usual for the labels.
         evaluator: The user's own metric as ``module:function``, in place of `metric`; None without.
-        budget: The loss of accuracy that is allowed.
+        loss_limit: The loss of accuracy that is allowed.
         method: The name of the calibrator that finds the ranges: see `qsdnn.accuracy.calibrator`.
     """
 
@@ -28,7 +28,7 @@ class AccuracyConfig:
     labels: Path | None = None
     metric: str | None = None
     evaluator: str | None = None
-    budget: Budget = field(default_factory=Budget)
+    loss_limit: LossLimit = field(default_factory=LossLimit)
     method: str = "minmax"
 
     def judge(self) -> Metric | None:

@@ -45,9 +45,9 @@ def write_front(points: Sequence[tuple[Point, Plan]], output: Path) -> dict[str,
         write_plan(plan, path)
         rows.append(_row(point, plan, path))
     write_csv(table, COLUMNS, rows)
-    drawn = _draw(rows, points[0][0].accuracy.metric, picture)
+    drawn = _draw(rows, points[0][0].loss.metric, picture)
     files = [str(table), *([str(picture)] if drawn else [])]
-    return {"metric": points[0][0].accuracy.metric, "points": rows, "files": files}
+    return {"metric": points[0][0].loss.metric, "points": rows, "files": files}
 
 
 def _row(point: Point, plan: Plan, path: Path) -> dict[str, Any]:
@@ -55,9 +55,9 @@ def _row(point: Point, plan: Plan, path: Path) -> dict[str, Any]:
     return {
         "latency_ms": plan.measured_ms,
         "speedup": 1 / point.ratio,
-        "sqnr_db": point.accuracy.sqnr_db,
-        "score": point.accuracy.plan,
-        "drop": point.accuracy.drop,
+        "sqnr_db": point.loss.sqnr_db,
+        "score": point.loss.plan,
+        "drop": point.loss.drop,
         "memory_mb": plan.peak_memory_mb,
         **{name: chosen.count(name) for name in ("int8", "bf16", "fp16")},
         "plan": str(path),

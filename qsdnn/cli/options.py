@@ -259,7 +259,7 @@ def samples_options(command: F) -> F:
 
 
 def accuracy_options(command: F) -> F:
-    """Adds `samples_options` and the budget; the command gets `accuracy`, None without data."""
+    """Adds `samples_options` and the limit; the command gets `accuracy`, None without data."""
 
     @samples_options
     @click.option(
@@ -271,31 +271,31 @@ def accuracy_options(command: F) -> F:
         "--min-sqnr", metavar="DB", help="Least signal-to-quantization-noise ratio of the outputs."
     )
     @functools.wraps(command)
-    def budgeted(
+    def limited(
         *arguments: Any,
         accuracy: AccuracyConfig | None,
         max_drop: str | None,
         min_sqnr: str | None,
         **rest: Any,
     ) -> Any:
-        from qsdnn.accuracy.budget import parse_budget
+        from qsdnn.accuracy.loss import parse_loss_limit
 
-        budget = parse_budget(max_drop, min_sqnr)
-        limited = max_drop is not None or min_sqnr is not None
-        if limited and accuracy is None:
+        limit = parse_loss_limit(max_drop, min_sqnr)
+        is_limited = max_drop is not None or min_sqnr is not None
+        if is_limited and accuracy is None:
             raise InputError(
-                "a budget of accuracy needs data to keep it on",
+                "a limit of accuracy needs data to keep it on",
                 hint="give typical inputs: --calibration DIR or --calibration FILE.npz",
             )
-        if accuracy is not None and not limited:
+        if accuracy is not None and not is_limited:
             raise InputError(
-                "--calibration without a budget: how much accuracy may be lost?",
+                "--calibration without a limit: how much accuracy may be lost?",
                 hint="for example --max-drop 1% or --min-sqnr 30",
             )
-        kept = None if accuracy is None else dataclasses.replace(accuracy, budget=budget)
+        kept = None if accuracy is None else dataclasses.replace(accuracy, loss_limit=limit)
         return command(*arguments, accuracy=kept, **rest)
 
-    return budgeted  # type: ignore[return-value]
+    return limited  # type: ignore[return-value]
 
 
 def threads_option(command: F) -> F:

@@ -93,6 +93,11 @@ class Terminal(Silent):
         if self._task is not None:
             self._progress.update(self._task, status=text)
 
+    def waited(self, seconds: float) -> None:
+        """Lets the bar count down for longer, where there is a budget."""
+        if self._task is not None and self._budget_s is not None:
+            self._progress.update(self._task, total=self._budget_s + seconds)
+
     def best(self, latency_ms: float) -> None:
         """Shows the least latency so far, where there is a budget."""
         if self._task is not None and self._budget_s is not None:

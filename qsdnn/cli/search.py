@@ -58,7 +58,7 @@ Examples:
 @click.option("--precision", "precisions", multiple=True, default=(),
               type=click.Choice(["fp32", "bf16", "fp16", "int8"]),
               help="A precision to choose from besides fp32; repeatable.  [default: fp32; with a "
-              "budget of accuracy all]")  # fmt: skip
+              "limit of accuracy all]")  # fmt: skip
 @accuracy_options
 @click.option("--pareto", is_flag=True,
               help="Also measure the front of latency, accuracy and memory: a plan each point, a "

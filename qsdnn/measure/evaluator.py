@@ -9,8 +9,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from qsdnn.accuracy.budget import Accuracy
 from qsdnn.accuracy.inputs import Inputs
+from qsdnn.accuracy.loss import Loss
 from qsdnn.accuracy.metric import DB_LIMIT, Metric, answers, sqnr_db, usual_metric
 from qsdnn.board import Board, Evaluation, Package, State
 from qsdnn.errors import BoardError, BoardLostError, InputError
@@ -26,19 +26,19 @@ REFERENCE_ENGINE = "onnxruntime"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Assessment:
     """The outcome of evaluating a package.
 
     Attributes:
         state: The way that evaluating ended; `State.WRONG_OUTPUT` when the outputs cannot be
             scored.
         error: The message for people, when evaluating did not end well.
-        accuracy: The accuracy of the package; None when evaluating did not end well.
+        loss: The loss of the package; None when evaluating did not end well.
     """
 
     state: State
     error: str = ""
-    accuracy: Accuracy | None = None
+    loss: Loss | None = None
 
 
 class Evaluator:
@@ -46,7 +46,7 @@ class Evaluator:
 
     Args:
         board: The board, already started.
-        store: The store that keeps the accuracies.
+        store: The store that keeps the losses.
         build_reference: A function that builds the network as the user gave it, for onnxruntime.
         inputs: The samples that decide.
         metric: The user's metric; None takes what is usual for these samples.
@@ -80,21 +80,21 @@ class Evaluator:
 
     def evaluate(
         self, packages: Sequence[Package], on_progress: Tell | None = None
-    ) -> list[Verdict]:
-        """Evaluates packages; returns one verdict each, in their order.
+    ) -> list[Assessment]:
+        """Evaluates packages; returns one assessment each, in their order.
 
-        A board that is lost meanwhile is waited for: see `Recovery`. Every accuracy is stored.
+        A board that is lost meanwhile is waited for: see `Recovery`. Every loss is stored.
 
         Raises:
             InputError: The metric cannot score these samples, not even in fp32.
             BoardError: The reference cannot be evaluated, or the board refuses to evaluate, or was
                 lost and does not come back.
         """
-        found: dict[str, Verdict] = {}
+        found: dict[str, Assessment] = {}
         for package in packages:
-            accuracy = self._store.get_accuracy(self._key(package))
-            if accuracy is not None:
-                found[package.digest] = Verdict(state=State.OK, accuracy=accuracy)
+            loss = self._store.get_loss(self._key(package))
+            if loss is not None:
+                found[package.digest] = Assessment(state=State.OK, loss=loss)
         missing = {p.digest: p for p in packages if p.digest not in found}
         todo = list(missing.values())
         for start in range(0, len(todo), GROUP):
@@ -110,15 +110,15 @@ class Evaluator:
         """
         return self._fp32(on_progress).outputs
 
-    def accuracy_of_fp32(self, on_progress: Tell | None = None) -> Accuracy:
-        """The accuracy of the reference, without a drop by definition.
+    def loss_of_fp32(self, on_progress: Tell | None = None) -> Loss:
+        """The loss of the reference, without a drop by definition.
 
         Raises:
             InputError: The metric cannot score the reference.
             BoardError: The board does not give the reference's outputs.
         """
         reference = self._fp32(on_progress)
-        return Accuracy(
+        return Loss(
             metric=reference.metric.name,
             reference=reference.score,
             plan=reference.score,
@@ -127,21 +127,21 @@ class Evaluator:
             samples=self.inputs.samples,
         )
 
-    def _take(self, packages: Sequence[Package], on_progress: Tell | None) -> dict[str, Verdict]:
+    def _take(self, packages: Sequence[Package], on_progress: Tell | None) -> dict[str, Assessment]:
         reference = self._fp32(on_progress)
-        verdicts: dict[str, Verdict] = {}
+        assessments: dict[str, Assessment] = {}
 
         def keep(package: Package, evaluation: Evaluation) -> None:
-            verdict = self._judge(evaluation, reference)
-            verdicts[package.digest] = verdict
-            if verdict.accuracy is not None:
-                self._store.put_accuracy(self._key(package), verdict.accuracy)
+            assessment = self._judge(evaluation, reference)
+            assessments[package.digest] = assessment
+            if assessment.loss is not None:
+                self._store.put_loss(self._key(package), assessment.loss)
 
         self._recovery.measure(
             packages, lambda group: self._run(group, on_progress), keep, paired=False
         )
         self.taken += len(packages)
-        return verdicts
+        return assessments
 
     def _run(self, packages: Sequence[Package], on_progress: Tell | None) -> list[Evaluation]:
         found = self._board.evaluate(
@@ -154,16 +154,16 @@ class Evaluator:
         feeds = {name: runs[0] for name, runs in self.inputs.runs().items()}
         return self._board.run(self._build_reference(), feeds, threads=self._threads)
 
-    def _judge(self, evaluation: Evaluation, reference: _Reference) -> Verdict:
+    def _judge(self, evaluation: Evaluation, reference: _Reference) -> Assessment:
         if evaluation.state is not State.OK:
-            return Verdict(state=evaluation.state, error=evaluation.error)
+            return Assessment(state=evaluation.state, error=evaluation.error)
         metric, outputs = reference.metric, evaluation.outputs
         try:
             score = metric.score(outputs, reference.labels)
         except InputError as error:  # fp32 could be scored
-            return Verdict(state=State.WRONG_OUTPUT, error=error.message)
+            return Assessment(state=State.WRONG_OUTPUT, error=error.message)
         worse = reference.score - score if metric.higher_is_better else score - reference.score
-        accuracy = Accuracy(
+        loss = Loss(
             metric=metric.name,
             reference=reference.score,
             plan=score,
@@ -171,7 +171,7 @@ class Evaluator:
             sqnr_db=sqnr_db(outputs, reference.outputs),
             samples=self.inputs.samples,
         )
-        return Verdict(state=State.OK, accuracy=accuracy)
+        return Assessment(state=State.OK, loss=loss)
 
     def _fp32(self, on_progress: Tell | None) -> _Reference:
         if self._reference is None:

@@ -57,12 +57,15 @@ class Counts:
         cached: The number of measurements that the store knew.
         failed: The number of measurements, of either kind, that did not end well.
         board_seconds: The time in seconds that the board was busy for this search.
+        waited_s: The time that the board was waited for before it measured anything: until no other
+            host measured there, and until it was cool.
     """
 
     taken: int = 0
     cached: int = 0
     failed: int = 0
     board_seconds: float = 0.0
+    waited_s: float = 0.0
 
 
 class Measurer:
@@ -107,6 +110,17 @@ class Measurer:
     def elsewhere(self) -> bool:
         """Whether this machine's work leaves measurements undisturbed: see `Board.elsewhere`."""
         return self._board.elsewhere
+
+    def hold(self, on_progress: Callable[[str], None] | None = None) -> None:
+        """Waits until the board measures for this host alone: see `Board.hold`.
+
+        Raises:
+            BoardError: Another host still measures on the board, or the board was lost and does not
+                come back.
+        """
+        start_s = time.monotonic()
+        self._recovery.persist(lambda: self._board.hold(on_progress))
+        self.counts.waited_s += time.monotonic() - start_s
 
     def measure(
         self,
@@ -265,6 +279,8 @@ class Measurer:
         if len(shifts) > 1 and compared:
             options = dataclasses.replace(options, sittings=max(options.sittings, TURNS))
         records = self._board.measure(group, self.reference(on_progress), options, on_progress)
+        if not self.counts.board_seconds:
+            self.counts.waited_s += max(map(_cooled_s, records), default=0.0)
         self.counts.board_seconds += time.monotonic() - start
         self.notes += [note for note in notes(records) if note not in self.notes]
         by_digest = {
@@ -286,6 +302,11 @@ class Measurer:
                 context["anchors_apart"] = sorted(beside.keys() - shift)
             found.append(dataclasses.replace(record, context=context))
         return found
+
+
+def _cooled_s(record: Record) -> float:
+    """The time that the board cooled before a measurement; 0 where it has no sensor."""
+    return float(record.context.get("cooling", {}).get("waited_s", 0.0))
 
 
 def _is_outdated(record: Record) -> bool:

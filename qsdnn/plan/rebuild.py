@@ -24,7 +24,7 @@ LOCAL = "local"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Replay:
+class Rebuilt:
     """The result of rebuilding a plan.
 
     Attributes:
@@ -50,7 +50,7 @@ class Replay:
         return {name: self.graph.tensors[name] for name in self.graph.inputs}
 
 
-def rebuild(path: Path, model: Path | None, info: BoardInfo, folder: Path) -> Replay:
+def rebuild(path: Path, model: Path | None, info: BoardInfo, folder: Path) -> Rebuilt:
     """Builds a plan again.
 
     Args:
@@ -84,7 +84,7 @@ def rebuild(path: Path, model: Path | None, info: BoardInfo, folder: Path) -> Re
         calibration=plan.calibration,
         infos=info.engines,
     )
-    return Replay(
+    return Rebuilt(
         plan=plan,
         graph=graph,
         choice=choice,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qsdnn.accuracy.budget import Accuracy
+from qsdnn.accuracy.loss import Loss
 from qsdnn.accuracy.noise import noise_of, sqnr_db_of
 from qsdnn.accuracy.questions import Question, questions
 from qsdnn.accuracy.simulator import Part
@@ -83,7 +83,7 @@ class GroupLoss:
     layers: int
     predicted_db: float
     saved_ms: float
-    accuracy: Accuracy
+    accuracy: Loss
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +137,7 @@ def analyze(config: SearchConfig, board: Board, store: Store, listener: Listener
             simulation = Simulation("int8", prepared, Path(scratch))
             apart = _apart(simulation, assessor, sorted(lowered))
         groups = _groups(space, asked, whole, assessor, bench.builder)
-        told = max(whole, key=lambda accuracy: accuracy.samples)  # 0 where a plan did not run
+        told = max(whole, key=lambda loss: loss.samples)  # 0 where a plan did not run
         return Analysis(
             metric=told.metric,
             reference=told.reference,
@@ -159,8 +159,8 @@ def assessor_of(prepared: Prepared, board: Board, store: Store, listener: Listen
     return Assessor(config, samples, prepared.bench.builder, board, store, listener)
 
 
-Apart = dict[int, dict[Part, Accuracy]]
-"""The accuracy of plans with a part of one layer rounded to int8, by layer and part."""
+Apart = dict[int, dict[Part, Loss]]
+"""The losses of plans with a part of one layer rounded to int8, by layer and part."""
 
 
 def _apart(simulation: Simulation, assessor: Assessor, layers: Sequence[int]) -> Apart:
@@ -171,8 +171,8 @@ def _apart(simulation: Simulation, assessor: Assessor, layers: Sequence[int]) ->
     plans = [simulation.plan({layer: rounding}) for layer, rounding in rounded]
     losses = assessor.analyze("Asking for weights and activations", simulation.builder, plans)
     apart: Apart = {}
-    for (layer, rounding), accuracy in zip(rounded, losses, strict=True):
-        apart.setdefault(layer, {})[rounding.part] = accuracy
+    for (layer, rounding), loss in zip(rounded, losses, strict=True):
+        apart.setdefault(layer, {})[rounding.part] = loss
     return apart
 
 
@@ -180,12 +180,12 @@ def _rows(
     graph: Graph,
     space: Space,
     asked: Sequence[Question],
-    whole: Sequence[Accuracy],
+    whole: Sequence[Loss],
     apart: Apart,
 ) -> list[LayerLoss]:
     rows = []
     pairs = sorted(zip(asked, whole, strict=True), key=lambda p: (p[0].layer, p[0].primitive))
-    for question, accuracy in pairs:
+    for question, loss in pairs:
         layer = graph.layers[question.layer]
         parts = apart.get(layer.index, {}) if _precision(space, question) is Precision.INT8 else {}
         weights, activations = parts.get(Part.WEIGHTS), parts.get(Part.ACTIVATIONS)
@@ -194,8 +194,8 @@ def _rows(
                 layer=layer.name,
                 kind=str(layer.kind),
                 primitive=str(space.primitives[question.primitive]),
-                sqnr_db=accuracy.sqnr_db,
-                drop=accuracy.drop,
+                sqnr_db=loss.sqnr_db,
+                drop=loss.drop,
                 weights_sqnr_db=weights.sqnr_db if weights else None,
                 weights_drop=weights.drop if weights else None,
                 activations_sqnr_db=activations.sqnr_db if activations else None,
@@ -213,14 +213,14 @@ def _precision(space: Space, question: Question) -> Precision:
 def _groups(
     space: Space,
     asked: Sequence[Question],
-    whole: Sequence[Accuracy],
+    whole: Sequence[Loss],
     assessor: Assessor,
     builder: Builder,
 ) -> list[GroupLoss]:
     """The best tenth of the layers, the best quarter and so on, for each engine and precision."""
     power = {
-        (question.layer, question.primitive): noise_of(accuracy.sqnr_db)
-        for question, accuracy in zip(asked, whole, strict=True)
+        (question.layer, question.primitive): noise_of(loss.sqnr_db)
+        for question, loss in zip(asked, whole, strict=True)
     }
 
     def noise(question: Question) -> float:
@@ -243,9 +243,9 @@ def _groups(
             layers=len(group),
             predicted_db=sqnr_db_of(sum(map(noise, group))),
             saved_ms=sum(map(saved_ms, group)),
-            accuracy=accuracy,
+            accuracy=loss,
         )
-        for group, accuracy in zip(groups, losses, strict=True)
+        for group, loss in zip(groups, losses, strict=True)
     ]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qsdnn.accuracy.budget import Accuracy
+from qsdnn.accuracy.loss import Loss
 from qsdnn.accuracy.simulator import Part, Rounding
 from qsdnn.board import Board
 from qsdnn.errors import InputError
@@ -109,10 +109,10 @@ def study(
         together = _together(alone)
         plans = [simulation.plan(rounded) for rounded in (*together, *alone)]
         losses = assessor.analyze(f"Asking what {arithmetic} loses", simulation.builder, plans)
-        told = max(losses, key=lambda accuracy: accuracy.samples)  # 0 where a plan did not run
+        told = max(losses, key=lambda loss: loss.samples)  # 0 where a plan did not run
         rows = [
-            _row(graph, rounded, accuracy)
-            for rounded, accuracy in zip((*together, *alone), losses, strict=True)
+            _row(graph, rounded, loss)
+            for rounded, loss in zip((*together, *alone), losses, strict=True)
         ]
         return Study(
             arithmetic=arithmetic,
@@ -136,7 +136,7 @@ def _together(alone: Sequence[Rounded]) -> list[Rounded]:
     return list(groups.values())
 
 
-def _row(graph: Graph, rounded: Rounded, accuracy: Accuracy) -> RoundedLoss:
+def _row(graph: Graph, rounded: Rounded, loss: Loss) -> RoundedLoss:
     layers = [graph.layers[index] for index in rounded]
     roundings = list(rounded.values())
     single = len(layers) == 1
@@ -148,6 +148,6 @@ def _row(graph: Graph, rounded: Rounded, accuracy: Accuracy) -> RoundedLoss:
         form=roundings[0].form if single else "",
         size_bytes=sum(rounding.size_bytes for rounding in roundings),
         saved_bytes=sum(rounding.fp32_bytes - rounding.size_bytes for rounding in roundings),
-        sqnr_db=accuracy.sqnr_db,
-        drop=accuracy.drop,
+        sqnr_db=loss.sqnr_db,
+        drop=loss.drop,
     )

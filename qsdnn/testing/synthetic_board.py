@@ -112,6 +112,9 @@ class SyntheticBoard:
             name=self.name, fingerprint=fingerprint, engines=self._infos, facts={"cpu": self._cpu}
         )
 
+    def hold(self, on_progress: Callable[[str], None] | None = None) -> None:
+        """Nothing: no other host measures on the board."""
+
     def run(
         self,
         package: Package,

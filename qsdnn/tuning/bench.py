@@ -72,6 +72,11 @@ class Bench:
         other.space = space
         return other
 
+    def hold(self) -> None:
+        """Waits until the board measures for this search alone."""
+        self.measurer.hold(self.listener.status)
+        self.listener.waited(self.measurer.counts.waited_s)
+
     def measure(
         self,
         choices: Sequence[NDArray[np.int64]],
@@ -124,7 +129,8 @@ class Bench:
         paired: bool = False,
     ) -> list[Record]:
         """Measures packages that are built, a bare engine among others; see `Measurer.measure`."""
-        start_s, taken = time.monotonic(), self.measurer.counts.taken
+        counts = self.measurer.counts
+        start_s, taken, waited_s = time.monotonic(), counts.taken, counts.waited_s
         records = self.measurer.measure(
             packages,
             purpose,
@@ -133,9 +139,12 @@ class Bench:
             paired=paired,
             on_progress=self.listener.status,
         )
-        if self.measurer.counts.taken > taken:
+        if counts.taken > taken:
             beside = [anchor.record for anchor in anchors]
-            self.pace.learn(time.monotonic() - start_s, [*records, *beside], options)
+            seconds = time.monotonic() - start_s - (counts.waited_s - waited_s)
+            self.pace.learn(seconds, [*records, *beside], options)
+        if counts.waited_s > waited_s:
+            self.listener.waited(counts.waited_s)
         self._tell_notes()
         return records
 

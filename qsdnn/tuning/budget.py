@@ -16,7 +16,7 @@ class Budget:
     """The time and measurements a search may spend, from its first step to the verified plan.
 
     Measurements that the store knows count too, so that an interrupted search goes on as it would
-    have.
+    have. The time that the board was waited for does not count (`Counts.waited_s`).
 
     Attributes:
         seconds: The wall time of the whole search.
@@ -37,8 +37,8 @@ class Budget:
 
     @property
     def elapsed_s(self) -> float:
-        """The wall time since the search began."""
-        return self.clock() - self.start_s
+        """The wall time since the search began, without the time the board was waited for."""
+        return self.clock() - self.start_s - self.counts.waited_s
 
     @property
     def left_s(self) -> float:

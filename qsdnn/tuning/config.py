@@ -24,7 +24,8 @@ class SearchConfig:
         agent: The name of the agent.
         preset: The name of the agent's settings.
         episodes: The number of episodes in each round of learning.
-        budget_s: The wall time of the whole search, from loading to the verified plan.
+        budget_s: The wall time of the whole search, from loading to the verified plan, without the
+            time in which the board is waited for.
         measurements: The number of plans to measure at the most, uniform and mixed, at least one of
             each engine; None is any number.
         patience: The number of rounds without a better plan after which the search ends.

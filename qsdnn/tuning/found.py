@@ -35,7 +35,7 @@ class Found:
         group_s: The wall time of a group of mixed plans.
         final: The outcome of the final: the plan that won, verified.
         measurer: The measurer, which knows what was measured, and where.
-        wall_s: The wall time of the whole search.
+        wall_s: The wall time of the whole search, without the time the board was waited for.
     """
 
     config: SearchConfig

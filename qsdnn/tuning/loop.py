@@ -17,7 +17,8 @@ from qsdnn.tuning.budget import Budget
 from qsdnn.tuning.config import SearchConfig
 from qsdnn.tuning.finish.decision import check_sensors, decide, measure_frugal
 from qsdnn.tuning.finish.draft import Draft
-from qsdnn.tuning.finish.final import Final, finish
+from qsdnn.tuning.finish.fastest import finish
+from qsdnn.tuning.finish.final import Final
 from qsdnn.tuning.finish.pareto import Point, front
 from qsdnn.tuning.found import Found
 from qsdnn.tuning.limits.assessor import Assessor
@@ -63,6 +64,7 @@ def search(
             counts=counts,
             start_s=start_s,
         )
+        prepared.bench.hold()
         check_sensors(prepared.bench, config.goal)
         started = start(prepared, store, _assessor(prepared, board, store), budget)
         bench, history = started.bench, started.history
@@ -96,7 +98,7 @@ def search(
             spared=started.spared,
             final=final,
             measurer=bench.measurer,
-            wall_s=time.monotonic() - start_s,
+            wall_s=budget.elapsed_s,
         )
 
 

@@ -137,7 +137,7 @@ def _of_samples(plan: Plan) -> dict[str, Any]:
 
 
 def _verified(found: Found, plan: Plan) -> bool:
-    """Whether the outputs are as they must be: the final has refused what exceeds a budget."""
+    """Whether the outputs are as they must be: the final has refused what exceeds a limit."""
     if plan.accuracy.samples is not None:
         return True
     error = plan.accuracy.plan

@@ -32,6 +32,7 @@ def test_the_second_host_is_told_who_measures(board, second, network, server):
     assert board.measure([package], reference, SHORT)[0].state is State.OK
     owner = f"{getpass.getuser()} on {socket.gethostname()} (process {os.getpid()}, "
     for use in (
+        second.hold,
         lambda: second.measure([package], reference, SHORT),
         lambda: second.run(package, reference.feeds),
     ):

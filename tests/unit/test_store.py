@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from qsdnn.accuracy.budget import Accuracy
+from qsdnn.accuracy.loss import Loss
 from qsdnn.board import Applied, Record, State, Trust
 from qsdnn.errors import StoreError
 from qsdnn.store import Key, Store, Term, record_from_json, record_to_json
@@ -125,14 +125,14 @@ def test_a_store_of_a_newer_version_is_left_alone(tmp_path):
 
 def test_an_accuracy_is_kept_and_replaced(tmp_path):
     url = str(tmp_path / "store.db")
-    first = Accuracy(metric="top1", reference=0.97, plan=0.5, drop=0.47, sqnr_db=12.5, samples=899)
+    first = Loss(metric="top1", reference=0.97, plan=0.5, drop=0.47, sqnr_db=12.5, samples=899)
     second = replace(first, plan=0.97, drop=0.0, sqnr_db=-200.0)
     with Store(url) as store:
-        assert store.get_accuracy(KEY) is None
-        for accuracy in (first, second):
-            store.put_accuracy(KEY, accuracy)
-            assert store.get_accuracy(KEY) == accuracy
+        assert store.get_loss(KEY) is None
+        for loss in (first, second):
+            store.put_loss(KEY, loss)
+            assert store.get_loss(KEY) == loss
         assert store.get(KEY) is None
     with Store(url) as store:
-        assert store.get_accuracy(KEY) == second
-        assert store.get_accuracy(replace(KEY, purpose="other data")) is None
+        assert store.get_loss(KEY) == second
+        assert store.get_loss(replace(KEY, purpose="other data")) is None

@@ -91,6 +91,11 @@ class ServedBoard(ABC):
             self._info = self._with_server(ServerClient.probe)
         return self._info
 
+    def hold(self, on_progress: Callable[[str], None] | None = None) -> None:
+        """See `qsdnn.board.Board.hold`."""
+        tell = on_progress or (lambda text: None)
+        self._with_server(lambda client: client.hold(self.care.wait_s, tell))
+
     def measure(
         self,
         packages: Sequence[Package],

@@ -9,24 +9,17 @@ import numpy as np
 from qsdnn.board import MeasureOptions
 from qsdnn.cost.model import CostModel
 from qsdnn.errors import InfeasibleError, InputError, VerificationError
+from qsdnn.listener import Listener
 from qsdnn.model.layer import Graph
 from qsdnn.tuning.bench import Bench
 from qsdnn.tuning.budget import Budget
-from qsdnn.tuning.finish.entrants import keeping
-from qsdnn.tuning.finish.final import (
-    CLAIMS,
-    SAME,
-    Final,
-    Standing,
-    complaint,
-    read_back,
-    with_detail,
-)
+from qsdnn.tuning.finish.entrants import keeping, plan_entrant
+from qsdnn.tuning.finish.final import CLAIMS, Contest, Final
 from qsdnn.tuning.finish.memory import frugal_plans
-from qsdnn.tuning.finish.sittings import Entrant, Kind, Sittings
+from qsdnn.tuning.finish.sittings import Entrant, Kind
 from qsdnn.tuning.limits.constraint import Constraint
 from qsdnn.tuning.limits.goal import Cost, Goal, Objective, energy_mj, senses_power
-from qsdnn.tuning.pace import FEWEST_CLAIMS, RUNS
+from qsdnn.tuning.pace import FEWEST_CLAIMS
 from qsdnn.tuning.profile import Profile
 from qsdnn.tuning.trial import Trial
 
@@ -93,11 +86,17 @@ def decide(
     costs = dict(zip([t.key for t in ranked], _costs(goal, bench, ranked, budget), strict=True))
     best = [ranked[i] for i in goal.order(list(costs.values()))]
     within = [trial for trial in best if not goal.refusal(costs[trial.key])]
-    bench.listener.phase("Verifying", 1)
     uniform = [trial for trial in within if trial.key in names]
     rivals = keeping(bench, constraint, uniform or profile.best, 1)
-    for trial in keeping(bench, constraint, within, TRIES):
-        final = _final(goal, bench, profile, costs, trial, rivals, budget)
+    kept = keeping(bench, constraint, within, TRIES)
+    if kept and not rivals:
+        raise InfeasibleError("no uniform plan keeps the limit on data it was not calibrated with")
+    for number, trial in enumerate(kept):
+        bench.listener.phase("Final", CLAIMS)
+        plan = _entrant(trial, names, number)
+        beside = [] if plan.kind is Kind.UNIFORM else [_entrant(rivals[0], names)]
+        contest = Contest(bench, profile, [plan, *beside], budget)
+        final = _final(contest, goal, costs, bench.listener)
         if final is not None:
             return final
     raise InfeasibleError(_nearest(goal, best or ranked, costs, names), hint=HINT)
@@ -166,77 +165,43 @@ def _alone(bench: Bench) -> MeasureOptions:
 
 
 def _final(
-    goal: Goal,
-    bench: Bench,
-    profile: Profile,
-    costs: Mapping[bytes, Cost],
-    trial: Trial,
-    rivals: Sequence[Trial],
-    budget: Budget,
+    contest: Contest, goal: Goal, costs: Mapping[bytes, Cost], listener: Listener
 ) -> Final | None:
-    """The final of a plan measured beside the best uniform one; None where it does not hold."""
-    names = profile.names
-    beside = [rival for rival in rivals if rival.key != trial.key]
-    if not beside and trial.key not in names:
-        raise InfeasibleError("no uniform plan keeps the limit on data it was not calibrated with")
-    entrants = [_entrant(one, names) for one in (trial, *beside)]
-    sittings = Sittings(bench, "final", entrants)
-    for number in range(CLAIMS):
-        once_s = bench.pace.sitting_s([one.record for one in (trial, *beside)], RUNS)
-        if number >= FEWEST_CLAIMS and budget.left_s < once_s:
-            break
-        sittings.hold(entrants)
-    for entrant in entrants:
-        if sittings.failure(entrant):
-            bench.listener.note(f"{entrant.name} is rejected: {sittings.failure(entrant)}")
+    """The final of a plan beside the best uniform plan, if the plan is not uniform itself.
+
+    Args:
+        contest: The contest of the plan, and of the uniform plan.
+        goal: The objective and the limits that are asked for.
+        costs: The costs of the plans that were measured before, by their keys.
+        listener: The listener that is told why a plan is rejected.
+
+    Returns:
+        None where the plan does not hold.
+    """
+    plan, rival = contest.entrants[0], contest.entrants[-1]
+    contest.claim(contest.entrants, FEWEST_CLAIMS, CLAIMS)
+    for entrant in contest.entrants:
+        if contest.sittings.failure(entrant):
+            listener.note(f"{entrant.name} is rejected: {contest.sittings.failure(entrant)}")
             return None
-    records = [sittings.record(entrant) for entrant in entrants]
-    first, *others = (
-        with_detail(one, record, read_back(bench, one))
-        for one, record in zip((trial, *beside), records, strict=True)
-        if record is not None
-    )
-    taken = _as_measured(first, costs)
-    wrong = complaint(first, profile.applied) or goal.refusal(taken)
+    taken, others = (_as_measured(contest.as_measured(entrant), costs) for entrant in (plan, rival))
+    wrong = contest.complaint(plan) or goal.refusal(taken)
     if wrong:
-        bench.listener.note(f"a plan is rejected: {wrong}")
+        listener.note(f"a plan is rejected: {wrong}")
         return None
-    rival = first if trial.key in names else others[0]
-    if not rival.ok:
-        raise VerificationError(f"{names[rival.key]}: {rival.record.error}")
-    ratio = SAME
-    if rival is not first:
-        ratio = sittings.ratio(entrants[0], entrants[-1]) or SAME
-    known = rival.key in costs and not goal.refusal(_as_measured(rival, costs))
-    if goal.objective is Objective.LATENCY and known and not ratio.is_faster:
-        first, taken, ratio = rival, _as_measured(rival, costs), SAME
-    winner = entrants[0] if first.key == trial.key else entrants[-1]
-    standings = [
-        Standing(
-            name=entrant.name,
-            kind=entrant.kind,
-            record=record,
-            ratio=sittings.ratio(entrant, winner) or SAME,
-        )
-        for entrant, record in zip(entrants, records, strict=True)
-        if record is not None
-    ]
-    return Final(
-        trial=first,
-        name=winner.name,
-        uniform=(names[rival.key], rival),
-        ratio=ratio,
-        mixed=first.key not in names,
-        standings=tuple(sorted(standings, key=lambda standing: standing.ratio.value)),
-        costs=(taken, _as_measured(rival, costs)),
-    )
+    measured = contest.as_measured(rival)
+    if not measured.ok:
+        raise VerificationError(f"{rival.name}: {measured.record.error}")
+    if goal.objective is Objective.LATENCY and measured.key in costs and not goal.refusal(others):
+        ratio = contest.sittings.ratio(plan, rival)
+        if ratio is None or not ratio.is_faster:
+            plan, taken = rival, others
+    return contest.final(plan, rival, costs=(taken, others))
 
 
-def _entrant(trial: Trial, names: Mapping[bytes, str]) -> Entrant:
+def _entrant(trial: Trial, names: Mapping[bytes, str], number: int = 0) -> Entrant:
     kind = Kind.UNIFORM if trial.key in names else Kind.MIXED
-    return Entrant(
-        name=names.get(trial.key, "plan 1"), kind=kind, package=trial.package, trial=trial
-    )
+    return plan_entrant(names.get(trial.key, f"plan {number + 1}"), kind, trial)
 
 
 def _as_measured(trial: Trial, costs: Mapping[bytes, Cost]) -> Cost:

@@ -97,7 +97,7 @@ class Draft:
             drop=claim.drop,
             sqnr_db=claim.sqnr_db,
             samples=claim.samples,
-            budget=str(self.config.accuracy.budget),
+            budget=str(self.config.accuracy.loss_limit),
         )
 
     def _baselines(self, standings: Sequence[Standing]) -> tuple[Baseline, ...]:

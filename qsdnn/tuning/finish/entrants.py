@@ -51,13 +51,15 @@ def single_engines(
         uniform: The trials of uniform plans, fastest first.
         names: The names of the plans, by the keys of their trials.
     """
-    rest = list(uniform)
+    rest, known = list(uniform), set[bytes]()
     while True:
         needed = of_each_engine(rest, names)
-        kept = keeping(bench, constraint, needed, len(needed))
-        if len(kept) == len(needed):
-            return kept
-        refused = {trial.key for trial in needed} - {trial.key for trial in kept}
+        asked = [trial for trial in needed if trial.key not in known]
+        if not asked:
+            return needed
+        kept = {trial.key for trial in keeping(bench, constraint, asked, len(asked))}
+        refused = {trial.key for trial in asked} - kept
+        known |= kept
         rest = [trial for trial in rest if trial.key not in refused]
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qsdnn.accuracy.budget import Accuracy
+from qsdnn.accuracy.loss import Loss
 from qsdnn.accuracy.noise import NoiseModel, noise_of
 from qsdnn.agents.exact.solver import Exact
 from qsdnn.cost.model import CostModel
@@ -32,14 +32,14 @@ class Point:
 
     Attributes:
         trial: The measurement of the plan.
-        ratio: The latency over that of the best uniform plan within the budget, from interleaved
+        ratio: The latency over that of the best uniform plan within the limit, from interleaved
             runs.
-        accuracy: The accuracy of the plan, on data kept apart.
+        loss: The loss of the plan, on data kept apart.
     """
 
     trial: Trial
     ratio: float
-    accuracy: Accuracy
+    loss: Loss
 
 
 def front(
@@ -49,7 +49,7 @@ def front(
 
     Args:
         bench: The bench that builds and measures plans.
-        limit: The limit that evaluates the plans; its budget does not matter.
+        limit: The limit that evaluates the plans; how much it allows does not matter.
         cost: The cost model of the last round.
         uniform: The uniform plan that the others are measured beside.
         known: The further plans that may be on the front, the best first.
@@ -63,9 +63,9 @@ def front(
     trials = [t for t in bench.in_groups(plans, [uniform], "front, memory", weigh=True) if t.ok]
     losses = limit.deciding([trial.choice for trial in trials])
     points = [
-        Point(trial=trial, ratio=_ratio(trial, uniform), accuracy=accuracy)
-        for trial, accuracy in zip(trials, losses, strict=True)
-        if accuracy is not None
+        Point(trial=trial, ratio=_ratio(trial, uniform), loss=loss)
+        for trial, loss in zip(trials, losses, strict=True)
+        if loss is not None
     ]
     return [points[i] for i in undominated([_costs(point) for point in points])]
 
@@ -86,7 +86,7 @@ def _costs(point: Point) -> tuple[float, ...]:
     """The costs of a point, all to be little of; nearly as much memory counts as the same."""
     memory_mb = point.trial.record.peak_memory_mb
     steps = math.inf if memory_mb is None else round(math.log(memory_mb) / math.log(TIE))
-    return point.ratio, noise_of(point.accuracy.sqnr_db), steps
+    return point.ratio, noise_of(point.loss.sqnr_db), steps
 
 
 def _ratio(trial: Trial, uniform: Trial) -> float:

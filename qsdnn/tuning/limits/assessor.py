@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from qsdnn.accuracy.budget import Accuracy
 from qsdnn.accuracy.calibrator import load_calibrator
 from qsdnn.accuracy.config import AccuracyConfig
 from qsdnn.accuracy.data import read_inputs
 from qsdnn.accuracy.inputs import Inputs, halves
+from qsdnn.accuracy.loss import Loss
 from qsdnn.accuracy.metric import DB_LIMIT
 from qsdnn.accuracy.noise import noise_of
 from qsdnn.accuracy.questions import Question, questions
@@ -123,12 +123,12 @@ class Assessor:
             InputError: The metric cannot score these samples.
         """
         start_s = time.monotonic()
-        accuracy = self._choosing.accuracy_of_fp32(self._listener.status)
-        budget = self.config.budget
-        useless = replace(accuracy, plan=0.0, drop=accuracy.reference, sqnr_db=math.inf)
-        if budget.max_drop is not None and budget.allows(useless):
+        loss = self._choosing.loss_of_fp32(self._listener.status)
+        limit = self.config.loss_limit
+        useless = replace(loss, plan=0.0, drop=loss.reference, sqnr_db=math.inf)
+        if limit.max_drop is not None and limit.allows(useless):
             self._listener.note(
-                f"{budget} allows any loss: {accuracy.metric} is {accuracy.reference:.4g} in fp32; "
+                f"{limit} allows any loss: {loss.metric} is {loss.reference:.4g} in fp32; "
                 "a share is written as 1%"
             )
         return time.monotonic() - start_s
@@ -144,7 +144,7 @@ class Assessor:
         """
         limit = AccuracyLimit(
             space=space,
-            budget=self.config.budget,
+            loss_limit=self.config.loss_limit,
             choosing=lambda plans: self.choosing(space, plans),
             deciding=lambda plans: self.deciding(space, plans),
             alone=np.full(space.mask.shape, np.nan),
@@ -174,15 +174,15 @@ class Assessor:
                 break
             some = asked[start : start + AT_ONCE]
             found = self._evaluate(self._sketch, space, [question.plan for question in some])
-            for question, accuracy in zip(some, found, strict=True):
-                if accuracy is not None:
-                    alone[question.layer, question.primitive] = noise_of(accuracy.sqnr_db)
+            for question, loss in zip(some, found, strict=True):
+                if loss is not None:
+                    alone[question.layer, question.primitive] = noise_of(loss.sqnr_db)
                 self._listener.step()
         return alone
 
     def analyze(
         self, what: str, builder: Builder, plans: Sequence[Sequence[Primitive]]
-    ) -> list[Accuracy]:
+    ) -> list[Loss]:
         """The losses of plans on the samples of an analysis, a few plans at a time.
 
         A plan that does not run loses everything.
@@ -193,39 +193,39 @@ class Assessor:
             plans: The plans, each as the primitive of each layer.
         """
         self._listener.phase(what, len(plans))
-        found: list[Accuracy] = []
+        found: list[Loss] = []
         for start in range(0, len(plans), AT_ONCE):
             packages = [builder.build(plan) for plan in plans[start : start + AT_ONCE]]
             losses = self._losses(self._analyzing, packages)
-            found += [_ALL_IS_LOST if accuracy is None else accuracy for accuracy in losses]
+            found += [_ALL_IS_LOST if loss is None else loss for loss in losses]
             for _ in packages:
                 self._listener.step()
         return found
 
-    def choosing(self, space: Space, plans: Sequence[NDArray[np.int64]]) -> list[Accuracy | None]:
+    def choosing(self, space: Space, plans: Sequence[NDArray[np.int64]]) -> list[Loss | None]:
         """The losses of plans on the choosing half; None for a plan that does not run."""
         return self._evaluate(self._choosing, space, plans)
 
-    def deciding(self, space: Space, plans: Sequence[NDArray[np.int64]]) -> list[Accuracy | None]:
+    def deciding(self, space: Space, plans: Sequence[NDArray[np.int64]]) -> list[Loss | None]:
         """The losses of plans on the deciding half; None for a plan that does not run."""
         return self._evaluate(self._deciding, space, plans)
 
     def _evaluate(
         self, evaluator: Evaluator, space: Space, plans: Sequence[NDArray[np.int64]]
-    ) -> list[Accuracy | None]:
+    ) -> list[Loss | None]:
         packages = [self._builder.build([space.primitives[p] for p in plan]) for plan in plans]
         return self._losses(evaluator, packages)
 
-    def _losses(self, evaluator: Evaluator, packages: Sequence[Package]) -> list[Accuracy | None]:
+    def _losses(self, evaluator: Evaluator, packages: Sequence[Package]) -> list[Loss | None]:
         """The losses of packages; None for one that does not run."""
         found = []
-        for verdict in evaluator.evaluate(packages, self._listener.status):
-            if verdict.accuracy is None:
-                self._listener.note(f"a plan cannot be evaluated: {verdict.error}")
-            found.append(verdict.accuracy)
+        for assessment in evaluator.evaluate(packages, self._listener.status):
+            if assessment.loss is None:
+                self._listener.note(f"a plan cannot be evaluated: {assessment.error}")
+            found.append(assessment.loss)
         return found
 
 
-_ALL_IS_LOST = Accuracy(
+_ALL_IS_LOST = Loss(
     metric="", reference=0.0, plan=-math.inf, drop=math.inf, sqnr_db=-DB_LIMIT, samples=0
 )

@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from qsdnn.accuracy.budget import Accuracy, Budget
+from qsdnn.accuracy.loss import Loss, LossLimit
 from qsdnn.accuracy.noise import NoiseModel, fit_noise, noise_of
 from qsdnn.cost.model import CostModel
 from qsdnn.errors import VerificationError
@@ -67,8 +67,8 @@ class Constraint(Protocol):
         """The SQNR of a plan's outputs in dB, against fp32."""
         ...
 
-    def claim(self, plan: Choice, *, final: bool) -> Accuracy | None:
-        """The accuracy that a plan file states; None when the outputs must equal those of fp32."""
+    def claim(self, plan: Choice, *, final: bool) -> Loss | None:
+        """The loss that a plan file states; None when the outputs must equal those of fp32."""
         ...
 
 
@@ -107,31 +107,31 @@ class Unlimited:
         """Infinity: accuracy is not evaluated."""
         return np.inf
 
-    def claim(self, plan: Choice, *, final: bool) -> Accuracy | None:
-        """No accuracy: outputs are compared one by one."""
+    def claim(self, plan: Choice, *, final: bool) -> Loss | None:
+        """No loss: outputs are compared one by one."""
         return None
 
 
 @dataclass(kw_only=True)
 class AccuracyLimit:
-    """The constraint that a plan may not lose more accuracy than a budget allows.
+    """The constraint that a plan may not lose more accuracy than is allowed.
 
     Attributes:
         space: The search space: the layers and what each may run as.
-        budget: The accuracy that may be lost.
+        loss_limit: The accuracy that may be lost.
         choosing: A function that evaluates plans on the data that plans are chosen with.
         deciding: A function that evaluates plans on other data.
         alone: The noise of layers alone (layers, primitives); NaN where not measured.
-        evaluated: The accuracy of the evaluated plans, by their keys; None where one does not run.
+        evaluated: The losses of the evaluated plans, by their keys; None where one does not run.
         plan_s: The wall time in which one plan is evaluated, as seen last.
     """
 
     space: Space
-    budget: Budget
-    choosing: Callable[[Sequence[Choice]], Sequence[Accuracy | None]] = field(repr=False)
-    deciding: Callable[[Sequence[Choice]], Sequence[Accuracy | None]] = field(repr=False)
+    loss_limit: LossLimit
+    choosing: Callable[[Sequence[Choice]], Sequence[Loss | None]] = field(repr=False)
+    deciding: Callable[[Sequence[Choice]], Sequence[Loss | None]] = field(repr=False)
     alone: NDArray[np.float64] = field(repr=False)
-    evaluated: dict[bytes, Accuracy | None] = field(default_factory=dict, repr=False)
+    evaluated: dict[bytes, Loss | None] = field(default_factory=dict, repr=False)
     plan_s: float = field(default=0.0, repr=False)
     _noise: tuple[int, NoiseModel] | None = field(default=None, init=False, repr=False)
 
@@ -141,31 +141,30 @@ class AccuracyLimit:
         if self._noise is None or self._noise[0] != len(self.evaluated):
             known = self._scored
             plans = [np.frombuffer(key, dtype=np.int64) for key in known]
-            seen = [noise_of(accuracy.sqnr_db) for accuracy in known.values()]
+            seen = [noise_of(loss.sqnr_db) for loss in known.values()]
             model = fit_noise(self.space, self.alone, plans, seen)
             self._noise = (len(self.evaluated), model)
         return self._noise[1]
 
     @property
-    def _scored(self) -> dict[bytes, Accuracy]:
-        """The accuracy of the evaluated plans that ran, by their keys."""
+    def _scored(self) -> dict[bytes, Loss]:
+        """The losses of the evaluated plans that ran, by their keys."""
         return {key: found for key, found in self.evaluated.items() if found is not None}
 
     @property
     def limit(self) -> float:
         """The noise that a plan may have by all that is known; infinite if none was too much."""
         limit = np.inf
-        if self.budget.min_sqnr_db is not None:
-            limit = noise_of(self.budget.min_sqnr_db)
-        if self.budget.max_drop is not None:
+        if self.loss_limit.min_sqnr_db is not None:
+            limit = noise_of(self.loss_limit.min_sqnr_db)
+        if self.loss_limit.max_drop is not None:
             limit = min(limit, self._limit_of_metric())
         return limit
 
     def _limit_of_metric(self) -> float:
         """The noise that best divides the evaluated plans into those allowed and the others."""
         rows = sorted(
-            (noise_of(accuracy.sqnr_db), self.budget.allows(accuracy))
-            for accuracy in self._scored.values()
+            (noise_of(loss.sqnr_db), self.loss_limit.allows(loss)) for loss in self._scored.values()
         )
         noise, good = np.array([row[0] for row in rows]), np.array([row[1] for row in rows], bool)
         if good.all():
@@ -198,11 +197,11 @@ class AccuracyLimit:
         return kept[np.sort(first)]
 
     def admits(self, plans: Sequence[Choice]) -> list[bool]:
-        """Whether the budget allows what each plan loses on the choosing data."""
-        return [not self._refusal(accuracy) for accuracy in self.evaluate_all(plans)]
+        """Whether the limit allows what each plan loses on the choosing data."""
+        return [not self._refusal(loss) for loss in self.evaluate_all(plans)]
 
-    def evaluate_all(self, plans: Sequence[Choice]) -> list[Accuracy | None]:
-        """The accuracy of plans on the choosing data, which is kept."""
+    def evaluate_all(self, plans: Sequence[Choice]) -> list[Loss | None]:
+        """The losses of plans on the choosing data, which is kept."""
         keys = [_key(plan) for plan in plans]
         new = {
             key: plan for key, plan in zip(keys, plans, strict=True) if key not in self.evaluated
@@ -217,15 +216,15 @@ class AccuracyLimit:
         return _key(plan) in self.evaluated
 
     def refusal(self, plan: Choice) -> str:
-        """The reason why the budget refuses a plan on the choosing data; empty if it does not."""
+        """The reason why the limit refuses a plan on the choosing data; empty if it does not."""
         return self._refusal(self.evaluate_all([plan])[0])
 
     def held_out_refusals(self, plans: Sequence[Choice]) -> list[str]:
-        """The reasons why the budget refuses plans on the deciding data; empty for none."""
+        """The reasons why the limit refuses plans on the deciding data; empty for none."""
         return [self._refusal(a) for a in self._timed(self.deciding, plans)] if plans else []
 
-    def _refusal(self, accuracy: Accuracy | None) -> str:
-        return "it does not run on all data" if accuracy is None else self.budget.refusal(accuracy)
+    def _refusal(self, loss: Loss | None) -> str:
+        return "it does not run on all data" if loss is None else self.loss_limit.refusal(loss)
 
     def evaluating_s(self, plans: int) -> float:
         """The wall time of that many plans, each as long as in the last evaluation."""
@@ -233,9 +232,9 @@ class AccuracyLimit:
 
     def _timed(
         self,
-        evaluate: Callable[[Sequence[Choice]], Sequence[Accuracy | None]],
+        evaluate: Callable[[Sequence[Choice]], Sequence[Loss | None]],
         plans: Sequence[Choice],
-    ) -> Sequence[Accuracy | None]:
+    ) -> Sequence[Loss | None]:
         start_s = time.monotonic()
         found = evaluate(plans)
         self.plan_s = (time.monotonic() - start_s) / len(plans)
@@ -243,19 +242,19 @@ class AccuracyLimit:
 
     def sqnr_db(self, plan: Choice) -> float:
         """The SQNR of a plan on the choosing data, in dB; minus infinity where it does not run."""
-        accuracy = self.evaluate_all([plan])[0]
-        return -np.inf if accuracy is None else accuracy.sqnr_db
+        loss = self.evaluate_all([plan])[0]
+        return -np.inf if loss is None else loss.sqnr_db
 
-    def claim(self, plan: Choice, *, final: bool) -> Accuracy:
-        """The accuracy stated of a plan that runs: at the end that on the deciding data.
+    def claim(self, plan: Choice, *, final: bool) -> Loss:
+        """The loss stated of a plan that runs: at the end that on the deciding data.
 
         Raises:
             VerificationError: The plan does not run any more.
         """
-        accuracy = self.deciding([plan])[0] if final else self.evaluate_all([plan])[0]
-        if accuracy is None:
+        loss = self.deciding([plan])[0] if final else self.evaluate_all([plan])[0]
+        if loss is None:
             raise VerificationError("the plan does not run on the data that its accuracy is of")
-        return accuracy
+        return loss
 
 
 def _key(plan: Choice) -> bytes:

@@ -7,7 +7,7 @@ import pytest
 from qsdnn.cli.progress import Terminal
 
 
-def shown(capsys, monkeypatch, live, **options):
+def shown(capsys, monkeypatch, live, waited_s=0.0, **options):
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TTY_COMPATIBLE", "1" if live else "0")
@@ -15,6 +15,7 @@ def shown(capsys, monkeypatch, live, **options):
         terminal.phase("Loading", 2)
         terminal.phase("Racing uniform plans", 7)
         terminal.best(3.14159)
+        terminal.waited(waited_s)
         terminal.step()
         terminal.note("a plan ended")
         terminal.phase("Learning round 1", 1000)
@@ -43,3 +44,8 @@ def test_a_terminal_shows_one_line(capsys, monkeypatch, budget_s):
     if budget_s is not None:
         assert re.search(r"Final.*at most (5:00|4:5\d) left.*best 3.142 ms", text)
     assert "Whole" not in text
+
+
+def test_what_the_board_was_waited_for_is_left_besides(capsys, monkeypatch):
+    text = shown(capsys, monkeypatch, True, waited_s=120.0, budget_s=300.0)
+    assert re.search(r"Final.*at most (7:00|6:5\d) left", text)

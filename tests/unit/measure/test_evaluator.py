@@ -13,10 +13,10 @@ import onnxruntime
 import pytest
 
 from qsdnn import examples
-from qsdnn.accuracy.budget import Accuracy
 from qsdnn.accuracy.data import read_inputs
 from qsdnn.accuracy.function import load_function
 from qsdnn.accuracy.inputs import Inputs, halves
+from qsdnn.accuracy.loss import Loss
 from qsdnn.accuracy.metric import DB_LIMIT, Metric
 from qsdnn.board import Package, State
 from qsdnn.engine import load_engines
@@ -94,16 +94,16 @@ def test_a_mixed_plan_is_scored_once(board: LocalBoard, store: Store, digits: Di
     package = digits.builder.build(choice)
     assert len(package.manifest["segments"]) > 1
     evaluator = Evaluator(board, store, digits.builder.reference, digits.inputs)
-    verdict, again = evaluator.evaluate([package, package])
-    accuracy = verdict.accuracy
-    assert verdict.state is State.OK and again == verdict and accuracy is not None
+    assessment, again = evaluator.evaluate([package, package])
+    loss = assessment.loss
+    assert assessment.state is State.OK and again == assessment and loss is not None
     right = digits.wanted().argmax(1) == digits.inputs.labels
-    assert accuracy.metric == "top1" and accuracy.samples == SAMPLES
-    assert accuracy.reference == accuracy.plan == right.mean() and accuracy.drop == 0.0
-    assert 80 < accuracy.sqnr_db < 200
+    assert loss.metric == "top1" and loss.samples == SAMPLES
+    assert loss.reference == loss.plan == right.mean() and loss.drop == 0.0
+    assert 80 < loss.sqnr_db < 200
     assert evaluator.taken == 1
     later = Evaluator(board, store, digits.builder.reference, digits.inputs)
-    assert later.evaluate([package]) == [verdict] and later.taken == 0
+    assert later.evaluate([package]) == [assessment] and later.taken == 0
     other, _ = halves(digits.inputs)
     elsewhere = Evaluator(board, store, digits.builder.reference, other)
     assert elsewhere.evaluate([package])[0].state is State.OK and elsewhere.taken == 1
@@ -118,10 +118,10 @@ def test_a_package_made_to_be_bare_gives_the_same(board: LocalBoard, digits: Dig
 def test_without_labels_it_is_held_against_fp32(board: LocalBoard, store: Store, digits: Digits):
     bare = dataclasses.replace(digits.inputs, labels=None)
     evaluator = Evaluator(board, store, digits.builder.reference, bare)
-    (verdict,) = evaluator.evaluate([digits.builder.reference()])
-    accuracy = verdict.accuracy
-    assert accuracy is not None and accuracy.metric == "agreement"
-    assert (accuracy.reference, accuracy.plan, accuracy.sqnr_db) == (1.0, 1.0, DB_LIMIT)
+    (assessment,) = evaluator.evaluate([digits.builder.reference()])
+    loss = assessment.loss
+    assert loss is not None and loss.metric == "agreement"
+    assert (loss.reference, loss.plan, loss.sqnr_db) == (1.0, 1.0, DB_LIMIT)
 
 
 class Doubling:
@@ -180,15 +180,15 @@ def test_scores_noise_and_failures_of_each_package(
     ]
     evaluator = doubling.evaluator(odd_board, metric)
     same, more, down, nothing, dies = evaluator.evaluate(packages)
-    assert same.accuracy == Accuracy(
+    assert same.loss == Loss(
         metric="by_row:first_row", reference=0.8, plan=0.8, drop=0.0, sqnr_db=DB_LIMIT, samples=10
     )
-    assert more.accuracy is not None and more.accuracy.plan == 0.8
-    assert more.accuracy.sqnr_db == pytest.approx(40.0, abs=1e-3)  # 2 / 0.02 in amplitude
-    assert down.accuracy is not None and down.accuracy.plan < 0.3
-    assert down.accuracy.drop == pytest.approx(0.8 - down.accuracy.plan)
-    assert nothing.accuracy is not None and nothing.accuracy.sqnr_db == -DB_LIMIT
-    assert dies.state is State.CRASHED and "SIGKILL" in dies.error and dies.accuracy is None
+    assert more.loss is not None and more.loss.plan == 0.8
+    assert more.loss.sqnr_db == pytest.approx(40.0, abs=1e-3)  # 2 / 0.02 in amplitude
+    assert down.loss is not None and down.loss.plan < 0.3
+    assert down.loss.drop == pytest.approx(0.8 - down.loss.plan)
+    assert nothing.loss is not None and nothing.loss.sqnr_db == -DB_LIMIT
+    assert dies.state is State.CRASHED and "SIGKILL" in dies.error and dies.loss is None
     assert evaluator.taken == 5
     again = doubling.evaluator(odd_board, metric)
     assert again.evaluate(packages)[:4] == [same, more, down, nothing]
@@ -199,10 +199,10 @@ def test_a_lower_metric_drops_when_it_rises(odd_board: LocalBoard, tmp_path: Pat
     doubling = Doubling(tmp_path / "packages", store)
     truth = 2 * doubling.inputs.arrays["x"]
     doubling.inputs = dataclasses.replace(doubling.inputs, labels=truth)
-    (verdict,) = doubling.evaluator(odd_board).evaluate([doubling.package("more", factor=3.0)])
-    accuracy = verdict.accuracy
-    assert accuracy is not None and accuracy.metric == "mse" and accuracy.reference == 0.0
-    assert accuracy.drop == accuracy.plan == pytest.approx(float(np.mean((truth / 2) ** 2)))
+    (assessment,) = doubling.evaluator(odd_board).evaluate([doubling.package("more", factor=3.0)])
+    loss = assessment.loss
+    assert loss is not None and loss.metric == "mse" and loss.reference == 0.0
+    assert loss.drop == loss.plan == pytest.approx(float(np.mean((truth / 2) ** 2)))
 
 
 def test_outputs_that_cannot_be_scored_are_wrong_and_fp32_must_be_scored(

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from qsdnn.accuracy.budget import Accuracy, Budget
+from qsdnn.accuracy.loss import Loss, LossLimit
 from qsdnn.accuracy.noise import noise_of, sqnr_db_of
 from qsdnn.agents.exact.solver import Exact
 from qsdnn.primitive import Precision, Primitive
@@ -37,7 +37,7 @@ def truth(cost):
     return power
 
 
-def limit_of(cost, truth, budget, counted=None):
+def limit_of(cost, truth, loss_limit, counted=None):
     """A constraint whose evaluations know the truth."""
 
     def evaluate(plans):
@@ -45,7 +45,7 @@ def limit_of(cost, truth, budget, counted=None):
             counted.extend(plans)
         noise = [max(truth[np.arange(LAYERS), plan].sum(), 1e-12) for plan in plans]
         return [
-            Accuracy(
+            Loss(
                 metric="top1",
                 reference=0.9,
                 plan=0.9 - DROP_PER_NOISE * one,
@@ -58,7 +58,7 @@ def limit_of(cost, truth, budget, counted=None):
 
     return AccuracyLimit(
         space=cost.space,
-        budget=budget,
+        loss_limit=loss_limit,
         choosing=evaluate,
         deciding=evaluate,
         alone=np.where(truth > 0, truth * 1.3, np.nan),
@@ -67,7 +67,7 @@ def limit_of(cost, truth, budget, counted=None):
 
 @pytest.mark.parametrize("min_sqnr_db", [25.0, 32.0, 38.0])
 def test_what_is_proposed_keeps_a_limit_in_decibels(cost, truth, min_sqnr_db):
-    limit = limit_of(cost, truth, Budget(min_sqnr_db=min_sqnr_db))
+    limit = limit_of(cost, truth, LossLimit(min_sqnr_db=min_sqnr_db))
     policy = Exact(plans=8).learn(limit.price(cost))
     near = limit.near(cost, policy.candidates)
     assert len(near) and len(np.unique(near, axis=0)) == len(near)
@@ -78,7 +78,7 @@ def test_what_is_proposed_keeps_a_limit_in_decibels(cost, truth, min_sqnr_db):
 
 def test_the_noise_that_a_metric_allows_is_found_by_evaluating(cost, truth):
     allowed = 0.3 * truth[:, 2].sum()
-    limit = limit_of(cost, truth, Budget(max_drop=DROP_PER_NOISE * allowed))
+    limit = limit_of(cost, truth, LossLimit(max_drop=DROP_PER_NOISE * allowed))
     assert limit.limit == np.inf  # nothing is known
     rng = np.random.default_rng(0)
     plans = [np.where(rng.random(LAYERS) < share, 2, 0) for share in np.linspace(0, 1, 40)]
@@ -88,14 +88,14 @@ def test_the_noise_that_a_metric_allows_is_found_by_evaluating(cost, truth):
 
 
 def test_all_evaluated_lose_too_much(cost, truth):
-    limit = limit_of(cost, truth, Budget(max_drop=1e-9))
+    limit = limit_of(cost, truth, LossLimit(max_drop=1e-9))
     limit.evaluate_all([np.full(LAYERS, 2)])
     assert 0 < limit.limit < truth[:, 2].sum()
 
 
 def test_nothing_is_evaluated_twice(cost, truth):
     counted = []
-    limit = limit_of(cost, truth, Budget(min_sqnr_db=30.0), counted)
+    limit = limit_of(cost, truth, LossLimit(min_sqnr_db=30.0), counted)
     plans = [np.full(LAYERS, p) for p in (0, 2, 0)]
     assert limit.admits(plans) == limit.admits(plans)
     assert len(counted) == 2

@@ -13,9 +13,10 @@ class Refusing(Unlimited):
     """Some plans lose too much: on the data they are chosen with, or only on that kept apart."""
 
     def __init__(self, chosen=(), apart=()):
-        self.chosen, self.apart = set(chosen), set(apart)
+        self.chosen, self.apart, self.asked = set(chosen), set(apart), []
 
     def admits(self, plans):
+        self.asked += plans
         return [plan not in self.chosen for plan in plans]
 
     def held_out_refusals(self, plans):
@@ -39,8 +40,15 @@ def test_each_engine_and_what_is_near_the_fastest():
 
 def test_where_the_fastest_lose_too_much_slower_ones_take_their_place():
     for refusing in ({"chosen": ["a/x/int8", "b/x/int8"]}, {"apart": ["a/x/int8", "b/x/int8"]}):
-        found = taking_part(LATENCY_MS, Refusing(**refusing))
-        assert found == ["a/x/fp32", "a/y/fp32", "b/x/fp32"]
+        constraint = Refusing(**refusing)
+        assert taking_part(LATENCY_MS, constraint) == ["a/x/fp32", "a/y/fp32", "b/x/fp32"]
+        assert constraint.asked == list(LATENCY_MS)
+
+
+def test_of_each_plan_it_is_asked_once():
+    constraint = Refusing(["a/x/int8"])
+    assert taking_part(LATENCY_MS, constraint) == ["b/x/int8", "a/x/fp32"]
+    assert constraint.asked == ["a/x/int8", "b/x/int8", "a/x/fp32"]
 
 
 def test_one_engine_whose_integers_lose_too_much_runs_in_fp32():

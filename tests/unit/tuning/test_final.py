@@ -13,7 +13,8 @@ from qsdnn.errors import BuildError, VerificationError
 from qsdnn.listener import Silent
 from qsdnn.measure.measurer import Counts
 from qsdnn.tuning.budget import Budget
-from qsdnn.tuning.finish.final import CLAIMS, HEATS, Final, finish
+from qsdnn.tuning.finish.fastest import HEATS, finish
+from qsdnn.tuning.finish.final import CLAIMS, Final
 from qsdnn.tuning.finish.sittings import Kind
 from qsdnn.tuning.limits.constraint import Unlimited
 from qsdnn.tuning.pace import FEWEST_CLAIMS, Pace

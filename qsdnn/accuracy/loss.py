@@ -12,7 +12,7 @@ ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Accuracy:
+class Loss:
     """A plan's metric beside that of fp32, on the same samples.
 
     Attributes:
@@ -32,46 +32,46 @@ class Accuracy:
     sqnr_db: float
     samples: int
 
-    def meets(self, budget: Budget) -> bool:
-        """Whether a budget allows this loss."""
-        return budget.allows(self)
+    def meets(self, limit: LossLimit) -> bool:
+        """Whether a limit allows this loss."""
+        return limit.allows(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
+class LossLimit:
     """The loss of accuracy that the user allows.
 
     Attributes:
-        max_drop: The largest `Accuracy.drop`, or share of `Accuracy.reference`; None allows any.
+        max_drop: The largest `Loss.drop`, or share of `Loss.reference`; None allows any.
         relative: Whether `max_drop` is a share of the reference instead of an absolute number.
-        min_sqnr_db: The least `Accuracy.sqnr_db`, in dB; None allows any.
+        min_sqnr_db: The least `Loss.sqnr_db`, in dB; None allows any.
     """
 
     max_drop: float | None = None
     relative: bool = False
     min_sqnr_db: float | None = None
 
-    def allows(self, accuracy: Accuracy) -> bool:
-        """Whether a plan of that accuracy keeps within the budget."""
-        return not self.refusal(accuracy)
+    def allows(self, loss: Loss) -> bool:
+        """Whether a plan of that loss keeps within the limit."""
+        return not self.refusal(loss)
 
     def largest_drop(self, reference: float) -> float:
-        """The absolute drop that the budget allows, given the score of fp32."""
+        """The absolute drop that is allowed, given the score of fp32."""
         if self.max_drop is None:
             return math.inf
         return self.max_drop * (abs(reference) if self.relative else 1.0)
 
-    def refusal(self, accuracy: Accuracy) -> str:
-        """What a plan breaks, with numbers; empty when it keeps within the budget."""
+    def refusal(self, loss: Loss) -> str:
+        """What a plan breaks, with numbers; empty when it keeps within the limit."""
         said = []
-        limit = self.largest_drop(accuracy.reference)
-        if not accuracy.drop <= limit + ROUNDING:  # also a drop that is no number
+        limit = self.largest_drop(loss.reference)
+        if not loss.drop <= limit + ROUNDING:  # also a drop that is no number
             said.append(
-                f"{accuracy.metric} is {accuracy.plan:.4g}, {accuracy.drop:.4g} worse than "
-                f"{accuracy.reference:.4g} in fp32; {limit:.4g} is allowed"
+                f"{loss.metric} is {loss.plan:.4g}, {loss.drop:.4g} worse than "
+                f"{loss.reference:.4g} in fp32; {limit:.4g} is allowed"
             )
-        if self.min_sqnr_db is not None and not accuracy.sqnr_db >= self.min_sqnr_db:
-            said.append(f"SQNR is {accuracy.sqnr_db:.1f} dB, {self.min_sqnr_db:g} dB is asked")
+        if self.min_sqnr_db is not None and not loss.sqnr_db >= self.min_sqnr_db:
+            said.append(f"SQNR is {loss.sqnr_db:.1f} dB, {self.min_sqnr_db:g} dB is asked")
         return "; ".join(said)
 
     def __str__(self) -> str:
@@ -84,8 +84,8 @@ class Budget:
         return ", ".join(said) or "no limit"
 
 
-def parse_budget(max_drop: str | None = None, min_sqnr: str | None = None) -> Budget:
-    """A budget from ``--max-drop`` and ``--min-sqnr``.
+def parse_loss_limit(max_drop: str | None = None, min_sqnr: str | None = None) -> LossLimit:
+    """A limit from ``--max-drop`` and ``--min-sqnr``.
 
     Args:
         max_drop: A drop such as ``0.01``, absolute, or ``1%`` of the score of fp32.
@@ -100,7 +100,7 @@ def parse_budget(max_drop: str | None = None, min_sqnr: str | None = None) -> Bu
     if number is not None and number < 0:
         raise InputError(f"--max-drop {max_drop}: a drop is not negative", hint="for example 0.01")
     bare = None if min_sqnr is None else min_sqnr.strip().lower().removesuffix("db")
-    return Budget(
+    return LossLimit(
         max_drop=number / 100 if share and number is not None else number,
         relative=share,
         min_sqnr_db=_number("--min-sqnr", bare, min_sqnr, "30, in decibels"),

@@ -1,4 +1,4 @@
-"""``qsdnn search`` under a budget of accuracy, on a trained network; and what can be wrong."""
+"""``qsdnn search`` under a limit of accuracy, on a trained network; and what can be wrong."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,7 @@ def qsdnn(tmp_path, monkeypatch, capsys):
     return run
 
 
-def test_a_plan_keeps_its_budget_and_replays(qsdnn):
+def test_a_plan_keeps_its_limit_and_replays(qsdnn):
     words = ("--calibration", "digits.npz", "--min-sqnr", "38", "--budget", "15s", "--json")
     code, out, err = qsdnn(*SEARCH, *words)
     assert code == 0, err
@@ -53,7 +53,7 @@ def test_an_evaluator_that_raises_is_told_before_anything_is_measured(qsdnn, tmp
     assert "Racing" not in err and "Traceback" not in err
 
 
-def test_an_impossible_budget_names_the_nearest_plan(qsdnn):
+def test_an_impossible_limit_names_the_nearest_plan(qsdnn):
     code, _, err = qsdnn(*SEARCH, "--calibration", "digits.npz", "--min-sqnr", "190")
     assert code == 4
     assert "nearest is onnxruntime/" in err and "190 dB is asked" in err and "--min-sqnr" in err
