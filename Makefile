@@ -1,5 +1,5 @@
-# make demo | test | test-newest | test-readme | test-arm64 | lint | lock | bench: each sets up what it
-# needs first, in .venv, with the versions in constraints.txt.
+# make demo | test | test-slow | test-newest | test-readme | test-arm64 | lint | lock | bench: each sets
+# up what it needs first, in .venv, with the versions in constraints.txt.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 LOCK := constraints.txt
@@ -9,7 +9,7 @@ DEMO := demo
 NETWORK ?= shufflenet
 RELEASE ?= bookworm,bullseye
 
-.PHONY: demo test test-newest test-readme test-arm64 lint lock bench clean
+.PHONY: demo test test-slow test-newest test-readme test-arm64 lint lock bench clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/demo.done
@@ -22,22 +22,26 @@ demo: $(VENV)/demo.done
 	$(BIN)/python $(DEMO)/package.zip
 
 test: $(VENV)/test.done
+	$(BIN)/python -m pytest -n 2 -q -m "not slow"
+
+# Whole searches, boards behind a real sshd, what memory and sanitizers show: a quarter of an hour.
+test-slow: $(VENV)/test.done
 	@PATH="$$PATH:/usr/sbin" command -v sshd >/dev/null || .ci/debian openssh-server || true
-	$(BIN)/python -m pytest -n 2 -q
+	$(BIN)/python -m pytest -n 2 -q -m slow
 
 # The README's commands as printed: some minutes, for they search.
 test-readme: $(VENV)/test.done
-	QSDNN_README=1 $(BIN)/python -m pytest -v -rP tests/readme
+	QSDNN_README=1 $(BIN)/python -m pytest -v -rP tests/integration/readme
 
 # Before each `make lock`: tells whether what was released since still works.
 test-newest:
 	rm -rf .venv-newest
-	$(MAKE) test VENV=.venv-newest HOLD=
+	$(MAKE) test test-slow VENV=.venv-newest HOLD=
 
 # On emulated boards with these releases of Debian, as root: a quarter of an hour each, and as long
 # again the first time, for their roots.
 test-arm64: $(VENV)/test.done
-	QSDNN_ARM64=$(RELEASE) $(BIN)/python -m pytest -v -rP tests/arm64
+	QSDNN_ARM64=$(RELEASE) $(BIN)/python -m pytest -v -rP tests/integration/arm64
 
 lint: $(VENV)/lint.done
 	$(BIN)/ruff check .

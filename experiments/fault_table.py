@@ -23,12 +23,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.board.disk import Disk
-from tests.board.lab import Lab
-from tests.board.ledger import Ledger
-from tests.board.memory import MemoryLimit
-from tests.board.network import Cable
-from tests.board.server import make_key, wait_until
+from tests.integration.board.disk import Disk
+from tests.integration.board.lab import Lab
+from tests.integration.board.ledger import Ledger
+from tests.integration.board.memory import MemoryLimit
+from tests.integration.board.network import Cable
+from tests.integration.board.server import make_key, wait_until
 
 RESULTS = Path(__file__).parent / "results" / "faults.md"
 WORDS = ("--engines", "onnxruntime", "--episodes", "50", "--budget", "1h", "--measurements", "16")

@@ -32,10 +32,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.board.disk import Disk
-from tests.board.lab import Lab
-from tests.board.ledger import Ledger
-from tests.board.server import kill, wait_until
+from tests.integration.board.disk import Disk
+from tests.integration.board.lab import Lab
+from tests.integration.board.ledger import Ledger
+from tests.integration.board.server import kill, wait_until
 
 RESULTS = Path(__file__).parent / "results" / "faults.json"
 # How often in a round of draws: those that take minutes until they are noticed come seldom.

@@ -27,8 +27,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from qsdnn_boards.ssh.address import Address
 from qsdnn_boards.ssh.client import accept_host_key
-from tests.board.relay import Relay
-from tests.board.server import Server
+from tests.integration.board.relay import Relay
+from tests.integration.board.server import Server
 
 WAYS = ("local", "loopback", "link")
 RESULTS = Path(__file__).parent / "results" / "link.json"

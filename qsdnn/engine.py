@@ -71,6 +71,19 @@ class OnnxReader(Protocol):
     reads_onnx: bool
 
 
+@runtime_checkable
+class Compiler(Protocol):
+    """An engine whose host half compiles code for the board."""
+
+    def refusal(self, info: EngineInfo) -> str:
+        """The reason why nothing can be compiled for a board here; empty where all can.
+
+        Args:
+            info: What the board says of the engine.
+        """
+        ...
+
+
 def load_engines(names: Sequence[str] | None = None) -> Mapping[str, Engine]:
     """The registered engines by name, in the order asked for.
 

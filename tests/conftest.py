@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 settings.register_profile("untimed", deadline=None)  # the machine may be as busy as it likes
 settings.load_profile("untimed")
+
+
+INTEGRATION = Path(__file__).parent / "integration"
+
+
+def pytest_configure() -> None:
+    """Hears Ctrl-C also where a shell started the tests in the background, deaf to it."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks whole searches and boards over SSH as slow: `make test-slow` runs them."""
+    for item in items:
+        if INTEGRATION in item.path.parents:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qsdnn.board import ANY, Board, Reference, check_threads
-from qsdnn.engine import load_engines
+from qsdnn.engine import Compiler, load_engines
 from qsdnn.errors import InputError
 from qsdnn.listener import Listener
 from qsdnn.measure.measurer import Measurer
@@ -97,6 +97,11 @@ def prepare(
             f"the board {measurer.info.name} does not have {', '.join(absent)}",
             hint=f"it has {', '.join(measurer.info.engines)}; to add all: pip install 'qsdnn[all]'",
         )
+    for name, engine in engines.items():
+        if isinstance(engine, Compiler) and name in measurer.info.engines:
+            refusal = engine.refusal(measurer.info.engines[name])
+            if refusal:
+                listener.note(f"nothing is tried in {name}: {refusal}")
     space = space_of(graph, engines, measurer.info.engines, config.precisions)
     for precision in set(config.precisions) - {p.precision for p in space.primitives}:
         listener.note(f"no engine on the board computes in {precision}")

@@ -82,6 +82,7 @@ def test_uniform_and_random_mixed_plans(name, tmp_path):
     assert max(segments) > 3, "the plans were not mixed"
 
 
+@pytest.mark.slow
 def test_sessions_give_their_memory_back(tmp_path):
     network = Network("tiny-cnn", tmp_path)
     package = network.package(network.mixed(np.random.default_rng(1)))

@@ -1,4 +1,4 @@
-"""The README's commands, without measuring; `tests/readme` runs them as printed."""
+"""The README's commands, without measuring; `tests/integration/readme` runs them as printed."""
 
 import re
 import shlex

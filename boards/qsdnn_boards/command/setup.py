@@ -21,7 +21,7 @@ from qsdnn_boards.ssh.address import Address, parse_address
 
 SCHEMA = "qsdnn.boards.setup/1"
 # Engines whose package has another name than the engine, or that need no package but numpy.
-PACKAGES = {"blas": "numpy", "litert": "ai-edge-litert"}
+PACKAGES = {"blas": "numpy", "lne": "numpy", "litert": "ai-edge-litert"}
 
 EPILOG = """\b
 Examples:

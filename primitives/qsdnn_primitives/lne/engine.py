@@ -42,7 +42,7 @@ class LneEngine:
         cannot compile for the board's processor.
         """
         target = told_target(info.capabilities)
-        if target is None or compiler(target) is None:
+        if target is None or self.refusal(info):
             return ()
         try:
             names = _algorithms(layer, target.lanes)
@@ -58,6 +58,15 @@ class LneEngine:
             )
             for name in names
         )
+
+    def refusal(self, info: EngineInfo) -> str:
+        """The reason why nothing can be compiled for a board here: see `qsdnn.engine.Compiler`."""
+        target = told_target(info.capabilities)
+        if target is None:
+            return "there is no code for the board's processor"
+        if compiler(target) is None:
+            return f"there is no compiler for {target.name}; pip install 'qsdnn[lne]'"
+        return ""
 
     def build(self, segment: Segment, folder: Path) -> Artifact:
         """Writes a program, its weights and the compiled kernels.

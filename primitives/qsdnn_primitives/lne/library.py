@@ -49,10 +49,7 @@ def kernels(target: Target) -> Path:
     """
     command = compiler(target)
     if command is None:
-        raise BuildError(
-            f"no compiler for {target.name}: the engine lne needs one",
-            hint="pip install 'qsdnn[lne]'",
-        )
+        raise BuildError(f"there is no compiler for {target.name}", hint="pip install 'qsdnn[lne]'")
     text = source(target.lanes)
     words = "\0".join((*command, *_FLAGS, text))
     name = f"lne-{target.name}-{hashlib.sha256(words.encode()).hexdigest()[:16]}.so"

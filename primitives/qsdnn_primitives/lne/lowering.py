@@ -16,6 +16,9 @@ from qsdnn_primitives.plain.node import Op, UnsupportedError, is_constant
 SIMD = "simd"
 """The algorithm of operators without a choice."""
 
+LARGE = 12
+"""The least side of an image for tiles of 6 × 6; those of 2 × 2 are for smaller images."""
+
 _LOWERINGS: Mapping[str, Callable[[Builder, Fused], None]] = {
     **dict.fromkeys(OPERATIONS, elementwise.binary),
     **dict.fromkeys(("Softmax", "LogSoftmax"), rows.softmax),
@@ -54,9 +57,10 @@ def algorithms(op: Op) -> tuple[str, ...]:
 
 
 def _winograd(geometry: Geometry) -> list[str]:
-    """Winograd's convolutions by size of tile, where the output is no smaller than a tile."""
-    order = sorted(geometry.winograd, key=lambda m: (4, 6, 2).index(m))
-    return [f"winograd-{m}" for m in order if m <= min(geometry.y[1:])]
+    """Winograd's convolutions by size of tile: large tiles for large images, small for small."""
+    side = min(geometry.y[1:])
+    fits = {4: side >= 4, 6: side >= LARGE, 2: 2 <= side < LARGE}
+    return [f"winograd-{m}" for m, good in fits.items() if good and m in geometry.winograd]
 
 
 def lower(builder: Builder, ops: Sequence[Op], kept: Sequence[str], algorithm: str) -> None:

@@ -284,6 +284,7 @@ def test_packed_ports_read_and_write_the_callers_memory(kind, offset, tmp_path):
     executable.close()
 
 
+@pytest.mark.slow
 def test_close_gives_the_memory_back(kws):
     def cycle(times):
         for _ in range(times):

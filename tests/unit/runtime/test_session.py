@@ -358,6 +358,7 @@ def test_an_engine_that_is_not_there_or_refuses_is_named(tmp_path):
             Session(content, artifacts=folder / "artifacts", verify=False)
 
 
+@pytest.mark.slow
 def test_loading_and_closing_again_and_again_leaves_nothing(chain):
     """Memory, files and threads; 1 MiB is what an allocator may keep of 40 x 3 sessions."""
 

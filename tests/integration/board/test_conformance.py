@@ -12,7 +12,7 @@ import pytest
 from .lab import Lab
 from .server import find_sshd
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.slow

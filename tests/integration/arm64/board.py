@@ -1,6 +1,6 @@
 """An emulated arm64 board with an SSH server on a loopback port.
 
-``python -m tests.arm64.board bookworm`` runs one until Ctrl-C, and prints how to reach it.
+``python -m tests.integration.arm64.board bookworm`` runs one until Ctrl-C, and prints how to reach it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
-from tests.board.server import are_gone, descendants, make_key, wait_until
+from tests.integration.board.server import are_gone, descendants, make_key, wait_until
 
 from .root import HERE, RELEASES, USER, RootError, apart, cache_folder, debian_root, locked, remove
 
@@ -142,7 +142,7 @@ def remove_abandoned() -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.arm64.board", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.integration.arm64.board", description=__doc__)
     parser.add_argument("release", choices=RELEASES)
     try:
         with EmulatedBoard(parser.parse_args().release) as board:

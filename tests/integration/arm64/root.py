@@ -1,6 +1,6 @@
 """Debian roots for arm64, built on this machine and kept in the user's cache folder.
 
-``python -m tests.arm64.root bookworm`` builds one and prints where it is. Emulation and mounts are
+``python -m tests.integration.arm64.root bookworm`` builds one and prints where it is. Emulation and mounts are
 those of a mount namespace that ends with the build: nothing is left mounted on this machine, and a
 build that was killed leaves but a folder, which the next one removes.
 """
@@ -21,7 +21,7 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 HERE = Path(__file__).parent
-INSTALL = HERE.parents[1] / ".ci" / "debian"
+INSTALL = HERE.parents[2] / ".ci" / "debian"
 USER = "board"
 # Python 3.11 and 3.9.
 RELEASES = ("bookworm", "bullseye")
@@ -140,7 +140,7 @@ def _mirror() -> str:
 
 def main() -> None:
     """Builds a root and prints where it is."""
-    parser = argparse.ArgumentParser(prog="python -m tests.arm64.root", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.integration.arm64.root", description=__doc__)
     parser.add_argument("release", choices=RELEASES)
     try:
         print(debian_root(parser.parse_args().release))

@@ -13,7 +13,7 @@ from platformdirs import user_cache_path
 from qsdnn_boards.link.transport import PipeTransport
 from qsdnn_boards.setup.setup import Setup
 from qsdnn_boards.ssh.board import READER
-from tests.arm64.root import locked
+from tests.integration.arm64.root import locked
 
 PACKAGES = ("numpy", "onnxruntime")
 PROGRAM = "import ensurepip, sys, venv; print('%d.%d' % sys.version_info[:2])"

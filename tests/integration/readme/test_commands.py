@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+README = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
 INPUTS = "import numpy\nimage = numpy.ones((1, 3, 224, 224), numpy.float32)\n"
 """What a program of the user's has: an image for ShuffleNet."""
 

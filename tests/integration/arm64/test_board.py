@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.board.server import are_gone, descendants, wait_until
+from tests.integration.board.server import are_gone, descendants, wait_until
 
 from .board import EmulatedBoard
 from .root import cache_folder
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def folders() -> set[Path]:
@@ -25,7 +25,7 @@ def folders() -> set[Path]:
 @pytest.fixture
 def started(release: str) -> Iterator[subprocess.Popen[str]]:
     """A board of another process."""
-    command = [sys.executable, "-m", "tests.arm64.board", release]
+    command = [sys.executable, "-m", "tests.integration.arm64.board", release]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert "qsdnn boards add" in process.stdout.readline()
@@ -56,7 +56,7 @@ set -e
 mkdir -p {folder}/mounted
 mount -t tmpfs tmpfs {folder}/mounted
 touch {folder}/mounted/kept
-! {python} -c "from tests.arm64.root import *; remove(Path('{folder}'))"
+! {python} -c "from tests.integration.arm64.root import *; remove(Path('{folder}'))"
 ls {folder}/mounted
 """
 

@@ -11,7 +11,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from qsdnn.examples import build
-from tests.board.server import command_of, wait_until
+from tests.integration.board.server import command_of, wait_until
 
 from .board import EmulatedBoard
 from .conftest import Ran
