@@ -27,6 +27,7 @@ test: $(VENV)/test.done
 # Whole searches, boards behind a real sshd, what memory and sanitizers show: a quarter of an hour.
 test-slow: $(VENV)/test.done
 	@PATH="$$PATH:/usr/sbin" command -v sshd >/dev/null || .ci/debian openssh-server || true
+	@command -v qemu-aarch64 >/dev/null || .ci/debian qemu-user || true
 	$(BIN)/python -m pytest -n 2 -q -m slow
 
 # The README's commands as printed: some minutes, for they search.

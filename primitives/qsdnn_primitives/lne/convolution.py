@@ -16,13 +16,14 @@ from qsdnn_primitives.lne.fusion import Fused
 from qsdnn_primitives.lne.kernel import Tile
 from qsdnn_primitives.lne.packing import (
     Array,
-    merged,
+    join_groups,
+    joined_groups,
     pack_channels,
     pack_depthwise,
     pack_tiles,
     pack_winograd,
 )
-from qsdnn_primitives.lne.program import Value
+from qsdnn_primitives.lne.program import Packed, Value
 from qsdnn_primitives.lne.shape import band_of, chunk_of, pixels_of, tile_of
 from qsdnn_primitives.lne.tensor import Image
 from qsdnn_primitives.lne.winograd import TRANSFORMS
@@ -101,18 +102,25 @@ class Geometry:
 
 def convolution(builder: Builder, fused: Fused, algorithm: str) -> None:
     """Adds the steps of a convolution."""
-    op, geometry = fused.op, Geometry(fused.op)
-    weights = constant_of(op.inputs[1])
-    weights = weights.reshape(*weights.shape[:2], geometry.rows, geometry.columns)
-    bias = np.zeros(geometry.y[0], np.float32)
-    if len(op.inputs) > 2:
-        bias = constant_of(op.inputs[2])
+    geometry = Geometry(fused.op)
     if geometry.is_depthwise:
-        _depthwise(builder, fused, geometry, weights, bias)
+        _depthwise(builder, fused, geometry)
     elif algorithm.startswith("winograd"):
-        _winograd(builder, fused, geometry, weights, bias, int(algorithm.split("-")[1]))
+        _winograd(builder, fused, geometry, int(algorithm.split("-")[1]))
     else:
-        _direct(builder, fused, geometry, weights, bias)
+        _direct(builder, fused, geometry)
+
+
+def _weights(op: Op, geometry: Geometry) -> Array:
+    """The weights (outputs, inputs of a group, rows, columns)."""
+    weights = constant_of(op.inputs[1])
+    return weights.reshape(*weights.shape[:2], geometry.rows, geometry.columns)
+
+
+def _bias(op: Op, geometry: Geometry) -> Array:
+    if len(op.inputs) > 2:
+        return constant_of(op.inputs[2]).reshape(-1)
+    return np.zeros(geometry.y[0], np.float32)
 
 
 def _added(builder: Builder, fused: Fused) -> Image | None:
@@ -125,22 +133,30 @@ def _sum_arguments(added: Image | None) -> dict[str, Value]:
     return {"r": added, "r_block": added.block, "r_row": added.row, "r_pixel": added.lanes}
 
 
-def _direct(
-    builder: Builder, fused: Fused, geometry: Geometry, weights: Array, bias: Array
-) -> None:
+def _direct(builder: Builder, fused: Fused, geometry: Geometry) -> None:
     lanes, op = builder.lanes, fused.op
-    weights, groups = merged(weights, geometry.groups, lanes)
+    inputs, outputs = geometry.x[0] // geometry.groups, geometry.y[0] // geometry.groups
+    joined = joined_groups(geometry.groups, inputs, outputs, lanes)
+    groups, inputs, outputs = geometry.groups // joined, joined * inputs, joined * outputs
     few = geometry.x[0] < lanes and not builder.has_image(op.inputs[0])
     columns = geometry.columns
     if few:  # a pixel's channels side by side: a row of the window is one run of them
         x = builder.interleaved(op.inputs[0], geometry.reach)
         if geometry.dilated_wide == 1:
-            columns = 1
-            weights = weights.transpose(0, 3, 1, 2).reshape(len(weights), -1, geometry.rows, 1)
+            inputs, columns = columns * inputs, 1
     else:
         x = builder.padded(builder.image(op.inputs[0]), geometry.reach)
+
+    def weights(number: int) -> Array:
+        """The weights of a group."""
+        whole = join_groups(_weights(op, geometry), geometry.groups, joined)
+        part = whole[number * outputs : (number + 1) * outputs]
+        if columns < geometry.columns:
+            return part.transpose(0, 3, 1, 2).reshape(outputs, inputs, geometry.rows, 1)
+        return part
+
+    bias = _bias(op, geometry)
     added, y = _added(builder, fused), builder.image_of(fused.output)
-    outputs, inputs = geometry.y[0] // groups, weights.shape[1]
     low, high, function = limits(fused.function)
     kind = {1: Tile.UNIT, 2: Tile.DOUBLE}.get(geometry.wide, Tile.STRIDED)
     if few:
@@ -152,12 +168,11 @@ def _direct(
     likely = height * width if geometry.is_pointwise else width
     _, group = tile_of(likely, blocks, taps, lanes, most_blocks=8 if likely == 1 else 4)
     for number in range(groups):
-        part = slice(number * outputs, (number + 1) * outputs)
         start = number * outputs // lanes
-        biases = pack_channels(bias[part], lanes, outputs)
+        biases = pack_channels(bias[number * outputs : (number + 1) * outputs], lanes, outputs)
 
         def arguments(
-            part: slice = part,
+            number: int = number,
             biases: Array = biases,
             start: int = start,
             x_start: int = number * inputs // lanes,
@@ -168,7 +183,11 @@ def _direct(
             pixels = pixels_of(line, min(group, blocks), taps, lanes)
             begin = -geometry.above * x.row - geometry.left * x.lanes
             unit = pixels * geometry.high * x.lanes * x.blocks
-            packed = pack_tiles(weights[part], lanes, group)
+            packed = Packed(
+                key=(op.inputs[1].name, "tiles", lanes, group, few, number),
+                size=blocks * lanes * taps,
+                make=lambda: pack_tiles(weights(number), lanes, group),
+            )
             found: dict[str, Value] = {
                 "x": (x, x_start * x.block + begin), "w": packed, "b": biases,
                 "y": (y, start * y.block), "kind": int(kind), "blocks": inputs // lanes,
@@ -189,9 +208,7 @@ def _direct(
         builder.add("convolution", (x, added), y, arguments)
 
 
-def _winograd(
-    builder: Builder, fused: Fused, geometry: Geometry, weights: Array, bias: Array, m: int
-) -> None:
+def _winograd(builder: Builder, fused: Fused, geometry: Geometry, m: int) -> None:
     lanes, r = builder.lanes, geometry.rows
     (inputs, _, _), (outputs, height, width) = geometry.x, geometry.y
     high, wide = -(-height // m), -(-width // m)
@@ -200,13 +217,17 @@ def _winograd(
     chunk = chunk_of(m, r, high * wide, inputs, outputs, builder.l2_floats)
     blocks = -(-outputs // lanes)
     pixels, group = tile_of(chunk, blocks, inputs, lanes)
-    biases = pack_channels(bias, lanes, outputs)
+    biases = pack_channels(_bias(fused.op, geometry), lanes, outputs)
     least, most, function = limits(fused.function)
 
     def arguments() -> dict[str, Value]:
         sums = _sum_arguments(added)
         sums.pop("r_pixel", None)
-        packed = pack_winograd(weights, lanes, group, m)
+        packed = Packed(
+            key=(fused.op.inputs[1].name, "winograd", lanes, group, m),
+            size=(m + r - 1) ** 2 * blocks * lanes * inputs,
+            make=lambda: pack_winograd(_weights(fused.op, geometry), lanes, group, m),
+        )
         return {
             "x": (x, -geometry.above * x.row - geometry.left * lanes), "w": packed, "b": biases,
             "y": y, "transform": TRANSFORMS.index((m, r)), "blocks": inputs // lanes,
@@ -225,14 +246,11 @@ def _winograd(
     builder.add("winograd", (x, added), y, arguments, scratch)
 
 
-def _depthwise(
-    builder: Builder, fused: Fused, geometry: Geometry, weights: Array, bias: Array
-) -> None:
+def _depthwise(builder: Builder, fused: Fused, geometry: Geometry) -> None:
     lanes = builder.lanes
     x = builder.padded(builder.image(fused.op.inputs[0]), geometry.reach)
     added, y = _added(builder, fused), builder.image_of(fused.output)
-    packed = pack_depthwise(weights, lanes)
-    biases = pack_channels(bias, lanes, geometry.y[0])
+    biases = pack_channels(_bias(fused.op, geometry), lanes, geometry.y[0])
     low, high, function = limits(fused.function)
     key = (geometry.rows, geometry.wide)
     square = geometry.rows == geometry.columns and geometry.dilated_wide == 1
@@ -241,6 +259,7 @@ def _depthwise(
     def arguments() -> dict[str, Value]:
         sums = _sum_arguments(added)
         sums.pop("r_pixel", None)
+        packed = pack_depthwise(_weights(fused.op, geometry), lanes)
         return {
             "x": (x, -geometry.above * x.row - geometry.left * lanes), "w": packed, "b": biases,
             "y": y, "shape": shape, "rows": geometry.rows, "columns": geometry.columns,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from math import prod
 from pathlib import Path
 
@@ -34,6 +34,9 @@ class LneEngine:
     """
 
     name = NAME
+
+    def __init__(self) -> None:
+        self._known: dict[str, dict[tuple[Hashable, ...], str]] = {}
 
     def primitives(self, layer: Layer, info: EngineInfo) -> Sequence[Primitive]:
         """One primitive for each algorithm that runs the layer, likely fastest first.
@@ -100,7 +103,8 @@ class LneEngine:
             _hand_out(builder, values[name], name, segment.layouts.get(name, ""))
         outputs = {name: static_shape(values[name]) for name in segment.outputs}
         library = write_content(kernels(target).read_bytes(), ".so", folder)
-        files = write_program(builder.steps, inputs, outputs, library, folder)
+        known = self._known.setdefault(segment.graph.sha256, {})
+        files = write_program(builder.steps, inputs, outputs, library, folder, known)
         return Artifact(file=files[0], files=tuple(files), options={})
 
 

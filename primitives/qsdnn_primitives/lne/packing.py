@@ -39,9 +39,18 @@ def pack_tiles(weights: Array, lanes: int, group: int) -> Array:
 
 def pack_winograd(weights: Array, lanes: int, group: int, m: int) -> Array:
     """Weights (outputs, inputs, r, r) transformed for F(m, r): n² matrices, each as for tiles."""
-    planes = transformed(weights, m)
-    flat = planes.reshape(-1, *planes.shape[2:])
-    return np.concatenate([pack_tiles(plane[:, :, None, None], lanes, group) for plane in flat])
+    outputs, inputs = weights.shape[:2]
+    planes = transformed(weights, m).reshape(-1, outputs, inputs)
+    blocks = -(-outputs // lanes)
+    packed = np.zeros((len(planes), blocks * lanes * inputs), np.float32)
+    start = 0
+    for size in cut(blocks, group):
+        first, last = start * lanes, min((start + size) * lanes, outputs)
+        room = packed[:, first * inputs : (start + size) * lanes * inputs]
+        room = room.reshape(len(planes), inputs, size * lanes)
+        room[:, :, : last - first] = planes[:, first:last].transpose(0, 2, 1)
+        start += size
+    return packed.reshape(-1)
 
 
 def pack_depthwise(weights: Array, lanes: int) -> Array:
@@ -62,34 +71,36 @@ def pack_channels(values: Array, lanes: int, channels: int) -> Array:
     return padded
 
 
-def merged(weights: Array, groups: int, lanes: int) -> tuple[Array, int]:
-    """Weights of a grouped convolution whose groups are whole blocks of channels.
-
-    Groups that are not are joined: the weights between channels of different groups are zeros.
+def joined_groups(groups: int, inputs: int, outputs: int, lanes: int) -> int:
+    """The groups of a convolution that are joined to one of whole blocks of channels.
 
     Args:
-        weights: Weights (outputs, inputs of a group, rows, columns).
         groups: The number of groups.
+        inputs: The input channels of a group.
+        outputs: The output channels of a group.
         lanes: The channels in a block.
-
-    Returns:
-        The weights, and the number of groups now.
     """
+    for n in range(1, groups):
+        if groups % n == 0 and n * outputs % lanes == 0 and n * inputs % lanes == 0:
+            return n
+    return groups
+
+
+def join_groups(weights: Array, groups: int, joined: int) -> Array:
+    """Weights of a grouped convolution with groups joined: between them, the weights are zeros.
+
+    Args:
+        weights: The weights (outputs, inputs of a group, rows, columns).
+        groups: The number of groups.
+        joined: The groups that become one.
+    """
+    if joined == 1:
+        return weights
     outputs, inputs, *window = weights.shape
     made = outputs // groups
-    joined = next(
-        (
-            n
-            for n in range(1, groups)
-            if groups % n == 0 and n * made % lanes == 0 and n * inputs % lanes == 0
-        ),
-        groups,
-    )
-    if joined == 1:
-        return weights, groups
     dense = np.zeros((outputs, joined * inputs, *window), np.float32)
     for group in range(groups):
         rows = slice(group * made, (group + 1) * made)
         at = group % joined * inputs
         dense[rows, at : at + inputs] = weights[rows]
-    return dense, groups // joined
+    return dense

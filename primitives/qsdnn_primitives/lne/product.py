@@ -12,7 +12,7 @@ from qsdnn_primitives.lne.builder import Builder, activation_arguments, constant
 from qsdnn_primitives.lne.fusion import Fused
 from qsdnn_primitives.lne.kernel import Tile
 from qsdnn_primitives.lne.packing import Array, pack_channels, pack_tiles
-from qsdnn_primitives.lne.program import Value
+from qsdnn_primitives.lne.program import Packed, Value
 from qsdnn_primitives.lne.shape import band_of, pixels_of, tile_of
 from qsdnn_primitives.lne.tensor import Tensor
 from qsdnn_primitives.plain.node import Op, UnsupportedError, is_constant, static_shape
@@ -26,23 +26,31 @@ def product(builder: Builder, fused: Fused) -> None:
     if not is_constant(op.inputs[1]):
         _between_rows(builder, fused)
         return
-    shape, weights = static_shape(op.inputs[0]), constant_of(op.inputs[1])
-    if op.attributes.get("transB"):
-        weights = weights.T
-    if weights.ndim != 2 or is_constant(op.inputs[0]):
+    shape, size = static_shape(op.inputs[0]), static_shape(op.inputs[1])
+    turned = bool(op.attributes.get("transB"))
+    if len(size) != 2 or is_constant(op.inputs[0]):
         raise UnsupportedError("it is not a product of rows and one matrix")
-    k, n = weights.shape
+    k, n = size[::-1] if turned else size
     if op.attributes.get("transA") and 1 not in shape:
         raise UnsupportedError("it transposes its rows")
-    weights = weights * np.float32(op.attributes.get("alpha", 1.0))
+    lanes, blocks = builder.lanes, -(-n // builder.lanes)
     x, y = builder.plain(op.inputs[0]), builder.plain_of(fused.output)
     rows = prod(shape) // k
-    blocks = -(-n // builder.lanes)
-    _, group = tile_of(rows, blocks, k, builder.lanes, most_blocks=8 if rows == 1 else 4)
-    columns = np.ascontiguousarray(weights.T)[:, :, None, None]
+    _, group = tile_of(rows, blocks, k, lanes, most_blocks=8 if rows == 1 else 4)
+
+    def make() -> Array:
+        weights = constant_of(op.inputs[1]) * np.float32(op.attributes.get("alpha", 1.0))
+        columns = weights if turned else weights.T
+        return pack_tiles(columns[:, :, None, None], lanes, group)
+
+    alpha = float(op.attributes.get("alpha", 1.0))
+    packed = Packed(
+        key=(op.inputs[1].name, "columns", lanes, group, turned, alpha),
+        size=blocks * lanes * k,
+        make=make,
+    )
     _rows(
-        builder, fused, (x, 0), (y, 0), rows, k, n, group,
-        lambda: pack_tiles(columns, builder.lanes, group), _bias(op, n),
+        builder, fused, (x, 0), (y, 0), rows, k, n, group, lambda: packed, _bias(op, n)
     )  # fmt: skip
 
 

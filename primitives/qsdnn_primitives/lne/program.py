@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,34 @@ from qsdnn_primitives.lne.tensor import ALIGNMENT, Tensor
 
 SCHEMA = "qsdnn.lne/1"
 
+ARENA, WEIGHTS = "", "*"
+"""The regions of a program's own memory, as the board half names them."""
+
+SMALL = "**"
+"""The region of small weights, until it is known how large the others are."""
+
+LARGE = 1 << 16
+"""The floats from which weights have a file of their own: plans of other choices share it."""
+
 Weights = NDArray[np.float32]
-Value = Tensor | Weights | tuple[Tensor, int] | tuple[Weights, int] | int | float | None
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class Packed:
+    """Weights that are put in order only when no file has them yet.
+
+    Attributes:
+        key: What they are: equal keys of one network are the same weights.
+        size: The number of floats.
+        make: A function that puts them in order.
+    """
+
+    key: tuple[Hashable, ...]
+    size: int
+    make: Callable[[], Weights]
+
+
+Value = Tensor | Weights | Packed | tuple[Tensor, int] | int | float | None
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -50,6 +76,7 @@ def write_program(
     outputs: Mapping[str, tuple[int, ...]],
     library: str,
     folder: Path,
+    known: MutableMapping[tuple[Hashable, ...], str],
 ) -> list[str]:
     """Writes a program and its weights.
 
@@ -59,18 +86,23 @@ def write_program(
         outputs: The same of the outputs.
         library: The name of the compiled kernels' file, in the folder.
         folder: The folder to write to.
+        known: The names of the files that weights were written to before, by key; more are added.
 
     Returns:
         The names of the files, the program first.
     """
     places, size = place(steps)
-    weights = _Weights()
+    weights = _Weights(folder, known)
     words = [_words(step, places, weights) for step in steps]
-    name = weights.write(folder)
+    for step in words:
+        for slot in step:
+            if isinstance(slot, list) and slot[0] == SMALL:
+                slot[:] = [WEIGHTS, weights.large_size + slot[1]]
+    names = weights.write()
     document = {
         "schema": SCHEMA,
         "library": library,
-        "weights": name,
+        "weights": names,
         "arena": size,
         "scratch": max((step.scratch() for step in steps), default=0),
         "inputs": {name: list(shape) for name, shape in inputs.items()},
@@ -78,8 +110,7 @@ def write_program(
         "steps": words,
     }
     content = json.dumps(document, separators=(",", ":")).encode()
-    files = [write_content(content, ".json", folder), library]
-    return [*files, name] if name else files
+    return [write_content(content, ".json", folder), library, *dict.fromkeys(names)]
 
 
 def place(steps: Sequence[Step]) -> tuple[dict[Tensor, int], int]:
@@ -129,30 +160,60 @@ def _lives(steps: Sequence[Step]) -> dict[Tensor, tuple[int, int]]:
 
 
 class _Weights:
-    """The weights of a program, in the order of the steps that read them."""
+    """The weights of a program: a file for each large part, and one for all small ones.
 
-    def __init__(self) -> None:
-        self._parts: list[Weights] = []
-        self._offsets: dict[int, int] = {}
-        self._size = 0
+    On the board the files lie one after another.
+    """
 
-    def place(self, weights: Weights) -> int:
-        """Where weights lie, in floats; the same array lies there once."""
-        if id(weights) not in self._offsets:
-            self._offsets[id(weights)] = self._size
-            self._parts.append(weights)
-            self._size += _aligned(weights.size)
-        return self._offsets[id(weights)]
+    def __init__(self, folder: Path, known: MutableMapping[tuple[Hashable, ...], str]) -> None:
+        self._folder = folder
+        self._known = known
+        self._small: list[Weights] = []
+        self._offsets: dict[object, int] = {}
+        self._files: list[str] = []
+        self._large_size = 0
+        self._small_size = 0
 
-    def write(self, folder: Path) -> str | None:
-        """Writes all to one file; its name, None where there are none."""
-        if not self._parts:
-            return None
-        whole = np.zeros(self._size, np.float32)
-        for part in self._parts:
-            at = self._offsets[id(part)]
-            whole[at : at + part.size] = part.reshape(-1)
-        return write_content(whole.tobytes(), ".bin", folder)
+    def place(self, weights: Weights | Packed) -> tuple[str, int]:
+        """The region and the offset of weights, in floats; the same ones lie there once."""
+        if isinstance(weights, Packed) and weights.size >= LARGE:
+            if weights.key not in self._offsets:
+                self._offsets[weights.key] = self._large_size
+                self._files.append(self._file(weights))
+                self._large_size += _aligned(weights.size)
+            return WEIGHTS, self._offsets[weights.key]
+        key = weights.key if isinstance(weights, Packed) else id(weights)
+        if key not in self._offsets:
+            made = weights.make() if isinstance(weights, Packed) else weights
+            self._offsets[key] = self._small_size
+            self._small.append(made)  # which keeps the identity of an array its own
+            self._small_size += _aligned(made.size)
+        return SMALL, self._offsets[key]
+
+    def write(self) -> list[str]:
+        """Writes the small ones; the names of all files, those of large parts first."""
+        if not self._small:
+            return self._files
+        whole = np.zeros(self._small_size, np.float32)
+        start = 0
+        for part in self._small:
+            whole[start : start + part.size] = part.reshape(-1)
+            start += _aligned(part.size)
+        return [*self._files, write_content(whole.tobytes(), ".bin", self._folder)]
+
+    @property
+    def large_size(self) -> int:
+        """Where the small ones begin, in floats."""
+        return self._large_size
+
+    def _file(self, weights: Packed) -> str:
+        name = self._known.get(weights.key)
+        if name is None or not (self._folder / name).exists():
+            made = np.zeros(_aligned(weights.size), np.float32)
+            made[: weights.size] = weights.make().reshape(-1)
+            name = write_content(made.tobytes(), ".bin", self._folder)
+            self._known[weights.key] = name
+        return name
 
 
 def _words(step: Step, places: Mapping[Tensor, int], weights: _Weights) -> list[Any]:
@@ -189,9 +250,9 @@ def _place(value: Value, places: Mapping[Tensor, int], weights: _Weights) -> Any
         root = thing.root
         if root.buffer:
             return [root.buffer, thing.offset + extra]
-        return ["", places[root] + thing.offset + extra]
-    assert isinstance(thing, np.ndarray)
-    return ["*", weights.place(thing) + extra]
+        return [ARENA, places[root] + thing.offset + extra]
+    assert isinstance(thing, (np.ndarray, Packed)) and not extra
+    return list(weights.place(thing))
 
 
 def _aligned(floats: int) -> int:

@@ -7,7 +7,7 @@ import os
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import numpy as np
 
@@ -52,7 +52,7 @@ class LneExecutable:
         self._library = _load(program.library)
         self._arena = _floats(program.arena)
         self._arena[:] = 0
-        self._weights = _floats(0) if program.weights is None else _read(program.weights)
+        self._weights = _read(program.weights)
         self._scratch_floats = -(-program.scratch // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
         self._scratch = _floats(self._scratch_floats * threads)
         self._times = np.zeros(len(program.layers), np.int64)
@@ -227,19 +227,24 @@ def _floats(count: int) -> np.ndarray:
     return block[start : start + count * FLOAT_BYTES].view(np.float32)
 
 
-def _read(path: Path) -> np.ndarray:
-    """A file of floats, in memory of the program's own: huge pages, which no file has.
+def _read(paths: Sequence[Path]) -> np.ndarray:
+    """Files of floats, in memory of the program's own: huge pages, which no file has.
 
     Raises:
-        EngineError: The file cannot be read.
+        EngineError: A file cannot be read.
     """
     try:
-        weights = _floats(path.stat().st_size // FLOAT_BYTES)
-        with path.open("rb") as file:
-            if file.readinto(memoryview(weights).cast("B")) != weights.nbytes:
-                raise OSError("it is cut short")
+        sizes = [path.stat().st_size // FLOAT_BYTES for path in paths]
+        weights = _floats(sum(sizes))
+        start = 0
+        for path, size in zip(paths, sizes):
+            part = weights[start : start + size]
+            with path.open("rb") as file:
+                if size and file.readinto(memoryview(part).cast("B")) != part.nbytes:
+                    raise OSError("%s is cut short" % path)
+            start += size
     except OSError as error:
-        raise EngineError("%s: the weights cannot be read: %s" % (path, error)) from error
+        raise EngineError("the weights cannot be read: %s" % error) from error
     return weights
 
 

@@ -4,7 +4,7 @@
 
     {"schema": "qsdnn.lne/1",
      "library": FILE,                        # the compiled kernels, beside the program
-     "weights": FILE,                        # floats, in the order of their use; null without
+     "weights": [FILE],                      # floats; in memory they lie one after another
      "arena": 4096, "scratch": 512,          # floats: all tensors; the scratch of one thread
      "inputs": {NAME: SHAPE}, "outputs": {NAME: SHAPE},       # as they lie in memory
      "steps": [[KERNEL, LAYER, ARGUMENT, ...]]}
@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Tuple
 
 import numpy as np
 
@@ -52,7 +52,7 @@ class Program:
 
     Attributes:
         library: The file of the kernels.
-        weights: The file of the weights; None where there are none.
+        weights: The files of the weights, in the order in which they lie in memory.
         arena: The memory of all tensors, in floats.
         scratch: The memory of one thread, in floats.
         inputs: The shapes of the inputs, by name.
@@ -64,7 +64,7 @@ class Program:
     """
 
     library: Path
-    weights: Optional[Path]
+    weights: Tuple[Path, ...]
     arena: int
     scratch: int
     inputs: Mapping[str, Tuple[int, ...]]
@@ -113,7 +113,7 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Program:
         raise ValueError("nothing is %s" % sorted(unknown))
     return Program(
         library=folder / document["library"],
-        weights=folder / document["weights"] if document["weights"] else None,
+        weights=tuple(folder / name for name in document["weights"]),
         arena=int(document["arena"]),
         scratch=int(document["scratch"]),
         inputs=shapes["inputs"],

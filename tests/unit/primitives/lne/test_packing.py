@@ -5,10 +5,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qsdnn_primitives.lne.packing import cut, merged, pack_depthwise, pack_tiles
+from qsdnn_primitives.lne.packing import (
+    cut,
+    join_groups,
+    joined_groups,
+    pack_depthwise,
+    pack_tiles,
+    pack_winograd,
+)
 from qsdnn_primitives.lne.shape import band_of, chunk_of, pixels_of, tile_of
 from qsdnn_primitives.lne.source import source
 from qsdnn_primitives.lne.tiles import LARGEST
+from qsdnn_primitives.lne.winograd import transformed
 
 
 @given(st.integers(1, 300), st.integers(1, 30))
@@ -42,7 +50,8 @@ def test_groups_that_are_no_whole_blocks_are_joined(groups, inputs, outputs):
     rng = np.random.default_rng(0)
     w = rng.standard_normal((groups * outputs, inputs, 1, 1)).astype(np.float32)
     x = rng.standard_normal(groups * inputs).astype(np.float32)
-    dense, left = merged(w, groups, 8)
+    joined = joined_groups(groups, inputs, outputs, 8)
+    dense, left = join_groups(w, groups, joined), groups // joined
     assert left == 1 or (dense.shape[0] // left % 8 == 0 and dense.shape[1] % 8 == 0)
     want = np.concatenate(
         [w[g * outputs : (g + 1) * outputs, :, 0, 0] @ x[g * inputs : (g + 1) * inputs]
@@ -82,3 +91,11 @@ def test_the_source_is_the_same_whenever_it_is_made(lanes):
     made = source(lanes)
     source.cache_clear()
     assert source(lanes) == made and '#include "' not in made
+
+
+@pytest.mark.parametrize(("outputs", "inputs", "group"), [(20, 7, 2), (64, 16, 4), (8, 5, 3)])
+def test_winograd_s_planes_are_tiles(outputs, inputs, group):
+    w = np.random.default_rng(0).standard_normal((outputs, inputs, 3, 3)).astype(np.float32)
+    planes = transformed(w, 4).reshape(36, outputs, inputs)
+    want = [pack_tiles(plane[:, :, None, None], 8, group) for plane in planes]
+    np.testing.assert_array_equal(pack_winograd(w, 8, group, 4), np.concatenate(want))
