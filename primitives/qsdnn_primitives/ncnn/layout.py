@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from qsdnn_primitives.ncnn.operator import Lowering, Param
-from qsdnn_primitives.plain.node import NodeReader, Op, Shape, UnsupportedError, static_shape
+from qsdnn_primitives.plain.node import Shape, UnsupportedError, static_shape
 
 # The results of ncnn's Permute orders: the input's dimensions by letter, innermost first.
 _ORDERS: Mapping[int, tuple[str, ...]] = {
@@ -106,27 +106,6 @@ def pad(low: Lowering) -> None:
     low.simple("Padding", params)
 
 
-def resize(node: NodeReader) -> Op:
-    """Reads a Resize or Upsample of the last two dimensions."""
-    if len(node.shape()) != 4 or node.shape()[:2] != node.output_shape[:2]:
-        raise UnsupportedError("it does not resize an image")
-    plain = node.op_type == "Resize" and node.opset >= 11
-    _check_scales(node)
-    for name in ("antialias", "exclude_outside"):
-        if node.integer(name, 0):
-            raise UnsupportedError(f"it has {name}")
-    return node.op(
-        "Resize",
-        node.input(0),
-        mode=node.text("mode", "nearest"),
-        coordinates=node.text(
-            "coordinate_transformation_mode", "half_pixel" if plain else "asymmetric"
-        ),
-        rounding=node.text("nearest_mode", "round_prefer_floor" if plain else "floor"),
-        coefficient=node.number("cubic_coeff_a", -0.75),
-    )
-
-
 def interp(low: Lowering) -> None:
     """Resize where ncnn's interpolation has ONNX's sample points."""
     attributes = low.op.attributes
@@ -134,6 +113,9 @@ def interp(low: Lowering) -> None:
     mode, coordinates = attributes["mode"], attributes["coordinates"]
     aligned = coordinates == "align_corners"
     (_, height, width), (_, out_height, out_width) = low.shape(), low.output_shape
+    exact = (height * attributes["scales"][0], width * attributes["scales"][1])
+    if max(abs(exact[0] - out_height), abs(exact[1] - out_width)) > 1e-4:
+        raise UnsupportedError("its scales are no ratio of sizes, which are all that ncnn knows")
     if mode not in kinds or not _samples_alike(low):
         raise UnsupportedError(f"it resizes by {mode} with {coordinates}")
     if mode == "cubic" and attributes["coefficient"] != -0.75:
@@ -152,25 +134,12 @@ def _samples_alike(low: Lowering) -> bool:
         points = ("half_pixel", "align_corners")
         return coordinates in points or (coordinates == "pytorch_half_pixel" and min(sizes) > 1)
     if coordinates == "asymmetric":
-        return bool(attributes["rounding"] == "floor")
+        known = ("floor", "simple") if min(attributes["scales"]) >= 1 else ("floor",)
+        return attributes["rounding"] in known
     # By whole factors, the nearest centre is the point of "asymmetric", rounded down.
     whole = all(out % size == 0 for size, out in zip(low.shape()[1:], sizes, strict=True))
     known = ("half_pixel", "pytorch_half_pixel")
     return whole and coordinates in known and attributes["rounding"] == "round_prefer_floor"
-
-
-def _check_scales(node: NodeReader) -> None:
-    """Refuses scales that are not the ratio of the sizes, as ncnn knows the sizes only."""
-    position = 2 if node.op_type == "Resize" and node.opset >= 11 else 1
-    if node.has(3) and position == 2:
-        node.constant(3)  # raises for an activation, which would have to be read
-        return
-    if not node.has(position) or node.ints("axes"):
-        raise UnsupportedError("its scales are not plain")
-    scales = node.constant(position).reshape(-1)
-    for size, out, scale in zip(node.shape(), node.output_shape, scales, strict=True):
-        if abs(size * float(scale) - out) > 1e-4:
-            raise UnsupportedError("its scales are no ratio of sizes")
 
 
 def _merged(shape: Shape, perm: Shape) -> tuple[Shape, Shape]:

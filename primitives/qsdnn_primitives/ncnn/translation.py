@@ -5,23 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-import onnx_ir as ir
-
 from qsdnn.model.layer import Layer
 from qsdnn_primitives.ncnn import elementwise, layout, linear, windows
 from qsdnn_primitives.ncnn.operator import Lowering, Operator
 from qsdnn_primitives.ncnn.passes import fuse
-from qsdnn_primitives.plain.node import NodeReader, Op, UnsupportedError
-from qsdnn_primitives.plain.translation import check_types, translate_node
+from qsdnn_primitives.plain.node import UnsupportedError
+from qsdnn_primitives.plain.translation import WITH_RESAMPLING, translate_node
 
 Lower = Callable[[Lowering], None]
-
-READERS: Mapping[str, Callable[[NodeReader], Op]] = {
-    "ConvTranspose": windows.conv_transpose,
-    "Resize": layout.resize,
-    "Upsample": layout.resize,
-}
-"""Readers of ONNX operators that are absent in the plain form of `qsdnn_primitives.plain`."""
 
 LOWERINGS: Mapping[str, Lower] = {
     **dict.fromkeys(elementwise.PLAIN, elementwise.plain),
@@ -80,7 +71,7 @@ def translate(layer: Layer) -> Fragment:
     operators: list[Operator] = []
     aliases: dict[str, str] = {}
     for position, node in enumerate(layer.nodes):
-        lowering = Lowering(_read(node), f"{layer.index}:{position}")
+        lowering = Lowering(translate_node(node, WITH_RESAMPLING), f"{layer.index}:{position}")
         lower = LOWERINGS.get(lowering.op.kind)
         if lower is None:
             raise UnsupportedError(f"{node.op_type} has no operator")
@@ -91,14 +82,3 @@ def translate(layer: Layer) -> Fragment:
         operators += lowering.operators
         aliases |= lowering.aliases
     return Fragment(operators=tuple(fuse(operators, aliases, layer.outputs)), aliases=aliases)
-
-
-def _read(node: ir.Node) -> Op:
-    if node.domain not in ("", "ai.onnx") or node.op_type not in READERS:
-        return translate_node(node)
-    try:
-        op = READERS[node.op_type](NodeReader(node))
-    except (ValueError, TypeError, KeyError, IndexError) as error:
-        raise UnsupportedError(f"{node.op_type} {node.name} is malformed: {error}") from error
-    check_types(op)
-    return op

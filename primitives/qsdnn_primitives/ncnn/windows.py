@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 
 from qsdnn_primitives.ncnn.operator import Array, Lowering, Param, Weight
-from qsdnn_primitives.plain.node import NodeReader, Op, Shape, UnsupportedError, static_shape
+from qsdnn_primitives.plain.node import Shape, UnsupportedError, static_shape
 
 
 def conv(low: Lowering) -> None:
@@ -22,32 +22,10 @@ def conv(low: Lowering) -> None:
     low.add(kind, [low.read()], params, weights, outputs=[low.output])
 
 
-def conv_transpose(node: NodeReader) -> Op:
-    """Reads a ConvTranspose whose padding is explicit."""
-    if node.text("auto_pad", "NOTSET") not in ("NOTSET", "VALID") or node.ints("output_shape"):
-        raise UnsupportedError("its padding follows from its output")
-    rank = len(node.shape(1)) - 2
-    pads = node.ints("pads") or [0] * (2 * rank)
-    return node.op(
-        "ConvTranspose",
-        *node.inputs,
-        group=node.integer("group", 1),
-        strides=node.ints("strides") or [1] * rank,
-        dilations=node.ints("dilations") or [1] * rank,
-        begins=pads[:rank],
-        ends=pads[rank:],
-        output_padding=node.ints("output_padding") or [0] * rank,
-    )
-
-
 def deconv(low: Lowering) -> None:
     """ConvTranspose; ncnn has the output's channels before the input's."""
     _, in_group, *kernel = _weight_shape(low)
     attributes, group = low.op.attributes, int(low.op.attributes["group"])
-    if low.output_shape[1:] != _deconv_size(low, kernel):
-        raise UnsupportedError("its output has another size than its attributes say")
-    if min(*attributes["begins"], *attributes["ends"], *attributes["output_padding"]) < 0:
-        raise UnsupportedError("a padding is negative")
     params = _axes({1: 11, 2: 12, 3: 13}, kernel, attributes["dilations"], attributes["strides"])
     params |= _pads(attributes["begins"], attributes["ends"]) | _sizes(low, in_group * group)
     params |= {18: attributes["output_padding"][1], 19: attributes["output_padding"][0]}
@@ -120,17 +98,3 @@ def _axes(numbers: dict[int, int], *pairs: Shape | list[int]) -> dict[int, Param
 
 def _pads(begins: list[int], ends: list[int]) -> dict[int, Param]:
     return {4: begins[1], 14: begins[0], 15: ends[1], 16: ends[0]}
-
-
-def _deconv_size(low: Lowering, kernel: list[int]) -> Shape:
-    """The size by ONNX ConvTranspose 11: stride · (in − 1) + output_padding + span − pads."""
-    attributes = low.op.attributes
-    return tuple(
-        attributes["strides"][i] * (size - 1)
-        + attributes["output_padding"][i]
-        + (kernel[i] - 1) * attributes["dilations"][i]
-        + 1
-        - attributes["begins"][i]
-        - attributes["ends"][i]
-        for i, size in enumerate(low.shape()[1:])
-    )

@@ -157,6 +157,15 @@ def static_shape(value: ir.Value) -> Shape:
     return tuple(int(dim) for dim in dims if isinstance(dim, int))
 
 
+def inner_value(value: ir.Value, word: str, shape: Shape) -> ir.Value:
+    """A value that no model has, named for one that a model has: no name of ONNX has a NUL."""
+    return ir.Value(
+        name=f"{value.name}\0{word}",
+        shape=ir.Shape(shape),
+        type=ir.TensorType(ir.DataType.FLOAT),
+    )
+
+
 def scalar_of(array: NDArray[Any]) -> float:
     """The only element of an array, as a number."""
     if array.size != 1:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import onnx_ir as ir
 
 from qsdnn.model.layer import Layer
-from qsdnn_primitives.plain import arithmetic, layout
+from qsdnn_primitives.plain import arithmetic, layout, resampling
 from qsdnn_primitives.plain.node import NodeReader, Op, UnsupportedError, is_constant, static_shape
 
 Translator = Callable[[NodeReader], Op]
@@ -56,26 +56,43 @@ TRANSLATORS: Mapping[str, Translator] = {
     "Split": layout.split,
     "Transpose": layout.transpose,
 }
+"""The translators whose operators every engine has that starts from the plain form."""
+
+WITH_RESAMPLING: Mapping[str, Translator] = {
+    **TRANSLATORS,
+    "ConvTranspose": resampling.conv_transpose,
+    "Resize": resampling.resize,
+    "Upsample": resampling.resize,
+}
+"""The same, and those of operators that change the size of images."""
 
 
-def translate(layer: Layer) -> tuple[Op, ...]:
+def translate(layer: Layer, translators: Mapping[str, Translator] = TRANSLATORS) -> tuple[Op, ...]:
     """The operators of a layer.
+
+    Args:
+        layer: The layer.
+        translators: The translators by ONNX operator.
 
     Raises:
         UnsupportedError: A node has no translation, or is not of static float32 tensors.
     """
     if layer.pinned:
         raise UnsupportedError(layer.pinned)
-    return tuple(translate_node(node) for node in layer.nodes)
+    return tuple(translate_node(node, translators) for node in layer.nodes)
 
 
-def translate_node(node: ir.Node) -> Op:
+def translate_node(node: ir.Node, translators: Mapping[str, Translator] = TRANSLATORS) -> Op:
     """The operator of a node.
+
+    Args:
+        node: The node.
+        translators: The translators by ONNX operator.
 
     Raises:
         UnsupportedError: The node has no translation, or is not of static float32 tensors.
     """
-    translator = TRANSLATORS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+    translator = translators.get(node.op_type) if node.domain in ("", "ai.onnx") else None
     if translator is None:
         raise UnsupportedError(f"{node.op_type} has no translation")
     reader = NodeReader(node)
@@ -83,7 +100,7 @@ def translate_node(node: ir.Node) -> Op:
         raise UnsupportedError(f"operator set {reader.opset} is too old")
     try:
         op = translator(reader)
-    except (ValueError, TypeError, KeyError, ZeroDivisionError) as error:
+    except (ValueError, TypeError, LookupError, ZeroDivisionError) as error:
         raise UnsupportedError(f"{node.op_type} {node.name} is malformed: {error}") from error
     check_types(op)
     for value in node.outputs[len(op.outputs) :]:
