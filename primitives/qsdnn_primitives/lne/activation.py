@@ -20,6 +20,13 @@ _SIMPLE: Mapping[str, Activation] = {
     "Softsign": Activation.SOFTSIGN, "Sqrt": Activation.SQRT, "Tanh": Activation.TANH,
 }  # fmt: skip
 
+_POWERS: Mapping[float, Function] = {
+    -1.0: (Activation.RECIPROCAL, 0.0, 0.0),
+    0.5: (Activation.SQRT, 0.0, 0.0),
+    1.0: IDENTITY,
+    2.0: (Activation.SQUARE, 0.0, 0.0),
+}
+
 
 def function_of(op: Op) -> Function | None:
     """The function of one operand that an operator is; None where it is none of these."""
@@ -41,10 +48,11 @@ def function_of(op: Op) -> Function | None:
             return (
                 Activation.HARD_SIGMOID, float(attributes["alpha"]), float(attributes["beta"]),
             )  # fmt: skip
-        case "Power" if attributes["exponent"] == 2:
-            return (Activation.SQUARE, 0.0, 0.0)
-        case "Power" if attributes["exponent"] == 0.5:
-            return (Activation.SQRT, 0.0, 0.0)
+        case "Scale":
+            return (Activation.SCALE, float(attributes["factor"]), 0.0)
+        case "Power":
+            exponent = float(attributes["exponent"])
+            return _POWERS.get(exponent, (Activation.RAISED, exponent, 0.0))
     return None
 
 

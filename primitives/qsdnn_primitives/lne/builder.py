@@ -20,7 +20,8 @@ class Builder:
     """Collects the steps of a segment.
 
     A value has up to two forms: an image in blocks, and a plain tensor in ONNX's order; a step
-    converts where a reader needs the other.
+    converts where a reader needs the other. A value that is no image may have the form of an image
+    under another shape: its elements are the same, in the same order.
 
     Attributes:
         lanes: The channels in a block.
@@ -38,6 +39,7 @@ class Builder:
         self.steps: list[Step] = []
         self.layer = 0
         self._images: dict[str, Image] = {}
+        self._reshaped: dict[str, Image] = {}
         self._plain: dict[str, Tensor] = {}
 
     def add(
@@ -59,10 +61,12 @@ class Builder:
 
     def take(self, value: ir.Value, form: Tensor) -> None:
         """Gives a value a form."""
-        if isinstance(form, Image):
+        if not isinstance(form, Image):
+            self._plain[_name(value)] = form
+        elif is_image(static_shape(value)) and image_shape(value) == form.size_of_image:
             self._images[_name(value)] = form
         else:
-            self._plain[_name(value)] = form
+            self._reshaped[_name(value)] = form
 
     def has_image(self, value: ir.Value) -> bool:
         """Whether a value is an image in blocks already, or as good as one."""
@@ -71,6 +75,10 @@ class Builder:
     def has_plain(self, value: ir.Value) -> bool:
         """Whether a value lies in ONNX's order already."""
         return _name(value) in self._plain
+
+    def elements(self, value: ir.Value) -> Image | None:
+        """The image that has a value's elements, under whatever shape; None where none has."""
+        return self._images.get(_name(value)) or self._reshaped.get(_name(value))
 
     def image(self, value: ir.Value) -> Image:
         """A value as an image in blocks.
@@ -82,7 +90,8 @@ class Builder:
         if name not in self._images:
             channels, height, width = image_shape(value)
             plain = self.plain(value)
-            if height * width == 1:  # channels side by side: already in blocks
+            whole = channels % self.lanes == 0 or (plain.parent is None and not plain.buffer)
+            if height * width == 1 and whole:  # channels side by side: already in blocks
                 self._images[name] = Image(
                     channels=channels, height=1, width=1, lanes=self.lanes, rigid=True,
                     parent=plain,
@@ -140,9 +149,10 @@ class Builder:
         """A value in ONNX's order, without gaps."""
         name = _name(value)
         if name not in self._plain:
-            image = self._images[name]
-            _, height, width = image_shape(value)
-            if height * width == 1 and image.is_dense and image.parent is None:
+            image = self.elements(value)
+            if image is None:
+                raise UnsupportedError(f"{value.name} is constant")
+            if image.height * image.width == 1 and image.is_dense and image.parent is None:
                 image.rigid = True
                 self._plain[name] = Tensor(size=image.floats, parent=image)
             else:

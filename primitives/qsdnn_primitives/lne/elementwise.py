@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import prod
 
 import numpy as np
@@ -21,6 +22,8 @@ from qsdnn_primitives.lne.program import Value, Weights
 from qsdnn_primitives.lne.tensor import Image, Tensor
 from qsdnn_primitives.plain.node import UnsupportedError, is_constant, static_shape
 
+_MOST_PARTS = 64
+
 
 def unary(builder: Builder, fused: Fused) -> None:
     """An operator of one operand, in the form that the operand has."""
@@ -28,25 +31,26 @@ def unary(builder: Builder, fused: Fused) -> None:
     if function is None:
         raise UnsupportedError(f"{fused.op.kind} has no kernel")
     source = fused.op.inputs[0]
-    if builder.has_image(source):
-        x, y = builder.image(source), builder.image_of(fused.output)
+    x = builder.elements(source)
+    if x is not None:
+        y = builder.new_image(*x.size_of_image)
+        builder.take(fused.output, y)
         apply(builder, x, y, function)
         return
     plain, made = builder.plain(source), builder.plain_of(fused.output)
-    size = prod(static_shape(source))
-    rows, width = _lines(size, builder.lanes)
+    rows, width = _lines(prod(static_shape(source)), builder.lanes)
     builder.add("unary", (plain,), made, lambda: {
-        "x": plain, "y": made, "blocks": 1, "height": rows, "width": width,
-        "x_row": width * builder.lanes, "y_row": width * builder.lanes,
+        "x": plain, "y": made, "blocks": 1, "height": rows, "width": width // builder.lanes,
+        "rest": width % builder.lanes, "x_row": width, "y_row": width,
         **activation_arguments(function),
     })  # fmt: skip
 
 
 def _lines(size: int, lanes: int) -> tuple[int, int]:
-    """Lines and vectors of a line that hold at least `size` floats, and no vector more."""
-    vectors = -(-size // lanes)
-    rows = next(n for n in range(min(vectors, 64), 0, -1) if vectors % n == 0)
-    return rows, vectors // rows
+    """Lines of some floats, for threads to share: of whole vectors if there are such lines."""
+    counts = [n for n in range(1, min(size // (8 * lanes) + 1, 64) + 1) if size % n == 0]
+    rows = max(counts, key=lambda n: (size // n % lanes == 0, n))
+    return rows, size // rows
 
 
 def apply(builder: Builder, x: Image, y: Image, function: Function) -> None:
@@ -58,21 +62,9 @@ def apply(builder: Builder, x: Image, y: Image, function: Function) -> None:
     })  # fmt: skip
 
 
-def power(builder: Builder, fused: Fused) -> None:
-    """Power with a constant exponent."""
-    if function_of(fused.op) is None:
-        raise UnsupportedError("its exponent has no kernel")
-    unary(builder, fused)
-
-
 def binary(builder: Builder, fused: Fused) -> None:
-    """An operator of two operands or more; more are taken in pairs."""
-    op = fused.op
-    if len(op.inputs) == 1:
-        raise UnsupportedError("it has one operand")
-    if len(op.inputs) > 2:
-        raise UnsupportedError("it has more than two operands")
-    left, right = op.inputs
+    """An operator of two operands."""
+    left, right = fused.op.inputs
     if not _in_blocks(builder, fused, left, right):
         _plain(builder, fused, left, right)
 
@@ -97,8 +89,8 @@ def _in_blocks(builder: Builder, fused: Fused, left: ir.Value, right: ir.Value) 
         return {
             "x": x, "z": z, "y": y, "operation": int(OPERATIONS[fused.op.kind]),
             "blocks": y.blocks, "height": y.height, "width": y.width,
-            **_steps("x", x, x_steps), **_steps("z", z, z_steps), "y_block": y.block,
-            "y_row": y.row, **activation_arguments(fused.function),
+            **_steps("x", x, x_steps, y.lanes), **_steps("z", z, z_steps, y.lanes),
+            "y_block": y.block, "y_row": y.row, **activation_arguments(fused.function),
         }  # fmt: skip
 
     builder.add("binary", reads, y, arguments)
@@ -125,13 +117,11 @@ def _operand(
     return builder.image(value), "channel" if spread else "pixel"
 
 
-def _steps(letter: str, place: Image | Weights, spread: str) -> dict[str, Value]:
+def _steps(letter: str, place: Image | Weights, spread: str, lanes: int) -> dict[str, Value]:
     if spread == "one":
         return {}
     if spread == "channel":
-        block = place.block if isinstance(place, Image) else 0
-        lanes = place.lanes if isinstance(place, Image) else 0
-        return {f"{letter}_block": block or lanes}
+        return {f"{letter}_block": place.block if isinstance(place, Image) else lanes}
     assert isinstance(place, Image)
     return {
         f"{letter}_block": place.block,
@@ -145,9 +135,10 @@ def _plain(builder: Builder, fused: Fused, left: ir.Value, right: ir.Value) -> N
     shape = static_shape(fused.output)
     strides = [_strides(static_shape(value), shape) for value in (left, right)]
     dims = _collapsed(shape, strides)
-    while len(dims) < 3:
-        dims.insert(0, (1, 0, 0))
-    if len(dims) > 3:
+    *outer, (blocks, x_block, z_block), (height, x_row, z_row), (width, x_one, z_one) = (
+        *[(1, 0, 0)] * (3 - len(dims)), *dims,
+    )  # fmt: skip
+    if prod(size for size, _, _ in outer) > _MOST_PARTS:
         raise UnsupportedError("its operands spread in too many ways")
     lanes = builder.lanes
     places: list[Tensor | Weights] = [
@@ -155,16 +146,22 @@ def _plain(builder: Builder, fused: Fused, left: ir.Value, right: ir.Value) -> N
         for value in (left, right)
     ]
     y = builder.plain_of(fused.output)
-    (blocks, x_block, z_block), (height, x_row, z_row), (width, x_one, z_one) = dims
-    found: dict[str, Value] = {
-        "x": places[0], "z": places[1], "y": y, "operation": int(OPERATIONS[fused.op.kind]),
-        "blocks": blocks, "height": height, "width": width // lanes, "rest": width % lanes,
-        "x_block": x_block, "x_row": x_row, "x_column": x_one * lanes, "x_splat": int(not x_one),
-        "z_block": z_block, "z_row": z_row, "z_column": z_one * lanes, "z_splat": int(not z_one),
-        "y_block": height * width, "y_row": width, **activation_arguments(fused.function),
-    }  # fmt: skip
     reads = tuple(place for place in places if isinstance(place, Tensor))
-    builder.add("binary", reads, y, lambda: found)
+    found: dict[str, Value] = {
+        "operation": int(OPERATIONS[fused.op.kind]), "blocks": blocks, "height": height,
+        "width": width // lanes, "rest": width % lanes, "x_block": x_block, "x_row": x_row,
+        "x_column": x_one * lanes, "x_splat": int(not x_one), "z_block": z_block, "z_row": z_row,
+        "z_column": z_one * lanes, "z_splat": int(not z_one), "y_block": height * width,
+        "y_row": width, **activation_arguments(fused.function),
+    }  # fmt: skip
+    for number, at in enumerate(np.ndindex(*(size for size, _, _ in outer))):
+        x_start = sum(i * step for i, (_, step, _) in zip(at, outer, strict=True))
+        z_start = sum(i * step for i, (_, _, step) in zip(at, outer, strict=True))
+        whole: dict[str, Value] = {
+            "x": (places[0], x_start), "z": (places[1], z_start),
+            "y": (y, number * blocks * height * width), **found,
+        }  # fmt: skip
+        builder.add("binary", reads, y, partial(dict, whole))
 
 
 def _strides(own: tuple[int, ...], shape: tuple[int, ...]) -> list[int]:

@@ -16,12 +16,11 @@ from qsdnn.model.segment import Artifact, Segment, block_of
 from qsdnn.primitive import Precision, Primitive
 from qsdnn_primitives.lne.builder import Builder
 from qsdnn_primitives.lne.library import compiler, kernels
-from qsdnn_primitives.lne.lowering import SIMD, algorithms, inputs_of, lower
+from qsdnn_primitives.lne.lowering import SIMD, algorithms, inputs_of, lower, read
 from qsdnn_primitives.lne.program import write_program
 from qsdnn_primitives.lne.target import TARGETS, Target, told_target
 from qsdnn_primitives.lne.tensor import Image, Tensor
-from qsdnn_primitives.plain.node import Op, UnsupportedError, static_shape
-from qsdnn_primitives.plain.translation import translate
+from qsdnn_primitives.plain.node import Op, UnsupportedError, is_constant, static_shape
 
 NAME = "lne"
 
@@ -62,6 +61,13 @@ class LneEngine:
             for name in names
         )
 
+    def layouts(self, layer: Layer, primitive: Primitive) -> Sequence[str]:
+        """The primitive's layouts, where each tensor is one image: see `qsdnn.engine.Choosy`."""
+        values = [v for node in layer.nodes for v in (*node.inputs, *node.outputs) if v is not None]
+        shapes = [static_shape(v) for v in values if v.name and not is_constant(v)]
+        images = all(shape[0] == 1 for shape in shapes if len(shape) == 4)
+        return primitive.layouts if images else ()
+
     def refusal(self, info: EngineInfo) -> str:
         """The reason why nothing can be compiled for a board here: see `qsdnn.engine.Compiler`."""
         target = told_target(info.capabilities)
@@ -91,7 +97,7 @@ class LneEngine:
                     f"layer '{layer.name}' cannot take {choice}",
                     hint=f"it can take: {', '.join(names)}",
                 )
-            translated.append(translate(layer))
+            translated.append(read(layer))
         values = {v.name: v for ops in translated for op in ops for v in (*op.inputs, *op.outputs)}
         inputs = {name: static_shape(values[name]) for name in segment.inputs}
         for name in segment.inputs:
@@ -121,7 +127,7 @@ def _algorithms(layer: Layer, lanes: int) -> tuple[str, ...]:
     Raises:
         UnsupportedError: An operator has no kernel.
     """
-    ops = translate(layer)
+    ops = read(layer)
     choices = [choice for choice in map(algorithms, ops) if choice]
     names: tuple[str, ...] = (SIMD,)
     if choices:
@@ -165,8 +171,9 @@ def _hand_out(builder: Builder, value: ir.Value, name: str, layout: str) -> None
         return
     size = prod(shape)
     made_plain = Tensor(size=size, buffer=name)
-    if builder.has_image(value) and not builder.has_plain(value):
-        builder.unpack(builder.image(value), made_plain)
+    elements = builder.elements(value)
+    if elements is not None and not builder.has_plain(value):
+        builder.unpack(elements, made_plain)
         return
     plain = builder.plain(value)
     builder.add(

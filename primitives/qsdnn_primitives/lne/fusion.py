@@ -11,10 +11,11 @@ from qsdnn_primitives.lne.activation import IDENTITY, Function, function_of
 from qsdnn_primitives.plain.node import Op, is_constant, static_shape
 
 _HOSTS = {
-    *("Conv", "Gemm", "MatMul", "MaxPool", "AveragePool", "BatchNormalization"),
+    *("Conv", "ConvTranspose", "Gemm", "MatMul", "MaxPool", "AveragePool"),
+    *("BatchNormalization", "Resize"),
     *("Add", "Sub", "Mul", "Div", "Max", "Min"),
 }
-_SUMS = {"Conv"}
+_SUMS = {"Conv", "ConvTranspose"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,7 @@ class Activation(IntEnum):
     CEIL = 23
     SCALE = 24
     SQUARE = 25
+    RAISED = 26
 
 
 class Operation(IntEnum):
@@ -88,6 +89,8 @@ _FIELDS: Mapping[str, str] = {
     "binary": f"p:x p:z p:y i:operation {_PLACES} i:rest i:x_block i:x_row i:x_column i:x_splat "
     f"i:z_block i:z_row i:z_column i:z_splat {_Y_BLOCKED} {_ACT}",
     "affine": f"p:x p:scale p:shift p:y {_PLACES} {_X_BLOCKED} {_Y_BLOCKED} {_ACT}",
+    "resample": f"p:x p:rows p:columns p:y i:row_taps i:column_taps {_PLACES} i:x_width "
+    f"{_X_BLOCKED} {_Y_BLOCKED} {_ACT}",
     "reduce": "p:x p:y i:operation i:outer i:n i:inner f:factor",
     "softmax": "p:x p:y i:logarithmic i:outer i:n i:inner",
     "standardize": "p:x p:scale p:shift p:y i:outer i:n i:step i:run f:epsilon",
@@ -97,6 +100,8 @@ _FIELDS: Mapping[str, str] = {
     "interleave": "p:x p:y i:channels i:height i:width i:x_channel i:x_row i:y_row",
     "unpack": f"p:x p:y i:channels {_PLACES} {_X_BLOCKED} i:y_channel i:y_row",
     "copy": f"p:x p:y {_PLACES} {_X_BLOCKED} {_Y_BLOCKED}",
+    "pick": f"p:x p:channels p:y {_PLACES} {_X_BLOCKED} {_Y_BLOCKED} i:y_pixel",
+    "gather": "p:x p:places p:y i:outer i:n i:x_n i:inner",
     "move": "p:x p:y " + " ".join(f"i:{letter}{axis}" for letter in "nxy" for axis in range(6)),
     "fill": "p:y i:count f:value",
     "pack_columns": "p:x p:y i:k i:n i:x_row i:x_column i:group",

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
-from qsdnn_primitives.lne.builder import Builder, image_shape, is_image
+import numpy as np
+import onnx_ir as ir
+
+from qsdnn_primitives.lne import channels, resampling
+from qsdnn_primitives.lne.builder import Builder, is_image
 from qsdnn_primitives.lne.fusion import Fused
 from qsdnn_primitives.lne.program import Value
-from qsdnn_primitives.lne.tensor import Image, Tensor
+from qsdnn_primitives.lne.tensor import Tensor
 from qsdnn_primitives.plain.node import UnsupportedError, is_constant, static_shape
 
 _RANK = 6
@@ -16,11 +21,11 @@ _RANK = 6
 def reshape(builder: Builder, fused: Fused) -> None:
     """A value under another shape: the same memory."""
     source = fused.op.inputs[0]
-    same = is_image(static_shape(source)) and is_image(static_shape(fused.output))
-    if same and builder.has_image(source) and image_shape(source) == image_shape(fused.output):
-        builder.take(fused.output, builder.image(source))
-        return
-    builder.take(fused.output, builder.plain(source))
+    image = builder.elements(source)
+    if image is not None:
+        builder.take(fused.output, image)
+    if image is None or builder.has_plain(source):
+        builder.take(fused.output, builder.plain(source))
 
 
 def concat(builder: Builder, fused: Fused) -> None:
@@ -29,11 +34,12 @@ def concat(builder: Builder, fused: Fused) -> None:
     if any(is_constant(value) for value in op.inputs):
         raise UnsupportedError("it has a constant")
     axis, shape = int(op.attributes["axis"]), static_shape(fused.output)
-    lanes = builder.lanes
     images = [builder.has_image(value) for value in op.inputs]
     sizes = [static_shape(value)[axis] for value in op.inputs]
-    if is_image(shape) and axis == 1 and any(images) and all(n % lanes == 0 for n in sizes[:-1]):
-        _concat_blocks(builder, fused)
+    aligned = any(images) and all(n % builder.lanes == 0 for n in sizes[:-1])
+    if is_image(shape) and axis == 1 and (aligned or all(images)):
+        whole = builder.image_of(fused.output)
+        channels.join(builder, [builder.image(value) for value in op.inputs], whole)
         return
     places = [builder.plain(value) for value in op.inputs]
     y = builder.plain_of(fused.output)
@@ -47,63 +53,69 @@ def concat(builder: Builder, fused: Fused) -> None:
         start += size
 
 
-def _concat_blocks(builder: Builder, fused: Fused) -> None:
-    whole = builder.image_of(fused.output)
-    start = 0
-    for value in fused.op.inputs:
-        part = builder.image(value)
-        own = not (part.rigid or part.parent is not None or part.buffer)
-        if own and part is not whole:
-            whole.need(*part.halo)
-            part.parent, part.start = whole, start
-        else:
-            made = Image(
-                channels=part.channels, height=part.height, width=part.width, lanes=part.lanes,
-                parent=whole, start=start,
-            )  # fmt: skip
-            builder.copy_image(part, made)
-        start += part.blocks
-
-
 def split(builder: Builder, fused: Fused) -> None:
-    """Split: parts of an image of whole blocks, else copies."""
-    op = fused.op
-    axis, shape = int(op.attributes["axis"]), static_shape(op.inputs[0])
-    source = op.inputs[0]
-    x = builder.plain(source)
+    """Split: of an image's channels in blocks, else by copies."""
+    op, source = fused.op, fused.op.inputs[0]
+    axis, shape = int(op.attributes["axis"]), static_shape(source)
+    in_blocks = axis == 1 and builder.has_image(source)
     inner, start = prod(shape[axis + 1 :]), 0
     for output in op.outputs:
         size = static_shape(output)[axis]
-        y = builder.plain_of(output)
-        _move(
-            builder, x, y, (prod(shape[:axis]), size * inner), (shape[axis] * inner, 1),
-            (size * inner, 1), start * inner, 0,
-        )  # fmt: skip
+        if in_blocks:
+            part = channels.part(builder, builder.image(source), start, size)
+            builder.take(output, part)
+        else:
+            x, y = builder.plain(source), builder.plain_of(output)
+            _move(
+                builder, x, y, (prod(shape[:axis]), size * inner), (shape[axis] * inner, 1),
+                (size * inner, 1), start * inner, 0,
+            )  # fmt: skip
         start += size
 
 
 def transpose(builder: Builder, fused: Fused) -> None:
-    """Transpose."""
+    """Transpose: of an image's channels in blocks, else by copies."""
     op = fused.op
+    image = builder.elements(op.inputs[0])
+    if image is not None and channels.transposed(builder, fused, image):
+        return
     shape, perm = tuple(op.attributes["shape"]), list(op.attributes["perm"])
-    strides = [prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    strides = _strides(shape)
     sizes = tuple(shape[axis] for axis in perm)
     x, y = builder.plain(op.inputs[0]), builder.plain_of(fused.output)
-    made = [prod(sizes[axis + 1 :]) for axis in range(len(sizes))]
-    _move(builder, x, y, sizes, tuple(strides[axis] for axis in perm), tuple(made), 0, 0)
+    _move(builder, x, y, sizes, [strides[axis] for axis in perm], _strides(sizes), 0, 0)
 
 
 def crop(builder: Builder, fused: Fused) -> None:
-    """Slice."""
+    """Slice: of an image in blocks where columns follow one another, else by copies."""
     op, shape = fused.op, static_shape(fused.op.inputs[0])
-    strides = [prod(shape[axis + 1 :]) for axis in range(len(shape))]
-    starts, steps = op.attributes["starts"], op.attributes["steps"]
+    starts, steps = list(op.attributes["starts"]), list(op.attributes["steps"])
     sizes = static_shape(fused.output)
+    along = steps[1:2] == [1] and (len(shape) == 2 or steps[-1] == 1)
+    if builder.has_image(op.inputs[0]) and along:
+        _crop_image(builder, fused, starts[1:], steps[-2] if len(shape) == 4 else 1)
+        return
+    strides = _strides(shape)
     begin = sum(start * stride for start, stride in zip(starts, strides, strict=True))
     x, y = builder.plain(op.inputs[0]), builder.plain_of(fused.output)
-    taken = tuple(step * stride for step, stride in zip(steps, strides, strict=True))
-    made = tuple(prod(sizes[axis + 1 :]) for axis in range(len(sizes)))
-    _move(builder, x, y, sizes, taken, made, begin, 0)
+    taken = [step * stride for step, stride in zip(steps, strides, strict=True)]
+    _move(builder, x, y, sizes, taken, _strides(sizes), begin, 0)
+
+
+def _crop_image(builder: Builder, fused: Fused, starts: list[int], step: int) -> None:
+    """Channels and columns that follow one another, and rows some steps apart."""
+    source, count = builder.image(fused.op.inputs[0]), static_shape(fused.output)[1]
+    part = channels.part(builder, source, starts[0], count)
+    if static_shape(fused.output)[2:] == static_shape(fused.op.inputs[0])[2:] and step == 1:
+        builder.take(fused.output, part)
+        return
+    top, left = ([0, *starts[1:]])[-2:]
+    made = builder.image_of(fused.output)
+    builder.add("copy", (part,), made, lambda: {
+        "x": (part, top * part.row + left * part.lanes), "y": made, "blocks": made.blocks,
+        "height": made.height, "width": made.width * made.lanes, "x_block": part.block,
+        "x_row": step * part.row, "y_block": made.block, "y_row": made.row,
+    })  # fmt: skip
 
 
 def pad(builder: Builder, fused: Fused) -> None:
@@ -113,20 +125,82 @@ def pad(builder: Builder, fused: Fused) -> None:
     x, y = builder.plain(op.inputs[0]), builder.plain_of(fused.output)
     value, total = float(op.attributes["value"]), prod(sizes)
     builder.add("fill", (), y, lambda: {"y": y, "count": total, "value": value})
-    made = tuple(prod(sizes[axis + 1 :]) for axis in range(len(sizes)))
+    made = _strides(sizes)
     begin = sum(n * stride for n, stride in zip(op.attributes["begins"], made, strict=True))
-    own = tuple(prod(shape[axis + 1 :]) for axis in range(len(shape)))
-    _move(builder, x, y, shape, own, made, 0, begin)
+    _move(builder, x, y, shape, _strides(shape), made, 0, begin)
+
+
+def pad_indexed(builder: Builder, fused: Fused) -> None:
+    """Pad with the edge or the reflection: of rows and columns in blocks, else by copies."""
+    op, shape = fused.op, static_shape(fused.op.inputs[0])
+    attributes = op.attributes
+    widths = list(zip(attributes["begins"], attributes["ends"], strict=True))
+    places = [
+        np.pad(np.arange(size), width, mode=attributes["mode"])
+        for size, width in zip(shape, widths, strict=True)
+    ]
+    if builder.has_image(op.inputs[0]) and len(shape) > 2 and not any(map(any, widths[:2])):
+        rows, columns = ([np.zeros(1, np.int64), *places[2:]])[-2:]
+        resampling.resample(builder, fused, resampling.copied(rows), resampling.copied(columns))
+        return
+    x = builder.plain(op.inputs[0])
+    for axis, width in enumerate(widths):
+        if any(width):
+            made = (*shape[:axis], len(places[axis]), *shape[axis + 1 :])
+            y = builder.new_plain(made)
+            _gather(builder, x, y, shape, axis, places[axis])
+            x, shape = y, made
+    builder.take(fused.output, x)
+
+
+def gather(builder: Builder, fused: Fused) -> None:
+    """Gather of constant numbers: of an image's channels in blocks, else by copies."""
+    op, shape = fused.op, static_shape(fused.op.inputs[0])
+    axis, numbers = int(op.attributes["axis"]), _numbers(op.inputs[1])
+    if min(numbers) < -shape[axis] or max(numbers) >= shape[axis]:
+        raise UnsupportedError("it gathers what is not there")
+    numbers %= shape[axis]
+    source = op.inputs[0]
+    if axis == 1 and builder.has_image(source) and len(static_shape(op.inputs[1])) == 1:
+        channels.pick(builder, builder.image(source), numbers, builder.image_of(fused.output))
+        return
+    x, y = builder.plain(source), builder.plain_of(fused.output)
+    _gather(builder, x, y, shape, axis, numbers)
+
+
+def _numbers(value: ir.Value) -> channels.Numbers:
+    if not is_constant(value) or value.const_value is None:
+        raise UnsupportedError("what it gathers is not constant")
+    return value.const_value.numpy().reshape(-1).astype(np.int64)
+
+
+def _gather(
+    builder: Builder,
+    x: Tensor,
+    y: Tensor,
+    shape: tuple[int, ...],
+    axis: int,
+    numbers: channels.Numbers,
+) -> None:
+    """Adds a step that writes slices of a dimension in the order of their numbers."""
+    found: dict[str, Value] = {
+        "x": x, "places": numbers.astype(np.float32), "y": y, "outer": prod(shape[:axis]),
+        "n": len(numbers), "x_n": shape[axis], "inner": prod(shape[axis + 1 :]),
+    }  # fmt: skip
+    builder.add("gather", (x,), y, lambda: found)
 
 
 def expand(builder: Builder, fused: Fused) -> None:
     """Expand."""
     own, sizes = static_shape(fused.op.inputs[0]), static_shape(fused.output)
     padded = (1,) * (len(sizes) - len(own)) + own
-    strides = tuple(0 if n == 1 else prod(padded[axis + 1 :]) for axis, n in enumerate(padded))
-    made = tuple(prod(sizes[axis + 1 :]) for axis in range(len(sizes)))
+    strides = [0 if n == 1 else prod(padded[axis + 1 :]) for axis, n in enumerate(padded)]
     x, y = builder.plain(fused.op.inputs[0]), builder.plain_of(fused.output)
-    _move(builder, x, y, sizes, strides, made, 0, 0)
+    _move(builder, x, y, sizes, strides, _strides(sizes), 0, 0)
+
+
+def _strides(shape: tuple[int, ...]) -> list[int]:
+    return [prod(shape[axis + 1 :]) for axis in range(len(shape))]
 
 
 def _move(
@@ -134,8 +208,8 @@ def _move(
     x: Tensor,
     y: Tensor,
     sizes: tuple[int, ...],
-    x_strides: tuple[int, ...],
-    y_strides: tuple[int, ...],
+    x_strides: Sequence[int],
+    y_strides: Sequence[int],
     x_start: int,
     y_start: int,
 ) -> None:

@@ -6,12 +6,24 @@ from collections.abc import Callable, Mapping, Sequence
 
 import onnx_ir as ir
 
-from qsdnn_primitives.lne import convolution, elementwise, layout, product, rows
+from qsdnn.model.layer import Layer
+from qsdnn_primitives.lne import (
+    batch,
+    convolution,
+    elementwise,
+    layout,
+    product,
+    resampling,
+    rows,
+    transposed,
+)
 from qsdnn_primitives.lne.activation import function_of
 from qsdnn_primitives.lne.builder import OPERATIONS, Builder
+from qsdnn_primitives.lne.composition import composed
 from qsdnn_primitives.lne.convolution import Geometry
 from qsdnn_primitives.lne.fusion import Fused, fuse
 from qsdnn_primitives.plain.node import Op, UnsupportedError, is_constant
+from qsdnn_primitives.plain.translation import WITH_RESAMPLING, translate
 
 SIMD = "simd"
 """The algorithm of operators without a choice."""
@@ -27,15 +39,28 @@ _LOWERINGS: Mapping[str, Callable[[Builder, Fused], None]] = {
     **dict.fromkeys(("Gemm", "MatMul"), product.product),
     "BatchNormalization": elementwise.batch_normalization,
     "Concat": layout.concat,
+    "ConvTranspose": transposed.convolution,
     "Expand": layout.expand,
+    "Gather": layout.gather,
     "LRN": rows.lrn,
     "Pad": layout.pad,
+    "PadIndexed": layout.pad_indexed,
     "Reshape": layout.reshape,
+    "Resize": resampling.resize,
     "Slice": layout.crop,
     "Split": layout.split,
     "Standardization": rows.standardization,
     "Transpose": layout.transpose,
 }
+
+
+def read(layer: Layer) -> list[Op]:
+    """The operators of a layer, as far as there are kernels for them.
+
+    Raises:
+        UnsupportedError: A node has no translation.
+    """
+    return composed(translate(layer, WITH_RESAMPLING))
 
 
 def algorithms(op: Op) -> tuple[str, ...]:
@@ -46,9 +71,11 @@ def algorithms(op: Op) -> tuple[str, ...]:
     """
     if op.kind in ("Gemm", "MatMul"):
         return ("gemm",)
+    if op.kind == "ConvTranspose":
+        return ("direct",)
     if op.kind != "Conv":
         return ()
-    geometry = Geometry(op)
+    geometry = Geometry(batch.of_one(op))
     if geometry.is_depthwise:
         return ("depthwise",)
     if geometry.rows * geometry.columns == 1:
@@ -75,7 +102,8 @@ def lower(builder: Builder, ops: Sequence[Op], kept: Sequence[str], algorithm: s
     Raises:
         UnsupportedError: An operator has no kernel.
     """
-    for fused in fuse(ops, kept):
+
+    def add(builder: Builder, fused: Fused) -> None:
         op = fused.op
         if op.kind == "Conv":
             convolution.convolution(builder, fused, algorithm)
@@ -85,6 +113,12 @@ def lower(builder: Builder, ops: Sequence[Op], kept: Sequence[str], algorithm: s
             elementwise.unary(builder, fused)
         else:
             raise UnsupportedError(f"{op.kind} has no kernel")
+
+    for fused in fuse(ops, kept):
+        if batch.has_batch(fused.op):
+            batch.each(builder, fused, add)
+        else:
+            add(builder, fused)
 
 
 def inputs_of(ops: Sequence[Op]) -> list[ir.Value]:

@@ -1,11 +1,12 @@
-"""Products of rows with a matrix, constant or not: Gemm and MatMul."""
+"""Products of matrices, constant or not: Gemm and MatMul."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
+import onnx_ir as ir
 
 from qsdnn_primitives.lne.activation import limits
 from qsdnn_primitives.lne.builder import Builder, activation_arguments, constant_of
@@ -20,38 +21,128 @@ from qsdnn_primitives.plain.node import Op, UnsupportedError, is_constant, stati
 _MOST_PAIRS = 64
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matrices:
+    """An operand: matrices by the dimensions of a batch.
+
+    Attributes:
+        value: The value.
+        batch: The dimensions before those of a matrix.
+        rows: The rows of a matrix.
+        columns: The columns of a matrix.
+        turned: Whether a matrix lies with its columns as rows.
+    """
+
+    value: ir.Value
+    batch: tuple[int, ...]
+    rows: int
+    columns: int
+    turned: bool
+
+    def numbers(self, batch: tuple[int, ...]) -> list[int]:
+        """The number of the matrix for each place of a batch that this one spreads to."""
+        own = np.arange(prod(self.batch)).reshape(self.batch)
+        return [int(number) for number in np.broadcast_to(own, batch).reshape(-1)]
+
+    def arrays(self) -> Array:
+        """The matrices of a constant: (number, rows, columns)."""
+        own = (self.columns, self.rows) if self.turned else (self.rows, self.columns)
+        found = constant_of(self.value).reshape(-1, *own)
+        return np.ascontiguousarray(found.transpose(0, 2, 1)) if self.turned else found
+
+
 def product(builder: Builder, fused: Fused) -> None:
-    """Adds the steps of Gemm or MatMul of rows (m, k) with a constant matrix (k, n)."""
+    """Adds the steps of Gemm or MatMul: pair after pair, each of rows with a matrix."""
     op = fused.op
-    if not is_constant(op.inputs[1]):
-        _between_rows(builder, fused)
-        return
-    shape, size = static_shape(op.inputs[0]), static_shape(op.inputs[1])
-    turned = bool(op.attributes.get("transB"))
-    if len(size) != 2 or is_constant(op.inputs[0]):
-        raise UnsupportedError("it is not a product of rows and one matrix")
-    k, n = size[::-1] if turned else size
-    if op.attributes.get("transA") and 1 not in shape:
+    left, right = _operands(op)
+    if left.turned and not is_constant(left.value):
         raise UnsupportedError("it transposes its rows")
-    lanes, blocks = builder.lanes, -(-n // builder.lanes)
-    x, y = builder.plain(op.inputs[0]), builder.plain_of(fused.output)
-    rows = prod(shape) // k
-    _, group = tile_of(rows, blocks, k, lanes, most_blocks=8 if rows == 1 else 4)
+    batch = np.broadcast_shapes(left.batch, right.batch)
+    pairs = list(zip(left.numbers(batch), right.numbers(batch), strict=True))
+    rows, (k, n) = left.rows, (right.rows, right.columns)
+    if pairs == [(number, 0) for number in range(len(pairs))]:
+        pairs, rows = [(0, 0)], rows * len(pairs)  # all rows with one matrix
+    if len(pairs) > _MOST_PAIRS:
+        raise UnsupportedError(f"it has {len(pairs)} products")
+    x: Tensor | Array = left.arrays() if is_constant(left.value) else builder.plain(left.value)
+    columns = Columns(builder, op, right, rows)
+    y = builder.plain_of(fused.output)
+    for number, (first, second) in enumerate(pairs):
+        _rows(
+            builder, fused, (x, first * rows * k), columns.packed(second), (y, number * rows * n),
+            (rows, k, n), columns.group, rows > 1 or len(pairs) > 1,
+        )  # fmt: skip
 
-    def make() -> Array:
-        weights = constant_of(op.inputs[1]) * np.float32(op.attributes.get("alpha", 1.0))
-        columns = weights if turned else weights.T
-        return pack_tiles(columns[:, :, None, None], lanes, group)
 
-    alpha = float(op.attributes.get("alpha", 1.0))
-    packed = Packed(
-        key=(op.inputs[1].name, "columns", lanes, group, turned, alpha),
-        size=blocks * lanes * k,
-        make=make,
-    )
-    _rows(
-        builder, fused, (x, 0), (y, 0), rows, k, n, group, lambda: packed, _bias(op, n)
-    )  # fmt: skip
+def _operands(op: Op) -> tuple[Matrices, Matrices]:
+    """Both operands; a vector is a row on the left, and a column on the right."""
+    shapes = [static_shape(value) for value in op.inputs[:2]]
+    shapes = [(1, *shapes[0])[-max(len(shapes[0]), 2) :], shapes[1]]
+    if len(shapes[1]) == 1:
+        shapes[1] = (*shapes[1], 1)
+    turns = [bool(op.attributes.get(name)) for name in ("transA", "transB")]
+    found = []
+    for value, shape, turned in zip(op.inputs, shapes, turns, strict=False):
+        rows, columns = shape[:-3:-1] if turned else shape[-2:]
+        found.append(
+            Matrices(value=value, batch=shape[:-2], rows=rows, columns=columns, turned=turned)
+        )
+    return found[0], found[1]
+
+
+class Columns:
+    """The matrices on the right, packed for tiles: each once.
+
+    Attributes:
+        group: The blocks of columns that tiles hold.
+
+    Args:
+        builder: The builder.
+        op: The product.
+        right: The matrices.
+        rows: The rows that meet each of them.
+    """
+
+    def __init__(self, builder: Builder, op: Op, right: Matrices, rows: int) -> None:
+        self._builder, self._op, self._right = builder, op, right
+        self._packed: dict[int, Tensor | Packed] = {}
+        blocks = -(-right.columns // builder.lanes)
+        most = 8 if rows == 1 else 4
+        _, self.group = tile_of(rows, blocks, right.rows, builder.lanes, most_blocks=most)
+
+    def packed(self, number: int) -> Tensor | Packed:
+        """One of the matrices."""
+        if number not in self._packed:
+            constant = is_constant(self._right.value)
+            self._packed[number] = self._weights(number) if constant else self._step(number)
+        return self._packed[number]
+
+    def _weights(self, number: int) -> Packed:
+        right, lanes, group = self._right, self._builder.lanes, self.group
+        alpha = float(self._op.attributes.get("alpha", 1.0))
+
+        def make() -> Array:
+            columns = right.arrays()[number].T * np.float32(alpha)
+            return pack_tiles(columns[:, :, None, None], lanes, group)
+
+        return Packed(
+            key=(right.value.name, "columns", lanes, group, right.turned, alpha, number),
+            size=-(-right.columns // lanes) * lanes * right.rows,
+            make=make,
+        )
+
+    def _step(self, number: int) -> Tensor:
+        """Adds a step that packs a matrix that is computed."""
+        right, lanes = self._right, self._builder.lanes
+        z, (k, n) = self._builder.plain(right.value), (right.rows, right.columns)
+        packed = self._builder.new_plain((k, -(-n // lanes) * lanes))
+        found: dict[str, Value] = {
+            "x": (z, number * k * n), "y": packed, "k": k, "n": n,
+            "x_row": 1 if right.turned else n, "x_column": k if right.turned else 1,
+            "group": self.group,
+        }  # fmt: skip
+        self._builder.add("pack_columns", (z,), packed, lambda: found)
+        return packed
 
 
 def _bias(op: Op, n: int) -> Array:
@@ -59,69 +150,43 @@ def _bias(op: Op, n: int) -> Array:
     if len(op.inputs) < 3:
         return np.zeros(n, np.float32)
     added = constant_of(op.inputs[2]) * np.float32(op.attributes.get("beta", 1.0))
-    if added.size not in (1, n) or (added.ndim == 2 and added.shape[0] != 1):
-        raise UnsupportedError("it adds a matrix")
     return np.broadcast_to(added.reshape(-1), (n,)).astype(np.float32)
-
-
-def _between_rows(builder: Builder, fused: Fused) -> None:
-    """Adds the steps of a product of two activations, as in attention: pair after pair."""
-    op = fused.op
-    left, right = static_shape(op.inputs[0]), static_shape(op.inputs[1])
-    if op.kind != "MatMul" or is_constant(op.inputs[0]) or left[:-2] != right[:-2] or len(left) < 2:
-        raise UnsupportedError("it is not a product of pairs of matrices")
-    pairs, (rows, k), n = prod(left[:-2]), left[-2:], right[-1]
-    if pairs > _MOST_PAIRS:
-        raise UnsupportedError(f"it has {pairs} products")
-    x, z = builder.plain(op.inputs[0]), builder.plain(op.inputs[1])
-    y = builder.plain_of(fused.output)
-    blocks = -(-n // builder.lanes)
-    _, group = tile_of(rows, blocks, k, builder.lanes)
-    for pair in range(pairs):
-        packed = builder.new_plain((k, blocks * builder.lanes))
-
-        def columns(packed: Tensor = packed, start: int = pair * k * n) -> dict[str, Value]:
-            return {
-                "x": (z, start), "y": packed, "k": k, "n": n, "x_row": n, "x_column": 1,
-                "group": group,
-            }  # fmt: skip
-
-        builder.add("pack_columns", (z,), packed, columns)
-        _rows(
-            builder, fused, (x, pair * rows * k), (y, pair * rows * n), rows, k, n, group,
-            lambda packed=packed: packed, np.zeros(n, np.float32), packed,
-        )  # fmt: skip
 
 
 def _rows(
     builder: Builder,
     fused: Fused,
-    x: tuple[Tensor, int],
+    x: tuple[Tensor | Array, int],
+    weights: Tensor | Packed,
     y: tuple[Tensor, int],
-    rows: int,
-    k: int,
-    n: int,
+    sizes: tuple[int, int, int],
     group: int,
-    weights: Callable[[], Value],
-    bias: Array,
-    read: Tensor | None = None,
+    exact: bool,
 ) -> None:
-    """Adds a product of rows (rows, k) with packed columns (k, n)."""
-    lanes = builder.lanes
+    """Adds a product of rows with packed columns.
+
+    Args:
+        builder: The builder.
+        fused: The product.
+        x: The rows.
+        weights: The columns.
+        y: What to write.
+        sizes: The numbers of rows, of their elements, and of columns.
+        group: The blocks of columns that tiles hold.
+        exact: Whether something else lies behind a row that is written.
+    """
+    (rows, k, n), lanes = sizes, builder.lanes
     blocks = -(-n // lanes)
     low, high, function = limits(fused.function)
     pixels = pixels_of(rows, min(group, blocks), k, lanes)
-
-    def arguments() -> dict[str, Value]:
-        return {
-            "x": x, "w": weights(), "b": pack_channels(bias, lanes, n), "y": y,
-            "kind": int(Tile.STRIDED), "blocks": k // lanes, "rest": k % lanes, "rows": 1,
-            "columns": 1, "height": 1, "width": rows, "x_block": lanes, "x_pixel": k,
-            "y_blocks": blocks, "y_block": lanes, "y_pixel": n,
-            "tail": n % lanes if rows > 1 or read is not None else 0, "pixels": pixels,
-            "group": group, "low": low, "high": high,
-            "band": band_of(pixels * k, -(-rows // pixels), builder.l2_floats),
-            **activation_arguments(function),
-        }  # fmt: skip
-
-    builder.add("convolution", (x[0], read), y[0], arguments, lambda: 1024)
+    bias = pack_channels(_bias(fused.op, n), lanes, n)
+    found: dict[str, Value] = {
+        "x": x, "w": weights, "b": bias, "y": y, "kind": int(Tile.STRIDED), "blocks": k // lanes,
+        "rest": k % lanes, "rows": 1, "columns": 1, "height": 1, "width": rows, "x_block": lanes,
+        "x_pixel": k, "y_blocks": blocks, "y_block": lanes, "y_pixel": n,
+        "tail": n % lanes if exact else 0, "pixels": pixels, "group": group, "low": low,
+        "high": high, "band": band_of(pixels * k, -(-rows // pixels), builder.l2_floats),
+        **activation_arguments(function),
+    }  # fmt: skip
+    reads = [place for place in (x[0], weights) if isinstance(place, Tensor)]
+    builder.add("convolution", tuple(reads), y[0], lambda: found, lambda: 1024)

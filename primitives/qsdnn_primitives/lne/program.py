@@ -45,7 +45,7 @@ class Packed:
     make: Callable[[], Weights]
 
 
-Value = Tensor | Weights | Packed | tuple[Tensor, int] | int | float | None
+Value = Tensor | Weights | Packed | tuple[Tensor | Weights, int] | int | float | None
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -251,8 +251,9 @@ def _place(value: Value, places: Mapping[Tensor, int], weights: _Weights) -> Any
         if root.buffer:
             return [root.buffer, thing.offset + extra]
         return [ARENA, places[root] + thing.offset + extra]
-    assert isinstance(thing, (np.ndarray, Packed)) and not extra
-    return list(weights.place(thing))
+    assert isinstance(thing, (np.ndarray, Packed))
+    region, offset = weights.place(thing)
+    return [region, offset + extra]
 
 
 def _aligned(floats: int) -> int:

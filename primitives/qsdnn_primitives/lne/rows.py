@@ -90,8 +90,9 @@ def standardization(builder: Builder, fused: Fused) -> None:
         step, run = 0, 1
     else:  # one number for each channel, and rows of whole channels, image after image
         per_channel = prod(shape[2:])
-        if shape[0] != 1 or n % per_channel:
+        if n % per_channel:
             raise UnsupportedError("its parameters do not follow its rows")
+        scale, shift = np.tile(scale, shape[0]), np.tile(shift, shape[0])
         step, run = n // per_channel, per_channel
     x, y = builder.plain(op.inputs[0]), builder.plain_of(fused.output)
     found: dict[str, Value] = {

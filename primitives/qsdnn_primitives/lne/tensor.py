@@ -67,6 +67,11 @@ class Image(Tensor):
     rigid: bool = False
 
     @property
+    def size_of_image(self) -> tuple[int, int, int]:
+        """Channels, height and width."""
+        return self.channels, self.height, self.width
+
+    @property
     def blocks(self) -> int:
         """The number of blocks of channels."""
         return -(-self.channels // self.lanes)

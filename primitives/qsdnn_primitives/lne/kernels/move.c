@@ -63,6 +63,40 @@ static void copy(const struct copy *a, const struct worker *me)
     }
 }
 
+/* Channels of a blocked image in any order; pixels of the output may lie apart. */
+static void pick(const struct pick *a, const struct worker *me)
+{
+    const int64_t lines = a->blocks * a->height;
+    for (int64_t l = first_of(me, lines); l < end_of(me, lines); l++) {
+        const int64_t k = l / a->height, h = l % a->height;
+        const float *x = a->x + h * a->x_row;
+        float *y = a->y + k * a->y_block + h * a->y_row;
+        int64_t from[LANES];
+        for (int c = 0; c < LANES; c++) {
+            const int64_t channel = (int64_t)a->channels[k * LANES + c];
+            from[c] = channel / LANES * a->x_block + channel % LANES;
+        }
+        for (int64_t w = 0; w < a->width; w++) {
+            vec v = {0};
+            for (int c = 0; c < LANES; c++) v[c] = x[from[c] + w * LANES];
+            store(y + w * a->y_pixel, v);
+        }
+    }
+}
+
+/* Slices of a plain tensor (outer, x_n, inner), in the order of a table. */
+static void gather(const struct gather *a, const struct worker *me)
+{
+    const int64_t lines = a->outer * a->n;
+    for (int64_t l = first_of(me, lines); l < end_of(me, lines); l++) {
+        const float *x = a->x + (l / a->n * a->x_n + (int64_t)a->places[l % a->n]) * a->inner;
+        float *y = a->y + l * a->inner;
+        int64_t i = 0;
+        for (; i + LANES <= a->inner; i += LANES) store(y + i, load(x + i));
+        for (; i < a->inner; i++) y[i] = x[i];
+    }
+}
+
 /* Any rearrangement of a plain tensor of up to six dimensions, by the steps of each. */
 static void move(const struct move *a, const struct worker *me)
 {

@@ -1,0 +1,142 @@
+"""Layers as steps: what stays in blocks, and what is refused before anything is built."""
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from qsdnn_primitives.lne.builder import Builder
+from qsdnn_primitives.lne.composition import composed
+from qsdnn_primitives.lne.lowering import inputs_of, lower
+from qsdnn_primitives.lne.tensor import Tensor
+from qsdnn_primitives.plain.node import Op, UnsupportedError
+
+LANES = 8
+
+
+def _value(name, *shape):
+    return ir.Value(name=name, shape=ir.Shape(shape), type=ir.TensorType(ir.DataType.FLOAT))
+
+
+def _constant(name, array):
+    value = _value(name, *array.shape)
+    value.const_value = ir.tensor(array)
+    return value
+
+
+def _conv(x, y):
+    channels = (y.shape[1], x.shape[1])
+    rank = len(x.shape) - 2
+    weights = _constant(f"w of {y.name}", np.ones((*channels, *[1] * rank), np.float32))
+    attributes = {
+        "strides": [1] * rank, "dilations": [1] * rank, "begins": [0] * rank, "group": 1,
+    }  # fmt: skip
+    return Op(kind="Conv", inputs=(x, weights), outputs=(y,), attributes=attributes)
+
+
+def _steps(*ops):
+    builder = Builder(LANES)
+    for value in inputs_of(ops):
+        builder.take(value, Tensor(size=int(np.prod(value.shape)), buffer=value.name))
+    lower(builder, ops, [value.name for value in ops[-1].outputs], "direct")
+    return builder.steps
+
+
+def _kernels(*ops):
+    return [step.kernel for step in _steps(*ops)]
+
+
+def _sliced(x, y, starts, steps):
+    return Op(
+        kind="Slice", inputs=(x,), outputs=(y,), attributes={"starts": starts, "steps": steps}
+    )
+
+
+def test_parts_of_whole_blocks_are_no_steps():
+    x, y = _value("x", 1, 16, 5, 5), _value("y", 1, 24, 5, 5)
+    parts = [_value("a", 1, 8, 5, 5), _value("b", 1, 16, 5, 5)]
+    split = Op(kind="Split", inputs=(y,), outputs=tuple(parts), attributes={"axis": 1})
+    back = Op(
+        kind="Concat", inputs=(parts[1], parts[0]), outputs=(_value("z", 1, 24, 5, 5),),
+        attributes={"axis": 1},
+    )  # fmt: skip
+    assert _kernels(_conv(x, y), split) == ["pack", "convolution"]
+    assert _kernels(_conv(x, y), split, back) == ["pack", "convolution", "copy", "copy"]
+
+
+def test_parts_that_begin_within_a_block_are_picked():
+    x, y = _value("x", 1, 16, 5, 5), _value("y", 1, 20, 5, 5)
+    parts = [_value("a", 1, 10, 5, 5), _value("b", 1, 10, 5, 5)]
+    split = Op(kind="Split", inputs=(y,), outputs=tuple(parts), attributes={"axis": 1})
+    assert _kernels(_conv(x, y), split) == ["pack", "convolution", "pick"]
+    made = [_value("c", 1, 10, 5, 5), _value("d", 1, 10, 5, 5)]
+    joined = Op(
+        kind="Concat", inputs=tuple(made), outputs=(_value("z", 1, 20, 5, 5),),
+        attributes={"axis": 1},
+    )  # fmt: skip
+    kernels = _kernels(_conv(x, made[0]), _conv(x, made[1]), joined)
+    assert kernels == ["pack", "convolution", "convolution", "pick"]
+
+
+def test_a_slice_of_rows_and_columns_is_a_copy():
+    x, y = _value("x", 1, 16, 5, 5), _value("y", 1, 16, 5, 5)
+    whole = _sliced(y, _value("z", 1, 8, 5, 5), [0, 8, 0, 0], [1, 1, 1, 1])
+    assert _kernels(_conv(x, y), whole) == ["pack", "convolution"]
+    inner = _sliced(y, _value("z", 1, 16, 2, 3), [0, 0, 0, 1], [1, 1, 2, 1])
+    assert _kernels(_conv(x, y), inner) == ["pack", "convolution", "copy"]
+
+
+def test_a_shuffle_stays_in_blocks():
+    x, y = _value("x", 1, 16, 5, 5), _value("y", 1, 24, 5, 5)
+    folded, turned = _value("f", 1, 2, 12, 5, 5), _value("t", 1, 12, 2, 5, 5)
+    attributes = {"shape": [1, 2, 12, 5, 5], "perm": [0, 2, 1, 3, 4]}
+    kernels = _kernels(
+        _conv(x, y),
+        Op(kind="Reshape", inputs=(y,), outputs=(folded,)),
+        Op(kind="Transpose", inputs=(folded,), outputs=(turned,), attributes=attributes),
+        Op(kind="Reshape", inputs=(turned,), outputs=(_value("z", 1, 24, 5, 5),)),
+        _conv(_value("z", 1, 24, 5, 5), _value("o", 1, 8, 5, 5)),
+    )
+    assert kernels == ["pack", "convolution", "pick", "convolution"]
+
+
+def test_constants_of_each_channel_go_on_from_block_to_block():
+    x, y = _value("x", 1, 16, 5, 5), _value("y", 1, 24, 5, 5)
+    slopes = _constant("s", np.ones((24, 1, 1), np.float32))
+    slope = Op(kind="PRelu", inputs=(y, slopes), outputs=(_value("z", 1, 24, 5, 5),))
+    assert _steps(_conv(x, y), slope)[-1].arguments()["z_block"] == LANES
+
+
+def test_images_of_a_batch_stay_in_blocks():
+    x, y, z = (_value(name, 3, 16, 5, 5) for name in "xyz")
+    kernels = _kernels(_conv(x, y), _conv(y, z))
+    assert kernels.count("pack") == 3 and kernels.count("convolution") == 6
+
+
+def test_a_scaled_product_of_activations_does_not_scale_what_is_added():
+    x, z, y = _value("x", 4, 3), _value("z", 3, 8), _value("y", 4, 8)
+    added = _constant("c", np.ones(8, np.float32))
+    attributes = {"alpha": 0.5, "beta": 1.0, "transA": 0, "transB": 0}
+    found = composed([Op(kind="Gemm", inputs=(x, z, added), outputs=(y,), attributes=attributes)])
+    assert [op.kind for op in found] == ["Gemm", "Scale", "Add"]
+    assert found[0].inputs == (x, z) and found[2].outputs == (y,)
+
+
+def _refused(op):
+    with pytest.raises(UnsupportedError):
+        _kernels(op)
+
+
+def test_what_is_refused():
+    _refused(_conv(_value("x", 99, 4, 6, 6), _value("y", 99, 4, 6, 6)))
+    index, numbers = _value("i", 2), _constant("n", np.array([0, 7]))
+    for chosen in (index, numbers):  # computed, and beyond the end
+        _refused(
+            Op(
+                kind="Gather", inputs=(_value("x", 6, 4), chosen), outputs=(_value("y", 2, 4),),
+                attributes={"axis": 0},
+            )
+        )  # fmt: skip
+    pairs = tuple(_value(name, 99, 4, 4) for name in "xz")
+    _refused(Op(kind="MatMul", inputs=pairs, outputs=(_value("y", 99, 4, 4),)))
+    constant = _constant("c", np.ones((2, 3), np.float32))
+    _refused(Op(kind="Reshape", inputs=(constant,), outputs=(_value("y", 3, 2),)))
