@@ -17,10 +17,12 @@ PLAIN = [
     *("LeakyRelu", "Elu", "Selu"),
 ]
 
+STEEP = {"Ceil", "Div", "Floor", "Pow", "Sqrt"}  # make much of the last bit of what they read
+
 
 @dataclass
 class Drawn:
-    """A network of one or two nodes: ``x`` (and ``z``) in, ``y`` out."""
+    """A network of a few nodes: ``x`` (and ``z``) in, ``y`` out."""
 
     nodes: list
     inputs: dict
@@ -71,6 +73,21 @@ def activations(draw, node, weights):
 
 
 @st.composite
+def behind_convs(draw, layers):
+    """Layers whose input ``x`` a convolution makes, half of them: engines keep its layout."""
+    drawn = draw(layers)
+    shape = drawn.inputs.get("x", ())
+    steep = any(node.op_type in STEEP for node in drawn.nodes)
+    if steep or not 3 <= len(shape) <= 4 or draw(st.booleans()):
+        return drawn
+    for node in drawn.nodes:
+        node.input[:] = ["made" if name == "x" else name for name in node.input]
+    drawn.weights["made_by"] = values(shape[1], shape[1], *[1] * (len(shape) - 2), seed=3)
+    drawn.nodes.insert(0, helper.make_node("Conv", ["x", "made_by"], ["made"]))
+    return drawn
+
+
+@st.composite
 def convs(draw):
     """Half of them are 3×3 of stride 1 on enough channels: for these engines have most choice."""
     usual = draw(st.booleans())
@@ -115,8 +132,15 @@ def transposed_convs(draw):
         "ConvTranspose", ["x", *weights], ["t"], strides=strides, dilations=dilations,
         pads=pads, output_padding=extra, group=group,
     )  # fmt: skip
+    shape = (batch, channels, height, width)
+    if not draw(st.integers(0, 4)):  # of one dimension
+        weights["w"], shape = weights["w"][:, :, 0], (batch, channels, width)
+        lengths = {"strides": strides[1:], "dilations": dilations[1:], "output_padding": extra[1:]}
+        node = helper.make_node(
+            "ConvTranspose", ["x", *weights], ["t"], pads=pads[1::2], group=group, **lengths
+        )
     nodes = draw(activations(node, weights))
-    return Drawn(nodes, {"x": (batch, channels, height, width)}, weights)
+    return Drawn(nodes, {"x": shape}, weights)
 
 
 @st.composite
@@ -143,10 +167,39 @@ def pools(draw):
 
 
 @st.composite
+def volumes(draw):
+    """Convolutions and pools of three dimensions."""
+    channels, sizes = draw(st.sampled_from([1, 3, 8, 17])), st.integers(3, 6)
+    shape = (draw(BATCHES), channels, draw(sizes), draw(sizes), draw(sizes))
+    kernel = draw(st.tuples(*[st.integers(1, 3)] * 3))
+    attributes = {
+        "strides": draw(st.tuples(*[st.integers(1, 2)] * 3)),
+        "pads": [draw(st.integers(0, k - 1)) for k in kernel + kernel],
+    }
+    kind = draw(st.sampled_from(["Conv", "Conv", "MaxPool", "AveragePool"]))
+    if kind != "Conv":
+        if kind == "AveragePool":
+            attributes["count_include_pad"] = draw(st.integers(0, 1))
+        node = helper.make_node(kind, ["x"], ["y"], kernel_shape=kernel, **attributes)
+        return Drawn([node], {"x": shape})
+    group = draw(st.sampled_from([1, channels]))
+    weights = {"w": values(group * 4, channels // group, *kernel, seed=1)}
+    if draw(st.booleans()):
+        weights["b"] = values(group * 4, seed=2)
+    node = helper.make_node("Conv", ["x", *weights], ["t"], group=group, **attributes)
+    return Drawn(draw(activations(node, weights)), {"x": shape}, weights)
+
+
+@st.composite
 def products(draw):
     rows, inner, columns = draw(SIZES), draw(CHANNELS), draw(CHANNELS)
     batch = draw(BATCHES)
-    if draw(st.booleans()):
+    kind = draw(st.sampled_from(["Gemm", "Gemm", "MatMul", "MatMul", "pairs", "sums"]))
+    if kind == "pairs":
+        return draw(pairs(rows, inner, columns))
+    if kind == "sums":
+        return draw(sums(rows, inner, columns))
+    if kind == "Gemm":
         transposed = draw(st.integers(0, 1))
         weights = {"w": values(*((columns, inner) if transposed else (inner, columns)), seed=1)}
         if draw(st.booleans()):
@@ -164,13 +217,56 @@ def products(draw):
 
 
 @st.composite
+def pairs(draw, rows, inner, columns):
+    """MatMul of batches that spread over one another; either factor may be constant."""
+    batches = [(), (2,), (3, 1), (3, 2), (1, 2)]
+    left = (*draw(st.sampled_from(batches)), rows, inner)
+    right = (*draw(st.sampled_from(batches)), inner, columns)
+    left, right = draw(st.sampled_from([(left, right), (left, right), (left[-1:], right)]))
+    node = helper.make_node("MatMul", ["x", "z"], ["y"])
+    constant = draw(st.sampled_from(["", "x", "z"]))
+    shapes = {"x": left, "z": right}
+    weights = {constant: values(*shapes.pop(constant), seed=1)} if constant else {}
+    return Drawn([node], shapes, weights)
+
+
+@st.composite
+def sums(draw, rows, inner, columns):
+    """Gemm of several rows, factors turned, with a matrix or a column to add."""
+    turns = {"transA": draw(st.integers(0, 1)), "transB": draw(st.integers(0, 1))}
+    factors = {
+        "alpha": draw(st.sampled_from([1.0, 0.5])),
+        "beta": draw(st.sampled_from([1.0, 2.0])),
+    }
+    shapes = {
+        "x": (inner, rows) if turns["transA"] else (rows, inner),
+        "z": (columns, inner) if turns["transB"] else (inner, columns),
+    }
+    if draw(st.booleans()):
+        shapes["c"] = draw(st.sampled_from([(rows, columns), (rows, 1), (columns,), ()]))
+    node = helper.make_node("Gemm", [*shapes], ["t"], **turns, **factors)
+    constants = draw(st.sampled_from([["z", "c"], ["z"], ["x", "c"], ["c"], []]))
+    weights = {
+        name: values(*shape, seed=i)
+        for i, (name, shape) in enumerate(shapes.items())
+        if name in constants
+    }
+    inputs = {name: shape for name, shape in shapes.items() if name not in weights}
+    return Drawn(draw(activations(node, weights)), inputs, weights)
+
+
+@st.composite
 def eltwises(draw):
     kind = draw(st.sampled_from(["Add", "Sub", "Mul", "Div", "Max", "Min", "Sum", "Mean"]))
     shape = draw(images())[: draw(st.integers(2, 4))]
     other = tuple(1 if draw(st.integers(0, 2)) == 0 else size for size in shape)
     other = other[draw(st.integers(0, len(shape))) :]
     names = draw(st.sampled_from([["x", "z"], ["z", "x"]]))
+    if kind in ("Max", "Min", "Sum", "Mean") and draw(st.booleans()):
+        names = draw(st.sampled_from([["x"], ["x", "z", "x"], ["z", "z", "x", "z"]]))
     node = helper.make_node(kind, names, ["y"])
+    if "z" not in names:
+        return Drawn([node], {"x": shape})
     if draw(st.booleans()):
         return Drawn([node], {"x": shape}, {"z": values(*other, seed=1) + np.float32(3)})
     return Drawn([node], {"x": shape, "z": other})
@@ -192,7 +288,7 @@ def functions(draw):
         slope = draw(st.sampled_from([(1,), (shape[1],) + (1,) * (len(shape) - 2), shape[1:]]))
         weights = {"s": values(*slope, seed=1)}
     elif kind == "Pow":
-        weights = {"e": np.float32(draw(st.sampled_from([2.0, 3.0, -1.0, 1.5])))}
+        weights = {"e": np.float32(draw(st.sampled_from([2.0, 3.0, -1.0, 1.5, -2.0, 1.0, 0.0])))}
     return Drawn([helper.make_node(kind, ["x", *weights], ["y"])], {"x": shape}, weights, opset=18)
 
 
@@ -217,8 +313,29 @@ def moves(draw):
     """What moves elements: shapes change, values do not."""
     shape = draw(images())
     kind = draw(
-        st.sampled_from(["Concat", "Split", "Slice", "Pad", "Transpose", "Reshape", "DepthToSpace"])
+        st.sampled_from(
+            [
+                *("Concat", "Split", "Slice", "Pad", "Transpose", "Reshape", "DepthToSpace"),
+                *("Gather", "Shuffle"),
+            ]
+        )
     )
+    if kind == "Gather":
+        axis = draw(st.integers(0, 3))
+        numbers = st.integers(-shape[axis], shape[axis] - 1)
+        chosen = draw(numbers.map(np.int64) | st.lists(numbers, min_size=1, max_size=9))
+        weights = {"i": np.array(chosen, np.int64)}
+        return Drawn([helper.make_node(kind, ["x", "i"], ["y"], axis=axis)], {"x": shape}, weights)
+    if kind == "Shuffle":
+        batch, channels, *size = shape
+        groups = draw(st.sampled_from([2, 3]))
+        folded, whole = (batch, groups, channels, *size), (batch, groups * channels, *size)
+        nodes = [
+            helper.make_node("Reshape", ["x", "f"], ["a"]),
+            helper.make_node("Transpose", ["a"], ["b"], perm=[0, 2, 1, 3, 4]),
+            helper.make_node("Reshape", ["b", "s"], ["y"]),
+        ]
+        return Drawn(nodes, {"x": whole}, {"f": np.array(folded), "s": np.array(whole)})
     if kind == "Concat":
         axis = draw(st.integers(0, 3))
         other = tuple(draw(SIZES) if i == axis else size for i, size in enumerate(shape))
@@ -264,6 +381,14 @@ def moves(draw):
 @st.composite
 def resizes(draw):
     shape = draw(images())
+    if not draw(st.integers(0, 4)):  # as in older operator sets
+        opset, kind = draw(st.sampled_from([(9, "Upsample"), (10, "Resize")]))
+        scales = [draw(st.sampled_from([1, 1.5, 2, *[0.5, 0.75][: opset == 10]])) for _ in "hw"]
+        scales = np.array([1, 1, *scales], np.float32)
+        mode = draw(st.sampled_from(["nearest", "linear"]))
+        node = helper.make_node(kind, ["x", "s"], ["y"], mode=mode)
+        shape = (*shape[:2], *(max(size, 2) for size in shape[2:]))
+        return Drawn([node], {"x": shape}, {"s": scales}, opset=opset)
     mode = draw(st.sampled_from(["nearest", "linear", "cubic"]))
     points = st.sampled_from(["half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric"])
     attributes = {"mode": mode, "coordinate_transformation_mode": draw(points)}
@@ -298,11 +423,12 @@ KINDS = {
     "conv": convs(),
     "conv_transpose": transposed_convs(),
     "pool": pools(),
+    "volume": volumes(),
     "product": products(),
-    "eltwise": eltwises(),
-    "activation": functions(),
-    "norm": norms(),
-    "move": moves(),
-    "resize": resizes(),
-    "reduce": reductions(),
+    "eltwise": behind_convs(eltwises()),
+    "activation": behind_convs(functions()),
+    "norm": behind_convs(norms()),
+    "move": behind_convs(moves()),
+    "resize": behind_convs(resizes()),
+    "reduce": behind_convs(reductions()),
 }
