@@ -39,7 +39,7 @@ _METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"
 
 @dataclass(frozen=True, slots=True)
 class OnnxruntimeCalibrator:
-    """See `qsdnn.accuracy.calibrator.Calibrator`.
+    """See `qsdnn.model.calibration.Calibrator`.
 
     Attributes:
         name: The method: ``"minmax"``, ``"entropy"`` or ``"percentile"``.
