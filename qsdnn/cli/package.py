@@ -37,7 +37,7 @@ def command(plan: Path, output: Path, model: Path | None, board: str, as_json: b
     from qsdnn.board import open_board
     from qsdnn.plan.archive import runtime_archive
     from qsdnn.plan.package import check_target, write_package
-    from qsdnn.plan.rebuild import rebuild
+    from qsdnn.plan.subject import rebuild
 
     check_target(output)
     with open_board(board) as machine, tempfile.TemporaryDirectory(prefix="qsdnn-") as scratch:
