@@ -1,8 +1,8 @@
 """Debian roots for arm64, built on this machine and kept in the user's cache folder.
 
 ``python -m tests.integration.arm64.root bookworm`` builds one and prints where it is. Emulation and
-mounts are those of a mount namespace that ends with the build: nothing is left mounted on this machine, and a
-build that was killed leaves but a folder, which the next one removes.
+mounts are those of a mount namespace that ends with the build: nothing is left mounted on this
+machine, and a build that was killed leaves but a folder, which the next one removes.
 """
 
 from __future__ import annotations
