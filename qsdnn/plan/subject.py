@@ -154,7 +154,7 @@ def rebuild(path: Path, model: Path | None, info: BoardInfo, folder: Path) -> Re
         PlanError: The file is no plan, or does not fit the model or the board.
     """
     plan = read_plan(path)
-    network = model or _find_model(plan, path)
+    network = model or find_model(plan, path)
     names = dict.fromkeys(choice.primitive.split("/")[0] for choice in plan.layers)
     graph = load_graph(network, plan.model.shapes, workdir=folder)
     engines = _engines(list(names), path)
@@ -184,8 +184,12 @@ def rebuild(path: Path, model: Path | None, info: BoardInfo, folder: Path) -> Re
     )
 
 
-def _find_model(plan: Plan, path: Path) -> Path:
-    """The model where the plan says, beside the plan, or here; its hash is checked later."""
+def find_model(plan: Plan, path: Path) -> Path:
+    """The model where the plan says, beside the plan, or here; its hash is checked later.
+
+    Raises:
+        PlanError: There is none.
+    """
     said = Path(plan.model.path)
     places = list(dict.fromkeys([said, path.resolve().parent / said.name, Path.cwd() / said.name]))
     for place in places:

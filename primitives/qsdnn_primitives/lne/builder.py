@@ -82,10 +82,10 @@ class Builder:
         if name not in self._images:
             channels, height, width = image_shape(value)
             plain = self.plain(value)
-            if height * width == 1:  # channels side by side: already in blocks
+            if height * width == 1 or self.lanes == 1:  # already in blocks
                 self._images[name] = Image(
-                    channels=channels, height=1, width=1, lanes=self.lanes, rigid=True,
-                    parent=plain,
+                    channels=channels, height=height, width=width, lanes=self.lanes,
+                    rigid=True, parent=plain,
                 )  # fmt: skip
             else:
                 made = self.new_image(channels, height, width)
@@ -142,7 +142,8 @@ class Builder:
         if name not in self._plain:
             image = self._images[name]
             _, height, width = image_shape(value)
-            if height * width == 1 and image.is_dense and image.parent is None:
+            flat = height * width == 1 or self.lanes == 1
+            if flat and image.is_dense and image.parent is None:
                 image.rigid = True
                 self._plain[name] = Tensor(size=image.floats, parent=image)
             else:

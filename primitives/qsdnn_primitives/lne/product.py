@@ -129,4 +129,4 @@ def _rows(
             **activation_arguments(function),
         }  # fmt: skip
 
-    builder.add("convolution", (x[0], read), y[0], arguments, lambda: 1024)
+    builder.add("convolution", (x[0], read), y[0], arguments, lambda: 1024 if n % lanes else 0)
