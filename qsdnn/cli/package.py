@@ -57,7 +57,7 @@ def command(
     of the engine lne.
     """
     if form == "c":
-        from qsdnn.plan.rebuild import LOCAL
+        from qsdnn.plan.subject import LOCAL
 
         if board != LOCAL:
             raise InputError(f"--board {board}: C source is for no board", hint="leave out --board")
@@ -75,7 +75,7 @@ def _write_python(
     from qsdnn.board import open_board
     from qsdnn.plan.archive import runtime_archive
     from qsdnn.plan.package import check_target, write_package
-    from qsdnn.plan.rebuild import rebuild
+    from qsdnn.plan.subject import rebuild
 
     check_target(output)
     with open_board(board) as machine, tempfile.TemporaryDirectory(prefix="qsdnn-") as scratch:

@@ -12,7 +12,7 @@ from qsdnn.files import naming, write_output
 from qsdnn.model import load_graph
 from qsdnn.plan import Plan, check_graph, read_plan
 from qsdnn.plan.package import ARCHIVES
-from qsdnn.plan.rebuild import find_model
+from qsdnn.plan.subject import find_model
 from qsdnn.primitive import Precision, parse_name
 
 

@@ -22,7 +22,7 @@ from qsdnn.plan.build import Builder
 from qsdnn_primitives.lne.source import source
 from qsdnn_primitives.lne.target import TARGETS
 from qsdnn_runtime.engines.lne.program import ARENA, WEIGHTS, read_program
-from qsdnn_runtime.server.difference import max_error
+from qsdnn_runtime.program.values import max_error
 
 EMULATORS = {
     "aarch64": "qemu-aarch64",

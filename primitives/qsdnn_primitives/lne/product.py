@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from math import prod
 
 import numpy as np
@@ -89,8 +90,12 @@ def _between_rows(builder: Builder, fused: Fused) -> None:
         builder.add("pack_columns", (z,), packed, columns)
         _rows(
             builder, fused, (x, pair * rows * k), (y, pair * rows * n), rows, k, n, group,
-            lambda packed=packed: packed, np.zeros(n, np.float32), packed,
+            partial(_same, packed), np.zeros(n, np.float32), packed,
         )  # fmt: skip
+
+
+def _same(tensor: Tensor) -> Value:
+    return tensor
 
 
 def _rows(

@@ -39,7 +39,7 @@ INLINE vec combined(int64_t operation, vec x, vec z)
     case LARGER: return choose((x > z) | (x != x), x, z);
     case SMALLER: return choose((x < z) | (x != x), x, z);
     case SLOPE: return choose(x < splat(0), x * z, x);
-    case POWER: return exponential(z * logarithm(x));
+    case POWER: return power(x, z);
     default: return x;
     }
 }
