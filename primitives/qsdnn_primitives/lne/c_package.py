@@ -178,7 +178,8 @@ def _network(
         memory = f"static float arena[{size}];\n"
         scratch = f"arena + {document['arena']}"
     return (
-        f'#include "network.h"\n\n{"" if lanes == 1 else "#include <math.h>"}\n'
+        '#include "network.h"\n\n'
+        + ("" if lanes == 1 else "#include <math.h>\n\n")
         + kernels_of(used, lanes)
         + f"\n{extern}{memory}\n{steps}\n"
         + f"static const struct worker alone = {{0, 1, {scratch}}};\n\n"
@@ -226,7 +227,7 @@ def _numbers(values: NDArray[np.float32]) -> list[str]:
 def _weights(weights: NDArray[np.float32]) -> str:
     numbers = _numbers(weights) or ["0.0f"]
     return (
-        '#include "network.h"\n\n#include <math.h>\n\nextern const float network_weights[];\n\n'
+        "#include <math.h>\n\nextern const float network_weights[];\n\n"
         f"const float network_weights[{len(numbers)}] = {{\n{_lines(numbers)}}};\n"
     )
 

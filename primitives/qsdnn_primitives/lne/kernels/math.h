@@ -13,8 +13,8 @@ INLINE vec exponential(vec x)
     p = p * f + 1.6666665459e-1f;
     p = p * f + 5.0000001201e-1f;
     p = p * f * f + f + 1.0f;
-    ints power = (whole(n) + 127) << 23;
-    vec e = p * of_bits(power);
+    ints exponent = (whole(n) + 127) << 23;
+    vec e = p * of_bits(exponent);
     e = choose(x > 88.72284f, splat(INFINITE), e);
     e = choose(x < -103.9721f, splat(0), e);
     return choose(x == x, e, x);
@@ -24,10 +24,10 @@ INLINE vec exponential(vec x)
 INLINE vec logarithm(vec x)
 {
     ints bits = bits_of(larger(x, splat(1.17549435e-38f)));
-    ints power = ((bits >> 23) & 255) - 126;
+    ints exponent = ((bits >> 23) & 255) - 126;
     vec m = of_bits((bits & 0x007fffff) | 0x3f000000);
     ints low = m < splat(0.707106781f);
-    vec e = real(power) - choose(low, splat(1), splat(0));
+    vec e = real(exponent) - choose(low, splat(1), splat(0));
     vec f = m + choose(low, m, splat(0)) - 1.0f;
     vec z = f * f;
     vec p = splat(7.0376836292e-2f);
