@@ -97,8 +97,8 @@ def _in_blocks(builder: Builder, fused: Fused, left: ir.Value, right: ir.Value) 
         return {
             "x": x, "z": z, "y": y, "operation": int(OPERATIONS[fused.op.kind]),
             "blocks": y.blocks, "height": y.height, "width": y.width,
-            **_steps("x", x, x_steps), **_steps("z", z, z_steps), "y_block": y.block,
-            "y_row": y.row, **activation_arguments(fused.function),
+            **_steps("x", x, x_steps, y.lanes), **_steps("z", z, z_steps, y.lanes),
+            "y_block": y.block, "y_row": y.row, **activation_arguments(fused.function),
         }  # fmt: skip
 
     builder.add("binary", reads, y, arguments)
@@ -125,13 +125,11 @@ def _operand(
     return builder.image(value), "channel" if spread else "pixel"
 
 
-def _steps(letter: str, place: Image | Weights, spread: str) -> dict[str, Value]:
+def _steps(letter: str, place: Image | Weights, spread: str, lanes: int) -> dict[str, Value]:
     if spread == "one":
         return {}
     if spread == "channel":
-        block = place.block if isinstance(place, Image) else 0
-        lanes = place.lanes if isinstance(place, Image) else 0
-        return {f"{letter}_block": block or lanes}
+        return {f"{letter}_block": place.block if isinstance(place, Image) else lanes}
     assert isinstance(place, Image)
     return {
         f"{letter}_block": place.block,
