@@ -28,6 +28,8 @@ test: $(VENV)/test.done
 test-slow: $(VENV)/test.done
 	@PATH="$$PATH:/usr/sbin" command -v sshd >/dev/null || .ci/debian openssh-server || true
 	@command -v qemu-aarch64 >/dev/null || .ci/debian qemu-user || true
+	@{ command -v arm-none-eabi-gcc && command -v qemu-system-arm; } >/dev/null || \
+		.ci/debian gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm || true
 	$(BIN)/python -m pytest -n 2 -q -m slow
 
 # The README's commands as printed: some minutes, for they search.

@@ -27,7 +27,7 @@ import numpy as np
 
 from qsdnn.agents import agent, names
 from qsdnn.agents.exact.solver import Exact
-from qsdnn.cost.file import read_cost
+from qsdnn.cost.model import read_cost
 from qsdnn_envs.synthetic import HELD_OUT, drawn
 
 HERE = Path(__file__).parent

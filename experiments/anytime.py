@@ -39,10 +39,10 @@ from qsdnn.tuning.config import SearchConfig
 from qsdnn.tuning.history import History
 from qsdnn.tuning.limits.constraint import Unlimited
 from qsdnn.tuning.prepare import prepare
-from qsdnn.tuning.profile import usable
 from qsdnn.tuning.rounds.loop import Rounds
 from qsdnn.tuning.start.initial_design import explore
 from qsdnn.tuning.start.race import race
+from qsdnn.tuning.trial import usable
 
 HERE = Path(__file__).parent
 RANDOM_PLANS = "random plans"

@@ -34,8 +34,8 @@ from qsdnn.space import Space
 from qsdnn.store import Store
 from qsdnn.tuning.config import SearchConfig
 from qsdnn.tuning.prepare import prepare
-from qsdnn.tuning.profile import usable
 from qsdnn.tuning.start.race import race
+from qsdnn.tuning.trial import usable
 
 HERE = Path(__file__).parent
 RATE = (0.0, 0.002)

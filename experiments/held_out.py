@@ -34,9 +34,9 @@ from qsdnn.listener import Silent
 from qsdnn.store import Store
 from qsdnn.tuning.config import SearchConfig
 from qsdnn.tuning.prepare import prepare
-from qsdnn.tuning.profile import usable
 from qsdnn.tuning.start.initial_design import mixed_plan
 from qsdnn.tuning.start.race import race
+from qsdnn.tuning.trial import usable
 
 NETWORKS = ("resnet50", "googlenet", "mobilenet-v2", "squeezenet", "kws1", "shufflenet-v2")
 ENGINES = ("onnxruntime", "openvino", "blas")

@@ -29,7 +29,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from qsdnn.agents import agent
 from qsdnn.agents.base import require_episodes
 from qsdnn.agents.experience import ENV_ID, Experience
-from qsdnn.cost.file import read_cost
+from qsdnn.cost.model import read_cost
 from qsdnn_envs.wrappers import NumericObservation
 
 RESULTS = Path(__file__).parent / "results" / "masked_ppo.json"

@@ -44,10 +44,10 @@ from qsdnn.tuning.finish.fastest import finish
 from qsdnn.tuning.history import History
 from qsdnn.tuning.limits.constraint import Unlimited
 from qsdnn.tuning.prepare import prepare
-from qsdnn.tuning.profile import usable
 from qsdnn.tuning.rounds.loop import Rounds
 from qsdnn.tuning.start.initial_design import explore
 from qsdnn.tuning.start.race import race
+from qsdnn.tuning.trial import usable
 
 NETWORKS = ("shufflenet-v2", "alexnet", "mobilenet-v2", "squeezenet", "googlenet")
 HERE = Path(__file__).parent

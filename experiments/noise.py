@@ -25,10 +25,8 @@ from pathlib import Path
 import held_out
 import numpy as np
 
-from qsdnn.accuracy.config import AccuracyConfig
-from qsdnn.accuracy.loss import LossLimit
-from qsdnn.accuracy.noise import fit_noise, kinds_of, noise_of, sqnr_db_of
-from qsdnn.accuracy.questions import fp32_plan, questions
+from qsdnn.accuracy.loss import AccuracyConfig, LossLimit
+from qsdnn.accuracy.noise import fit_noise, fp32_plan, kinds_of, noise_of, questions, sqnr_db_of
 from qsdnn.board import open_board
 from qsdnn.listener import Silent
 from qsdnn.primitive import Precision
@@ -36,8 +34,8 @@ from qsdnn.store import Store
 from qsdnn.tuning.config import SearchConfig
 from qsdnn.tuning.limits.assessor import Assessor
 from qsdnn.tuning.prepare import prepare
-from qsdnn.tuning.profile import usable
 from qsdnn.tuning.start.race import race
+from qsdnn.tuning.trial import usable
 
 NETWORKS = ("digits", "tones", "squeezenet", "resnet18")
 TRAINED = ("digits", "tones")

@@ -28,7 +28,7 @@ import held_out
 import noise
 import numpy as np
 
-from qsdnn.accuracy.config import AccuracyConfig
+from qsdnn.accuracy.loss import AccuracyConfig
 from qsdnn.board import MeasureOptions, State, open_board
 from qsdnn.listener import Silent
 from qsdnn.measure.measurer import paired_ratio
@@ -36,9 +36,8 @@ from qsdnn.primitive import Precision
 from qsdnn.store import Store
 from qsdnn.tuning.config import SearchConfig
 from qsdnn.tuning.prepare import prepare
-from qsdnn.tuning.profile import usable
-from qsdnn.tuning.start.race import race
-from qsdnn.tuning.start.uniform import uniform_plans
+from qsdnn.tuning.start.race import race, uniform_plans
+from qsdnn.tuning.trial import usable
 
 ENGINES = ("onnxruntime", "openvino", "ncnn")
 NETWORKS = ("kws1", "resnet18")

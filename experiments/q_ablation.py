@@ -23,7 +23,7 @@ from qsdnn.agents import agent
 from qsdnn.agents.q_learning import tensor_values as messages
 from qsdnn.agents.q_learning.learner import QLearning
 from qsdnn.agents.q_learning.presets import PRESETS, Initial, Staircase, StepCredit
-from qsdnn.cost.file import read_cost
+from qsdnn.cost.model import read_cost
 from qsdnn_envs.synthetic import TUNING, drawn
 
 HERE = Path(__file__).parent

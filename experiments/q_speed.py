@@ -26,8 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from qsdnn.agents import agent
-from qsdnn.cost.file import read_cost
-from qsdnn.cost.model import CostModel
+from qsdnn.cost.model import CostModel, read_cost
 from qsdnn_envs.synthetic import instance
 
 HERE = Path(__file__).parent

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from qsdnn.agents import agent
-from qsdnn.cost.file import read_cost
+from qsdnn.cost.model import read_cost
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "random_vs_q.json"

@@ -27,7 +27,7 @@ import numpy as np
 
 from qsdnn.agents import agent, names
 from qsdnn.agents.q_learning.presets import PRESETS
-from qsdnn.cost.file import read_cost
+from qsdnn.cost.model import read_cost
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "search_quality.json"

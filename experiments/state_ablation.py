@@ -26,7 +26,7 @@ from qsdnn.agents import agent
 from qsdnn.agents.q_learning.learner import QLearning
 from qsdnn.agents.q_learning.presets import PRESETS as PUBLISHED
 from qsdnn.agents.q_learning.presets import Initial, StepCredit
-from qsdnn.cost.file import read_cost
+from qsdnn.cost.model import read_cost
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "state_ablation.json"

@@ -18,7 +18,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch_network import TorchNetwork, fit, top1
 
-from qsdnn.examples.held_out import FOLDER, digit_inputs
+from qsdnn.examples.data import FOLDER, digit_inputs
 from qsdnn.examples.trained_networks import digits
 
 BATCH = 50

@@ -1,4 +1,4 @@
-"""Trains the network `tones` on synthesised sounds in noise (`qsdnn.examples.sounds`).
+"""Trains the network `tones` on synthesised sounds in noise (`qsdnn.examples.data`).
 
     pip install torch==2.13.0 && python experiments/train_tones.py
 
@@ -17,13 +17,12 @@ import onnx
 import torch
 from torch_network import TorchNetwork, fit, top1
 
-from qsdnn.examples.held_out import FOLDER, held_out
-from qsdnn.examples.sounds import sounds
+from qsdnn.examples.data import FOLDER, held_out, sounds
 from qsdnn.examples.trained_networks import tones
 
 BATCH = 50
 TRAINING_SEED = 1
-"""Not `qsdnn.examples.held_out.SOUNDS_SEED`."""
+"""Not `qsdnn.examples.trained_networks.SOUNDS_SEED`."""
 RESULTS = Path(__file__).parent / "results" / "train_tones.json"
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qsdnn.api import compare, load_plan, replay, search
     from qsdnn.board import open_board
-    from qsdnn.cost.file import read_cost
+    from qsdnn.cost.model import read_cost
     from qsdnn.errors import QsdnnError
     from qsdnn.measure.comparison import Comparison
     from qsdnn.measure.replay import Replayed
@@ -32,7 +32,7 @@ _HOME = {
     "compare": "qsdnn.api",
     "load_plan": "qsdnn.api",
     "open_board": "qsdnn.board",
-    "read_cost": "qsdnn.cost.file",
+    "read_cost": "qsdnn.cost.model",
     "replay": "qsdnn.api",
     "search": "qsdnn.api",
 }

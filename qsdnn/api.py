@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from qsdnn.accuracy.config import AccuracyConfig
-from qsdnn.accuracy.loss import parse_loss_limit
+from qsdnn.accuracy.loss import AccuracyConfig, parse_loss_limit
 from qsdnn.board import Board, Care, open_board
 from qsdnn.errors import InputError
 from qsdnn.listener import Listener, Several, Silent
@@ -18,8 +17,8 @@ from qsdnn.primitive import Precision
 from qsdnn.store import Store
 from qsdnn.tuning.config import SearchConfig
 from qsdnn.tuning.limits.goal import Objective
-from qsdnn.tuning.loop import search as run
 from qsdnn.tuning.result import Result
+from qsdnn.tuning.search import search as run
 
 
 def search(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from qsdnn.model.layer import Layer
+from qsdnn.model.layer import Graph, Layer
 from qsdnn.model.segment import Artifact, Segment
 from qsdnn.plugin import load_plugins
 from qsdnn.primitive import Primitive
@@ -80,6 +80,40 @@ class Compiler(Protocol):
 
         Args:
             info: What the board says of the engine.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Code:
+    """A network as C source.
+
+    Attributes:
+        files: The content of each file, by name.
+        weights_bytes: The size of the weights, which are constant.
+        arena_bytes: The size of the static memory that it works in.
+    """
+
+    files: Mapping[str, bytes] = field(repr=False)
+    weights_bytes: int
+    arena_bytes: int
+
+
+@runtime_checkable
+class Coder(Protocol):
+    """An engine that writes a network as C, for processors without an operating system."""
+
+    def code(self, graph: Graph, algorithms: Sequence[str], lanes: int) -> Code:
+        """The network as C source.
+
+        Args:
+            graph: The network.
+            algorithms: The algorithm of each layer; empty for the engine's own choice.
+            lanes: The floats in a vector of the processor; 1 where it has no vectors.
+
+        Raises:
+            UnsupportedLayerError: The engine cannot run one of the layers.
+            InputError: A layer cannot take the algorithm asked for.
         """
         ...
 

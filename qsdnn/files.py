@@ -144,6 +144,16 @@ def naming(path: Path, option: str = "-o") -> Iterator[None]:
         raise InputError(f"cannot write {path}: {reason}", hint=hint) from error
 
 
+def check_writable(output: Path) -> None:
+    """Makes sure that a file can be written, before hours of measuring rather than after.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    with naming(output):
+        check_place(output)
+
+
 @contextmanager
 def open_output(path: Path, option: str = "-o") -> Iterator[IO[bytes]]:
     """Opens a file that the user named for writing: see `replacing`.

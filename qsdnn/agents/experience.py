@@ -164,3 +164,10 @@ def _varied(plans: NDArray[np.int64], count: int) -> list[int]:
         if ((plans[taken] != plans[row]).sum(axis=1) >= apart).all():
             taken.append(row)
     return taken
+
+
+def random_actions(
+    rng: np.random.Generator, mask: NDArray[np.int8] | NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """An action for each row of a mask (n,), uniform over those the row permits."""
+    return np.asarray((rng.random(mask.shape) * mask).argmax(axis=1))

@@ -114,7 +114,7 @@ def _record(row: LayerRow) -> dict[str, Any]:
 def _document(
     graph: Graph, analysis: Analysis, rows: Sequence[LayerRow], bits: int
 ) -> dict[str, Any]:
-    from qsdnn.model.precision import precision_notes
+    from qsdnn.model.acceptance import precision_notes
 
     totals = analysis.totals
     return {
@@ -150,7 +150,7 @@ def _write_csv(path: Path, rows: Sequence[LayerRow]) -> None:
 def _print(graph: Graph, analysis: Analysis, rows: Sequence[LayerRow], bits: int) -> None:
     from rich.markup import escape
 
-    from qsdnn.model.precision import precision_notes
+    from qsdnn.model.acceptance import precision_notes
 
     totals = analysis.totals
     print_table(

@@ -117,7 +117,7 @@ def _samples(name: str) -> bytes:
     """The content of an .npz file with samples that a trained network has not seen."""
     import numpy as np
 
-    from qsdnn.examples.held_out import held_out
+    from qsdnn.examples.data import held_out
 
     buffer, arrays = io.BytesIO(), cast(dict[str, Any], held_out(name))
     np.savez_compressed(buffer, **arrays)

@@ -15,7 +15,7 @@ import click
 from qsdnn.errors import InputError
 
 if TYPE_CHECKING:
-    from qsdnn.accuracy.config import AccuracyConfig
+    from qsdnn.accuracy.loss import AccuracyConfig
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -242,7 +242,7 @@ def samples_options(command: F) -> F:
         calibration_method: str,
         **rest: Any,
     ) -> Any:
-        from qsdnn.accuracy.config import AccuracyConfig
+        from qsdnn.accuracy.loss import AccuracyConfig
 
         accuracy = None
         if calibration is not None:

@@ -22,11 +22,11 @@ from qsdnn.cli.options import (
     store_option,
     threads_option,
 )
-from qsdnn.cli.output import check_writable
 from qsdnn.errors import InputError
+from qsdnn.files import check_writable
 
 if TYPE_CHECKING:
-    from qsdnn.accuracy.config import AccuracyConfig
+    from qsdnn.accuracy.loss import AccuracyConfig
     from qsdnn.board import Care
     from qsdnn.quantize.sensitivity import Analysis
     from qsdnn.quantize.study import Study

@@ -27,8 +27,8 @@ from qsdnn.cli.options import (
     store_option,
     threads_option,
 )
-from qsdnn.cli.output import check_writable
 from qsdnn.errors import InputError, VerificationError
+from qsdnn.files import check_writable
 
 if TYPE_CHECKING:
     from qsdnn.board import Care
@@ -186,9 +186,8 @@ def _search(
     config: SearchConfig, board: str, care: Care, store: str | None, *, quiet: bool, output: Path
 ) -> Result:
     from qsdnn.api import search_for
-    from qsdnn.cli.progress import Terminal
+    from qsdnn.cli.progress import EventLog, Terminal
     from qsdnn.listener import Several
-    from qsdnn.tuning.tensorboard import EventLog
 
     start_s: float | None = click.get_current_context().find_root().obj
     with ExitStack() as stack:

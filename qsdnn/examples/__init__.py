@@ -44,7 +44,7 @@ def build(name: str, seed: int = 0) -> ModelProto:
     if example.trained:
         import onnx
 
-        from qsdnn.examples.held_out import FOLDER
+        from qsdnn.examples.data import FOLDER
 
         return onnx.load(FOLDER / f"{example.network().name}.onnx")
     from qsdnn.examples.export import to_model  # onnx takes a while to import

@@ -8,22 +8,38 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from qsdnn.errors import unknown
-from qsdnn.examples.alexnet import alexnet
-from qsdnn.examples.convnext import convnext_atto
-from qsdnn.examples.densenet import densenet121
-from qsdnn.examples.efficientnet import efficientnet_b0
-from qsdnn.examples.googlenet import googlenet
-from qsdnn.examples.kws import cnn, ds_cnn, ds_kws1, ds_kws3, ds_kws9, kws1, kws3, kws9
-from qsdnn.examples.mobilenet import mobilenet_v1, mobilenet_v2
-from qsdnn.examples.mobilenet_v3 import mobilenet_v3_large, mobilenet_v3_small
+from qsdnn.examples.classic import (
+    alexnet,
+    densenet121,
+    googlenet,
+    resnet18,
+    resnet50,
+    squeezenet,
+    vgg19,
+)
+from qsdnn.examples.mobile import (
+    efficientnet_b0,
+    mobilenet_v1,
+    mobilenet_v2,
+    mobilenet_v3_large,
+    mobilenet_v3_small,
+    shufflenet_v2,
+)
 from qsdnn.examples.network import Network
-from qsdnn.examples.resnet import resnet18, resnet50
-from qsdnn.examples.shufflenet import shufflenet_v2
-from qsdnn.examples.squeezenet import squeezenet
-from qsdnn.examples.tiny import tiny_cnn, tiny_multi
+from qsdnn.examples.small import (
+    cnn,
+    ds_cnn,
+    ds_kws1,
+    ds_kws3,
+    ds_kws9,
+    kws1,
+    kws3,
+    kws9,
+    tiny_cnn,
+    tiny_multi,
+)
 from qsdnn.examples.trained_networks import digits, tones
-from qsdnn.examples.transformer import tiny_transformer
-from qsdnn.examples.vgg import vgg19
+from qsdnn.examples.transformer import convnext_atto, tiny_transformer
 
 _SPEECH = "de Prado et al. 2020, arXiv 2006.05181"
 

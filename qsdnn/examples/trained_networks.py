@@ -29,7 +29,7 @@ def digits() -> Network:
 def tones() -> Network:
     """Sounds as 40 mel bands × 49 windows: like a keyword spotter of separable convolutions.
 
-    The sounds are from loud to very quiet (`qsdnn.examples.sounds`): the network's first layers do
+    The sounds are from loud to very quiet (`qsdnn.examples.data`): the network's first layers do
     not bear 8 bits. After Zhang et al. 2017, arXiv 1711.07128 (DS-CNN), with residual connections
     and one convolution that is not separable.
     """

@@ -13,7 +13,7 @@ from qsdnn.measure.recovery import measure_together, run_once
 from qsdnn.measure.trust import doubt, notes
 from qsdnn.model.feeds import random_feeds
 from qsdnn.plan import Plan
-from qsdnn.plan.rebuild import rebuild
+from qsdnn.plan.subject import rebuild
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,11 @@
-"""The reading of a network, and of its layers."""
+"""The reading of a network, and of its layers in the order that they run in."""
 
 from __future__ import annotations
 
 import atexit
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -18,14 +18,12 @@ from qsdnn.model.cluster import cluster
 from qsdnn.model.dataflow import Dataflow, tensor_of
 from qsdnn.model.fold import fold_affine
 from qsdnn.model.fuse import Group, fuse
-from qsdnn.model.initializers import attach, detach
 from qsdnn.model.layer import Graph, Layer, Tensor
-from qsdnn.model.macs import macs, parameter_bytes, parameters, weights_of
-from qsdnn.model.order import topological_order
 from qsdnn.model.read import read
 from qsdnn.model.shapes import drop_default_inputs, fix_shapes
 from qsdnn.model.simplify import simplify
-from qsdnn.model.weights import externalize
+from qsdnn.model.weights import attach, detach, externalize
+from qsdnn.model.workload import macs, parameter_bytes, parameters, weights_of
 
 
 def load_graph(
@@ -178,3 +176,34 @@ def _tensors(graph: ir.Graph, layers: Sequence[Layer]) -> dict[str, Tensor]:
     crossing = {name for layer in layers for name in (*layer.inputs, *layer.outputs)}
     made = [value for node in graph for value in node.outputs if value.name in crossing]
     return {str(value.name): tensor_of(value) for value in (*graph.inputs, *made)}
+
+
+def topological_order(predecessors: Sequence[Collection[int]]) -> list[int]:
+    """A topological order that walks a branch to its end before it starts the next.
+
+    The item that became ready last runs first, so few tensors wait to be read at any time. Of
+    several that become ready together the first by index runs first: the order is deterministic.
+
+    Args:
+        predecessors: The items that come before each item.
+
+    Raises:
+        ValueError: The items form a cycle.
+    """
+    successors: list[list[int]] = [[] for _ in predecessors]
+    waiting = [len(set(before)) for before in predecessors]
+    for item, before in enumerate(predecessors):
+        for other in set(before):
+            successors[other].append(item)
+    ready = [item for item in reversed(range(len(waiting))) if not waiting[item]]
+    order: list[int] = []
+    while ready:
+        item = ready.pop()
+        order.append(item)
+        for successor in reversed(successors[item]):
+            waiting[successor] -= 1
+            if not waiting[successor]:
+                ready.append(successor)
+    if len(order) != len(waiting):
+        raise ValueError("the graph has a cycle")
+    return order

@@ -16,8 +16,7 @@ from qsdnn.model.calibration import Calibration
 from qsdnn.model.extract import write_original
 from qsdnn.model.layer import Graph, Layer, Tensor
 from qsdnn.model.opset import versions_read
-from qsdnn.model.partition import partition
-from qsdnn.model.segment import Artifact, Segment, fits
+from qsdnn.model.segment import Artifact, Segment, fits, partition
 from qsdnn.primitive import Precision, Primitive
 
 SCHEMA = "qsdnn.package/1"

@@ -264,6 +264,25 @@ def choices(
     Raises:
         PlanError: The model is another one, or a layer or primitive does not exist here.
     """
+    check_graph(plan, graph, source)
+    by_name = {str(primitive): i for i, primitive in enumerate(space.primitives)}
+    return tuple(
+        _choose(f"{source}: layers[{index}]", index, choice, by_name, space)
+        for index, choice in enumerate(plan.layers)
+    )
+
+
+def check_graph(plan: Plan, graph: Graph, source: str = "plan.json") -> None:
+    """Checks that a plan is for a graph.
+
+    Args:
+        plan: The plan.
+        graph: The network that the plan is to run.
+        source: The name of the plan in errors.
+
+    Raises:
+        PlanError: The model is another one, or is cut into other layers.
+    """
     if plan.model.sha256 != graph.sha256:
         raise PlanError(
             f"{source}: {graph.path} is not the model it was made for "
@@ -278,11 +297,6 @@ def choices(
             "into layers in another way, or the plan was edited",
             hint=f"search again: qsdnn search {shlex.quote(str(graph.path))}",
         )
-    by_name = {str(primitive): i for i, primitive in enumerate(space.primitives)}
-    return tuple(
-        _choose(f"{source}: layers[{index}]", index, choice, by_name, space)
-        for index, choice in enumerate(plan.layers)
-    )
 
 
 def _choose(

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qsdnn.accuracy.loss import Loss
-from qsdnn.accuracy.noise import noise_of, sqnr_db_of
-from qsdnn.accuracy.questions import Question, questions
+from qsdnn.accuracy.noise import Question, noise_of, questions, sqnr_db_of
 from qsdnn.accuracy.simulator import Part
 from qsdnn.board import Board
 from qsdnn.errors import InputError
@@ -24,8 +23,8 @@ from qsdnn.store import Store
 from qsdnn.tuning.config import SearchConfig
 from qsdnn.tuning.limits.assessor import Assessor
 from qsdnn.tuning.prepare import Prepared, prepare
-from qsdnn.tuning.profile import usable
 from qsdnn.tuning.start.race import race
+from qsdnn.tuning.trial import usable
 
 GROUPS = (0.1, 0.25, 0.5, 0.75, 1.0)
 """The shares of layers that are lowered together, those first that save most for their noise."""

@@ -13,15 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsdnn.board import MeasureOptions, Package, Record, State
-from qsdnn.cost.crossings import segments_of
-from qsdnn.cost.terms import Observation
+from qsdnn.cost.terms import Observation, segments_of
 from qsdnn.listener import Listener
 from qsdnn.measure.measurer import Measurer, drift
 from qsdnn.model.segment import Segment
 from qsdnn.plan.build import Builder
 from qsdnn.space import Space
+from qsdnn.tuning.budget import Pace
 from qsdnn.tuning.config import SearchConfig
-from qsdnn.tuning.pace import Pace
 from qsdnn.tuning.trial import Trial
 
 GROUP = 4

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from qsdnn.accuracy.config import AccuracyConfig
+from qsdnn.accuracy.loss import AccuracyConfig
 from qsdnn.primitive import Precision
 from qsdnn.tuning.limits.goal import Goal, Objective
 

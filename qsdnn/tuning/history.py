@@ -11,8 +11,7 @@ import numpy as np
 from qsdnn.cost.belief import Belief
 from qsdnn.cost.fit import Prior, fit
 from qsdnn.space import Space
-from qsdnn.tuning.profile import Profile
-from qsdnn.tuning.trial import Trial
+from qsdnn.tuning.trial import Profile, Trial
 
 FOLDS = 4
 """The number of parts of the random plans that are left out of a fit, one at a time, to test it."""

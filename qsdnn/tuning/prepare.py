@@ -11,11 +11,10 @@ from qsdnn.errors import InputError
 from qsdnn.listener import Listener
 from qsdnn.measure.measurer import Measurer
 from qsdnn.model import load_graph
-from qsdnn.model.acceptance import check_repeatable
+from qsdnn.model.acceptance import check_repeatable, precision_notes
 from qsdnn.model.calibration import Calibration
 from qsdnn.model.feeds import random_feeds, read_feeds
 from qsdnn.model.layer import Graph
-from qsdnn.model.precision import precision_notes
 from qsdnn.plan.build import Builder
 from qsdnn.primitive import Precision
 from qsdnn.space import space_of

@@ -15,7 +15,7 @@ from qsdnn.tuning.budget import TIME_IS_OVER
 from qsdnn.tuning.finish.entrants import bare_name
 from qsdnn.tuning.finish.final import Final, Standing
 from qsdnn.tuning.finish.sittings import Kind
-from qsdnn.tuning.found import Found
+from qsdnn.tuning.search import Found
 
 SCHEMA = "qsdnn.search/1"
 

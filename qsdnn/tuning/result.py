@@ -8,11 +8,11 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qsdnn.cost.file import write_cost
+from qsdnn.cost.model import write_cost
 from qsdnn.plan import Plan, write_plan
-from qsdnn.tuning.found import Found
-from qsdnn.tuning.profile import scaled_layers_ms
 from qsdnn.tuning.report import document
+from qsdnn.tuning.search import Found
+from qsdnn.tuning.trial import scaled_layers_ms
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from qsdnn.accuracy.calibrator import load_calibrator
 from qsdnn.engine import load_engines
 from qsdnn.model import load_graph
+from qsdnn.model.calibration import load_calibrator
 from qsdnn.plan.build import Builder
 from qsdnn.primitive import Precision
 from qsdnn_runtime import Session

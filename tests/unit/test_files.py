@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qsdnn.cli.output import check_writable
 from qsdnn.errors import InputError
-from qsdnn.files import open_output, replacing, write_csv, write_output
+from qsdnn.files import check_writable, open_output, replacing, write_csv, write_output
 
 
 @pytest.fixture

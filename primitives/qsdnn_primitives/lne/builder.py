@@ -90,11 +90,11 @@ class Builder:
         if name not in self._images:
             channels, height, width = image_shape(value)
             plain = self.plain(value)
-            whole = channels % self.lanes == 0 or (plain.parent is None and not plain.buffer)
-            if height * width == 1 and whole:  # channels side by side: already in blocks
+            side_by_side = channels % self.lanes == 0 or (plain.parent is None and not plain.buffer)
+            if self.lanes == 1 or (height * width == 1 and side_by_side):  # already in blocks
                 self._images[name] = Image(
-                    channels=channels, height=1, width=1, lanes=self.lanes, rigid=True,
-                    parent=plain,
+                    channels=channels, height=height, width=width, lanes=self.lanes,
+                    rigid=True, parent=plain,
                 )  # fmt: skip
             else:
                 made = self.new_image(channels, height, width)
@@ -152,7 +152,8 @@ class Builder:
             image = self.elements(value)
             if image is None:
                 raise UnsupportedError(f"{value.name} is constant")
-            if image.height * image.width == 1 and image.is_dense and image.parent is None:
+            flat = image.height * image.width == 1 or self.lanes == 1
+            if flat and image.is_dense and image.parent is None:
                 image.rigid = True
                 self._plain[name] = Tensor(size=image.floats, parent=image)
             else:

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+import json
+from collections.abc import Hashable, Mapping, Sequence
 from math import prod
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
 import onnx_ir as ir
 
-from qsdnn.engine import EngineInfo
-from qsdnn.errors import BuildError
+from qsdnn.engine import Code, EngineInfo
+from qsdnn.errors import BuildError, InputError, UnsupportedLayerError
 from qsdnn.files import write_content
-from qsdnn.model.layer import Layer
+from qsdnn.model.layer import Graph, Layer
 from qsdnn.model.segment import Artifact, Segment, block_of
 from qsdnn.primitive import Precision, Primitive
 from qsdnn_primitives.lne.builder import Builder
+from qsdnn_primitives.lne.c_package import c_package
 from qsdnn_primitives.lne.library import compiler, kernels
 from qsdnn_primitives.lne.lowering import SIMD, algorithms, inputs_of, lower, read
-from qsdnn_primitives.lne.program import write_program
+from qsdnn_primitives.lne.program import Step, clear, write_program
 from qsdnn_primitives.lne.target import TARGETS, Target, told_target
 from qsdnn_primitives.lne.tensor import Image, Tensor
 from qsdnn_primitives.plain.node import Op, UnsupportedError, is_constant, static_shape
 
 NAME = "lne"
+
+SMALL_CACHE = 1 << 12
+"""The floats in the data cache of a processor without an operating system: 16 KB, as many have."""
+
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 class LneEngine:
@@ -85,8 +94,6 @@ class LneEngine:
                 kernels cannot be compiled.
         """
         target = _target(segment)
-        builder = Builder(target.lanes)
-        translated = []
         for layer, choice in zip(segment.layers, segment.choices, strict=True):
             try:
                 names = _algorithms(layer, target.lanes)
@@ -97,21 +104,45 @@ class LneEngine:
                     f"layer '{layer.name}' cannot take {choice}",
                     hint=f"it can take: {', '.join(names)}",
                 )
-            translated.append(read(layer))
-        values = {v.name: v for ops in translated for op in ops for v in (*op.inputs, *op.outputs)}
-        inputs = {name: static_shape(values[name]) for name in segment.inputs}
-        for name in segment.inputs:
-            _take(builder, values[name], name, segment.layouts.get(name, ""))
-        for layer, choice, ops in zip(segment.layers, segment.choices, translated, strict=True):
-            builder.layer = layer.index
-            lower(builder, ops, layer.outputs, choice.algorithm)
-        for name in segment.outputs:
-            _hand_out(builder, values[name], name, segment.layouts.get(name, ""))
-        outputs = {name: static_shape(values[name]) for name in segment.outputs}
+        steps, inputs, outputs = _lowered(segment, Builder(target.lanes))
         library = write_content(kernels(target).read_bytes(), ".so", folder)
         known = self._known.setdefault(segment.graph.sha256, {})
-        files = write_program(builder.steps, inputs, outputs, library, folder, known)
+        files = write_program(steps, inputs, outputs, library, folder, known)
         return Artifact(file=files[0], files=tuple(files), options={})
+
+    def code(self, graph: Graph, algorithms: Sequence[str], lanes: int) -> Code:
+        """A network as C source: see `qsdnn.engine.Coder`.
+
+        By default a layer takes its last algorithm, which needs least memory.
+
+        Raises:
+            UnsupportedLayerError: A layer has an operator without a kernel.
+            InputError: A layer cannot take the algorithm asked for.
+        """
+        choices = tuple(
+            Primitive(
+                engine=NAME, algorithm=_coded(layer, name, lanes), precision=Precision.FP32,
+                family=NAME,
+            )
+            for layer, name in zip(graph.layers, algorithms, strict=True)
+        )  # fmt: skip
+        used = {name for layer in graph.layers for name in layer.inputs}
+        segment = Segment(
+            family=NAME,
+            layers=graph.layers,
+            choices=choices,
+            inputs=tuple(name for name in graph.inputs if name in used),
+            outputs=graph.outputs,
+            graph=graph,
+        )
+        steps, inputs, outputs = _lowered(segment, Builder(lanes, SMALL_CACHE))
+        with TemporaryDirectory(prefix="qsdnn-") as scratch:
+            folder = Path(scratch)
+            file, *_ = write_program(clear(steps), inputs, outputs, "", folder, {}, cleared=True)
+            document = json.loads((folder / file).read_text(encoding="utf-8"))
+            parts = [np.fromfile(folder / name, np.float32) for name in document["weights"]]
+        weights = np.concatenate([np.zeros(0, np.float32), *parts])
+        return c_package(document, weights, lanes, graph.name, [x.name for x in graph.layers])
 
 
 def _target(segment: Segment) -> Target:
@@ -119,6 +150,39 @@ def _target(segment: Segment) -> Target:
     if name not in TARGETS:
         raise BuildError(f"'{segment.family}' is no family of lne")
     return TARGETS[name]
+
+
+def _lowered(segment: Segment, builder: Builder) -> tuple[list[Step], Shapes, Shapes]:
+    """The steps of a segment, and the shapes of its inputs and outputs."""
+    translated = [read(layer) for layer in segment.layers]
+    values = {v.name: v for ops in translated for op in ops for v in (*op.inputs, *op.outputs)}
+    for name in segment.inputs:
+        _take(builder, values[name], name, segment.layouts.get(name, ""))
+    for layer, choice, ops in zip(segment.layers, segment.choices, translated, strict=True):
+        builder.layer = layer.index
+        lower(builder, ops, layer.outputs, choice.algorithm)
+    for name in segment.outputs:
+        _hand_out(builder, values[name], name, segment.layouts.get(name, ""))
+    inputs = {name: static_shape(values[name]) for name in segment.inputs}
+    outputs = {name: static_shape(values[name]) for name in segment.outputs}
+    return builder.steps, inputs, outputs
+
+
+def _coded(layer: Layer, algorithm: str, lanes: int) -> str:
+    """The algorithm of a layer in C: what is asked for, or that of least memory."""
+    try:
+        names = _algorithms(layer, lanes)
+    except UnsupportedError as error:
+        raise UnsupportedLayerError(
+            f"{NAME} cannot run layer '{layer.name}' ({', '.join(layer.op_types)}): {error}",
+            hint="there is no C for it: change the network, or leave out --format c",
+        ) from error
+    if algorithm and algorithm not in names:
+        raise InputError(
+            f"layer '{layer.name}' cannot take {NAME}/{algorithm}",
+            hint=f"it can take: {', '.join(names)}",
+        )
+    return algorithm or names[-1]
 
 
 def _algorithms(layer: Layer, lanes: int) -> tuple[str, ...]:

@@ -189,4 +189,4 @@ def _rows(
         **activation_arguments(function),
     }  # fmt: skip
     reads = [place for place in (x[0], weights) if isinstance(place, Tensor)]
-    builder.add("convolution", tuple(reads), y[0], lambda: found, lambda: 1024)
+    builder.add("convolution", tuple(reads), y[0], lambda: found, lambda: 1024 if n % lanes else 0)

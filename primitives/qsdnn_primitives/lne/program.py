@@ -77,6 +77,8 @@ def write_program(
     library: str,
     folder: Path,
     known: MutableMapping[tuple[Hashable, ...], str],
+    *,
+    cleared: bool = False,
 ) -> list[str]:
     """Writes a program and its weights.
 
@@ -87,11 +89,12 @@ def write_program(
         library: The name of the compiled kernels' file, in the folder.
         folder: The folder to write to.
         known: The names of the files that weights were written to before, by key; more are added.
+        cleared: Whether the steps write the zeros of halos themselves: see `clear`.
 
     Returns:
         The names of the files, the program first.
     """
-    places, size = place(steps)
+    places, size = place(steps, cleared=cleared)
     weights = _Weights(folder, known)
     words = [_words(step, places, weights) for step in steps]
     for step in words:
@@ -113,18 +116,40 @@ def write_program(
     return [write_content(content, ".json", folder), library, *dict.fromkeys(names)]
 
 
-def place(steps: Sequence[Step]) -> tuple[dict[Tensor, int], int]:
+def clear(steps: Sequence[Step]) -> list[Step]:
+    """Steps with one before the first use of each tensor with a halo that makes all of it zeros."""
+    found: list[Step] = []
+    known: set[Tensor] = set()
+    for step in steps:
+        for tensor in (*step.reads, *step.writes):
+            root = tensor.root
+            if root.geometry and root not in known:
+                known.add(root)
+                found.append(_zeros(root, step.layer))
+        found.append(step)
+    return found
+
+
+def _zeros(root: Tensor, layer: int) -> Step:
+    def arguments() -> Mapping[str, Value]:
+        return {"y": (root, -root.offset), "count": root.floats}
+
+    return Step(kernel="fill", layer=layer, reads=(), writes=(root,), arguments=arguments)
+
+
+def place(steps: Sequence[Step], *, cleared: bool = False) -> tuple[dict[Tensor, int], int]:
     """Where each root lies in the arena, in floats; and the arena's size.
 
     A tensor with a halo shares memory only with tensors of the same geometry, so that its zeros
-    stay. All others share memory where their lives do not overlap, the largest placed first.
+    stay, unless the steps write these zeros each time. All others share memory where their lives do
+    not overlap, the largest placed first.
     """
     lives = _lives(steps)
     offsets: dict[Tensor, int] = {}
     size = 0
     free: dict[tuple[int, ...], list[tuple[int, int]]] = {}  # until when taken, where
     for tensor, (first, last) in sorted(lives.items(), key=lambda item: item[1]):
-        if not tensor.geometry:
+        if cleared or not tensor.geometry:
             continue
         shared = free.setdefault(tensor.geometry, [])
         at = next((i for i, (until, _) in enumerate(shared) if until < first), None)
@@ -136,7 +161,7 @@ def place(steps: Sequence[Step]) -> tuple[dict[Tensor, int], int]:
             offsets[tensor] = shared[at][1]
             shared[at] = (last, shared[at][1])
     base, taken = size, list[tuple[int, int, int, int]]()  # start, end, first, last
-    plain = [item for item in lives.items() if not item[0].geometry]
+    plain = [item for item in lives.items() if cleared or not item[0].geometry]
     for tensor, (first, last) in sorted(plain, key=lambda item: (-item[0].floats, item[1])):
         need, at = _aligned(tensor.floats), base
         for start, end, since, until in sorted(taken):

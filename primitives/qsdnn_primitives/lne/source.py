@@ -21,16 +21,19 @@ def source(lanes: int) -> str:
     """All kernels.
 
     Args:
-        lanes: The floats in a vector, which are the channels in a block: 4, 8 or 16.
+        lanes: The floats in a vector, which are the channels in a block: 4, 8 or 16; 1 is for
+            processors without vectors, in plain C99.
     """
+    folder = files(__package__) / "kernels"
+    vectors = folder / ("vectors.h" if lanes > 1 else "scalars.h")
     generated = {
+        "vectors.h": vectors.read_text(encoding="utf-8"),
         "arguments.h": declarations(),
         "tiles.h": tiles(lanes),
         "transforms.h": transforms(),
         "depthwise_tiles.h": depthwise_tiles(lanes),
         "table.h": table(),
     }
-    folder = files(__package__) / "kernels"
     lines = [f"#define LANES {lanes}\n"]
     for part in _PARTS:
         text = generated.get(part) or (folder / part).read_text(encoding="utf-8")

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from qsdnn_primitives.lne.kernel import Tile
 
 UNROLLED = 4
-"""The input channels in one turn of the innermost loop."""
+"""The input channels in one turn of the innermost loop, where a block has so many."""
 
 LARGEST: Mapping[int, Sequence[int]] = {
     16: (28, 14, 9, 6, 2, 2, 2, 2),
     8: (12, 6, 4, 3, 1, 1, 1, 1),
     4: (12, 8, 5, 4, 2, 2, 2, 2),
+    1: (12, 8, 8, 6, 5, 4, 3, 2),
 }
 """The most pixels of a tile by lanes, for 1, 2, … blocks: what the registers hold."""
 
@@ -24,7 +25,7 @@ def tiles(lanes: int) -> str:
         for blocks, most in enumerate(LARGEST[lanes], 1)
         for pixels in range(1, most + 1)
     ]
-    text = [_tile(kind, *size) for kind in Tile for size in sizes]
+    text = [_tile(kind, *size, min(UNROLLED, lanes)) for kind in Tile for size in sizes]
     for kind in Tile:
         for blocks, most in enumerate(LARGEST[lanes], 1):
             names = ", ".join(_name(kind, pixels, blocks) for pixels in range(1, most + 1))
@@ -42,7 +43,7 @@ def _name(kind: Tile, pixels: int, blocks: int) -> str:
     return f"tile_{kind.name.lower()}_{pixels}x{blocks}"
 
 
-def _tile(kind: Tile, pixels: int, blocks: int) -> str:
+def _tile(kind: Tile, pixels: int, blocks: int, unrolled: int) -> str:
     """One tile; its accumulators are ``a<pixel>_<block>``."""
     step = {
         Tile.UNIT: "LANES", Tile.PRODUCT: "LANES", Tile.DOUBLE: "2 * LANES",
@@ -66,7 +67,10 @@ def _tile(kind: Tile, pixels: int, blocks: int) -> str:
 
     bias = "load(b + {0} * LANES)" if kind is not Tile.PRODUCT else "splat(0)"
     start = "".join(f"    vec a{p}_{o} = {bias.format(o)};\n" for p, o in places)
-    consts = "    const int64_t x_pixel = t->x_pixel;\n" if kind is Tile.STRIDED else ""
+    consts = {
+        Tile.STRIDED: "    const int64_t x_pixel = t->x_pixel;\n",
+        Tile.PRODUCT: "    (void)b, (void)r;\n",
+    }.get(kind, "")
     taps = (
         "for (int64_t i = 0; i < t->rows; i++) for (int64_t j = 0; j < t->columns; j++) {\n"
         "        const float *at = x + i * t->x_row + j * t->x_tap;\n"
@@ -93,11 +97,11 @@ static void {_name(kind, pixels, blocks)}(const struct tile *t, const float *res
     const float *restrict w, const float *restrict b, const float *restrict r, float *restrict y)
 {{
 {consts}{start}    for (int64_t c = 0; c < t->blocks; c++, x += t->x_block) {taps}
-        for (int k = 0; k < LANES; k += {UNROLLED}) {{
-{turn(UNROLLED)}            at += {UNROLLED}; w += {UNROLLED * blocks} * LANES;
+        for (int k = 0; k < LANES; k += {unrolled}) {{
+{turn(unrolled)}            at += {unrolled}; w += {unrolled * blocks} * LANES;
         }}
     }}
-    if (t->rest) {taps}        for (int64_t k = 0; k < t->rest; k++) {{
+    if (LANES > 1 && t->rest) {taps}        for (int64_t k = 0; k < t->rest; k++) {{
 {turn(1)}            at += 1; w += {blocks} * LANES;
         }}
     }}

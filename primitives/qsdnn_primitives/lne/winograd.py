@@ -55,7 +55,8 @@ def transformed(weights: NDArray[np.float32], m: int) -> NDArray[np.float32]:
     """G g Gᵀ of each window: weights (outputs, inputs, r, r) to (n, n, outputs, inputs)."""
     g = np.array(matrices(m, weights.shape[-1])[1], np.float64)
     rows = np.einsum("ak,oikl->aoil", g, weights.astype(np.float64), optimize=True)
-    return np.einsum("bl,aoil->aboi", g, rows, optimize=True).astype(np.float32)
+    planes: NDArray[np.float64] = np.einsum("bl,aoil->aboi", g, rows, optimize=True)
+    return planes.astype(np.float32)
 
 
 def transforms() -> str:
@@ -178,8 +179,8 @@ def _by_columns(matrix: Matrix, made: Sequence[str]) -> str:
         lines.append(f"        const vec s{a} = d{a} + d{twin}, f{a} = d{a} - d{twin};\n")
         for i, row in enumerate(matrix):
             terms[i].append((row[a], f"{'f' if i % 2 else 's'}{a}"))
-    for name, row in zip(made, terms, strict=True):
-        lines.append(f"        {name} = {_terms(row)};\n")
+    for name, summed in zip(made, terms, strict=True):
+        lines.append(f"        {name} = {_terms(summed)};\n")
     return "".join(lines)
 
 

@@ -95,7 +95,7 @@ def _check(tensor: Tensor, array: NDArray[Any]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class OnnxruntimeCalibrator:
-    """See `qsdnn.accuracy.calibrator.Calibrator`.
+    """See `qsdnn.model.calibration.Calibrator`.
 
     Attributes:
         name: The method: ``"minmax"``, ``"entropy"`` or ``"percentile"``.

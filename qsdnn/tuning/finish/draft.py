@@ -14,8 +14,7 @@ from qsdnn.space import Space
 from qsdnn.tuning.config import SearchConfig
 from qsdnn.tuning.finish.final import Standing
 from qsdnn.tuning.limits.constraint import Constraint
-from qsdnn.tuning.profile import Profile
-from qsdnn.tuning.trial import Trial
+from qsdnn.tuning.trial import Profile, Trial
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

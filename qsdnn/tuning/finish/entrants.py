@@ -8,9 +8,9 @@ from qsdnn.errors import QsdnnError
 from qsdnn.plan.build import REFERENCE
 from qsdnn.primitive import parse_name
 from qsdnn.tuning.bench import Bench
+from qsdnn.tuning.budget import FAR
 from qsdnn.tuning.finish.sittings import Entrant, Kind
 from qsdnn.tuning.limits.constraint import Constraint
-from qsdnn.tuning.pace import FAR
 from qsdnn.tuning.trial import Trial
 
 NEAR = 1.1

@@ -12,14 +12,12 @@ from collections.abc import Sequence
 from qsdnn.board import Trust
 from qsdnn.errors import InfeasibleError, VerificationError
 from qsdnn.tuning.bench import Bench
-from qsdnn.tuning.budget import Budget, unlimited
+from qsdnn.tuning.budget import FAR, FEWEST_CLAIMS, Budget, unlimited
 from qsdnn.tuning.finish.entrants import NEAR, bare_entrants, keeping, plan_entrant, single_engines
 from qsdnn.tuning.finish.final import CLAIMS, Contest, Final
 from qsdnn.tuning.finish.sittings import Entrant, Kind
 from qsdnn.tuning.limits.constraint import Constraint
-from qsdnn.tuning.pace import FAR, FEWEST_CLAIMS
-from qsdnn.tuning.profile import Profile
-from qsdnn.tuning.trial import Trial
+from qsdnn.tuning.trial import Profile, Trial
 
 HEATS = 3
 """The number of sittings of all entrants."""

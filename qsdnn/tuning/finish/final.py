@@ -12,12 +12,10 @@ from dataclasses import dataclass, field, replace
 from qsdnn.board import MeasureOptions, Record, State
 from qsdnn.errors import VerificationError
 from qsdnn.tuning.bench import Bench
-from qsdnn.tuning.budget import Budget
+from qsdnn.tuning.budget import RUNS, Budget
 from qsdnn.tuning.finish.sittings import Entrant, Kind, Ratio, Sittings
 from qsdnn.tuning.limits.goal import Cost
-from qsdnn.tuning.pace import RUNS
-from qsdnn.tuning.profile import Profile
-from qsdnn.tuning.trial import Trial
+from qsdnn.tuning.trial import Profile, Trial
 
 CLAIMS = 9
 """The number of sittings by which a claim is made, at the most. Nine are the fewest whose interval,

@@ -17,7 +17,7 @@ from typing import Any
 from qsdnn.board import MeasureOptions, Package, Record, State, Trust
 from qsdnn.measure.measurer import interval_of, sitting_ratios
 from qsdnn.tuning.bench import Bench
-from qsdnn.tuning.pace import RUNS
+from qsdnn.tuning.budget import RUNS
 from qsdnn.tuning.trial import Trial
 from qsdnn_runtime.server.sittings import pool as pool_sittings
 from qsdnn_runtime.server.trust import CONFIDENCE, interval_rank

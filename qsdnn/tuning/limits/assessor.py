@@ -14,18 +14,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from qsdnn.accuracy.calibrator import load_calibrator
-from qsdnn.accuracy.config import AccuracyConfig
 from qsdnn.accuracy.data import read_inputs
 from qsdnn.accuracy.inputs import Inputs, halves
-from qsdnn.accuracy.loss import Loss
+from qsdnn.accuracy.loss import AccuracyConfig, Loss
 from qsdnn.accuracy.metric import DB_LIMIT
-from qsdnn.accuracy.noise import noise_of
-from qsdnn.accuracy.questions import Question, questions
+from qsdnn.accuracy.noise import Question, noise_of, questions
 from qsdnn.board import Board, Package
 from qsdnn.listener import Listener
 from qsdnn.measure.evaluator import Evaluator
-from qsdnn.model.calibration import Calibration
+from qsdnn.model.calibration import Calibration, load_calibrator
 from qsdnn.model.layer import Graph
 from qsdnn.plan.build import Builder
 from qsdnn.primitive import Primitive
@@ -33,7 +30,7 @@ from qsdnn.space import Space
 from qsdnn.store import Store
 from qsdnn.tuning.budget import Budget
 from qsdnn.tuning.limits.constraint import AccuracyLimit
-from qsdnn.tuning.profile import Profile
+from qsdnn.tuning.trial import Profile
 
 MOST_CALIBRATING, SKETCH, MOST_ANALYZING = 256, 16, 256
 """The number of samples that calibrate at the most; that tell a search the noise of a layer alone;

@@ -11,7 +11,7 @@ from qsdnn.space import Space
 from qsdnn.tuning.bench import GROUP, Bench
 from qsdnn.tuning.budget import Budget
 from qsdnn.tuning.history import HeldOut, History, test
-from qsdnn.tuning.profile import Profile
+from qsdnn.tuning.trial import Profile
 
 HOPELESS = 4.0
 """The factor of the layer's fastest time above which a primitive is left out of random plans: it

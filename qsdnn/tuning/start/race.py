@@ -1,6 +1,6 @@
-"""The race of the uniform plans: piece by piece, each engine's own default first.
+"""The uniform plans, which are the baselines, and their race: each engine's own default first.
 
-A search begins with one look at each engine, in each precision. The other uniform plans follow a
+The race begins with one look at each engine, in each precision. The other uniform plans follow a
 few at a time beside the fastest so far, those of fast engines first: these before any mixed plan,
 for one of them may be the fastest of all; those of slow engines while their share of the budget
 lasts. Each piece is stored when it ends. What a search had no time to measure cannot be chosen for
@@ -22,11 +22,48 @@ from qsdnn.errors import InfeasibleError
 from qsdnn.primitive import Precision, parse_name
 from qsdnn.space import Space
 from qsdnn.tuning.bench import Bench
-from qsdnn.tuning.budget import Budget, unlimited
-from qsdnn.tuning.pace import START_S
-from qsdnn.tuning.profile import Profile, collect
-from qsdnn.tuning.start.uniform import uniform_plans
-from qsdnn.tuning.trial import Trial
+from qsdnn.tuning.budget import START_S, Budget, unlimited
+from qsdnn.tuning.trial import Profile, Trial, collect
+
+
+def uniform_plans(space: Space) -> Mapping[str, NDArray[np.int64]]:
+    """The plan of each primitive that a layer may take, by its name; equal plans appear once.
+
+    A layer that cannot take the primitive takes one of the same domain, else family, else engine,
+    else of onnxruntime, which runs everything, else any: each time the one that is offered first,
+    which is what the engine does by default.
+
+    Args:
+        space: The search space: the layers and what each may run as.
+
+    Returns:
+        The primitive indices (layers,) by the primitive's name, the widest covering first.
+    """
+    plans: dict[str, NDArray[np.int64]] = {}
+    seen: set[bytes] = set()
+    covered = space.mask.sum(axis=0)
+    for wanted in sorted(np.flatnonzero(covered).tolist(), key=lambda p: -int(covered[p])):
+        away = np.array([_distance(space, wanted, p) for p in range(len(space.primitives))])
+        order = away * (space.preference.max() + 1) + space.preference
+        plan = np.where(space.mask, order, order.max() + 1).argmin(axis=1)
+        if plan.tobytes() not in seen:
+            seen.add(plan.tobytes())
+            plans[str(space.primitives[wanted])] = plan
+    return plans
+
+
+def _distance(space: Space, wanted: int, candidate: int) -> int:
+    """The distance of a primitive from the wanted one: the more unlike, the greater."""
+    a, b = space.primitives[wanted], space.primitives[candidate]
+    unlike = (
+        a != b,
+        a.domain != b.domain,
+        a.family != b.family,
+        a.engine != b.engine,
+        b.engine != "onnxruntime",
+    )
+    return sum(differs << bit for bit, differs in enumerate(reversed(unlike)))
+
 
 SLOW = 2.0
 """The factor of the fastest default's time from which an engine is slow: no variant of a slow

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from qsdnn.errors import InfeasibleError
-from qsdnn.model.signature import signature
+from qsdnn.model.workload import signature
 from qsdnn.store import Store, Term
 from qsdnn.tuning.bench import Bench
 from qsdnn.tuning.budget import Budget
@@ -16,11 +16,9 @@ from qsdnn.tuning.limits.assessor import Assessor
 from qsdnn.tuning.limits.constraint import Constraint, Unlimited
 from qsdnn.tuning.limits.goal import Objective
 from qsdnn.tuning.prepare import Prepared
-from qsdnn.tuning.profile import Profile, usable
-from qsdnn.tuning.start.outclassed import outclassed
 from qsdnn.tuning.start.race import race
-from qsdnn.tuning.start.transfer import prior_of
-from qsdnn.tuning.trial import Trial
+from qsdnn.tuning.start.transfer import outclassed, prior_of
+from qsdnn.tuning.trial import Profile, Trial, usable
 
 ENERGY_SHARE, FRONT_SHARE = 0.25, 0.3
 """The shares of the budget for the energy of the best plans, and for the accuracy's front."""

@@ -118,8 +118,10 @@ def _mapped(files: Sequence[str]) -> Iterator[Tuple[int, int]]:
             lines = stream.readlines()
     except OSError:
         return
-    for line in lines:
-        words = line.rstrip("\n").split(None, 5)
-        if len(words) == 6 and words[5] in wanted and words[1].startswith("r-"):
+    mappings = [line.rstrip("\n").split(None, 5) for line in lines]
+    # A library's read-only data was written when it was loaded: its file does not have it so.
+    libraries = {words[5] for words in mappings if len(words) == 6 and "x" in words[1]}
+    for words in mappings:
+        if len(words) == 6 and words[5] in wanted - libraries and words[1].startswith("r-"):
             start, _, end = words[0].partition("-")
             yield int(start, 16), int(end, 16)

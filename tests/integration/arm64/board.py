@@ -1,6 +1,7 @@
 """An emulated arm64 board with an SSH server on a loopback port.
 
-``python -m tests.integration.arm64.board bookworm`` runs one until Ctrl-C, and prints how to reach it.
+``python -m tests.integration.arm64.board bookworm`` runs one until Ctrl-C, and prints how to reach
+it.
 """
 
 from __future__ import annotations
@@ -142,7 +143,9 @@ def remove_abandoned() -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.integration.arm64.board", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.integration.arm64.board", description=__doc__
+    )
     parser.add_argument("release", choices=RELEASES)
     try:
         with EmulatedBoard(parser.parse_args().release) as board:

@@ -1,8 +1,8 @@
 """Debian roots for arm64, built on this machine and kept in the user's cache folder.
 
-``python -m tests.integration.arm64.root bookworm`` builds one and prints where it is. Emulation and mounts are
-those of a mount namespace that ends with the build: nothing is left mounted on this machine, and a
-build that was killed leaves but a folder, which the next one removes.
+``python -m tests.integration.arm64.root bookworm`` builds one and prints where it is. Emulation and
+mounts are those of a mount namespace that ends with the build: nothing is left mounted on this
+machine, and a build that was killed leaves but a folder, which the next one removes.
 """
 
 from __future__ import annotations
@@ -140,7 +140,9 @@ def _mirror() -> str:
 
 def main() -> None:
     """Builds a root and prints where it is."""
-    parser = argparse.ArgumentParser(prog="python -m tests.integration.arm64.root", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.integration.arm64.root", description=__doc__
+    )
     parser.add_argument("release", choices=RELEASES)
     try:
         print(debian_root(parser.parse_args().release))

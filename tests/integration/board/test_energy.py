@@ -13,7 +13,7 @@ from qsdnn.store import Store
 from qsdnn.tuning.config import SearchConfig
 from qsdnn.tuning.finish import decision
 from qsdnn.tuning.limits.goal import Objective
-from qsdnn.tuning.loop import search
+from qsdnn.tuning.search import search
 from qsdnn_boards.local import LocalBoard
 
 from .test_performance import Files

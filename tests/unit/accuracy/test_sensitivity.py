@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from qsdnn.accuracy.questions import questions
+from qsdnn.accuracy.noise import questions
 from qsdnn.primitive import Precision, Primitive
 from qsdnn.space import Space
 

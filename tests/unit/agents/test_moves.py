@@ -1,6 +1,6 @@
 import numpy as np
 
-from qsdnn.agents.baselines.moves import Moves
+from qsdnn.agents.local_search import Moves
 from qsdnn_envs.synthetic import instance
 
 

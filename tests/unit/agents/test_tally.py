@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from qsdnn.agents.baselines.moves import Moves
-from qsdnn.agents.baselines.tally import Tally
+from qsdnn.agents.local_search import Moves, Tally
 from qsdnn_envs.synthetic import instance
 
 

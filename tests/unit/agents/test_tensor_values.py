@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from qsdnn.agents.experience import make_env, walk
-from qsdnn.agents.q_learning.exploration import random_actions
+from qsdnn.agents.q_learning.learner import random_actions
 from qsdnn.agents.q_learning.payoff import NONE, Payoffs, wiring_of
 from qsdnn.agents.q_learning.presets import TensorCredit
 from qsdnn.agents.q_learning.tensor_values import TensorValues

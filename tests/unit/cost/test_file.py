@@ -4,7 +4,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from qsdnn.cost.file import read_cost, write_cost
+from qsdnn.cost.model import read_cost, write_cost
 from qsdnn.errors import InputError
 from qsdnn_envs.synthetic import instance
 

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qsdnn.cost.file import read_cost, write_cost
-from qsdnn.cost.model import CostModel
+from qsdnn.cost.model import CostModel, read_cost, write_cost
 from qsdnn.cost.walk import Walk
 from qsdnn.primitive import Precision, Primitive
 from qsdnn.space import Edge, Space

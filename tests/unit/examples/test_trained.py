@@ -12,9 +12,8 @@ import pytest
 
 from qsdnn import examples
 from qsdnn.errors import InputError
+from qsdnn.examples.data import FOLDER, KINDS, SOUNDS, SOUNDS_SEED, held_out, sounds
 from qsdnn.examples.export import to_graph
-from qsdnn.examples.held_out import FOLDER, SOUNDS, SOUNDS_SEED, held_out
-from qsdnn.examples.sounds import KINDS, sounds
 
 RESULTS = Path(__file__).parents[3] / "experiments" / "results"
 TRAINED = [name for name, example in examples.EXAMPLES.items() if example.trained]

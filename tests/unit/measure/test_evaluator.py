@@ -21,7 +21,7 @@ from qsdnn.accuracy.metric import DB_LIMIT, Metric
 from qsdnn.board import Package, State
 from qsdnn.engine import load_engines
 from qsdnn.errors import BoardError, InputError
-from qsdnn.examples.held_out import held_out
+from qsdnn.examples.data import held_out
 from qsdnn.measure.evaluator import Evaluator
 from qsdnn.model import load_graph
 from qsdnn.plan.build import Builder

@@ -10,14 +10,13 @@ from hypothesis import strategies as st
 
 from qsdnn.agents.base import Episode
 from qsdnn.board import Applied, Package, Record, State
+from qsdnn.cli.progress import EventLog
 from qsdnn.measure.measurer import paired_ratio
 from qsdnn.primitive import Precision, Primitive
 from qsdnn.space import Space
-from qsdnn.tuning.profile import Profile, usable
 from qsdnn.tuning.start.initial_design import mixed_plan
-from qsdnn.tuning.start.uniform import uniform_plans
-from qsdnn.tuning.tensorboard import EventLog
-from qsdnn.tuning.trial import Trial
+from qsdnn.tuning.start.race import uniform_plans
+from qsdnn.tuning.trial import Profile, Trial, usable
 
 PRIMITIVES = tuple(
     Primitive(engine=engine, algorithm=algorithm, precision=Precision.FP32, family=domain)

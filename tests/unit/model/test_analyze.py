@@ -108,7 +108,7 @@ def test_unknown_shapes_count_as_nothing() -> None:
 
 
 # MFLOPs of de Prado et al. 2020, arXiv 2006.05181, tables 1 and 4; by our count for the
-# depthwise separable ones (see `qsdnn.examples.kws`).
+# depthwise separable ones (see `qsdnn.examples.small`).
 @pytest.mark.parametrize(
     ("name", "mflops"),
     [

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from onnx import helper
 
 from qsdnn.model import load_graph
-from qsdnn.model.macs import macs
+from qsdnn.model.workload import macs
 
 SIZES = st.integers(1, 5)
 

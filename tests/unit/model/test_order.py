@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qsdnn.model.order import topological_order
+from qsdnn.model.load import topological_order
 
 
 @st.composite

@@ -5,7 +5,7 @@ from itertools import product
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qsdnn.model.partition import partition
+from qsdnn.model.segment import partition
 
 
 @st.composite

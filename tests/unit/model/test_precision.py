@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper, save
 
 from qsdnn.model import Graph, load_graph
-from qsdnn.model.precision import precision_notes
+from qsdnn.model.acceptance import precision_notes
 
 
 @pytest.fixture

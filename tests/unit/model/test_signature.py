@@ -7,7 +7,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from qsdnn.model import load_graph
-from qsdnn.model.signature import signature
+from qsdnn.model.workload import signature
 
 
 def _write(path, *, seed=0, channels=8, strides=(1, 1), size=12, prefix="", kinds=("Relu", "Relu")):

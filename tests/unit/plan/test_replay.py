@@ -12,7 +12,7 @@ from qsdnn.engine import EngineInfo, load_engines
 from qsdnn.errors import PlanError
 from qsdnn.model import load_graph
 from qsdnn.plan import Choice, Model, read_plan, write_plan
-from qsdnn.plan.rebuild import rebuild
+from qsdnn.plan.subject import rebuild
 from tests.unit.plan.test_document import EXAMPLE
 
 VERSIONS = {"blas": "1.0", "onnxruntime": "1.2"}

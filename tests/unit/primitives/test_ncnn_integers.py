@@ -5,12 +5,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from qsdnn.accuracy.calibrator import load_calibrator
 from qsdnn.engine import EngineInfo, load_engines
 from qsdnn.errors import BuildError
 from qsdnn.examples.catalog import EXAMPLES
 from qsdnn.examples.export import to_model
-from qsdnn.model.calibration import Calibration
+from qsdnn.model.calibration import Calibration, load_calibrator
 from qsdnn.model.load import load_graph
 from qsdnn.plan.build import Builder
 from qsdnn.primitive import Precision

@@ -5,11 +5,11 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from qsdnn.accuracy.calibrator import load_calibrator
 from qsdnn.engine import Engine, EngineInfo
 from qsdnn.errors import BuildError
 from qsdnn.examples.catalog import EXAMPLES
 from qsdnn.examples.export import to_model
+from qsdnn.model.calibration import load_calibrator
 from qsdnn.model.layer import Layer
 from qsdnn.model.load import load_graph
 from qsdnn.model.segment import Segment, block_of

@@ -4,11 +4,11 @@ import numpy as np
 import onnx
 import pytest
 
-from qsdnn.accuracy.calibrator import load_calibrator
 from qsdnn.engine import EngineInfo, load_engines
 from qsdnn.errors import BuildError
 from qsdnn.examples.catalog import EXAMPLES
 from qsdnn.examples.export import to_model
+from qsdnn.model.calibration import load_calibrator
 from qsdnn.model.load import load_graph
 from qsdnn.plan.build import Builder
 from qsdnn.primitive import Precision

@@ -5,8 +5,8 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from qsdnn.accuracy.calibrator import Calibrator, load_calibrator
 from qsdnn.errors import InputError
+from qsdnn.model.calibration import Calibrator, load_calibrator
 from qsdnn.model.load import load_graph
 
 METHODS = ("minmax", "percentile", "entropy")

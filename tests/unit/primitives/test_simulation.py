@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from qsdnn.accuracy.calibrator import load_calibrator
 from qsdnn.accuracy.simulator import ENGINE, EXACT, Part, load_simulator
 from qsdnn.model import load_graph
+from qsdnn.model.calibration import load_calibrator
 from qsdnn.plan.build import Builder
 from qsdnn_primitives.quantization.scale import quantize_weight
 from qsdnn_primitives.simulation.codebook import codebook, nearest

@@ -120,6 +120,18 @@ def test_pages_that_may_have_been_written_are_kept(tmp_path):
     assert mapped[0] == 7
 
 
+def test_a_library_s_own_data_is_kept():
+    """What a loader wrote into a library's read-only data is not in its file."""
+    code = """
+import _json, ctypes, json
+from qsdnn_runtime.board.memory import give_back
+give_back([_json.__file__])
+assert json.loads(json.dumps({"a": [1.5]})) == {"a": [1.5]}
+assert _json.encode_basestring_ascii("x") == '"x"'
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_free_memory_is_given_back():
     """In a new process, whose heap nothing else has cut up."""
     code = """

@@ -13,7 +13,7 @@ from qsdnn.cli import main
 from qsdnn.listener import Silent
 from qsdnn.store import Store
 from qsdnn.testing import SyntheticBoard
-from qsdnn.tuning import loop
+from qsdnn.tuning import search as search_module
 from qsdnn.tuning.budget import Budget
 from qsdnn.tuning.config import SearchConfig
 
@@ -77,12 +77,12 @@ def test_what_a_board_is_waited_for_is_no_part_of_the_budget(tmp_path, monkeypat
     board = BusyBoard(clock)
     board.know(path)
     monkeypatch.setattr(time, "monotonic", clock)
-    monkeypatch.setattr(loop, "Budget", partial(Budget, clock=clock))
+    monkeypatch.setattr(search_module, "Budget", partial(Budget, clock=clock))
     config = SearchConfig(
         model=path, engines=SyntheticBoard.ENGINES, episodes=50, budget_s=BUDGET_S
     )
     with Store(str(tmp_path / "s.db")) as store, board:
-        found = loop.search(config, board, store, notes)
+        found = search_module.search(config, board, store, notes)
     (told,) = [text for text in notes.texts if text.startswith("takes 900 s at the most")]
     (least_s,) = re.findall(r"are about (\d+) s", told)
     assert float(least_s) < HOT_S

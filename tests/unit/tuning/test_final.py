@@ -12,14 +12,12 @@ from qsdnn.board import Applied, Package, Record, State, Trust
 from qsdnn.errors import BuildError, VerificationError
 from qsdnn.listener import Silent
 from qsdnn.measure.measurer import Counts
-from qsdnn.tuning.budget import Budget
+from qsdnn.tuning.budget import FEWEST_CLAIMS, Budget, Pace
 from qsdnn.tuning.finish.fastest import HEATS, finish
 from qsdnn.tuning.finish.final import CLAIMS, Final
 from qsdnn.tuning.finish.sittings import Kind
 from qsdnn.tuning.limits.constraint import Unlimited
-from qsdnn.tuning.pace import FEWEST_CLAIMS, Pace
-from qsdnn.tuning.profile import Profile
-from qsdnn.tuning.trial import Trial
+from qsdnn.tuning.trial import Profile, Trial
 
 STABLE, THROTTLED = Trust.STABLE, Trust.THROTTLED
 MIXED = ("mixed 0", "mixed 1", "mixed 2", "mixed 3")

@@ -13,7 +13,7 @@ from qsdnn.store import Store
 from qsdnn.testing import SyntheticBoard
 from qsdnn.tuning.config import SearchConfig
 from qsdnn.tuning.limits.goal import Cost, Goal, Objective, energy_mj, power_mw
-from qsdnn.tuning.loop import search
+from qsdnn.tuning.search import search
 
 LIBRARY_MB = {"onnxruntime": 40.0, "openvino": 55.0}
 POWER_MW = {"onnxruntime": 9000.0, "openvino": 2000.0}

@@ -10,11 +10,10 @@ from qsdnn.cost.fit import fit
 from qsdnn.engine import EngineInfo
 from qsdnn.primitive import Precision, Primitive
 from qsdnn.space import Space
-from qsdnn.tuning.start.outclassed import FEW, LAG, outclassed
-from qsdnn.tuning.start.transfer import learned
+from qsdnn.tuning.start.transfer import LAG, OF_A_KIND, learned, outclassed
 
 NAMES = ("auto", "fast", "slow", "even")
-SIGNATURES = [*(f"conv:{i}" for i in range(FEW)), *(f"gemm:{i}" for i in range(FEW))]
+SIGNATURES = [*(f"conv:{i}" for i in range(OF_A_KIND)), *(f"gemm:{i}" for i in range(OF_A_KIND))]
 LAYERS = len(SIGNATURES)
 INFO = BoardInfo(
     name="x",
@@ -32,7 +31,7 @@ SPACE = Space(
     edges=(),
 )
 PROFILE_MS = np.tile([1.5 * LAG, 1.0, 1.01 * LAG, 1.01 * LAG], (LAYERS, 1))
-PROFILE_MS[FEW:, 3] = 0.9  # even with the fastest, or better, where it multiplies matrices
+PROFILE_MS[OF_A_KIND:, 3] = 0.9  # even with the fastest, or better, where it multiplies matrices
 SLOW = NAMES.index("slow")
 
 

@@ -13,10 +13,8 @@ from qsdnn.listener import Silent
 from qsdnn.measure.measurer import Counts
 from qsdnn.primitive import Precision, Primitive
 from qsdnn.space import Space
-from qsdnn.tuning.budget import Budget
-from qsdnn.tuning.pace import Pace
-from qsdnn.tuning.start.race import PIECE, defaults, race
-from qsdnn.tuning.start.uniform import uniform_plans
+from qsdnn.tuning.budget import Budget, Pace
+from qsdnn.tuning.start.race import PIECE, defaults, race, uniform_plans
 from qsdnn.tuning.trial import Trial
 
 NAMES = (

@@ -11,9 +11,9 @@ from qsdnn.cli import main
 from qsdnn.listener import Silent
 from qsdnn.plan import from_json, to_json
 from qsdnn.store import Store
-from qsdnn.testing.synthetic_board import SLOW, SyntheticBoard
+from qsdnn.testing import SLOW, SyntheticBoard
 from qsdnn.tuning.config import SearchConfig
-from qsdnn.tuning.loop import search
+from qsdnn.tuning.search import search
 
 
 @pytest.fixture(scope="module")

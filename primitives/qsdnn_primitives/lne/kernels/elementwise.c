@@ -5,14 +5,14 @@ INLINE vec load_some(const float *p, int64_t n)
 {
     vec v = {0};
     for (int i = 0; i < LANES; i++)
-        if (i < n) v[i] = p[i];
+        if (i < n) LANE(v, i) = p[i];
     return v;
 }
 
 INLINE void store_some(float *p, vec v, int64_t n)
 {
     for (int i = 0; i < LANES; i++)
-        if (i < n) p[i] = v[i];
+        if (i < n) p[i] = LANE(v, i);
 }
 
 static void unary(const struct unary *a, const struct worker *me)
@@ -39,7 +39,8 @@ INLINE vec combined(int64_t operation, vec x, vec z)
     case LARGER: return choose((x > z) | (x != x), x, z);
     case SMALLER: return choose((x < z) | (x != x), x, z);
     case SLOPE: return choose(x < splat(0), x * z, x);
-    default: return power(x, z);
+    case POWER: return power(x, z);
+    default: return x;
     }
 }
 

@@ -13,9 +13,9 @@ INLINE vec exponential(vec x)
     p = p * f + 1.6666665459e-1f;
     p = p * f + 5.0000001201e-1f;
     p = p * f * f + f + 1.0f;
-    ints power = (__builtin_convertvector(n, ints) + 127) << 23;
-    vec e = p * (vec)power;
-    e = choose(x > 88.72284f, splat(__builtin_inff()), e);
+    ints exponent = (whole(n) + 127) << 23;
+    vec e = p * of_bits(exponent);
+    e = choose(x > 88.72284f, splat(INFINITE), e);
     e = choose(x < -103.9721f, splat(0), e);
     return choose(x == x, e, x);
 }
@@ -23,11 +23,11 @@ INLINE vec exponential(vec x)
 /* ln x, to 1 ulp or so, for x > 0; −∞ at 0, NaN below. */
 INLINE vec logarithm(vec x)
 {
-    ints bits = (ints)larger(x, splat(1.17549435e-38f));
-    ints power = ((bits >> 23) & 255) - 126;
-    vec m = (vec)((bits & 0x007fffff) | 0x3f000000);
-    ints low = m < 0.707106781f;
-    vec e = __builtin_convertvector(power + low, vec);
+    ints bits = bits_of(larger(x, splat(1.17549435e-38f)));
+    ints exponent = ((bits >> 23) & 255) - 126;
+    vec m = of_bits((bits & 0x007fffff) | 0x3f000000);
+    ints low = m < splat(0.707106781f);
+    vec e = real(exponent) - choose(low, splat(1), splat(0));
     vec f = m + choose(low, m, splat(0)) - 1.0f;
     vec z = f * f;
     vec p = splat(7.0376836292e-2f);
@@ -41,9 +41,18 @@ INLINE vec logarithm(vec x)
     p = p * f + 3.3333331174e-1f;
     p = p * f * z + e * -2.12194440e-4f - 0.5f * z;
     vec y = f + p + e * 0.693359375f;
-    y = choose(x == splat(__builtin_inff()), x, y);
-    y = choose(x == splat(0), splat(-__builtin_inff()), y);
-    return choose((x < splat(0)) | (x != x), splat(__builtin_nanf("")), y);
+    y = choose(x == splat(INFINITE), x, y);
+    y = choose(x == splat(0), splat(-INFINITE), y);
+    return choose((x < splat(0)) | (x != x), splat(NO_NUMBER), y);
+}
+
+/* x^z; of a negative x where z is whole. */
+INLINE vec power(vec x, vec z)
+{
+    const vec y = exponential(z * logarithm(of_bits(bits_of(x) & 0x7fffffff)));
+    const ints even = below(z * 0.5f) == z * 0.5f;
+    const vec negative = choose(below(z) == z, choose(even, y, -y), splat(NO_NUMBER));
+    return choose(z == splat(0), splat(1), choose(x < splat(0), negative, y));
 }
 
 /* x^z; of a negative x where z is whole. */
@@ -56,8 +65,11 @@ INLINE vec power(vec x, vec z)
 }
 
 INLINE vec logistic(vec x) { return 1.0f / (1.0f + exponential(-x)); }
-INLINE vec magnitude(vec x) { return (vec)((ints)x & 0x7fffffff); }
-INLINE vec with_sign(vec x, vec of) { return (vec)(((ints)x & 0x7fffffff) | ((ints)of & (int32_t)0x80000000)); }
+INLINE vec magnitude(vec x) { return of_bits(bits_of(x) & 0x7fffffff); }
+INLINE vec with_sign(vec x, vec of)
+{
+    return of_bits((bits_of(x) & 0x7fffffff) | (bits_of(of) & (int32_t)0x80000000));
+}
 
 INLINE vec tangent(vec x)
 {

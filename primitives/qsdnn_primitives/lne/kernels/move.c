@@ -11,9 +11,9 @@ static void pack(const struct pack *a, const struct worker *me)
         for (int64_t w = 0; w < a->width; w++) {
             vec v = {0};
             if (lanes == LANES)
-                for (int c = 0; c < LANES; c++) v[c] = x[c * a->x_channel + w];
+                for (int c = 0; c < LANES; c++) LANE(v, c) = x[c * a->x_channel + w];
             else
-                for (int c = 0; c < lanes; c++) v[c] = x[c * a->x_channel + w];
+                for (int c = 0; c < lanes; c++) LANE(v, c) = x[c * a->x_channel + w];
             store(y + w * LANES, v);
         }
     }
@@ -30,7 +30,7 @@ static void unpack(const struct unpack *a, const struct worker *me)
         if (lanes == LANES && a->y_channel != 1)
             for (int64_t w = 0; w < a->width; w++) {
                 const vec v = load(x + w * LANES);
-                for (int c = 0; c < LANES; c++) y[c * a->y_channel + w] = v[c];
+                for (int c = 0; c < LANES; c++) y[c * a->y_channel + w] = LANE(v, c);
             }
         else
             for (int64_t w = 0; w < a->width; w++)

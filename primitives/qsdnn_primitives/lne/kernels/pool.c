@@ -2,8 +2,8 @@
    of the maximum. */
 
 /* The maximum or the sum of a window whose size the compiler knows. */
-#define WINDOW(R, C)                                                                              \
-    INLINE void window_##R##x##C(const float *x, int64_t row, vec *most, vec *sum)                \
+#define WINDOW(NAME, R, C)                                                                        \
+    INLINE void NAME(const float *x, int64_t row, vec *most, vec *sum)                            \
     {                                                                                             \
         vec m = load(x), s = splat(0);                                                            \
         for (int i = 0; i < R; i++)                                                               \
@@ -13,8 +13,8 @@
             }                                                                                     \
         *most = m, *sum = s;                                                                      \
     }
-WINDOW(2, 2)
-WINDOW(3, 3)
+WINDOW(window_2x2, 2, 2)
+WINDOW(window_3x3, 3, 3)
 
 static void pool(const struct pool *a, const struct worker *me)
 {
@@ -71,7 +71,7 @@ static void global_pool(const struct global_pool *a, const struct worker *me)
         for (int64_t h = 0; h < a->height; h++, x += a->x_row) {
             int64_t w = 0;
             if (a->mean) {
-                for (; w + 4 <= a->width; w += 4)
+                for (const int64_t end = a->width / 4 * 4; w < end; w += 4)
                     for (int i = 0; i < 4; i++) sum[i] += load(x + (w + i) * LANES);
                 for (; w < a->width; w++) sum[0] += load(x + w * LANES);
             } else

@@ -2,7 +2,7 @@
 
 static float reduced_row(int64_t operation, const float *x, int64_t n)
 {
-    vec v = operation == LARGER ? splat(-__builtin_inff()) : operation == SMALLER ? splat(__builtin_inff()) : splat(0);
+    vec v = operation == LARGER ? splat(-INFINITE) : operation == SMALLER ? splat(INFINITE) : splat(0);
     vec u = v;
     int64_t i = 0;
     if (operation == ADD) {
@@ -11,9 +11,9 @@ static float reduced_row(int64_t operation, const float *x, int64_t n)
         for (; i < n; i++) s += x[i];
         return s;
     }
-    float s = v[0];
+    float s = LANE(v, 0);
     for (; i + LANES <= n; i += LANES) v = operation == LARGER ? larger(v, load(x + i)) : smaller(v, load(x + i));
-    for (int l = 0; l < LANES; l++) s = (operation == LARGER) == (v[l] > s) ? v[l] : s;
+    for (int l = 0; l < LANES; l++) s = (operation == LARGER) == (LANE(v, l) > s) ? LANE(v, l) : s;
     for (; i < n; i++) s = (operation == LARGER) == (x[i] > s) ? x[i] : s;
     return s;
 }
@@ -54,9 +54,9 @@ static void softmax_row(const float *x, float *y, int64_t n, int64_t logarithmic
     if (i < n) {
         const vec shifted = load_some(x + i, n - i) - top, e = exponential(shifted);
         store_some(y + i, logarithmic ? shifted : e, n - i);
-        for (int l = 0; l < LANES; l++) sum += l < n - i ? e[l] : 0;
+        for (int l = 0; l < LANES; l++) sum += l < n - i ? LANE(e, l) : 0;
     }
-    const float by = logarithmic ? logarithm(splat(sum))[0] : 1.0f / sum;
+    const float by = logarithmic ? LANE(logarithm(splat(sum)), 0) : 1.0f / sum;
     for (i = 0; i < n; i++) y[i] = logarithmic ? y[i] - by : y[i] * by;
 }
 
@@ -103,7 +103,7 @@ static void standardize(const struct standardize *a, const struct worker *me)
         }
         float sum = sum_of(squares);
         for (; i < a->n; i++) sum += (x[i] - mean) * (x[i] - mean);
-        const float by = 1.0f / __builtin_sqrtf(sum / (float)a->n + a->epsilon);
+        const float by = 1.0f / LANE(root(splat(sum / (float)a->n + a->epsilon)), 0);
         const float *scale = a->scale + o * a->step, *shift = a->shift + o * a->step;
         if (a->run == 1) {
             for (i = 0; i + LANES <= a->n; i += LANES)

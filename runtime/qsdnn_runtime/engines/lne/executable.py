@@ -240,7 +240,7 @@ def _read(paths: Sequence[Path]) -> np.ndarray:
         for path, size in zip(paths, sizes):
             part = weights[start : start + size]
             with path.open("rb") as file:
-                if size and file.readinto(memoryview(part).cast("B")) != part.nbytes:
+                if size and file.readinto(part.data.cast("B")) != part.nbytes:
                     raise OSError("%s is cut short" % path)
             start += size
     except OSError as error:

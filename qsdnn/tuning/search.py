@@ -5,12 +5,15 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from qsdnn.agents import agent
 from qsdnn.board import Board
 from qsdnn.cost.model import CostModel
 from qsdnn.listener import Listener
+from qsdnn.measure.measurer import Measurer
+from qsdnn.model.layer import Graph
 from qsdnn.plan import Plan
 from qsdnn.store import Store
 from qsdnn.tuning.budget import Budget
@@ -20,16 +23,55 @@ from qsdnn.tuning.finish.draft import Draft
 from qsdnn.tuning.finish.fastest import finish
 from qsdnn.tuning.finish.final import Final
 from qsdnn.tuning.finish.pareto import Point, front
-from qsdnn.tuning.found import Found
 from qsdnn.tuning.limits.assessor import Assessor
 from qsdnn.tuning.limits.constraint import AccuracyLimit
 from qsdnn.tuning.limits.goal import Objective
 from qsdnn.tuning.prepare import Prepared, prepare
-from qsdnn.tuning.rounds.loop import Rounds
+from qsdnn.tuning.rounds.loop import Learning, Rounds
 from qsdnn.tuning.start.initial_design import explore
 from qsdnn.tuning.start.start import Started, start
 from qsdnn.tuning.start.transfer import learned
-from qsdnn.tuning.trial import Trial
+from qsdnn.tuning.trial import Profile, Trial
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The findings of a search.
+
+    Attributes:
+        config: The settings of the search.
+        graph: The network; its weights file is gone.
+        cost: The last cost model, and the space in it.
+        predicted_ms: The latency of the winner by the last cost model, as the plan is cut.
+        profile: The profile of the uniform plans.
+        plan: The plan that is written.
+        front: The plans that no other beats in latency, accuracy and memory; empty where they were
+            not asked for.
+        learning: The record of what the agent did.
+        prior_networks: The number of networks whose searches told this one what to expect.
+        spared: The primitives that were not measured: those searches had shown them to be slow.
+        mixed_plans: The number of mixed plans that were measured.
+        group_s: The wall time of a group of mixed plans.
+        final: The outcome of the final: the plan that won, verified.
+        measurer: The measurer, which knows what was measured, and where.
+        wall_s: The wall time of the whole search, without the time the board was waited for.
+    """
+
+    config: SearchConfig
+    graph: Graph
+    cost: CostModel
+    predicted_ms: float
+    profile: Profile = field(repr=False)
+    plan: Plan = field(repr=False)
+    front: tuple[tuple[Point, Plan], ...] = field(repr=False)
+    learning: Learning
+    prior_networks: int
+    spared: tuple[str, ...]
+    mixed_plans: int
+    group_s: float
+    final: Final
+    measurer: Measurer = field(repr=False)
+    wall_s: float
 
 
 def search(

@@ -1,4 +1,4 @@
-"""A board that measures nothing: it knows what every plan takes, and adds noise.
+"""A board for tests that measures nothing: it knows what every plan takes, and adds noise.
 
 A search on that board takes seconds and needs no engine, and what it finds can be compared with the
 truth:
@@ -6,6 +6,8 @@ truth:
 >>> board = SyntheticBoard()
 >>> board.know("model.onnx")  # doctest: +SKIP
 >>> qsdnn.search("model.onnx", board=board, engines=board.ENGINES)  # doctest: +SKIP
+
+Besides, `qsdnn_conformance` in the wheel holds what every engine, agent and board must keep.
 """
 
 from __future__ import annotations

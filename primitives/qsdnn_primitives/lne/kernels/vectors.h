@@ -1,0 +1,59 @@
+/* Vectors, as gcc and clang extend C. */
+
+#define INLINE static inline __attribute__((always_inline))
+#define INFINITE __builtin_inff()
+#define NO_NUMBER __builtin_nanf("")
+
+typedef float vec __attribute__((vector_size(4 * LANES)));
+typedef int32_t ints __attribute__((vector_size(4 * LANES)));
+typedef float loose __attribute__((vector_size(4 * LANES), may_alias, aligned(4)));
+
+INLINE vec load(const float *p) { return *(const loose *)p; }
+INLINE void store(float *p, vec v) { *(loose *)p = v; }
+INLINE vec splat(float s) { return (vec){0} + s; }
+
+/* One number of a vector. */
+#define LANE(v, i) (v)[i]
+
+/* The bits of numbers and back; whole numbers of numbers and back. */
+INLINE ints bits_of(vec v) { return (ints)v; }
+INLINE vec of_bits(ints i) { return (vec)i; }
+INLINE ints whole(vec v) { return __builtin_convertvector(v, ints); }
+INLINE vec real(ints i) { return __builtin_convertvector(i, vec); }
+
+/* Where a lane of `mask` has all bits set, the lane of a; else that of b. */
+INLINE vec choose(ints mask, vec a, vec b) { return (vec)((mask & (ints)a) | (~mask & (ints)b)); }
+
+#if defined(__clang__)
+INLINE vec larger(vec a, vec b) { return __builtin_elementwise_max(a, b); }
+INLINE vec smaller(vec a, vec b) { return __builtin_elementwise_min(a, b); }
+INLINE vec root(vec a) { return __builtin_elementwise_sqrt(a); }
+INLINE vec below(vec a) { return __builtin_elementwise_floor(a); }
+#else
+INLINE vec larger(vec a, vec b) { return choose(a > b, a, b); }
+INLINE vec smaller(vec a, vec b) { return choose(a < b, a, b); }
+INLINE vec root(vec a)
+{
+    for (int i = 0; i < LANES; i++) a[i] = __builtin_sqrtf(a[i]);
+    return a;
+}
+INLINE vec below(vec a)
+{
+    for (int i = 0; i < LANES; i++) a[i] = __builtin_floorf(a[i]);
+    return a;
+}
+#endif
+
+INLINE float sum_of(vec v)
+{
+    float s = 0;
+    for (int i = 0; i < LANES; i++) s += v[i];
+    return s;
+}
+
+INLINE float largest_of(vec v)
+{
+    float s = v[0];
+    for (int i = 1; i < LANES; i++) s = v[i] > s ? v[i] : s;
+    return s;
+}

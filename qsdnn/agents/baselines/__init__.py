@@ -1,1 +1,0 @@
-"""Agents that Q-learning is held against."""
