@@ -55,15 +55,6 @@ INLINE vec power(vec x, vec z)
     return choose(z == splat(0), splat(1), choose(x < splat(0), negative, y));
 }
 
-/* x^z; of a negative x where z is whole. */
-INLINE vec power(vec x, vec z)
-{
-    const vec y = exponential(z * logarithm((vec)((ints)x & 0x7fffffff)));
-    const ints whole = below(z) == z, even = below(z * 0.5f) == z * 0.5f;
-    const vec negative = choose(whole, choose(even, y, -y), splat(__builtin_nanf("")));
-    return choose(z == splat(0), splat(1), choose(x < splat(0), negative, y));
-}
-
 INLINE vec logistic(vec x) { return 1.0f / (1.0f + exponential(-x)); }
 INLINE vec magnitude(vec x) { return of_bits(bits_of(x) & 0x7fffffff); }
 INLINE vec with_sign(vec x, vec of)

@@ -77,8 +77,8 @@ static void pick(const struct pick *a, const struct worker *me)
             from[c] = channel / LANES * a->x_block + channel % LANES;
         }
         for (int64_t w = 0; w < a->width; w++) {
-            vec v = {0};
-            for (int c = 0; c < LANES; c++) v[c] = x[from[c] + w * LANES];
+            vec v = splat(0);
+            for (int c = 0; c < LANES; c++) LANE(v, c) = x[from[c] + w * LANES];
             store(y + w * a->y_pixel, v);
         }
     }
