@@ -10,7 +10,7 @@ UNROLLED = 4
 """The input channels in one turn of the innermost loop, where a block has so many."""
 
 LARGEST: Mapping[int, Sequence[int]] = {
-    16: (28, 14, 9, 6, 2, 2, 2, 2),
+    16: (14, 14, 9, 6, 1, 1, 1, 1),
     8: (12, 6, 4, 3, 1, 1, 1, 1),
     4: (12, 8, 5, 4, 2, 2, 2, 2),
     1: (12, 8, 8, 6, 5, 4, 3, 2),
