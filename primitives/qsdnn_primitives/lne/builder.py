@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from math import prod
 
 import numpy as np
 import onnx_ir as ir
@@ -225,11 +224,6 @@ def activation_arguments(activation: tuple[Activation, float, float]) -> dict[st
     """The arguments of an activation."""
     kind, alpha, beta = activation
     return {"activation": int(kind), "alpha": alpha, "beta": beta}
-
-
-def count(shape: Shape) -> int:
-    """The number of elements."""
-    return prod(shape)
 
 
 def _name(value: ir.Value) -> str:

@@ -130,7 +130,7 @@ def _added(builder: Builder, fused: Fused) -> Image | None:
 def _sum_arguments(added: Image | None) -> dict[str, Value]:
     if added is None:
         return {}
-    return {"r": added, "r_block": added.block, "r_row": added.row, "r_pixel": added.lanes}
+    return {"r": added, "r_block": added.block, "r_row": added.row}
 
 
 def _direct(builder: Builder, fused: Fused, geometry: Geometry) -> None:
@@ -199,7 +199,7 @@ def _direct(builder: Builder, fused: Fused, geometry: Geometry) -> None:
                 "y_block": y.block, "y_row": y.row, "y_pixel": lanes, "pixels": pixels,
                 "group": group, "low": low, "high": high,
                 "band": band_of(unit, lines * -(-line // pixels), builder.l2_floats),
-                **_sum_arguments(added), **activation_arguments(function),
+                "r_pixel": lanes, **_sum_arguments(added), **activation_arguments(function),
             }  # fmt: skip
             if added is not None and start:
                 found["r"] = (added, start * added.block)
@@ -221,8 +221,6 @@ def _winograd(builder: Builder, fused: Fused, geometry: Geometry, m: int) -> Non
     least, most, function = limits(fused.function)
 
     def arguments() -> dict[str, Value]:
-        sums = _sum_arguments(added)
-        sums.pop("r_pixel", None)
         packed = Packed(
             key=(fused.op.inputs[1].name, "winograd", lanes, group, m),
             size=(m + r - 1) ** 2 * blocks * lanes * inputs,
@@ -234,7 +232,7 @@ def _winograd(builder: Builder, fused: Fused, geometry: Geometry, m: int) -> Non
             "rest": inputs % lanes, "height": height, "width": width, "x_block": x.block,
             "x_row": x.row, "y_blocks": blocks, "y_block": y.block, "y_row": y.row,
             "tiles_high": high, "tiles_wide": wide, "chunk": chunk, "pixels": pixels,
-            "group": group, "low": least, "high": most, **sums,
+            "group": group, "low": least, "high": most, **_sum_arguments(added),
             **activation_arguments(function),
         }  # fmt: skip
 
@@ -257,8 +255,6 @@ def _depthwise(builder: Builder, fused: Fused, geometry: Geometry) -> None:
     shape = SHAPES.index(key) if square and key in SHAPES else -1
 
     def arguments() -> dict[str, Value]:
-        sums = _sum_arguments(added)
-        sums.pop("r_pixel", None)
         packed = pack_depthwise(_weights(fused.op, geometry), lanes)
         return {
             "x": (x, -geometry.above * x.row - geometry.left * lanes), "w": packed, "b": biases,
@@ -267,7 +263,7 @@ def _depthwise(builder: Builder, fused: Fused, geometry: Geometry) -> None:
             "x_row": geometry.high * x.row, "x_pixel": geometry.wide * lanes,
             "tap_row": geometry.dilated_high * x.row, "tap_column": geometry.dilated_wide * lanes,
             "y_block": y.block, "y_row": y.row, "pixels": PIXELS[lanes], "low": low,
-            "high": high, **sums, **activation_arguments(function),
+            "high": high, **_sum_arguments(added), **activation_arguments(function),
         }  # fmt: skip
 
     builder.add("depthwise", (x, added), y, arguments)

@@ -50,13 +50,17 @@ def kernels(target: Target) -> Path:
     command = compiler(target)
     if command is None:
         raise BuildError(f"there is no compiler for {target.name}", hint="pip install 'qsdnn[lne]'")
-    text = source(target.lanes)
-    words = "\0".join((*command, *_FLAGS, text))
-    name = f"lne-{target.name}-{hashlib.sha256(words.encode()).hexdigest()[:16]}.so"
-    path = _folder() / name
+    path = _folder() / _name(target, command)
     if not path.exists():
-        _compile(command, text, path)
+        _compile(command, source(target.lanes), path)
     return path
+
+
+@cache
+def _name(target: Target, command: tuple[str, ...]) -> str:
+    """The name of the file, by all that makes its content."""
+    words = "\0".join((*command, *_FLAGS, source(target.lanes)))
+    return f"lne-{target.name}-{hashlib.sha256(words.encode()).hexdigest()[:16]}.so"
 
 
 def _folder() -> Path:

@@ -50,10 +50,3 @@ INLINE float sum_of(vec v)
     for (int i = 0; i < LANES; i++) s += v[i];
     return s;
 }
-
-INLINE float largest_of(vec v)
-{
-    float s = v[0];
-    for (int i = 1; i < LANES; i++) s = v[i] > s ? v[i] : s;
-    return s;
-}

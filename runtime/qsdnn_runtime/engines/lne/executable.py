@@ -144,11 +144,10 @@ class LneExecutable:
         kernels: Dict[int, List[str]] = {layer: [] for layer in self._segment.layers}
         position = 0
         words = self._program.words
-        for layer, kernel in zip(self._program.layers, self._program.kernels):
-            address = self._program.words[position:].ctypes.data
+        for layer in self._program.layers:
+            address = words[position:].ctypes.data
             kernels[layer].append(self._library.lne_name(address).decode("ascii"))
             position += int(words[position + 2])
-            assert kernel >= 0
         return {
             layer: Applied(primitive, ", ".join(dict.fromkeys(kernels[layer])) or "in place")
             for layer, primitive in self._segment.layers.items()

@@ -60,7 +60,6 @@ class Program:
         words: The steps as the interpreter reads them, addresses still 0.
         places: The addresses to fill in.
         layers: The layer of each step.
-        kernels: The number of the kernel of each step.
     """
 
     library: Path
@@ -72,7 +71,6 @@ class Program:
     words: np.ndarray
     places: Tuple[Place, ...]
     layers: Tuple[int, ...]
-    kernels: Tuple[int, ...]
 
 
 def read_program(path: Path) -> Program:
@@ -121,5 +119,4 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Program:
         words=np.array(words, np.int64),
         places=tuple(places),
         layers=tuple(int(step[1]) for step in steps),
-        kernels=tuple(int(step[0]) for step in steps),
     )
