@@ -18,7 +18,7 @@ from qsdnn.primitive import Precision
 from qsdnn_runtime import Session
 
 from .backend import infos
-from .layers import KINDS
+from .layers import ALONE
 from .processor import saturates
 from .test_layers import _reference
 
@@ -37,7 +37,7 @@ def test_what_is_offered_int8_runs_in_integers(name, kind):
         max_examples=EXAMPLES, deadline=None, database=None, derandomize=True,
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
-    @given(drawn=KINDS[kind], seed=st.integers(0, 99))
+    @given(drawn=ALONE[kind], seed=st.integers(0, 99))
     def check(drawn, seed):
         model = drawn.model()
         rng = np.random.default_rng(seed)

@@ -16,7 +16,7 @@ from qsdnn.plan.build import Builder
 from qsdnn_primitives.openvino.engine import kind_of
 from qsdnn_runtime import EngineError, Session
 from qsdnn_runtime.engines.openvino import LOADER, capabilities, hints, loader
-from tests.conformance.layers import convs
+from tests.conformance.windows import convs
 
 FOUND = LOADER.probe()
 INFO = EngineInfo(name="openvino", version="", capabilities=FOUND.capabilities)
