@@ -13,11 +13,14 @@ the pages of the file count as this process's, though the system can take them b
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 from contextlib import contextmanager
 from typing import Iterator, List, Optional, Sequence, Tuple
 
-SMAPS = "/proc/self/smaps"
+import numpy as np
+
+MAPS = "/proc/self/maps"
 HUGE_BYTES = 2 << 20  # on x86, and on ARM with pages of 4 KiB
 # Advice from linux/mman.h. The first lets the kernel join pages when it comes to it, the second,
 # since 6.1, has the kernel join them at once.
@@ -25,11 +28,11 @@ MADV_HUGEPAGE, MADV_COLLAPSE = 14, 25
 # The share of a mapping that must be in use: a thread's stack is mostly unused, and would be filled
 # up.
 IN_USE = 0.5
+RESERVED_BYTES = 64 << 30  # who takes so much at once has reserved addresses, not memory
 
 Range = Tuple[int, int]
 """First address, and the one after the last."""
 
-MAPS = "/proc/self/maps"
 MADV_DONTNEED = 4  # linux/mman.h
 
 
@@ -43,29 +46,31 @@ def joined_pages() -> Iterator[None]:
 
 
 def in_use() -> List[Range]:
-    """This process's memory that is in no file, ascending; none where the system does not tell."""
-    found: List[Range] = []
-    latest: Optional[Range] = None
-    try:
-        with open(SMAPS, encoding="ascii", errors="replace") as stream:
-            for line in stream:
-                words = line.split()
-                if words[0] == "Rss:":
-                    if latest and int(words[1]) * 1024 >= IN_USE * (latest[1] - latest[0]):
-                        found.append(latest)
-                elif not words[0].endswith(":"):
-                    latest = _anonymous(words)
-    except OSError:
-        return []
-    return found
+    """The large parts of this process's memory that are in no file and mostly in use, ascending.
+
+    A part is large where a huge page fits. None is found where the system does not tell.
+    """
+    return [part for part in _anonymous() if _is_in_use(*part)]
 
 
-def _anonymous(words: List[str]) -> Optional[Range]:
-    """The range of a mapping; None for a file's mapping, and for a shared or read-only one."""
-    if words[1] != "rw-p" or words[4] != "0":
-        return None
-    start, _, end = words[0].partition("-")
-    return int(start, 16), int(end, 16)
+def _anonymous() -> Iterator[Range]:
+    """The large mappings that are private, writable, and in no file."""
+    for words in _mappings():
+        if words[1] == "rw-p" and words[4] == "0":
+            start, end = _range_of(words)
+            if _whole(start, end) and end - start < RESERVED_BYTES:
+                yield start, end
+
+
+def _is_in_use(start: int, end: int) -> bool:
+    """Whether the kernel holds most pages of a mapping."""
+    pages = (end - start) // mmap.PAGESIZE
+    held = np.empty(pages, np.uint8)
+    library = ctypes.CDLL(None)
+    place, size = ctypes.c_void_p(start), ctypes.c_size_t(end - start)
+    if library.mincore(place, size, ctypes.c_void_p(held.ctypes.data)):
+        return False
+    return int(np.count_nonzero(held & 1)) >= IN_USE * pages
 
 
 def without(ranges: List[Range], taken: List[Range]) -> List[Range]:
@@ -84,7 +89,7 @@ def without(ranges: List[Range], taken: List[Range]) -> List[Range]:
 
 def join(start: int, end: int) -> None:
     """Asks the kernel for huge pages in the part of a range where whole ones fit."""
-    first, last = -(-start // HUGE_BYTES) * HUGE_BYTES, end // HUGE_BYTES * HUGE_BYTES
+    first, last = _whole(start, end) or (0, 0)
     if last <= first:
         return
     advise = ctypes.CDLL(None).madvise
@@ -93,6 +98,12 @@ def join(start: int, end: int) -> None:
         return
     for page in range(first, last, HUGE_BYTES):
         advise(page, HUGE_BYTES, MADV_COLLAPSE)
+
+
+def _whole(start: int, end: int) -> Optional[Range]:
+    """The part of a range where whole huge pages fit; None where no such page does."""
+    first, last = -(-start // HUGE_BYTES) * HUGE_BYTES, end // HUGE_BYTES * HUGE_BYTES
+    return (first, last) if first < last else None
 
 
 def give_back(files: Sequence[str] = ()) -> None:
@@ -113,15 +124,23 @@ def give_back(files: Sequence[str] = ()) -> None:
 def _mapped(files: Sequence[str]) -> Iterator[Tuple[int, int]]:
     """The address ranges where files are mapped read-only: first address, and the one behind."""
     wanted = {os.path.realpath(file) for file in files}
-    try:
-        with open(MAPS, encoding="utf-8", errors="surrogateescape") as stream:
-            lines = stream.readlines()
-    except OSError:
-        return
-    mappings = [line.rstrip("\n").split(None, 5) for line in lines]
+    mappings = list(_mappings())
     # A library's read-only data was written when it was loaded: its file does not have it so.
     libraries = {words[5] for words in mappings if len(words) == 6 and "x" in words[1]}
     for words in mappings:
         if len(words) == 6 and words[5] in wanted - libraries and words[1].startswith("r-"):
-            start, _, end = words[0].partition("-")
-            yield int(start, 16), int(end, 16)
+            yield _range_of(words)
+
+
+def _mappings() -> List[List[str]]:
+    """This process's mappings as the system lists them: addresses, rights, …, file if any."""
+    try:
+        with open(MAPS, encoding="utf-8", errors="surrogateescape") as stream:
+            return [line.rstrip("\n").split(None, 5) for line in stream]
+    except OSError:
+        return []
+
+
+def _range_of(words: List[str]) -> Range:
+    start, _, end = words[0].partition("-")
+    return int(start, 16), int(end, 16)

@@ -84,7 +84,7 @@ def huge_bytes():
 
 
 def test_where_the_system_does_not_tell_nothing_is_done(monkeypatch, tmp_path):
-    monkeypatch.setattr(memory, "SMAPS", str(tmp_path / "absent"))
+    monkeypatch.setattr(memory, "MAPS", str(tmp_path / "absent"))
     monkeypatch.setattr(memory, "join", lambda *_: pytest.fail("nothing is known to be new"))
     with joined_pages():
         content = bytearray(PAGES_BYTES)
