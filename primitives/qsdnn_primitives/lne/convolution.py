@@ -24,7 +24,7 @@ from qsdnn_primitives.lne.packing import (
     pack_winograd,
 )
 from qsdnn_primitives.lne.program import Packed, Value
-from qsdnn_primitives.lne.shape import band_of, chunk_of, pixels_of, tile_of
+from qsdnn_primitives.lne.shape import band_of, chunk_of, part_of, pixels_of, tile_of
 from qsdnn_primitives.lne.tensor import Image
 from qsdnn_primitives.lne.winograd import TRANSFORMS
 from qsdnn_primitives.plain.node import Op, UnsupportedError, static_shape
@@ -188,6 +188,12 @@ def _direct(builder: Builder, fused: Fused, geometry: Geometry) -> None:
                 size=blocks * lanes * taps,
                 make=lambda: pack_tiles(weights(number), lanes, group),
             )
+            units = lines * -(-line // pixels)
+            band = band_of(unit, units, builder.l2_floats)
+            part = part_of(
+                lanes * geometry.rows * columns * min(group, blocks) * lanes,
+                inputs // lanes, min(band or units, units),
+            ) if lanes > 1 else 0  # fmt: skip
             found: dict[str, Value] = {
                 "x": (x, x_start * x.block + begin), "w": packed, "b": biases,
                 "y": (y, start * y.block), "kind": int(kind), "blocks": inputs // lanes,
@@ -198,7 +204,7 @@ def _direct(builder: Builder, fused: Fused, geometry: Geometry) -> None:
                 "tap_column": geometry.dilated_wide * x.lanes, "y_blocks": blocks,
                 "y_block": y.block, "y_row": y.row, "y_pixel": lanes, "pixels": pixels,
                 "group": group, "low": low, "high": high,
-                "band": band_of(unit, lines * -(-line // pixels), builder.l2_floats),
+                "band": band, "part": part,
                 "r_pixel": lanes, **_sum_arguments(added), **activation_arguments(function),
             }  # fmt: skip
             if added is not None and start:

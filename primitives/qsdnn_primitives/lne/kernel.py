@@ -74,7 +74,7 @@ _FIELDS: Mapping[str, str] = {
     "convolution": "p:x p:w p:b p:r p:y i:kind i:blocks i:rest i:rows i:columns "
     "i:height i:width i:x_block i:x_row i:x_pixel i:tap_row i:tap_column "
     "i:y_blocks i:y_block i:y_row i:y_pixel i:r_block i:r_row i:r_pixel i:tail "
-    f"i:pixels i:group i:band f:low f:high {_ACT}",
+    f"i:pixels i:group i:band i:part f:low f:high {_ACT}",
     "winograd": "p:x p:w p:b p:r p:y i:transform i:blocks i:rest i:height i:width "
     f"{_X_BLOCKED} i:y_blocks {_Y_BLOCKED} i:r_block i:r_row "
     f"i:tiles_high i:tiles_wide i:chunk i:pixels i:group f:low f:high {_ACT}",

@@ -11,6 +11,12 @@ _LATENCY, _SUMS, _LOADS = 4.0, 2.0, 2.0
 """Cycles of a multiply-add; multiply-adds and loads that begin in one cycle. Typical of server
 and desktop cores since 2015; smaller cores change all of them about alike."""
 
+_FIRST_CACHE = 1 << 13
+"""The floats in a first-level cache: 32 KB, as most have."""
+
+_FEW = 3
+"""The tiles of a band that read weights seldom enough to read them from further away."""
+
 _EDGES = 12.0
 """Cycles at the ends of a tile: its call, its bias, its stores."""
 
@@ -57,6 +63,23 @@ def band_of(unit_floats: int, units: int, cache_floats: int) -> int:
     """The tiles whose input stays in half the second-level cache; 0 for all."""
     most = max(cache_floats // 2 // max(unit_floats, 1), 1)
     return 0 if most >= units else most
+
+
+def part_of(weights: int, blocks: int, units: int) -> int:
+    """The blocks of input channels of one pass; 0 for all.
+
+    A tile reads its weights once. Where they exceed half the first-level cache, all tiles of a band
+    first sum over some of the channels, then over the next.
+
+    Args:
+        weights: The weights of a tile for one block of input channels, in floats.
+        blocks: The blocks of input channels.
+        units: The tiles of a band.
+    """
+    fit = max(_FIRST_CACHE // 2 // weights, 1)
+    if fit >= blocks or units < _FEW:
+        return 0
+    return -(-blocks // -(-blocks // fit))
 
 
 def chunk_of(m: int, r: int, tiles: int, channels: int, outputs: int, cache_floats: int) -> int:

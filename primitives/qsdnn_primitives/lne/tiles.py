@@ -11,7 +11,7 @@ UNROLLED = 4
 
 LARGEST: Mapping[int, Sequence[int]] = {
     16: (14, 14, 9, 6, 1, 1, 1, 1),
-    8: (12, 6, 4, 3, 1, 1, 1, 1),
+    8: (12, 6, 4, 2, 1, 1, 1, 1),
     4: (12, 8, 5, 4, 2, 2, 2, 2),
     1: (12, 8, 8, 6, 5, 4, 3, 2),
 }
@@ -25,7 +25,7 @@ def tiles(lanes: int) -> str:
         for blocks, most in enumerate(LARGEST[lanes], 1)
         for pixels in range(1, most + 1)
     ]
-    text = [_tile(kind, *size, min(UNROLLED, lanes)) for kind in Tile for size in sizes]
+    text = [_tile(kind, *size, lanes) for kind in Tile for size in sizes]
     for kind in Tile:
         for blocks, most in enumerate(LARGEST[lanes], 1):
             names = ", ".join(_name(kind, pixels, blocks) for pixels in range(1, most + 1))
@@ -43,12 +43,14 @@ def _name(kind: Tile, pixels: int, blocks: int) -> str:
     return f"tile_{kind.name.lower()}_{pixels}x{blocks}"
 
 
-def _tile(kind: Tile, pixels: int, blocks: int, unrolled: int) -> str:
+def _tile(kind: Tile, pixels: int, blocks: int, lanes: int) -> str:
     """One tile; its accumulators are ``a<pixel>_<block>``."""
     step = {
         Tile.UNIT: "LANES", Tile.PRODUCT: "LANES", Tile.DOUBLE: "2 * LANES",
         Tile.STRIDED: "x_pixel",
     }[kind]  # fmt: skip
+    unrolled = min(UNROLLED, lanes)
+    width = {Tile.UNIT: 1, Tile.DOUBLE: 2}.get(kind, 0)
     places = [(p, o) for o in range(blocks) for p in range(pixels)]
 
     def turn(channels: int) -> str:
@@ -62,7 +64,7 @@ def _tile(kind: Tile, pixels: int, blocks: int, unrolled: int) -> str:
                 value = f"at[{p} * {step} + {c}]"
                 sums = "".join(f"a{p}_{o} += s * w{o}; " for o in range(blocks))
                 lines.append(f"                {{ const float s = {value}; {sums}}}\n")
-            lines.append("            }\n")
+            lines.append("            } ORDERED;\n")
         return "".join(lines)
 
     bias = "load(b + {0} * LANES)" if kind is not Tile.PRODUCT else "splat(0)"
@@ -71,11 +73,16 @@ def _tile(kind: Tile, pixels: int, blocks: int, unrolled: int) -> str:
         Tile.STRIDED: "    const int64_t x_pixel = t->x_pixel;\n",
         Tile.PRODUCT: "    (void)b, (void)r;\n",
     }.get(kind, "")
+    ahead = "".join(
+        f"FETCH(x + i * t->x_row + {place} * 16); "
+        for place in range(-(-pixels * width * lanes // 16), -(-2 * pixels * width * lanes // 16))
+    )
     taps = (
-        "for (int64_t i = 0; i < t->rows; i++) for (int64_t j = 0; j < t->columns; j++) {\n"
+        f"for (int64_t i = 0; i < t->rows; i++) {{ {ahead}\n"
+        "        for (int64_t j = 0; j < t->columns; j++) {\n"
         "        const float *at = x + i * t->x_row + j * t->x_tap;\n"
         if kind is not Tile.PRODUCT
-        else "{\n        const float *at = x;\n"
+        else "{ {\n        const float *at = x;\n"
     )
     y_pixel = "LANES" if kind in (Tile.UNIT, Tile.PRODUCT, Tile.DOUBLE) else "t->y_pixel"
     finish = []
@@ -94,16 +101,16 @@ def _tile(kind: Tile, pixels: int, blocks: int, unrolled: int) -> str:
     ) + "".join(finish)
     return f"""
 static void {_name(kind, pixels, blocks)}(const struct tile *t, const float *restrict x,
-    const float *restrict w, const float *restrict b, const float *restrict r, float *restrict y)
+    const float *restrict w, const float *restrict b, const float *r, float *y)
 {{
 {consts}{start}    for (int64_t c = 0; c < t->blocks; c++, x += t->x_block) {taps}
         for (int k = 0; k < LANES; k += {unrolled}) {{
 {turn(unrolled)}            at += {unrolled}; w += {unrolled * blocks} * LANES;
         }}
-    }}
+    }} }}
     if (LANES > 1 && t->rest) {taps}        for (int64_t k = 0; k < t->rest; k++) {{
 {turn(1)}            at += 1; w += {blocks} * LANES;
         }}
-    }}
+    }} }}
 {ending}}}
 """

@@ -14,7 +14,7 @@ struct tile {
 };
 
 typedef void tile_function(const struct tile *, const float *restrict x, const float *restrict w,
-                           const float *restrict b, const float *restrict r, float *restrict y);
+                           const float *restrict b, const float *r, float *y);
 
 #include "tiles.h"
 
@@ -50,6 +50,8 @@ static void finish_rows(const struct convolution *a, const float *made, float *y
         for (int64_t i = 0; i < (blocks - 1) * LANES + a->tail; i++) y[p * a->y_pixel + i] = made[i];
 }
 
+static const float ZEROS[8 * LANES];
+
 static void convolve(const struct convolution *a, const struct worker *me)
 {
     struct tile t = {a->blocks, a->rest, a->rows, a->columns, a->x_block, a->tap_row, a->tap_column,
@@ -60,7 +62,8 @@ static void convolve(const struct convolution *a, const struct worker *me)
     const int64_t by_groups = units < 2 * me->count && groups >= me->count;
     const int64_t u0 = by_groups ? 0 : first_of(me, units), u1 = by_groups ? units : end_of(me, units);
     const int64_t g0 = by_groups ? first_of(me, groups) : 0, g1 = by_groups ? end_of(me, groups) : groups;
-    const int64_t taps = (a->blocks * LANES + a->rest) * a->rows * a->columns;
+    const int64_t step = LANES * a->rows * a->columns; /* products of one output and block of inputs */
+    const int64_t taps = a->blocks * step + a->rest * a->rows * a->columns;
     const struct cut of = cut_row(a->y_blocks, a->group);
     /* Outer: groups (weights stay in cache) or pixels (the input does); bands of both between. */
     const int64_t band = a->band > 0 ? a->band : most(u1 - u0, 1);
@@ -68,23 +71,35 @@ static void convolve(const struct convolution *a, const struct worker *me)
         for (int64_t g = g0; g < g1; g++) {
             const int64_t blocks = pixels_of(&of, g), block = start_of(&of, g);
             tile_function *const *tiles = TILES[a->kind][blocks - 1];
-            const float *w = a->w + block * LANES * taps, *b = a->b ? a->b + block * LANES : 0;
+            const float *b = a->b ? a->b + block * LANES : 0;
             float *out = a->y + block * a->y_block;
             const float *add = a->r ? a->r + block * a->r_block : 0;
             const int64_t aside = a->tail && g == groups - 1;
             t.y_block = aside ? LANES : a->y_block;
             t.y_pixel = aside ? blocks * LANES : a->y_pixel;
-            int64_t h = v / cut.count, i = v % cut.count;
-            for (int64_t u = v; u < least(v + band, u1); u++) {
-                const int64_t pixels = pixels_of(&cut, i), at = start_of(&cut, i);
-                float *y = out + h * a->y_row + at * a->y_pixel;
-                tiles[pixels - 1](&t, a->x + h * a->x_row + at * a->x_pixel, w, b,
-                                  add ? add + h * a->r_row + at * a->r_pixel : 0,
-                                  aside ? me->scratch : y);
-                if (a->activation > CLIP)
-                    activate_tile(a, &t, aside ? me->scratch : y, pixels, blocks);
-                if (aside) finish_rows(a, me->scratch, y, pixels, blocks);
-                if (++i == cut.count) i = 0, h++;
+            /* Parts of the inputs whose weights stay in the first cache; the output holds the sums. */
+            const int64_t part = aside || !a->part ? most(a->blocks, 1) : a->part;
+            for (int64_t c = 0; c == 0 || c < a->blocks; c += part) {
+                const int64_t ends = c + part >= a->blocks;
+                const float *x = a->x + c * a->x_block;
+                const float *w = a->w + (block * taps + c * blocks * step) * LANES;
+                t.blocks = ends ? a->blocks - c : part;
+                t.rest = ends ? a->rest : 0;
+                t.low = ends ? a->low : -INFINITE;
+                t.high = ends ? a->high : INFINITE;
+                t.r_block = c ? a->y_block : a->r_block;
+                int64_t h = v / cut.count, i = v % cut.count;
+                for (int64_t u = v; u < least(v + band, u1); u++) {
+                    const int64_t pixels = pixels_of(&cut, i), at = start_of(&cut, i);
+                    float *y = out + h * a->y_row + at * a->y_pixel;
+                    const float *r = c ? y : add ? add + h * a->r_row + at * a->r_pixel : 0;
+                    tiles[pixels - 1](&t, x + h * a->x_row + at * a->x_pixel, w, c ? ZEROS : b, r,
+                                      aside ? me->scratch : y);
+                    if (a->activation > CLIP && ends)
+                        activate_tile(a, &t, aside ? me->scratch : y, pixels, blocks);
+                    if (aside) finish_rows(a, me->scratch, y, pixels, blocks);
+                    if (++i == cut.count) i = 0, h++;
+                }
             }
         }
 }

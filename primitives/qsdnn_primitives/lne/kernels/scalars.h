@@ -3,6 +3,8 @@
 #include <math.h>
 
 #define INLINE static inline
+#define ORDERED (void)0
+#define FETCH(p) (void)0
 #define INFINITE INFINITY
 #define NO_NUMBER NAN
 

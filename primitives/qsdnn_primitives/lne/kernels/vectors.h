@@ -1,6 +1,10 @@
 /* Vectors, as gcc and clang extend C. */
 
 #define INLINE static inline __attribute__((always_inline))
+/* No load moves across: what is loaded early takes registers, and sums then go to memory. */
+#define ORDERED __asm__ volatile("" ::: "memory")
+/* Brings a line of memory nearer that will be read soon. */
+#define FETCH(p) __builtin_prefetch(p)
 #define INFINITE __builtin_inff()
 #define NO_NUMBER __builtin_nanf("")
 
