@@ -26,7 +26,14 @@ def _cases(backend):
 ALONE, PACKAGED = _cases(Alone), _cases(Packaged)
 
 
-@pytest.mark.parametrize("name", sorted(ALONE))
+LARGE = {"test_densenet121_cpu", "test_vgg19_cpu"}
+
+
+def _marked(name):
+    return pytest.param(name, marks=pytest.mark.slow if name in LARGE else ())
+
+
+@pytest.mark.parametrize("name", map(_marked, sorted(ALONE)))
 def test_case(name):
     try:
         ALONE[name](None)

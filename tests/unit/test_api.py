@@ -23,6 +23,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 COLUMNS = ["layer", "kind", "primitive", "kernel", "predicted_ms", "measured_ms", "share"]
 
 
+@pytest.mark.slow
 def test_search_look_save_replay_and_compare(model: Path) -> None:
     with qsdnn.open_board("local") as board:
         result = qsdnn.search(

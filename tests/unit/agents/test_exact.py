@@ -103,6 +103,7 @@ def check(cost: CostModel, exact: Exact | None = None) -> None:
     assert latencies_ms == pytest.approx(every_ms[: Exact().plans], rel=1e-9, abs=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("graph", [series_parallel, irregular])
 def test_its_plans_are_the_best_of_all(graph: Callable[..., list[tuple[int, int]]]) -> None:
     for seed in range(1000):
@@ -167,6 +168,7 @@ def test_the_bound_of_every_partial_plan_holds(
         assert so_far_ms == pytest.approx(whole_ms)
 
 
+@pytest.mark.slow
 def test_without_room_it_says_so_and_bounds_what_it_missed() -> None:
     """Small sweeps of graphs too irregular for them; the full one tells the truth."""
     proven = []

@@ -41,6 +41,7 @@ def test_it_reaches_the_optimum_of_real_sizes(topology: str, layers: int) -> Non
     assert policy.latency_ms <= 1.001 * exact.latency_ms
 
 
+@pytest.mark.slow
 def test_it_reaches_the_optimum_of_wide_instances_that_settings_were_not_tuned_on() -> None:
     """Of 500 of them see experiments/agents.py."""
     for seed in HELD_OUT[:3]:

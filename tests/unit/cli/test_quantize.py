@@ -64,6 +64,7 @@ def test_layers_alone_and_together(at_home, capsys):
     assert again == found  # everything comes from the store
 
 
+@pytest.mark.slow
 def test_a_study_tells_what_each_width_loses_and_saves(at_home, capsys):
     words = ["quantize", "digits.onnx", "--calibration", "digits.npz", "--json", "--store", "s.db"]
     code, out, err = qsdnn(capsys, *words, "--study", "fixed-point", "--bits", "4,8", "-o", "f.csv")

@@ -127,6 +127,7 @@ def test_each_layer_of_one_graph_runs_what_it_was_asked(bench, data):
     assert error < TOLERANCE
 
 
+@pytest.mark.slow
 def test_any_convolution_runs_any_algorithm_offered_for_it():
     """Shapes, strides, dilations, groups and padding as they come, at the start of a graph."""
     seen = set()

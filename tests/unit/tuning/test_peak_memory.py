@@ -53,6 +53,7 @@ def model(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_plans_of_all_engines_are_measured_in_little_memory(model, tmp_path, monkeypatch):
     monkeypatch.setenv("QSDNN_BOARD_CACHE", str(tmp_path / "cache"))
     (tmp_path / "artifacts").mkdir()

@@ -93,6 +93,7 @@ def test_the_budget_of_measurements_holds(models, tmp_path, limit):
     assert found.learning.ended == f"--measurements {limit} is reached"
 
 
+@pytest.mark.slow
 def test_what_was_learned_elsewhere_saves_measurements(models, tmp_path):
     def searched(name, store, **changes):
         board = SyntheticBoard(slow=True)

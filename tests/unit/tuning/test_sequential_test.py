@@ -29,6 +29,7 @@ def _first_verdict(rng, ratio, rank=1, looks=40, runs=10):
     return Decision.OPEN
 
 
+@pytest.mark.slow
 def test_equal_plans_are_rarely_called_faster():
     rng = np.random.default_rng(0)
     wrong = sum(_first_verdict(rng, MARGIN) is Decision.FASTER for _ in range(400))
@@ -36,6 +37,7 @@ def test_equal_plans_are_rarely_called_faster():
     assert wrong <= 21
 
 
+@pytest.mark.slow
 def test_many_challengers_of_one_search_share_the_chance_of_error():
     rng = np.random.default_rng(1)
     wrong = 0
