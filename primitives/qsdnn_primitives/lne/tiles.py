@@ -70,40 +70,33 @@ def _tile(kind: Tile, pixels: int, blocks: int, lanes: int) -> str:
     bias = "load(b + {0} * LANES)" if kind is not Tile.PRODUCT else "splat(0)"
     start = "".join(f"    vec a{p}_{o} = {bias.format(o)};\n" for p, o in places)
     consts = {
-        Tile.STRIDED: "    const int64_t x_pixel = t->x_pixel;\n",
+        Tile.STRIDED: "    const int64_t x_pixel = t->x_pixel, y_pixel = t->y_pixel;\n",
         Tile.PRODUCT: "    (void)b, (void)r;\n",
     }.get(kind, "")
     ahead = "".join(
-        f"FETCH(x + i * t->x_row + {place} * 16); "
+        f"FETCH(in + i * t->x_row + {place} * 16); "
         for place in range(-(-pixels * width * lanes // 16), -(-2 * pixels * width * lanes // 16))
     )
     taps = (
         f"for (int64_t i = 0; i < t->rows; i++) {{ {ahead}\n"
         "        for (int64_t j = 0; j < t->columns; j++) {\n"
-        "        const float *at = x + i * t->x_row + j * t->x_tap;\n"
+        "        const float *at = in + i * t->x_row + j * t->x_tap;\n"
         if kind is not Tile.PRODUCT
-        else "{ {\n        const float *at = x;\n"
+        else "{ {\n        const float *at = in;\n"
     )
-    y_pixel = "LANES" if kind in (Tile.UNIT, Tile.PRODUCT, Tile.DOUBLE) else "t->y_pixel"
-    finish = []
-    for p, o in places:
-        value = f"a{p}_{o}"
-        if kind is not Tile.PRODUCT:
-            value = f"smaller(larger({value}, low), high)"
-        finish.append(f"    store(y + {o} * t->y_block + {p} * {y_pixel}, {value});\n")
-    added = "".join(
-        f"        a{p}_{o} += load(r + {o} * t->r_block + {p} * {y_pixel});\n" for p, o in places
+    y_pixel = "y_pixel" if kind is Tile.STRIDED else "LANES"
+    stored = "".join(
+        f"    store(y + {o} * t->y_block + {p} * {y_pixel}, a{p}_{o});\n" for p, o in places
     )
-    ending = (
-        f"    if (r) {{\n{added}    }}\n    const vec low = splat(t->low), high = splat(t->high);\n"
-        if kind is not Tile.PRODUCT
-        else ""
-    ) + "".join(finish)
+    ending = stored if kind is Tile.PRODUCT else _ending(places, y_pixel, pixels) + stored
     return f"""
-static void {_name(kind, pixels, blocks)}(const struct tile *t, const float *restrict x,
-    const float *restrict w, const float *restrict b, const float *r, float *y)
+static void {_name(kind, pixels, blocks)}(const struct tile *t, int64_t count,
+    const float *restrict x, const float *restrict weights, const float *restrict b,
+    const float *r, float *y)
 {{
-{consts}{start}    for (int64_t c = 0; c < t->blocks; c++, x += t->x_block) {taps}
+{consts}    for (; count > 0; count--, x += {pixels} * {step}, y += {pixels} * {y_pixel}) {{
+    const float *in = x, *w = weights;
+{start}    for (int64_t c = 0; c < t->blocks; c++, in += t->x_block) {taps}
         for (int k = 0; k < LANES; k += {unrolled}) {{
 {turn(unrolled)}            at += {unrolled}; w += {unrolled * blocks} * LANES;
         }}
@@ -112,5 +105,22 @@ static void {_name(kind, pixels, blocks)}(const struct tile *t, const float *res
 {turn(1)}            at += 1; w += {blocks} * LANES;
         }}
     }} }}
-{ending}}}
+{ending}    }}
+}}
 """
+
+
+def _ending(places: Sequence[tuple[int, int]], y_pixel: str, pixels: int) -> str:
+    """The other operand of a sum is added, and limits that there are hold."""
+    added = "".join(
+        f"        a{p}_{o} += load(r + {o} * t->r_block + {p} * {y_pixel});\n" for p, o in places
+    )
+    text = f"    if (r) {{\n{added}        r += {pixels} * {y_pixel};\n    }}\n"
+    for limit, function in (("low > -", "larger"), ("high < ", "smaller")):
+        name = limit.split()[0]
+        held = "".join(f"        a{p}_{o} = {function}(a{p}_{o}, limit);\n" for p, o in places)
+        text += (
+            f"    if (t->{limit}INFINITE) {{\n"
+            f"        const vec limit = splat(t->{name});\n{held}    }}\n"
+        )
+    return text

@@ -13,8 +13,10 @@ struct tile {
     float low, high;                 /* limits of the output: ReLU, ReLU6 */
 };
 
-typedef void tile_function(const struct tile *, const float *restrict x, const float *restrict w,
-                           const float *restrict b, const float *r, float *y);
+/* Some tiles of one size, side by side. */
+typedef void tile_function(const struct tile *, int64_t count, const float *restrict x,
+                           const float *restrict w, const float *restrict b, const float *r,
+                           float *y);
 
 #include "tiles.h"
 
@@ -30,6 +32,11 @@ INLINE struct cut cut_row(int64_t width, int64_t pixels)
 }
 
 INLINE int64_t pixels_of(const struct cut *c, int64_t i) { return c->small + (i < c->large); }
+/* The units of the size of unit i, from it on. */
+INLINE int64_t alike(const struct cut *c, int64_t i)
+{
+    return i < c->large ? c->large - i : c->count - i;
+}
 INLINE int64_t start_of(const struct cut *c, int64_t i) { return i * c->small + least(i, c->large); }
 
 static void activate_tile(const struct convolution *a, const struct tile *t, float *y,
@@ -89,16 +96,19 @@ static void convolve(const struct convolution *a, const struct worker *me)
                 t.high = ends ? a->high : INFINITE;
                 t.r_block = c ? a->y_block : a->r_block;
                 int64_t h = v / cut.count, i = v % cut.count;
-                for (int64_t u = v; u < least(v + band, u1); u++) {
+                const int64_t end = least(v + band, u1);
+                for (int64_t u = v, n; u < end; u += n) {
+                    n = aside ? 1 : least(alike(&cut, i), end - u);
                     const int64_t pixels = pixels_of(&cut, i), at = start_of(&cut, i);
                     float *y = out + h * a->y_row + at * a->y_pixel;
                     const float *r = c ? y : add ? add + h * a->r_row + at * a->r_pixel : 0;
-                    tiles[pixels - 1](&t, x + h * a->x_row + at * a->x_pixel, w, c ? ZEROS : b, r,
-                                      aside ? me->scratch : y);
+                    tiles[pixels - 1](&t, n, x + h * a->x_row + at * a->x_pixel, w,
+                                      c ? ZEROS : b, r, aside ? me->scratch : y);
                     if (a->activation > CLIP && ends)
-                        activate_tile(a, &t, aside ? me->scratch : y, pixels, blocks);
+                        activate_tile(a, &t, aside ? me->scratch : y, n * pixels, blocks);
                     if (aside) finish_rows(a, me->scratch, y, pixels, blocks);
-                    if (++i == cut.count) i = 0, h++;
+                    i += n;
+                    if (i == cut.count) i = 0, h++;
                 }
             }
         }

@@ -37,9 +37,10 @@ static void winograd(const struct winograd *a, const struct worker *me)
                 const int64_t blocks = pixels_of(&of, g), block = start_of(&of, g);
                 tile_function *const *products = TILES[PRODUCT][blocks - 1];
                 const float *w = a->w + (k * a->y_blocks + block) * LANES * channels;
-                for (int64_t i = 0; i < cut.count; i++) {
+                for (int64_t i = 0, some; i < cut.count; i += some) {
                     const int64_t at = start_of(&cut, i) * LANES;
-                    products[pixels_of(&cut, i) - 1](&t, v + k * v_plane + at, w, 0, 0,
+                    some = alike(&cut, i);
+                    products[pixels_of(&cut, i) - 1](&t, some, v + k * v_plane + at, w, 0, 0,
                                                      m + k * m_plane + block * chunk * LANES + at);
                 }
             }
