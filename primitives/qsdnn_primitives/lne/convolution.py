@@ -190,10 +190,8 @@ def _direct(builder: Builder, fused: Fused, geometry: Geometry) -> None:
             )
             units = lines * -(-line // pixels)
             band = band_of(unit, units, builder.l2_floats)
-            part = part_of(
-                lanes * geometry.rows * columns * min(group, blocks) * lanes,
-                inputs // lanes, min(band or units, units),
-            ) if lanes > 1 else 0  # fmt: skip
+            weights_of_block = lanes * geometry.rows * columns * min(group, blocks) * lanes
+            part = part_of(weights_of_block, inputs // lanes, min(band or units, units))
             found: dict[str, Value] = {
                 "x": (x, x_start * x.block + begin), "w": packed, "b": biases,
                 "y": (y, start * y.block), "kind": int(kind), "blocks": inputs // lanes,
@@ -238,7 +236,9 @@ def _winograd(builder: Builder, fused: Fused, geometry: Geometry, m: int) -> Non
             "rest": inputs % lanes, "height": height, "width": width, "x_block": x.block,
             "x_row": x.row, "y_blocks": blocks, "y_block": y.block, "y_row": y.row,
             "tiles_high": high, "tiles_wide": wide, "chunk": chunk, "pixels": pixels,
-            "group": group, "low": least, "high": most, **_sum_arguments(added),
+            "group": group, "low": least, "high": most, "part": part_of(
+                lanes * min(group, blocks) * lanes, inputs // lanes, -(-chunk // pixels)
+            ), **_sum_arguments(added),
             **activation_arguments(function),
         }  # fmt: skip
 

@@ -77,7 +77,7 @@ _FIELDS: Mapping[str, str] = {
     f"i:pixels i:group i:band i:part f:low f:high {_ACT}",
     "winograd": "p:x p:w p:b p:r p:y i:transform i:blocks i:rest i:height i:width "
     f"{_X_BLOCKED} i:y_blocks {_Y_BLOCKED} i:r_block i:r_row "
-    f"i:tiles_high i:tiles_wide i:chunk i:pixels i:group f:low f:high {_ACT}",
+    f"i:tiles_high i:tiles_wide i:chunk i:pixels i:group i:part f:low f:high {_ACT}",
     "depthwise": f"p:x p:w p:b p:r p:y i:shape i:rows i:columns {_PLACES} {_X_BLOCKED} "
     f"i:x_pixel i:tap_row i:tap_column {_Y_BLOCKED} i:r_block i:r_row i:pixels "
     f"f:low f:high {_ACT}",

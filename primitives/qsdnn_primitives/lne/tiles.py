@@ -71,14 +71,14 @@ def _tile(kind: Tile, pixels: int, blocks: int, lanes: int) -> str:
     start = "".join(f"    vec a{p}_{o} = {bias.format(o)};\n" for p, o in places)
     consts = {
         Tile.STRIDED: "    const int64_t x_pixel = t->x_pixel, y_pixel = t->y_pixel;\n",
-        Tile.PRODUCT: "    (void)b, (void)r;\n",
+        Tile.PRODUCT: "    (void)b;\n",
     }.get(kind, "")
-    ahead = "".join(
+    beside = "".join(
         f"FETCH(in + i * t->x_row + {place} * 16); "
         for place in range(-(-pixels * width * lanes // 16), -(-2 * pixels * width * lanes // 16))
     )
     taps = (
-        f"for (int64_t i = 0; i < t->rows; i++) {{ {ahead}\n"
+        f"for (int64_t i = 0; i < t->rows; i++) {{ {beside}\n"
         "        for (int64_t j = 0; j < t->columns; j++) {\n"
         "        const float *at = in + i * t->x_row + j * t->x_tap;\n"
         if kind is not Tile.PRODUCT
@@ -88,39 +88,47 @@ def _tile(kind: Tile, pixels: int, blocks: int, lanes: int) -> str:
     stored = "".join(
         f"    store(y + {o} * t->y_block + {p} * {y_pixel}, a{p}_{o});\n" for p, o in places
     )
-    ending = stored if kind is Tile.PRODUCT else _ending(places, y_pixel, pixels) + stored
+    ending = _sum(places, y_pixel, pixels) + (_limits(places) if kind is not Tile.PRODUCT else "")
+    nearer = "FETCH(ahead); FETCH(ahead + 16); ahead += ahead < t->end ? 32 : 0;" * (lanes > 1)
     return f"""
-static void {_name(kind, pixels, blocks)}(const struct tile *t, int64_t count,
+static void {_name(kind, pixels, blocks)}(struct tile *t, int64_t count,
     const float *restrict x, const float *restrict weights, const float *restrict b,
     const float *r, float *y)
 {{
-{consts}    for (; count > 0; count--, x += {pixels} * {step}, y += {pixels} * {y_pixel}) {{
+{consts}    const float *ahead = t->ahead;
+    for (; count > 0; count--, x += {pixels} * {step}, y += {pixels} * {y_pixel}) {{
     const float *in = x, *w = weights;
 {start}    for (int64_t c = 0; c < t->blocks; c++, in += t->x_block) {taps}
         for (int k = 0; k < LANES; k += {unrolled}) {{
-{turn(unrolled)}            at += {unrolled}; w += {unrolled * blocks} * LANES;
+{turn(unrolled)}            {nearer}
+            at += {unrolled}; w += {unrolled * blocks} * LANES;
         }}
     }} }}
     if (LANES > 1 && t->rest) {taps}        for (int64_t k = 0; k < t->rest; k++) {{
 {turn(1)}            at += 1; w += {blocks} * LANES;
         }}
     }} }}
-{ending}    }}
+{ending}{stored}    }}
+    t->ahead = ahead;
 }}
 """
 
 
-def _ending(places: Sequence[tuple[int, int]], y_pixel: str, pixels: int) -> str:
-    """The other operand of a sum is added, and limits that there are hold."""
+def _sum(places: Sequence[tuple[int, int]], y_pixel: str, pixels: int) -> str:
+    """The other operand of a sum is added."""
     added = "".join(
         f"        a{p}_{o} += load(r + {o} * t->r_block + {p} * {y_pixel});\n" for p, o in places
     )
-    text = f"    if (r) {{\n{added}        r += {pixels} * {y_pixel};\n    }}\n"
+    return f"    if (r) {{\n{added}        r += {pixels} * {y_pixel};\n    }}\n"
+
+
+def _limits(places: Sequence[tuple[int, int]]) -> str:
+    """Limits that there are hold."""
+    text = ""
     for limit, function in (("low > -", "larger"), ("high < ", "smaller")):
-        name = limit.split()[0]
         held = "".join(f"        a{p}_{o} = {function}(a{p}_{o}, limit);\n" for p, o in places)
         text += (
             f"    if (t->{limit}INFINITE) {{\n"
-            f"        const vec limit = splat(t->{name});\n{held}    }}\n"
+            f"        const vec limit = splat(t->{limit.split()[0]});\n{held}    }}\n"
         )
     return text

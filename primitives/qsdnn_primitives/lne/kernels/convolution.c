@@ -11,10 +11,11 @@ struct tile {
     int64_t x_pixel;                 /* between the inputs of two pixels of the output */
     int64_t y_block, y_pixel, r_block;
     float low, high;                 /* limits of the output: ReLU, ReLU6 */
+    const float *ahead, *end;        /* weights to bring nearer meanwhile: those of the next part */
 };
 
 /* Some tiles of one size, side by side. */
-typedef void tile_function(const struct tile *, int64_t count, const float *restrict x,
+typedef void tile_function(struct tile *, int64_t count, const float *restrict x,
                            const float *restrict w, const float *restrict b, const float *r,
                            float *y);
 
@@ -62,7 +63,7 @@ static const float ZEROS[8 * LANES];
 static void convolve(const struct convolution *a, const struct worker *me)
 {
     struct tile t = {a->blocks, a->rest, a->rows, a->columns, a->x_block, a->tap_row, a->tap_column,
-                     a->x_pixel, a->y_block, a->y_pixel, a->r_block, a->low, a->high};
+                     a->x_pixel, a->y_block, a->y_pixel, a->r_block, a->low, a->high, 0, 0};
     const struct cut cut = cut_row(a->width, a->pixels);
     const int64_t units = a->height * cut.count, groups = (a->y_blocks + a->group - 1) / a->group;
     /* Few pixels and many channels: threads share the channels. */
@@ -95,6 +96,9 @@ static void convolve(const struct convolution *a, const struct worker *me)
                 t.low = ends ? a->low : -INFINITE;
                 t.high = ends ? a->high : INFINITE;
                 t.r_block = c ? a->y_block : a->r_block;
+                const int64_t products = t.blocks * step + t.rest * a->rows * a->columns;
+                t.ahead = w + products * blocks * LANES;
+                t.end = t.ahead + products * blocks * LANES;
                 int64_t h = v / cut.count, i = v % cut.count;
                 const int64_t end = least(v + band, u1);
                 for (int64_t u = v, n; u < end; u += n) {

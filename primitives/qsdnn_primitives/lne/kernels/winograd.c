@@ -20,8 +20,8 @@ static void winograd(const struct winograd *a, const struct worker *me)
     const int64_t v_plane = (in_blocks * chunk * LANES + 15) / 16 * 16 + 16;
     const int64_t m_plane = (a->y_blocks * chunk * LANES + 15) / 16 * 16 + 16;
     float *const v = me->scratch, *const m = v + n * n * v_plane;
-    const struct tile t = {a->blocks, a->rest, 1, 1, chunk * LANES, 0, 0, LANES,
-                           chunk * LANES, LANES, 0, 0, 0};
+    struct tile t = {0, 0, 1, 1, chunk * LANES, 0, 0, LANES, chunk * LANES, LANES, chunk * LANES,
+                     0, 0, 0, 0};
     const struct cut of = cut_row(a->y_blocks, a->group), chunked = cut_row(tiles, chunk);
     for (int64_t c = first_of(me, chunks); c < end_of(me, chunks); c++) {
         const int64_t first = start_of(&chunked, c), count = pixels_of(&chunked, c);
@@ -37,11 +37,23 @@ static void winograd(const struct winograd *a, const struct worker *me)
                 const int64_t blocks = pixels_of(&of, g), block = start_of(&of, g);
                 tile_function *const *products = TILES[PRODUCT][blocks - 1];
                 const float *w = a->w + (k * a->y_blocks + block) * LANES * channels;
-                for (int64_t i = 0, some; i < cut.count; i += some) {
-                    const int64_t at = start_of(&cut, i) * LANES;
-                    some = alike(&cut, i);
-                    products[pixels_of(&cut, i) - 1](&t, some, v + k * v_plane + at, w, 0, 0,
-                                                     m + k * m_plane + block * chunk * LANES + at);
+                const float *const from = v + k * v_plane;
+                float *const to = m + k * m_plane + block * chunk * LANES;
+                const int64_t part = a->part ? a->part : most(a->blocks, 1);
+                for (int64_t c = 0; c == 0 || c < a->blocks; c += part) {
+                    const int64_t ends = c + part >= a->blocks;
+                    t.blocks = ends ? a->blocks - c : part;
+                    t.rest = ends ? a->rest : 0;
+                    const int64_t size = (t.blocks * LANES + t.rest) * blocks * LANES;
+                    t.ahead = w + size;
+                    t.end = t.ahead + size;
+                    for (int64_t i = 0, some; i < cut.count; i += some) {
+                        const int64_t at = start_of(&cut, i) * LANES;
+                        some = alike(&cut, i);
+                        products[pixels_of(&cut, i) - 1](&t, some, from + c * chunk * LANES + at, w,
+                                                         0, c ? to + at : 0, to + at);
+                    }
+                    w += size;
                 }
             }
         for (int64_t k = 0; k < a->y_blocks; k++)
