@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from qsdnn.agents.base import Agent, Episode, Policy
 from qsdnn.agents.exact.relaxation import Relaxation, relax
 from qsdnn.agents.exact.trellis import ROUNDING, Sweep, sweep
-from qsdnn.agents.experience import CANDIDATES
+from qsdnn.agents.experience import CANDIDATES, Experience
 from qsdnn.cost.model import CostModel
 from qsdnn.cost.walk import Walk
 
@@ -67,21 +66,16 @@ class Exact(Agent):
         Raises:
             InputError: The space has more domains than `qsdnn.cost.walk.MAX_DOMAINS`.
         """
-        began = time.perf_counter()
+        experience = Experience(on_episode)
         candidates, bound_ms = self._solve(Walk(cost=cost))
         latency_ms = cost.predict(candidates[0])
         proven = bound_ms >= latency_ms - ROUNDING * abs(latency_ms)
-        if on_episode:
-            on_episode(Episode(number=0, latency_ms=latency_ms, best_ms=latency_ms, epsilon=np.nan))
-        return Policy(
-            choice=candidates[0],
-            latency_ms=latency_ms,
+        experience.see(candidates[:1], np.array([latency_ms]))
+        return replace(
+            experience.policy(),
             candidates=candidates,
             proven=proven,
             bound_ms=latency_ms if proven else bound_ms,
-            episodes=1,
-            steps=candidates.shape[1],
-            seconds=time.perf_counter() - began,
         )
 
     def _solve(self, walk: Walk) -> tuple[NDArray[np.int64], float]:
