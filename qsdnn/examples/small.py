@@ -6,9 +6,8 @@ can be told.
 
 Source of the keyword spotting: de Prado et al. 2020 (QS-DNN's speech study), arXiv 2006.05181,
 tables 1, 4 and 5. Input 1×1×40×32: 40 mel bands, 32 windows; 12 classes. Six convolutions padded
-to keep their size, each with batch
-normalisation, scale and ReLU (ONNX's BatchNormalization holds Caffe's Scale layer), then average
-pool and a fully connected layer.
+to keep their size, each with batch normalisation, scale and ReLU (ONNX's BatchNormalization holds
+Caffe's Scale layer), then average pool and a fully connected layer.
 
 The paper's footnote gives conv1 stride 1×2 and conv2 stride 2×2, yet its MFLOPs column is exactly
 that of conv1 1×2 and all others 1×1; the networks here are those of the column. The column of the

@@ -9,10 +9,9 @@ from qsdnn_runtime.engine import EngineError
 
 from .activation import PASSES, Activation, Clip, Relu, Unary
 from .activation import UFUNCS as UNARY_UFUNCS
+from .arithmetic import UFUNCS as ELTWISE_UFUNCS
+from .arithmetic import Eltwise, Gemm, Gemv, MatMul, Power, PRelu
 from .convolution import Depthwise, Direct, convolution_of
-from .eltwise import UFUNCS as ELTWISE_UFUNCS
-from .eltwise import Eltwise, Power, PRelu
-from .gemm import Gemm, Gemv, MatMul
 from .gemm_convolution import Im2col, Im2row, Kn2col, Kn2row, Pointwise
 from .kernel import Kernel, Op
 from .layout import Concat, Expand, Gather, Pad, PadIndexed, Reshape, Slice, Split, Transpose
