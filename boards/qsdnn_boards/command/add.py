@@ -12,7 +12,7 @@ import click
 
 from qsdnn.cli.options import json_option
 from qsdnn.errors import BoardError, InputError
-from qsdnn_boards.addresses import DEFAULT_PYTHON, AddressBook, Entry
+from qsdnn_boards.catalogue import DEFAULT_PYTHON, AddressBook, Entry
 from qsdnn_boards.spec.spec import GENERIC, specs
 from qsdnn_boards.ssh.address import Address, resolve
 from qsdnn_boards.ssh.host_keys import HostKeyStatus, KnownHosts

@@ -10,7 +10,7 @@ import click
 
 from qsdnn.cli.console import stdout_console
 from qsdnn.cli.options import json_option
-from qsdnn_boards.addresses import AddressBook, Entry
+from qsdnn_boards.catalogue import AddressBook, Entry
 from qsdnn_boards.spec.spec import GENERIC, Spec, specs
 from qsdnn_boards.ssh.address import Address, host_and_port
 

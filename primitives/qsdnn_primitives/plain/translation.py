@@ -16,7 +16,7 @@ import onnx_ir as ir
 from qsdnn.files import link_file, write_content
 from qsdnn.model.layer import Layer
 from qsdnn.model.segment import Segment
-from qsdnn_primitives.plain import arithmetic, layout, resampling
+from qsdnn_primitives.plain import arithmetic, layout
 from qsdnn_primitives.plain.node import NodeReader, Op, UnsupportedError, is_constant, static_shape
 
 Translator = Callable[[NodeReader], Op]
@@ -69,9 +69,9 @@ TRANSLATORS: Mapping[str, Translator] = {
 
 WITH_RESAMPLING: Mapping[str, Translator] = {
     **TRANSLATORS,
-    "ConvTranspose": resampling.conv_transpose,
-    "Resize": resampling.resize,
-    "Upsample": resampling.resize,
+    "ConvTranspose": layout.conv_transpose,
+    "Resize": layout.resize,
+    "Upsample": layout.resize,
 }
 """The same, and those of operators that change the size of images."""
 
