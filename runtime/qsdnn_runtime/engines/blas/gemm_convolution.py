@@ -9,8 +9,8 @@ import numpy as np
 
 from qsdnn_runtime.engine import EngineError
 
-from .convolution import Convolution, convolution_of
-from .kernel import Arrays, Kernel, Op, Shape, Step
+from .convolution import Bands, Convolution, convolution_of
+from .kernel import Arrays, Kernel, Op, Step
 from .window import BAND_COLUMNS, BAND_ELEMENTS, Window
 
 
@@ -50,37 +50,6 @@ class Pointwise(Kernel):
         yield from _product(self.weights, x, self.bias, y)
 
 
-class Bands:
-    """The patch matrix of an image in bands of output rows: it stays in cache, in little memory.
-
-    Attributes:
-        shape: The shape of the scratch buffer that holds the matrix of one band.
-    """
-
-    def __init__(self, conv: Convolution) -> None:
-        self._width = int(np.prod(conv.window.out[1:]))
-        row = conv.channels * conv.taps * self._width
-        self._bands = tuple(conv.window.bands(row))
-        start, stop = self._bands[0]
-        self.shape: Shape = (row * (stop - start),)
-
-    def cut(
-        self, patches: np.ndarray, axis: int, buffer: np.ndarray, result: np.ndarray
-    ) -> Iterator[Arrays]:
-        """Each band of the patches, flat room for its matrix, and its part of the result.
-
-        Args:
-            patches: The patches of an image, whose output rows are along `axis`.
-            axis: The dimension of the output rows.
-            buffer: The scratch buffer of `shape`.
-            result: The output of the product (…, positions).
-        """
-        for start, stop in self._bands:
-            band = patches[(slice(None),) * axis + (slice(start, stop),)]
-            part = result[..., start * self._width : stop * self._width]
-            yield band, buffer[: band.size], part
-
-
 class Im2col(Kernel):
     """y = W (M, C·K²) · patches (C·K², positions).
 
@@ -107,13 +76,10 @@ class Im2col(Kernel):
     def _image(
         self, x: np.ndarray, y: np.ndarray, room: np.ndarray, columns: np.ndarray
     ) -> Iterator[Step]:
-        conv, window = self.conv, self.conv.window
-        rank = len(window.out)
-        padded = yield from window.pad(x, room, axis=1)
-        patches = window.view(padded, axis=1)  # (C, *out, *kernel) -> (C, *kernel, *out)
-        patches = np.moveaxis(patches, range(-rank, 0), range(1, 1 + rank))
+        conv = self.conv
+        patches = yield from conv.patches(x, room)
         result = y.reshape(conv.groups, conv.filters // conv.groups, -1)
-        for band, matrix, part in self.bands.cut(patches, 1 + rank, columns, result):
+        for band, matrix, part in self.bands.cut(patches, -len(conv.window.out), columns, result):
             yield partial(np.copyto, matrix.reshape(band.shape), band)
             matrix = matrix.reshape(conv.groups, self.weights.shape[2], -1)
             yield from _product(self.weights, matrix, self.bias, part)
