@@ -27,7 +27,6 @@ from stable_baselines3.common.env_checker import check_env
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from qsdnn.agents import agent
-from qsdnn.agents.base import require_episodes
 from qsdnn.agents.experience import ENV_ID, Experience
 from qsdnn.cost.model import read_cost
 from qsdnn_envs.wrappers import NumericObservation
@@ -67,7 +66,6 @@ class MaskedPpo:
     name = "masked-ppo"
 
     def learn(self, cost, *, episodes, seed, on_episode=None):
-        require_episodes(episodes)
         torch.set_num_threads(1)
         layers = len(cost.space.layers)
         env = DummyVecEnv([lambda: numeric_env(cost)] * min(ENVS, episodes))
@@ -85,7 +83,7 @@ class MaskedPpo:
             seed=seed,
             device="cpu",
         )
-        experience = Experience(on_episode)
+        experience = Experience.begin(episodes, on_episode)
         model.learn(layers * (episodes + ENVS), callback=Memory(experience, episodes))
         scaled.close()
         return experience.policy()

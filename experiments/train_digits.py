@@ -19,7 +19,7 @@ from sklearn.model_selection import train_test_split
 from torch_network import TorchNetwork, fit, top1
 
 from qsdnn.examples.data import FOLDER, digit_inputs
-from qsdnn.examples.trained_networks import digits
+from qsdnn.examples.small import digits
 
 BATCH = 50
 NOISE = 0.1

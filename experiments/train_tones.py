@@ -18,11 +18,11 @@ import torch
 from torch_network import TorchNetwork, fit, top1
 
 from qsdnn.examples.data import FOLDER, held_out, sounds
-from qsdnn.examples.trained_networks import tones
+from qsdnn.examples.small import tones
 
 BATCH = 50
 TRAINING_SEED = 1
-"""Not `qsdnn.examples.trained_networks.SOUNDS_SEED`."""
+"""Not `qsdnn.examples.small.SOUNDS_SEED`."""
 RESULTS = Path(__file__).parent / "results" / "train_tones.json"
 
 

@@ -15,8 +15,7 @@ from qsdnn.measure.replay import Replayed, replay_on
 from qsdnn.plan import Plan, read_plan
 from qsdnn.primitive import Precision
 from qsdnn.store import Store
-from qsdnn.tuning.config import SearchConfig
-from qsdnn.tuning.limits.goal import Objective
+from qsdnn.tuning.config import Objective, SearchConfig
 from qsdnn.tuning.result import Result
 from qsdnn.tuning.search import search as run
 

@@ -69,8 +69,12 @@ class Package:
 class Care:
     """The treatment of a board while it measures.
 
-    Attributes: Whether to set the board's performance mode before measuring, and restore the
-        earlier mode at the end; None: as the board does when nobody says.
+    Attributes:
+        performance_mode: Whether to set the board's performance mode before measuring, and restore
+            the earlier mode at the end; None: as the board does when nobody says.
+        max_temperature_c: The temperature to measure at or below; None: as is right for the board.
+        cooling_limit_s: The longest wait for that temperature, each time.
+        wait_s: The longest wait for another host that measures on the board.
     """
 
     performance_mode: bool | None = None

@@ -11,7 +11,7 @@ from platformdirs import user_cache_path
 
 from qsdnn.errors import BoardError
 from qsdnn.files import replacing
-from qsdnn.plan.archive import runtime_archive
+from qsdnn.plan.package import runtime_archive
 
 from .link.board import ServedBoard
 from .link.bootstrap import prune

@@ -12,8 +12,7 @@ from qsdnn.model.layer import Layer
 from qsdnn.model.segment import Artifact, Segment
 from qsdnn.primitive import Precision, Primitive
 from qsdnn_primitives.plain.node import Op, UnsupportedError, is_constant, static_shape
-from qsdnn_primitives.plain.program import write_program
-from qsdnn_primitives.plain.translation import translate
+from qsdnn_primitives.plain.translation import translate, write_program
 
 AUTO = Primitive(engine="mnn", algorithm="auto", precision=Precision.FP32, family="mnn")
 """MNN chooses its algorithms itself and does not say which: there is one primitive."""

@@ -17,8 +17,7 @@ from qsdnn.model.layer import Layer
 from qsdnn.model.segment import Artifact, Segment
 from qsdnn.primitive import Precision, Primitive
 from qsdnn_primitives.plain.node import Op, UnsupportedError, is_constant
-from qsdnn_primitives.plain.program import write_program
-from qsdnn_primitives.plain.translation import translate
+from qsdnn_primitives.plain.translation import translate, write_program
 
 LEAST_ZEROS = 0.97
 """The share of a layer's weights that must be zero for `sparse` to be offered. Against the other

@@ -33,7 +33,9 @@ def read_inputs(path: Path, graph: Graph, labels: Path | None = None) -> Inputs:
         labels: ``.npy``, ``.npz``, ``.csv`` or ``.txt``; None takes the array ``labels`` of the
             samples' file, if it has one.
 
-    Raises: Anything in these files is not usable; the message says which file and where in it.
+    Raises:
+        InputError: Anything in these files is not usable; the message says which file and where in
+            it.
     """
     tensors = {name: _plain(graph.tensors[name]) for name in graph.inputs}
     batch = _batch(graph)

@@ -98,9 +98,3 @@ class Agent(ABC):
         Raises:
             ValueError: Fewer than 1 episode.
         """
-
-
-def require_episodes(episodes: int) -> None:
-    """Raises ValueError unless there is at least 1 episode to learn from."""
-    if episodes < 1:
-        raise ValueError(f"episodes must be at least 1, not {episodes}")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qsdnn.agents.base import Agent, Episode, Policy, require_episodes
+from qsdnn.agents.base import Agent, Episode, Policy
 from qsdnn.agents.experience import Experience, make_env, random_actions, walk
 from qsdnn.cost.model import CostModel
 
@@ -37,7 +36,7 @@ class Uniform(Agent):
         Raises:
             ValueError: Fewer than 1 episode.
         """
-        require_episodes(episodes)
+        experience = Experience.begin(episodes, on_episode)
         space = cost.space
         layer_ms = np.where(space.mask, cost.layer_ms, np.inf)
         plans = []
@@ -48,7 +47,6 @@ class Uniform(Agent):
             )
             plans.append(np.where(space.mask[:, primitive], primitive, fall_back))
         distinct = np.array(list({plan.tobytes(): plan for plan in plans}.values()))[:episodes]
-        experience = Experience(on_episode)
         experience.see(distinct, np.array([cost.predict(plan) for plan in distinct]))
         return experience.policy()
 
@@ -68,19 +66,10 @@ class Greedy(Agent):
         on_episode: Callable[[Episode], None] | None = None,
     ) -> Policy:
         """Finds the plan of the fastest primitives; `episodes` and `seed` change nothing."""
-        began = time.perf_counter()
-        choice = np.where(cost.space.mask, cost.layer_ms, np.inf).argmin(axis=1).astype(np.int64)
-        latency_ms = cost.predict(choice)
-        if on_episode:
-            on_episode(Episode(number=0, latency_ms=latency_ms, best_ms=latency_ms, epsilon=np.nan))
-        return Policy(
-            choice=choice,
-            latency_ms=latency_ms,
-            candidates=choice[None, :],
-            episodes=1,
-            steps=len(choice),
-            seconds=time.perf_counter() - began,
-        )
+        experience = Experience(on_episode)
+        choice = np.where(cost.space.mask, cost.layer_ms, np.inf).argmin(axis=1)
+        experience.see(choice[None, :], np.array([cost.predict(choice)]))
+        return experience.policy()
 
 
 BATCH = 64
@@ -106,9 +95,8 @@ class Random(Agent):
         Raises:
             ValueError: Fewer than 1 episode.
         """
-        require_episodes(episodes)
+        experience = Experience.begin(episodes, on_episode)
         rng = np.random.default_rng(seed)
-        experience = Experience(on_episode)
         env = make_env(cost, BATCH, state="layer")
 
         def act(
@@ -116,8 +104,7 @@ class Random(Agent):
         ) -> NDArray[np.int64]:
             return random_actions(rng, mask)
 
-        while experience.episodes < episodes:
-            left = episodes - experience.episodes
-            experience.add(walk(env, act), epsilon=np.ones(BATCH), keep=left)
+        while experience.left:
+            experience.add(walk(env, act), epsilon=np.ones(BATCH), keep=experience.left)
         env.close()
         return experience.policy()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from qsdnn.agents.base import Episode, Policy, require_episodes
+from qsdnn.agents.base import Episode, Policy
 from qsdnn.cost.model import CostModel
 from qsdnn.space import Space
 
@@ -26,9 +26,10 @@ class Known:
         self._space: Space | None = None
         self._plans: NDArray[np.int64] | None = None
 
-    def remember(self, space: Space, plans: NDArray[np.int64]) -> None:
-        """Keeps the first of some plans, best first."""
-        self._space, self._plans = space, plans[:KEPT]
+    def remember(self, space: Space, policy: Policy) -> Policy:
+        """Keeps the best candidates of a policy, and returns the policy."""
+        self._space, self._plans = space, policy.candidates[:KEPT]
+        return policy
 
     def plans(self, space: Space) -> NDArray[np.int64]:
         """The plans known of a space (n, layers), best first; none of another space."""
@@ -98,9 +99,25 @@ class Experience:
     episodes: int = 0
     best_ms: float = np.inf
     best: NDArray[np.int64] | None = None
+    _wanted: int = 0
     _began_s: float = field(default_factory=time.perf_counter)
     _actions: list[NDArray[np.int32]] = field(default_factory=list)
     _latency_ms: list[NDArray[np.float64]] = field(default_factory=list)
+
+    @classmethod
+    def begin(cls, episodes: int, on_episode: Callable[[Episode], None] | None) -> Self:
+        """The memory of a run of that many episodes, all of them still `left`.
+
+        Raises:
+            ValueError: Fewer than 1 episode.
+        """
+        _require(episodes)
+        return cls(on_episode, _wanted=episodes)
+
+    @property
+    def left(self) -> int:
+        """The number of episodes to come in the run that `begin` began."""
+        return self._wanted - self.episodes
 
     def add(self, batch: Batch, epsilon: NDArray[np.float64], keep: int) -> None:
         """Remembers and reports the first `keep` episodes of a batch, with their epsilon (n,)."""
@@ -126,8 +143,12 @@ class Experience:
         self.add(batch, epsilon=np.full(len(plans), np.nan), keep=len(plans))
 
     def policy(self) -> Policy:
-        """The best plan, and the candidates that are worth measuring."""
-        require_episodes(self.episodes)
+        """The best plan, and the candidates that are worth measuring.
+
+        Raises:
+            ValueError: Nothing was remembered yet.
+        """
+        _require(self.episodes)
         plans, latency_ms = self._distinct()
         candidates = plans[_varied(plans, CANDIDATES)]
         return Policy(
@@ -147,6 +168,12 @@ class Experience:
             first.setdefault(actions[row].tobytes(), row)
         rows = np.fromiter(first.values(), dtype=np.intp)
         return actions[rows].astype(np.int64), latency_ms[rows]
+
+
+def _require(episodes: int) -> None:
+    """Raises ValueError unless there is at least 1 episode to learn from."""
+    if episodes < 1:
+        raise ValueError(f"episodes must be at least 1, not {episodes}")
 
 
 def _varied(plans: NDArray[np.int64], count: int) -> list[int]:

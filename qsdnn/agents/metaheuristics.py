@@ -8,11 +8,49 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from qsdnn.agents.base import Agent, Episode, Policy, require_episodes
+from qsdnn.agents.base import Agent, Episode, Policy
 from qsdnn.agents.experience import Experience, Known
 from qsdnn.agents.local_search import Moves, Tally
 from qsdnn.cost.model import CostModel
 from qsdnn.space import Space
+
+
+class _Run:
+    """One call of `learn`: its moves, the plans it begins with, and all that it looks at.
+
+    Args:
+        cost: The cost model.
+        known: The plans that the agent knew before.
+        episodes: The number of plans to look at.
+        seed: The seed of every random number.
+        on_episode: Called after each episode.
+    """
+
+    def __init__(
+        self,
+        cost: CostModel,
+        known: Known,
+        episodes: int,
+        seed: int,
+        on_episode: Callable[[Episode], None] | None,
+    ) -> None:
+        self.experience = Experience.begin(episodes, on_episode)
+        self.moves = Moves(cost=cost, rng=np.random.default_rng(seed))
+        self.starts = np.concatenate([known.plans(cost.space), self.moves.starts()])
+        self._cost = cost
+
+    def look(self, plans: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Looks at plans as far as episodes are left; returns these, and their latency in ms."""
+        plans = plans[: self.experience.left]
+        latency_ms = np.array([self._cost.predict(plan) for plan in plans])
+        self.see(plans, latency_ms)
+        return plans, latency_ms
+
+    def see(self, plans: NDArray[np.int64], latency_ms: NDArray[np.float64]) -> None:
+        """Remembers plans whose latency is known."""
+        self.experience.see(plans, latency_ms)
+        self.moves.meet(plans)
+
 
 HOT, COLD = 0.3, 0.003
 """The first and the last temperature of a cycle, in mean layer latencies."""
@@ -54,30 +92,22 @@ class Annealing(Agent):
         Raises:
             ValueError: Fewer than 1 episode.
         """
-        require_episodes(episodes)
-        rng = np.random.default_rng(seed)
-        experience = Experience(on_episode)
-        moves = Moves(cost=cost, rng=rng)
-        starts = np.concatenate([self._known.plans(cost.space), moves.starts()])[:episodes]
-        latency_ms = np.array([cost.predict(plan) for plan in starts])
-        experience.see(starts, latency_ms)
-        moves.meet(starts)
+        run = _Run(cost, self._known, episodes, seed, on_episode)
+        rng = run.moves.rng
+        starts, latency_ms = run.look(run.starts)
         best, best_ms = starts[latency_ms.argmin()], latency_ms.min()
         scale_ms = abs(best_ms) / len(cost.space.layers) or 1.0
-        for temperatures in self._cycles(cost.space, episodes - len(starts)):
+        for temperatures in self._cycles(cost.space, run.experience.left):
             tally = Tally(cost, best)
             for temperature in temperatures:
-                look = tally.look(moves.run(tally.plan))
-                experience.see(look.plan[None, :], np.array([look.latency_ms]))
-                moves.meet(look.plan[None, :])
+                look = tally.look(run.moves.run(tally.plan))
+                run.see(look.plan[None, :], np.array([look.latency_ms]))
                 if look.latency_ms < best_ms:
                     best, best_ms = look.plan, look.latency_ms
                 worse_ms = look.latency_ms - tally.latency_ms
                 if worse_ms <= 0 or rng.random() < math.exp(-worse_ms / temperature / scale_ms):
                     tally.take(look)
-        policy = experience.policy()
-        self._known.remember(cost.space, policy.candidates)
-        return policy
+        return self._known.remember(cost.space, run.experience.policy())
 
     def _cycles(self, space: Space, steps: int) -> list[NDArray[np.float64]]:
         """The temperatures of each cycle."""
@@ -126,47 +156,27 @@ class Evolutionary(Agent):
         Raises:
             ValueError: Fewer than 1 episode.
         """
-        require_episodes(episodes)
-        moves = Moves(cost=cost, rng=np.random.default_rng(seed))
-        nursery = _Nursery(cost, moves, self._population, Experience(on_episode), episodes)
-        nursery.add(np.concatenate([self._known.plans(cost.space), moves.starts()]))
-        while nursery.left:
+        run = _Run(cost, self._known, episodes, seed, on_episode)
+        nursery = _Nursery(run, self._population)
+        nursery.add(run.starts)
+        while run.experience.left:
             nursery.add(np.array([nursery.child() for _ in range(self._children)]))
-        policy = nursery.experience.policy()
-        self._known.remember(cost.space, policy.candidates)
-        return policy
+        return self._known.remember(cost.space, run.experience.policy())
 
 
 class _Nursery:
-    """One call of `Evolutionary.learn`: the plans alive, and all that were met."""
+    """The plans of one call of `Evolutionary.learn` that are alive."""
 
-    def __init__(
-        self,
-        cost: CostModel,
-        moves: Moves,
-        population: int,
-        experience: Experience,
-        episodes: int,
-    ) -> None:
-        self.experience = experience
-        self._cost = cost
-        self._moves = moves
+    def __init__(self, run: _Run, population: int) -> None:
+        self._run = run
+        self._moves = run.moves
         self._population = population
-        self._episodes = episodes
-        self._plans = np.empty((0, len(cost.space.layers)), dtype=np.int64)
+        self._plans = run.starts[:0]
         self._latency_ms = np.empty(0)
-
-    @property
-    def left(self) -> int:
-        """The number of episodes that are left."""
-        return self._episodes - self.experience.episodes
 
     def add(self, plans: NDArray[np.int64]) -> None:
         """Looks at plans, as far as episodes are left, and lets the best of all live on."""
-        plans = plans[: self.left]
-        added_ms = np.array([self._cost.predict(plan) for plan in plans])
-        self.experience.see(plans, added_ms)
-        self._moves.meet(plans)
+        plans, added_ms = self._run.look(plans)
         alive = np.concatenate([self._plans, plans])
         latency_ms = np.concatenate([self._latency_ms, added_ms])
         alive, first = np.unique(alive, axis=0, return_index=True)

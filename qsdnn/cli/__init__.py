@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import click
 
 import qsdnn
-from qsdnn.cli.streams import drop_output, flush_output, is_of_output, prepare_streams
+from qsdnn.cli.console import drop_output, flush_output, is_of_output, prepare_streams
 from qsdnn.errors import QsdnnError, unknown
 
 COMMANDS = {

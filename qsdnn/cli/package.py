@@ -73,8 +73,7 @@ def _write_python(
     plan: Path, output: Path, model: Path | None, board: str, *, as_json: bool
 ) -> None:
     from qsdnn.board import open_board
-    from qsdnn.plan.archive import runtime_archive
-    from qsdnn.plan.package import check_target, write_package
+    from qsdnn.plan.package import check_target, runtime_archive, write_package
     from qsdnn.plan.subject import rebuild
 
     check_target(output)

@@ -101,7 +101,6 @@ def command(
     if output is not None:
         check_writable(output)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from qsdnn.accuracy.simulator import ENGINE
     from qsdnn.board import open_board
     from qsdnn.cli.console import stdout_console
     from qsdnn.cli.losses import document, tables_of, write_tables
@@ -109,6 +108,7 @@ def command(
     from qsdnn.primitive import Precision
     from qsdnn.quantize import sensitivity as analysis
     from qsdnn.quantize import study as studies
+    from qsdnn.quantize.simulator import ENGINE
     from qsdnn.store import Store
     from qsdnn.tuning.config import SearchConfig
 

@@ -153,8 +153,7 @@ def command(
 
 def _config(asked: dict[str, Any]) -> SearchConfig:
     from qsdnn.primitive import Precision
-    from qsdnn.tuning.config import SearchConfig
-    from qsdnn.tuning.limits.goal import Objective
+    from qsdnn.tuning.config import Objective, SearchConfig
 
     asked["objective"] = Objective(asked["objective"])
     if asked["pareto"] and asked["objective"] is not Objective.LATENCY:

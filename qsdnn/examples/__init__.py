@@ -30,7 +30,7 @@ def describe(name: str) -> str:
 def build(name: str, seed: int = 0) -> ModelProto:
     """An ONNX model with weights drawn from a seed.
 
-    weights give. The same seed gives the same bytes. A trained network has its own weights.
+    Weights are He-normal; the statistics of batch normalisations are drawn near those that such
     weights give. The same seed gives the same bytes. Those of a trained network are its own.
 
     Args:

@@ -28,6 +28,7 @@ from qsdnn.examples.mobile import (
 from qsdnn.examples.network import Network
 from qsdnn.examples.small import (
     cnn,
+    digits,
     ds_cnn,
     ds_kws1,
     ds_kws3,
@@ -37,8 +38,8 @@ from qsdnn.examples.small import (
     kws9,
     tiny_cnn,
     tiny_multi,
+    tones,
 )
-from qsdnn.examples.trained_networks import digits, tones
 from qsdnn.examples.transformer import convnext_atto, tiny_transformer
 
 _SPEECH = "de Prado et al. 2020, arXiv 2006.05181"

@@ -1,9 +1,13 @@
-"""Small networks: a few that run in a blink, and the keyword spotting of QS-DNN's speech study.
+"""Small networks: a few that run in a blink, the keyword spotting of a speech study, trained ones.
 
-Source of the latter: de Prado et al. 2020, arXiv 2006.05181, tables 1, 4 and 5. Input 1×1×40×32: 40
-mel bands, 32 windows; 12 classes. Six convolutions padded to keep their size, each with batch
-normalisation, scale and ReLU (ONNX's BatchNormalization holds Caffe's Scale layer), then average
-pool and a fully connected layer.
+`experiments/train_digits.py` and `experiments/train_tones.py` train the last two on data that comes
+with them, to see what accuracy costs; both end in scores before the softmax, so that noise on them
+can be told.
+
+Source of the keyword spotting: de Prado et al. 2020 (QS-DNN's speech study), arXiv 2006.05181,
+tables 1, 4 and 5. Input 1×1×40×32: 40 mel bands, 32 windows; 12 classes. Six convolutions padded
+to keep their size, each with batch normalisation, scale and ReLU (ONNX's BatchNormalization holds
+Caffe's Scale layer), then average pool and a fully connected layer.
 
 The paper's footnote gives conv1 stride 1×2 and conv2 stride 2×2, yet its MFLOPs column is exactly
 that of conv1 1×2 and all others 1×1; the networks here are those of the column. The column of the
@@ -13,7 +17,7 @@ those built here have 74.9, 16.1, 11.2 and 8.5.
 
 from __future__ import annotations
 
-from qsdnn.examples.network import BRANCH_SCALE, Network
+from qsdnn.examples.network import BRANCH_SCALE, Network, Value
 
 
 def tiny_cnn() -> Network:
@@ -123,3 +127,54 @@ def _spotter(name: str, rows: Rows, *, separable: bool = False) -> Network:
             x = net.conv_bn(x, channels, kernel)
     net.output(net.softmax(net.fc(net.flatten(net.global_pool(x)), 12)))
     return net
+
+
+def digits() -> Network:
+    """Handwritten digits, 16×16: residual blocks, branches that are joined, separable layers."""
+    net = Network("digits")
+    x = net.conv_bn(net.input(1, 1, 16, 16), 32, 3)
+    x = _residual(net, "block1", x)
+    with net.scope("branches"):
+        wide = net.conv_bn(net.conv_bn(x, 16), 32, 3)
+        x = net.concat([net.conv_bn(x, 32), wide])
+    with net.scope("separable1"):
+        x = _separable(net, x, 80, stride=2)
+    x = _residual(net, "block2", x)
+    with net.scope("separable2"):
+        x = _separable(net, x, 128)
+    net.output(net.fc(net.flatten(net.global_pool(x)), 10), "scores")
+    return net
+
+
+def tones() -> Network:
+    """Sounds as 40 mel bands × 49 windows: like a keyword spotter of separable convolutions.
+
+    The sounds are from loud to very quiet (`qsdnn.examples.data`): the network's first layers do
+    not bear 8 bits. After Zhang et al. 2017, arXiv 1711.07128 (DS-CNN), with residual connections
+    and one convolution that is not separable.
+    """
+    net = Network("tones")
+    x = net.conv_bn(net.input(1, 1, 40, 49), 64, (10, 4), stride=2)
+    with net.scope("separable1"):
+        x = _separable(net, x, 64)
+    with net.scope("separable2"):
+        x = _separable(net, x, 128, stride=2)
+    for number in (1, 2):
+        with net.scope(f"block{number}"):
+            x = net.add(x, _separable(net, x, 128))
+    x = net.conv_bn(x, 64, 3)
+    with net.scope("separable3"):
+        x = _separable(net, x, 128)
+    net.output(net.fc(net.flatten(net.global_pool(x)), 10), "scores")
+    return net
+
+
+def _residual(net: Network, name: str, x: Value) -> Value:
+    with net.scope(name):
+        channels = x.shape[1]
+        inside = net.conv_bn(net.conv_bn(x, channels, 3), channels, 3, act="", scale=BRANCH_SCALE)
+        return net.relu(net.add(x, inside))
+
+
+def _separable(net: Network, x: Value, channels: int, *, stride: int = 1) -> Value:
+    return net.conv_bn(net.conv_bn(x, x.shape[1], 3, stride=stride, groups=x.shape[1]), channels)

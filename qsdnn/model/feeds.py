@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 _NPY, _ZIP = b"\x93NUMPY", b"PK"
 
-Feeds = Mapping[str, np.ndarray[Any, Any]]
-
 
 def random_feeds(inputs: Mapping[str, Tensor], seed: int = 0) -> dict[str, np.ndarray[Any, Any]]:
     """The random inputs: normal for floats, else zeros and ones (valid as any index or mask).

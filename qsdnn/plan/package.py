@@ -1,16 +1,22 @@
 """Packages on disk: a folder or a zip that runs on a board with nothing else of ours.
 
-The form of a package is that of `qsdnn_runtime.program.package`, in a folder and a zip alike.
+The form of a package is that of `qsdnn_runtime.program.package`, in a folder and a zip alike. The
+runtime alone is a zip too, which boards are given before any package.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import IO
 
@@ -18,12 +24,18 @@ from qsdnn.board import Package
 from qsdnn.errors import InputError, PlanError
 from qsdnn.files import naming, replacing
 from qsdnn.plan import Plan, portable, to_json
-from qsdnn.plan.archive import EPOCH, MODE
 from qsdnn_runtime.program.manifest import PackageError, digest_of
 from qsdnn_runtime.program.package import ZIP_MAGIC, open_package
 
 ARCHIVES = {".7z", ".bz2", ".egg", ".gz", ".rar", ".tar", ".tgz", ".whl", ".xz", ".zst"}
 """The endings of what is neither a folder nor a zip, and would surprise as a folder's name."""
+
+PACKAGE = "qsdnn_runtime"
+"""The runtime: all of this project that a board needs."""
+
+# The earliest a zip can say. With it, and without compression, equal files give equal bytes.
+EPOCH = (1980, 1, 1, 0, 0, 0)
+MODE = 0o644
 
 LARGEST_ZIP_BYTES = 2**31 - 2**20
 """The size of zips from which on Python below 3.13 cannot import."""
@@ -178,3 +190,38 @@ def _may_be_replaced(path: Path) -> bool:
     if path.is_dir():
         return (path / "manifest.json").is_file() or not any(path.iterdir())
     return zipfile.is_zipfile(path) and "manifest.json" in zipfile.ZipFile(path).namelist()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeArchive:
+    """The runtime, packed into a zip.
+
+    Attributes:
+        digest: The sha256 hash of the content; the name of the runtime on a board.
+        content: The bytes of the zip. Python imports from the zip as it is.
+    """
+
+    digest: str
+    content: bytes = field(repr=False)
+
+
+@cache
+def runtime_archive() -> RuntimeArchive:
+    """Packs the installed runtime; the same files always give the same bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in sorted(_modules(files(PACKAGE), PACKAGE)):
+            entry = zipfile.ZipInfo(name, EPOCH)
+            entry.external_attr = MODE << 16
+            archive.writestr(entry, content)
+    content = buffer.getvalue()
+    return RuntimeArchive(digest=hashlib.sha256(content).hexdigest(), content=content)
+
+
+def _modules(folder: Traversable, path: str) -> Iterator[tuple[str, bytes]]:
+    for entry in folder.iterdir():
+        name = f"{path}/{entry.name}"
+        if entry.is_dir():
+            yield from _modules(entry, name)
+        elif entry.name.endswith(".py"):
+            yield name, entry.read_bytes()

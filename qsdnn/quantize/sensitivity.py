@@ -10,14 +10,13 @@ from pathlib import Path
 
 from qsdnn.accuracy.loss import Loss
 from qsdnn.accuracy.noise import Question, noise_of, questions, sqnr_db_of
-from qsdnn.accuracy.simulator import Part
 from qsdnn.board import Board
 from qsdnn.errors import InputError
 from qsdnn.listener import Listener
 from qsdnn.model.layer import Graph
 from qsdnn.plan.build import Builder
 from qsdnn.primitive import Precision, Primitive
-from qsdnn.quantize.simulate import Simulation
+from qsdnn.quantize.simulator import Part, Simulation
 from qsdnn.space import Space
 from qsdnn.store import Store
 from qsdnn.tuning.config import SearchConfig

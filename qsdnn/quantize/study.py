@@ -1,7 +1,7 @@
 """Studies: what layers would lose, and save, in an arithmetic that no engine has.
 
 Each layer with weights is rounded alone, at each width, the others in fp32; then all of them
-together. See `qsdnn.accuracy.simulator`.
+together. See `qsdnn.quantize.simulator`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qsdnn.accuracy.loss import Loss
-from qsdnn.accuracy.simulator import Part, Rounding
 from qsdnn.board import Board
 from qsdnn.errors import InputError
 from qsdnn.listener import Listener
 from qsdnn.model.layer import Graph
 from qsdnn.quantize.sensitivity import assessor_of
-from qsdnn.quantize.simulate import Simulation
+from qsdnn.quantize.simulator import Part, Rounding, Simulation
 from qsdnn.store import Store
 from qsdnn.tuning.config import SearchConfig
 from qsdnn.tuning.prepare import prepare

@@ -17,7 +17,7 @@ from qsdnn.model.layer import Graph
 from qsdnn.plan import Plan
 from qsdnn.store import Store
 from qsdnn.tuning.budget import Budget
-from qsdnn.tuning.config import SearchConfig
+from qsdnn.tuning.config import Objective, SearchConfig
 from qsdnn.tuning.finish.decision import check_sensors, decide, measure_frugal
 from qsdnn.tuning.finish.draft import Draft
 from qsdnn.tuning.finish.fastest import finish
@@ -25,7 +25,6 @@ from qsdnn.tuning.finish.final import Final
 from qsdnn.tuning.finish.pareto import Point, front
 from qsdnn.tuning.limits.assessor import Assessor
 from qsdnn.tuning.limits.constraint import AccuracyLimit
-from qsdnn.tuning.limits.goal import Objective
 from qsdnn.tuning.prepare import Prepared, prepare
 from qsdnn.tuning.rounds.loop import Learning, Rounds
 from qsdnn.tuning.start.initial_design import explore

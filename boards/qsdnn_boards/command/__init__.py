@@ -1,4 +1,4 @@
-"""`qsdnn boards`: one file a subcommand, imported when it is called."""
+"""`qsdnn boards`: subcommands, each imported when it is called."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ COMMANDS = {
 """Every subcommand with one line of help, which is known without importing the subcommand."""
 
 # A module of this package named `list` would replace the builtin `list` in this file.
-MODULES = {"list": "listing"}
+HOMES = {"list": ("listing", "command"), "remove": ("listing", "remove")}
+"""The module and the name of a subcommand, where it is not `command` of the module of its name."""
 
 EPILOG = """\b
 Examples:
@@ -41,9 +42,8 @@ class Subcommands(click.Group):
         """The subcommand of that name."""
         if name not in COMMANDS:
             return None
-        found: click.Command = importlib.import_module(
-            f"{__name__}.{MODULES.get(name, name)}"
-        ).command
+        module, attribute = HOMES.get(name, (name, "command"))
+        found: click.Command = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
         return found
 
     def resolve_command(

@@ -12,10 +12,9 @@ import click
 
 from qsdnn.cli.options import json_option
 from qsdnn.errors import BoardError, InputError
-from qsdnn_boards.addresses import DEFAULT_PYTHON, AddressBook, Entry
+from qsdnn_boards.catalogue import DEFAULT_PYTHON, AddressBook, Entry
 from qsdnn_boards.spec.spec import GENERIC, specs
-from qsdnn_boards.ssh.address import Address
-from qsdnn_boards.ssh.config import resolve
+from qsdnn_boards.ssh.address import Address, resolve
 from qsdnn_boards.ssh.host_keys import HostKeyStatus, KnownHosts
 
 from .listing import describe_address, entry_record

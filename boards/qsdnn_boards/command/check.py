@@ -16,7 +16,7 @@ from qsdnn.board import BoardInfo, open_board
 from qsdnn.cli.console import stdout_console
 from qsdnn.cli.options import json_option
 from qsdnn.errors import BoardError
-from qsdnn_boards.addresses import AddressBook
+from qsdnn_boards.catalogue import AddressBook
 from qsdnn_boards.setup.checkup import CheckVerdict, Finding, Fixes, probe_findings, survey_findings
 from qsdnn_boards.setup.script import local_python, remote_python
 from qsdnn_boards.setup.survey import survey

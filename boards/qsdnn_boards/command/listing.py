@@ -1,4 +1,4 @@
-"""`qsdnn boards list`: known kinds of boards, and those that have an address."""
+"""`qsdnn boards list` and `remove`: the boards that have an address, and other known kinds."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import click
 
 from qsdnn.cli.console import stdout_console
 from qsdnn.cli.options import json_option
-from qsdnn_boards.addresses import AddressBook, Entry
+from qsdnn_boards.catalogue import AddressBook, Entry
 from qsdnn_boards.spec.spec import GENERIC, Spec, specs
-from qsdnn_boards.ssh.address import Address
-from qsdnn_boards.ssh.config import host_and_port
+from qsdnn_boards.ssh.address import Address, host_and_port
 
 SCHEMA = "qsdnn.boards.list/1"
+REMOVE_SCHEMA = "qsdnn.boards.remove/1"
 
 EPILOG = """\b
 Examples:
@@ -80,3 +80,22 @@ def _print(entries: Iterable[Entry], others: Iterable[Spec]) -> None:
     console = stdout_console()
     console.print(table)
     console.print("Give one an address: qsdnn boards add NAME --host ADDRESS")
+
+
+REMOVE_EPILOG = """\b
+Example:
+  qsdnn boards remove lab
+"""
+
+
+@click.command("remove", epilog=REMOVE_EPILOG)
+@click.argument("name")
+@json_option
+def remove(name: str, as_json: bool) -> None:
+    """Removes NAME from the address book; what was measured on it is kept, and so is its key."""
+    entry = AddressBook().remove(name)
+    if as_json:
+        content = {"schema": REMOVE_SCHEMA, "removed": entry_record(entry)}
+        click.echo(json.dumps(content, indent=2))
+    else:
+        click.echo(f"removed {name}: {describe_address(entry.address)}")

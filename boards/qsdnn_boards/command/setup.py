@@ -14,7 +14,7 @@ import click
 from qsdnn import engine
 from qsdnn.cli.options import json_option, split_names
 from qsdnn.errors import InputError, unknown
-from qsdnn_boards.addresses import AddressBook
+from qsdnn_boards.catalogue import AddressBook
 from qsdnn_boards.setup.script import remote_python
 from qsdnn_boards.setup.setup import Installed, Setup, download_wheels
 from qsdnn_boards.ssh.address import Address, parse_address

@@ -12,7 +12,7 @@ from qsdnn.board import open_board
 from qsdnn.cli.console import stdout_console
 from qsdnn.cli.options import json_option
 from qsdnn.errors import unknown
-from qsdnn_boards.addresses import AddressBook, Entry
+from qsdnn_boards.catalogue import AddressBook, Entry
 from qsdnn_boards.spec.spec import PLACEHOLDER, Command, Sensor, Setting, Spec, specs
 
 from .listing import describe_address, entry_record

@@ -31,6 +31,7 @@ from .transport import Transport
 from .wire import Harvest
 
 T = TypeVar("T")
+Tell = Callable[[str], None]
 
 RUN_TIMEOUT_S = 600.0
 # The time limit to load a package, or to run a package once.
@@ -93,8 +94,7 @@ class ServedBoard(ABC):
 
     def hold(self, on_progress: Callable[[str], None] | None = None) -> None:
         """See `qsdnn.board.Board.hold`."""
-        tell = on_progress or (lambda text: None)
-        self._with_server(lambda client: client.hold(self.care.wait_s, tell))
+        self._held(lambda client, tell: None, on_progress)
 
     def measure(
         self,
@@ -111,10 +111,8 @@ class ServedBoard(ABC):
         """
         records: dict[int, Record] = {}
         conditions = wire.conditions(self._spec, self.care, perform=self.performs)
-        tell = on_progress or (lambda text: None)
 
-        def work(client: ServerClient) -> None:
-            client.hold(self.care.wait_s, tell)
+        def work(client: ServerClient, tell: Tell) -> None:
             client.measure(
                 packages,
                 reference,
@@ -125,12 +123,8 @@ class ServedBoard(ABC):
                 shifts=room_of(self._info).shifts(packages),
             )
 
-        lost = Record(state=State.BOARD_LOST)
-        if packages:
-            try:
-                self._with_server(work)
-            except ServerLostError as error:
-                lost = Record(state=State.BOARD_LOST, error=error.message)
+        error = self._until_lost(work, on_progress) if packages else ""
+        lost = Record(state=State.BOARD_LOST, error=error)
         return [records.get(index, lost) for index in range(len(packages))]
 
     def run(
@@ -142,13 +136,11 @@ class ServedBoard(ABC):
         on_progress: Callable[[str], None] | None = None,
     ) -> dict[str, Any]:
         """See `qsdnn.board.Board.run`."""
-        tell = on_progress or (lambda text: None)
 
-        def work(client: ServerClient) -> dict[str, Any]:
-            client.hold(self.care.wait_s, tell)
+        def work(client: ServerClient, tell: Tell) -> dict[str, Any]:
             return client.run(package, feeds, tell, threads=threads, timeout_s=RUN_TIMEOUT_S)
 
-        return self._with_server(work)
+        return self._held(work, on_progress)
 
     def evaluate(
         self,
@@ -159,21 +151,36 @@ class ServedBoard(ABC):
         on_progress: Callable[[str], None] | None = None,
     ) -> list[Evaluation]:
         """See `qsdnn.board.Board.evaluate`."""
-        tell, harvest = on_progress or (lambda text: None), Harvest()
+        harvest = Harvest()
 
-        def work(client: ServerClient) -> None:
-            client.hold(self.care.wait_s, tell)
+        def work(client: ServerClient, tell: Tell) -> None:
             client.evaluate(
                 packages, inputs, harvest, tell, threads=threads, timeout_s=STEP_TIMEOUT_S
             )
 
-        lost = Evaluation(state=State.BOARD_LOST)
-        if packages:
-            try:
-                self._with_server(work)
-            except ServerLostError as error:
-                lost = Evaluation(state=State.BOARD_LOST, error=error.message)
+        error = self._until_lost(work, on_progress) if packages else ""
+        lost = Evaluation(state=State.BOARD_LOST, error=error)
         return harvest.evaluations(len(packages), lost)
+
+    def _until_lost(
+        self, work: Callable[[ServerClient, Tell], None], on_progress: Tell | None
+    ) -> str:
+        """Does some work with the board held; returns how the board was lost, if it was."""
+        try:
+            self._held(work, on_progress)
+        except ServerLostError as error:
+            return error.message
+        return ""
+
+    def _held(self, work: Callable[[ServerClient, Tell], T], on_progress: Tell | None) -> T:
+        """Does some work with the measuring server once the board measures for nobody else."""
+        tell = on_progress or (lambda text: None)
+
+        def held(client: ServerClient) -> T:
+            client.hold(self.care.wait_s, tell)
+            return work(client, tell)
+
+        return self._with_server(held)
 
     def _with_server(self, work: Callable[[ServerClient], T]) -> T:
         """Does some work with the measuring server; starts one when there is none."""

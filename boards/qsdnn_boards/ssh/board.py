@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import Any
 
 from qsdnn.errors import BoardError, BoardLostError
-from qsdnn.plan.archive import runtime_archive
+from qsdnn.plan.package import runtime_archive
 from qsdnn_boards.link.board import ServedBoard
 from qsdnn_boards.link.bootstrap import MAGIC
 from qsdnn_boards.link.transport import Transport

@@ -14,8 +14,7 @@ from paramiko.ssh_exception import SSHException
 
 from qsdnn.errors import BoardError, BoardLostError, InputError
 
-from .address import Address
-from .config import Endpoint, host_and_port, resolve
+from .address import Address, Endpoint, host_and_port, resolve
 from .host_keys import store
 from .login import UnreachableError, log_in, shown_key
 

@@ -11,7 +11,7 @@ from paramiko.ssh_exception import AuthenticationException, PasswordRequiredExce
 
 from qsdnn.errors import BoardError, BoardLostError
 
-from .config import Endpoint
+from .address import Endpoint
 from .host_keys import HostKeyStatus, KnownHosts
 
 # A board that has just booted, or swaps, greets late.

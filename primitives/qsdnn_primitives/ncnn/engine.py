@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from qsdnn.engine import EngineInfo
@@ -12,10 +12,12 @@ from qsdnn.model.calibration import Calibration
 from qsdnn.model.layer import Layer
 from qsdnn.model.segment import Artifact, Segment, told_layouts
 from qsdnn.primitive import Precision, Primitive
+from qsdnn_primitives.ncnn import arithmetic, elementwise, layout
 from qsdnn_primitives.ncnn.network import write_network
-from qsdnn_primitives.ncnn.passes import AUTO, algorithms, has_integers, in_integers
-from qsdnn_primitives.ncnn.translation import Fragment, translate
+from qsdnn_primitives.ncnn.operator import Fragment, Lowering, Operator
+from qsdnn_primitives.ncnn.passes import AUTO, algorithms, fuse, has_integers, in_integers
 from qsdnn_primitives.plain.node import UnsupportedError
+from qsdnn_primitives.plain.translation import WITH_RESAMPLING, translate_node
 
 # The capability of a board whose ncnn computes in integers.
 INTEGERS = "INT8"
@@ -90,3 +92,62 @@ def _fragment(layer: Layer, choice: Primitive, calibration: Calibration | None) 
         operators = in_integers(fragment.operators, layer, calibration)
         return dataclasses.replace(fragment, operators=operators)
     return fragment
+
+
+Lower = Callable[[Lowering], None]
+
+LOWERINGS: Mapping[str, Lower] = {
+    **dict.fromkeys(elementwise.PLAIN, elementwise.plain),
+    **dict.fromkeys(elementwise.UNARY, elementwise.unary),
+    **dict.fromkeys(("Add", "Div", "Mul", "Sub"), elementwise.binary),
+    **dict.fromkeys(("Max", "Mean", "Min", "Sum"), elementwise.folded),
+    **dict.fromkeys(("Gelu", "GeluTanh"), elementwise.gelu),
+    **dict.fromkeys(("AveragePool", "MaxPool"), arithmetic.pool),
+    **dict.fromkeys(("Pad", "PadIndexed"), layout.pad),
+    **dict.fromkeys(arithmetic.REDUCTIONS, arithmetic.reduction),
+    "BatchNormalization": arithmetic.batch_normalization,
+    "Clip": elementwise.clip,
+    "Concat": layout.concat,
+    "Conv": arithmetic.conv,
+    "ConvTranspose": arithmetic.deconv,
+    "Elu": elementwise.elu,
+    "Gemm": arithmetic.gemm,
+    "HardSigmoid": elementwise.hard_sigmoid,
+    "HardSwish": elementwise.hard_swish,
+    "LRN": arithmetic.lrn,
+    "LeakyRelu": elementwise.leaky_relu,
+    "MatMul": arithmetic.matmul,
+    "PRelu": elementwise.prelu,
+    "Power": elementwise.power,
+    "Reshape": layout.reshape,
+    "Resize": layout.interp,
+    "Selu": elementwise.selu,
+    "Slice": layout.crop,
+    "Softmax": arithmetic.softmax,
+    "Split": layout.split,
+    "Transpose": layout.transpose,
+}
+
+
+def translate(layer: Layer) -> Fragment:
+    """The ncnn operators of a layer.
+
+    Raises:
+        UnsupportedError: ncnn has no operator that computes exactly what a node does.
+    """
+    if layer.pinned:
+        raise UnsupportedError(layer.pinned)
+    operators: list[Operator] = []
+    aliases: dict[str, str] = {}
+    for position, node in enumerate(layer.nodes):
+        lowering = Lowering(translate_node(node, WITH_RESAMPLING), f"{layer.index}:{position}")
+        lower = LOWERINGS.get(lowering.op.kind)
+        if lower is None:
+            raise UnsupportedError(f"{node.op_type} has no operator")
+        try:
+            lower(lowering)
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            raise UnsupportedError(f"{node.op_type} {node.name} is malformed: {error}") from error
+        operators += lowering.operators
+        aliases |= lowering.aliases
+    return Fragment(operators=tuple(fuse(operators, aliases, layer.outputs)), aliases=aliases)

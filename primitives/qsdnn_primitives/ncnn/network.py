@@ -15,9 +15,15 @@ import onnx_ir as ir
 
 from qsdnn.files import link_file, write_content
 from qsdnn.model.segment import Segment, block_of
-from qsdnn_primitives.ncnn.operator import Operator, Param, Weight, resolve, shape_params
+from qsdnn_primitives.ncnn.operator import (
+    Fragment,
+    Operator,
+    Param,
+    Weight,
+    resolve,
+    shape_params,
+)
 from qsdnn_primitives.ncnn.passes import MASK_PARAM, MASKS
-from qsdnn_primitives.ncnn.translation import Fragment
 from qsdnn_primitives.plain.node import Shape, static_shape
 
 SCHEMA = "qsdnn.ncnn/1"

@@ -68,6 +68,19 @@ class Operator:
     weights: tuple[Weight, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fragment:
+    """A layer as a part of an ncnn network.
+
+    Attributes:
+        operators: The operators, in topological order.
+        aliases: Blobs by the names of tensors that are the same: nothing is computed for these.
+    """
+
+    operators: tuple[Operator, ...]
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+
 def blob_shape(value: ir.Value) -> Shape:
     """The shape of an activation as a blob, which has no batch: outermost dimension first.
 

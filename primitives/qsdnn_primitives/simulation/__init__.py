@@ -1,1 +1,1 @@
-"""Simulators of arithmetics: see `qsdnn.accuracy.simulator`."""
+"""Simulators of arithmetics: see `qsdnn.quantize.simulator`."""

@@ -15,11 +15,11 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from qsdnn.accuracy.simulator import Part, Rounding
 from qsdnn.model.calibration import Calibration
 from qsdnn.model.extract import write_segment
 from qsdnn.model.layer import Layer
 from qsdnn.model.segment import Artifact, Segment
+from qsdnn.quantize.simulator import Part, Rounding
 from qsdnn_primitives.simulation.rounded import (
     FP32_BITS,
     Array,
@@ -47,7 +47,7 @@ class Codebook:
     name = "codebook"
 
     def roundings(self, layer: Layer, bits: int, calibration: Calibration) -> Sequence[Rounding]:
-        """See `qsdnn.accuracy.simulator.Simulator`; activations are not known beforehand."""
+        """See `qsdnn.quantize.simulator.Simulator`; activations are not known beforehand."""
         counts = [weights_of(node).size for node in products(layer).values()]
         if not counts:
             return ()
@@ -64,7 +64,7 @@ class Codebook:
         ]
 
     def build(self, segment: Segment, folder: Path) -> Artifact:
-        """See `qsdnn.accuracy.simulator.Simulator`."""
+        """See `qsdnn.quantize.simulator.Simulator`."""
 
         def edit(model: onnx.ModelProto) -> None:
             rounds = {

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from qsdnn.accuracy.simulator import Part, Rounding
 from qsdnn.model.calibration import Calibration
 from qsdnn.model.extract import write_segment
 from qsdnn.model.layer import Layer
 from qsdnn.model.segment import Artifact, Segment
+from qsdnn.quantize.simulator import Part, Rounding
 from qsdnn_primitives.simulation.rounded import (
     OPSET,
     Array,
@@ -45,7 +45,7 @@ class FixedPoint:
     name = "fixed-point"
 
     def roundings(self, layer: Layer, bits: int, calibration: Calibration) -> Sequence[Rounding]:
-        """See `qsdnn.accuracy.simulator.Simulator`; the rest of a layer, biases too, stays fp32."""
+        """See `qsdnn.quantize.simulator.Simulator`; the rest of a layer, biases too, stays fp32."""
         weights = [weights_of(node) for node in products(layer).values()]
         if not weights:
             return ()
@@ -69,7 +69,7 @@ class FixedPoint:
         ]
 
     def build(self, segment: Segment, folder: Path) -> Artifact:
-        """See `qsdnn.accuracy.simulator.Simulator`."""
+        """See `qsdnn.quantize.simulator.Simulator`."""
 
         def edit(model: onnx.ModelProto) -> None:
             rounds = {

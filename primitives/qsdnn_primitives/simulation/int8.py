@@ -9,12 +9,12 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from qsdnn.accuracy.simulator import Part, Rounding
 from qsdnn.model.calibration import Calibration
 from qsdnn.model.extract import write_segment
 from qsdnn.model.layer import Layer
 from qsdnn.model.segment import Artifact, Segment
 from qsdnn.primitive import Precision
+from qsdnn.quantize.simulator import Part, Rounding
 from qsdnn_primitives.onnxruntime.nodes import integer_nodes
 from qsdnn_primitives.quantization.qdq import insert
 from qsdnn_primitives.quantization.scale import quantize_weight
@@ -38,7 +38,7 @@ class Int8:
     name = "int8"
 
     def roundings(self, layer: Layer, bits: int, calibration: Calibration) -> Sequence[Rounding]:
-        """See `qsdnn.accuracy.simulator.Simulator`; engines do both parts at once."""
+        """See `qsdnn.quantize.simulator.Simulator`; engines do both parts at once."""
         positions = integer_nodes(layer)
         if bits != BITS or not positions:
             return ()
@@ -59,7 +59,7 @@ class Int8:
         ]
 
     def build(self, segment: Segment, folder: Path) -> Artifact:
-        """See `qsdnn.accuracy.simulator.Simulator`."""
+        """See `qsdnn.quantize.simulator.Simulator`."""
 
         def edit(model: onnx.ModelProto) -> None:
             weighted = [layer for layer, _ in chosen(segment, Part.WEIGHTS)]

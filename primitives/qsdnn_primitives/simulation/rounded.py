@@ -12,11 +12,11 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from qsdnn.accuracy.simulator import ENGINE, EXACT, Part
 from qsdnn.model.dataflow import is_weight
 from qsdnn.model.layer import Layer
 from qsdnn.model.segment import Segment
 from qsdnn.primitive import Precision, Primitive
+from qsdnn.quantize.simulator import ENGINE, EXACT, Part
 from qsdnn_primitives.quantization.constants import Constants
 from qsdnn_primitives.quantization.qdq import PRODUCTS, channel_axis
 

@@ -1,27 +1,31 @@
-"""The optimum of a cost model, proven."""
+"""The optimum of a cost model, proven: branch and bound on a trellis.
+
+The trellis holds partial plans, layer by layer, merged where their futures cost the same.
+"""
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qsdnn.agents.base import Agent, Episode, Policy
 from qsdnn.agents.exact.relaxation import Relaxation, relax
-from qsdnn.agents.exact.trellis import ROUNDING, Sweep, sweep
-from qsdnn.agents.experience import CANDIDATES
+from qsdnn.agents.experience import CANDIDATES, Experience
 from qsdnn.cost.model import CostModel
-from qsdnn.cost.walk import Walk
+from qsdnn.cost.walk import Frontier, Walk
 
 NARROW = 4096
 """The width of the first sweep: wide enough for most networks, and soon done."""
 
 RAISE = 4.0
 """The factor by which the limit above the optimum is raised when too few plans are within it."""
+
+ROUNDING = 1e-9
+"""The relative tolerance of a limit: a plan dearer by less is not dropped, as sums are rounded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +35,7 @@ class Exact(Agent):
     1. A linear program gives a lower bound on every plan, and on the rest of every half-made one:
        see `qsdnn.agents.exact.relaxation`.
     2. A narrow sweep over the layers keeps the most promising partial plans: see
-       `qsdnn.agents.exact.trellis`. If no better plan can have been dropped, that is all.
+       `sweep`. If no better plan can have been dropped, that is all.
     3. A wide sweep does the same among the partial plans whose bound does not exceed the latency
        of the worst plan wanted. Where even this drops some, the least bound among them is a lower
        bound on what was missed.
@@ -67,21 +71,16 @@ class Exact(Agent):
         Raises:
             InputError: The space has more domains than `qsdnn.cost.walk.MAX_DOMAINS`.
         """
-        began = time.perf_counter()
+        experience = Experience(on_episode)
         candidates, bound_ms = self._solve(Walk(cost=cost))
         latency_ms = cost.predict(candidates[0])
         proven = bound_ms >= latency_ms - ROUNDING * abs(latency_ms)
-        if on_episode:
-            on_episode(Episode(number=0, latency_ms=latency_ms, best_ms=latency_ms, epsilon=np.nan))
-        return Policy(
-            choice=candidates[0],
-            latency_ms=latency_ms,
+        experience.see(candidates[:1], np.array([latency_ms]))
+        return replace(
+            experience.policy(),
             candidates=candidates,
             proven=proven,
             bound_ms=latency_ms if proven else bound_ms,
-            episodes=1,
-            steps=candidates.shape[1],
-            seconds=time.perf_counter() - began,
         )
 
     def _solve(self, walk: Walk) -> tuple[NDArray[np.int64], float]:
@@ -135,3 +134,123 @@ def _merged(one: Sweep, other: Sweep, count: int) -> Sweep:
     latency_ms = np.concatenate([one.latency_ms, other.latency_ms])[first]
     order = np.argsort(latency_ms, kind="stable")[:count]
     return Sweep(plans=plans[order], latency_ms=latency_ms[order], dropped_ms=other.dropped_ms)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """The plans that one pass over the layers found.
+
+    Attributes:
+        plans: The primitive indices of the plans found (k, layers), distinct, best first.
+        latency_ms: The predicted latency of each of those plans (k,).
+        dropped_ms: A lower bound of the plans that were dropped for lack of room; infinite when
+            none was.
+    """
+
+    plans: NDArray[np.int64] = field(repr=False)
+    latency_ms: NDArray[np.float64]
+    dropped_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Trace:
+    """The way that each kept partial plan was reached: the plan before it, and the primitive."""
+
+    parent: NDArray[np.int32]
+    primitive: NDArray[np.int32]
+
+
+def sweep(
+    walk: Walk, relaxation: Relaxation, *, count: int, width: int, limit_ms: float = np.inf
+) -> Sweep:
+    """The best plans, by dynamic programming over the frontier with bounds.
+
+    What a partial plan costs from some layer on depends on its frontier alone: for each tensor
+    made and still to be read, the domain of its producer and the domains that it has entered. Of
+    the partial plans with equal frontiers, only the cheapest `count` can be among the best.
+
+    Args:
+        walk: The compiled cost model.
+        relaxation: The lower bounds of the cost model.
+        count: The number of plans that are wanted.
+        width: The number of partial plans looked at for each layer, about. Those with the least
+            bounds are kept.
+        limit_ms: The latency above which plans are of no interest.
+    """
+    limit_ms += ROUNDING * (abs(limit_ms) if np.isfinite(limit_ms) else 0.0)
+    options = [
+        _options(walk, relaxation, layer, count, limit_ms) for layer in range(len(walk.stops))
+    ]
+    frontier, total_ms = walk.start(1), np.zeros(1)
+    traces: list[_Trace] = []
+    dropped_ms = np.inf
+    for layer, offered in enumerate(options):
+        parent = np.repeat(np.arange(len(total_ms)), len(offered))
+        actions = np.tile(offered, len(total_ms))
+        frontier = frontier.take(parent)
+        total_ms = total_ms[parent] + walk.step(frontier, layer, actions)
+        bound_ms = total_ms + relaxation.ahead_ms(frontier, layer, walk.stops[layer])
+        kept = np.flatnonzero(bound_ms <= limit_ms)
+        kept = kept[_cheapest(_key(walk, layer, frontier.take(kept)), total_ms[kept], count)]
+        room = max(count, width // len(options[min(layer + 1, len(options) - 1)]))
+        if len(kept) > room:
+            order = kept[np.argpartition(bound_ms[kept], room)]
+            kept, dropped_ms = order[:room], min(dropped_ms, float(bound_ms[order[room]]))
+        frontier, total_ms = frontier.take(kept), total_ms[kept]
+        traces.append(
+            _Trace(parent=parent[kept].astype(np.int32), primitive=actions[kept].astype(np.int32))
+        )
+    order = np.argsort(total_ms, kind="stable")
+    return Sweep(plans=_retrace(traces, order), latency_ms=total_ms[order], dropped_ms=dropped_ms)
+
+
+def _options(
+    walk: Walk, relaxation: Relaxation, layer: int, count: int, limit_ms: float
+) -> NDArray[np.int64]:
+    """The primitives of a layer that some plan worth looking at may take.
+
+    Of a domain's primitives only the cheapest `count` can be in the `count` best plans: to swap one
+    for another of its domain changes nothing else. And a choice whose bound exceeds the limit is in
+    no plan within the limit.
+    """
+    allowed = np.flatnonzero(walk.space.mask[layer])
+    allowed = allowed[np.argsort(walk.cost.layer_ms[layer, allowed], kind="stable")]
+    domains = walk.space.domain_of[allowed]
+    rank = np.array([np.count_nonzero(domains[:i] == f) for i, f in enumerate(domains)])
+    reduced_ms = relaxation.reduced_ms[layer]
+    bound_ms = relaxation.lower_ms + reduced_ms[allowed] - reduced_ms.min()
+    return np.asarray(allowed[(rank < count) & (bound_ms <= limit_ms)])
+
+
+def _key(walk: Walk, layer: int, frontier: Frontier) -> NDArray[np.int64]:
+    """A number for each frontier (n,), the same for equal frontiers only."""
+    domains = len(walk.space.domains)
+    key, size = np.zeros(len(frontier.domain), dtype=np.int64), 1
+    for column in frontier.codes(domains)[:, walk.stops[layer].open].T:
+        radix = int(column.max(initial=0)) + 1
+        if size > 2**62 // radix:
+            values, key = np.unique(key, return_inverse=True)
+            size = len(values)
+        key, size = key * radix + column, size * radix
+    return key
+
+
+def _cheapest(
+    key: NDArray[np.int64], total_ms: NDArray[np.float64], count: int
+) -> NDArray[np.intp]:
+    """The indices of the cheapest `count` rows of each key."""
+    order = np.lexsort((total_ms, key))
+    later = np.ones(len(order), dtype=np.bool_)
+    later[:count] = False
+    later[count:] = key[order[count:]] == key[order[:-count]]
+    return order[~later]
+
+
+def _retrace(traces: list[_Trace], rows: NDArray[np.intp]) -> NDArray[np.int64]:
+    """The choices (n, layers) that led to some rows after the last layer."""
+    plans = np.empty((len(rows), len(traces)), dtype=np.int64)
+    at: NDArray[np.signedinteger] = rows
+    for layer in range(len(traces) - 1, -1, -1):
+        plans[:, layer] = traces[layer].primitive[at]
+        at = traces[layer].parent[at]
+    return plans

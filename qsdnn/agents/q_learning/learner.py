@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
-from qsdnn.agents.base import Agent, Episode, Policy, require_episodes
+from qsdnn.agents.base import Agent, Episode, Policy
 from qsdnn.agents.experience import Batch, Experience, Known, make_env, random_actions, walk
 from qsdnn.agents.q_learning.presets import PRESETS, Settings, TensorCredit
 from qsdnn.agents.q_learning.q_table import StepValues
@@ -92,24 +92,21 @@ class QLearning(Agent):
         Raises:
             ValueError: Fewer than 1 episode.
         """
-        require_episodes(episodes)
+        experience = Experience.begin(episodes, on_episode)
         settings = self._settings
         state = "frontier" if isinstance(settings.credit, TensorCredit) else settings.credit.state
         size = min(episodes, max(2, min(settings.batch, episodes // BATCHES)))
         env = make_env(cost, size, state=state, reward=settings.reward)
-        experience = Experience(on_episode)
         values = self._values_for(cost.space)
         run = _Run(settings, values, env, experience, np.random.default_rng(seed))
         known = self._known.plans(cost.space)
         if len(known):
             run.repeat(known, keep=episodes)
-        while experience.episodes < episodes:
+        while experience.left:
             epsilon = settings.schedule.epsilon(experience.episodes, episodes)
-            run.explore(epsilon, keep=episodes - experience.episodes)
+            run.explore(epsilon, keep=experience.left)
         env.close()
-        policy = experience.policy()
-        self._known.remember(cost.space, policy.candidates)
-        return policy
+        return self._known.remember(cost.space, experience.policy())
 
     def _values_for(self, space: Space) -> Values:
         """The values learned so far, or new ones where the values are for another space."""

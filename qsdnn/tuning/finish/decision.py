@@ -13,12 +13,12 @@ from qsdnn.listener import Listener
 from qsdnn.model.layer import Graph
 from qsdnn.tuning.bench import Bench
 from qsdnn.tuning.budget import FEWEST_CLAIMS, Budget
+from qsdnn.tuning.config import Cost, Goal, Objective, energy_mj, senses_power
 from qsdnn.tuning.finish.entrants import keeping, plan_entrant
 from qsdnn.tuning.finish.final import CLAIMS, Contest, Final
 from qsdnn.tuning.finish.memory import frugal_plans
 from qsdnn.tuning.finish.sittings import Entrant, Kind
 from qsdnn.tuning.limits.constraint import Constraint
-from qsdnn.tuning.limits.goal import Cost, Goal, Objective, energy_mj, senses_power
 from qsdnn.tuning.trial import Profile, Trial
 
 ENERGIES = 8

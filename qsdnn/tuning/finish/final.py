@@ -13,8 +13,8 @@ from qsdnn.board import MeasureOptions, Record, State
 from qsdnn.errors import VerificationError
 from qsdnn.tuning.bench import Bench
 from qsdnn.tuning.budget import RUNS, Budget
+from qsdnn.tuning.config import Cost
 from qsdnn.tuning.finish.sittings import Entrant, Kind, Ratio, Sittings
-from qsdnn.tuning.limits.goal import Cost
 from qsdnn.tuning.trial import Profile, Trial
 
 CLAIMS = 9

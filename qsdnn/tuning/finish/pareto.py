@@ -16,8 +16,8 @@ from qsdnn.cost.model import CostModel
 from qsdnn.measure.measurer import runs_beside
 from qsdnn.space import Space
 from qsdnn.tuning.bench import Bench
+from qsdnn.tuning.config import TIE
 from qsdnn.tuning.limits.constraint import AccuracyLimit
-from qsdnn.tuning.limits.goal import TIE
 from qsdnn.tuning.limits.lagrangian import price_of, priced, within
 from qsdnn.tuning.rounds.sequential_test import turn_ratios
 from qsdnn.tuning.trial import Trial

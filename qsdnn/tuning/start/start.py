@@ -10,11 +10,10 @@ from qsdnn.model.workload import signature
 from qsdnn.store import Store, Term
 from qsdnn.tuning.bench import Bench
 from qsdnn.tuning.budget import Budget
-from qsdnn.tuning.config import SearchConfig
+from qsdnn.tuning.config import Objective, SearchConfig
 from qsdnn.tuning.history import History
 from qsdnn.tuning.limits.assessor import Assessor
 from qsdnn.tuning.limits.constraint import Constraint, Unlimited
-from qsdnn.tuning.limits.goal import Objective
 from qsdnn.tuning.prepare import Prepared
 from qsdnn.tuning.start.race import race
 from qsdnn.tuning.start.transfer import outclassed, prior_of

@@ -12,7 +12,7 @@ from qsdnn.listener import Silent
 from qsdnn.store import Store
 from qsdnn.tuning.config import SearchConfig
 from qsdnn.tuning.finish import decision
-from qsdnn.tuning.limits.goal import Objective
+from qsdnn.tuning.config import Objective
 from qsdnn.tuning.search import search
 from qsdnn_boards.local import LocalBoard
 

@@ -10,7 +10,7 @@ import pytest
 
 from qsdnn.board import MeasureOptions, Reference, State, open_board
 from qsdnn.errors import BoardError
-from qsdnn.plan.archive import runtime_archive
+from qsdnn.plan.package import runtime_archive
 from qsdnn_boards.link import board as agent_board
 from qsdnn_boards.link import client
 from qsdnn_boards.ssh import channel

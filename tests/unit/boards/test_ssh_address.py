@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from qsdnn.board import open_board
 from qsdnn.errors import InputError
-from qsdnn_boards.ssh.address import Address, parse_address
+from qsdnn_boards.ssh.address import Address, parse_address, resolve
 from qsdnn_boards.ssh.board import SshBoard
-from qsdnn_boards.ssh.config import resolve
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_-]{0,9}", fullmatch=True)
 HOSTS = NAMES | st.ip_addresses().map(str)

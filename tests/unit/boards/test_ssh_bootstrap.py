@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from qsdnn.plan.archive import runtime_archive
+from qsdnn.plan.package import runtime_archive
 from qsdnn_boards.link import bootstrap
 from qsdnn_boards.ssh.board import READER
 from qsdnn_runtime.board.process import Process

@@ -13,7 +13,7 @@ from qsdnn.board import BoardInfo
 from qsdnn.cli import group
 from qsdnn.engine import EngineInfo
 from qsdnn.errors import BoardError, InputError, QsdnnError
-from qsdnn_boards.addresses import AddressBook
+from qsdnn_boards.catalogue import AddressBook
 from qsdnn_boards.command import add
 from qsdnn_boards.spec.spec import specs
 from qsdnn_boards.ssh import client as ssh_client

@@ -1,7 +1,10 @@
 """Packages: they run by themselves, and a changed byte is an error."""
 
+from __future__ import annotations
+
 import dataclasses
 import errno
+import io
 import json
 import os
 import subprocess
@@ -16,8 +19,7 @@ from onnx import helper
 from qsdnn.board import Package
 from qsdnn.errors import InputError, PlanError
 from qsdnn.plan import Model, read_plan
-from qsdnn.plan.archive import runtime_archive
-from qsdnn.plan.package import is_package, read_package, write_package
+from qsdnn.plan.package import is_package, read_package, runtime_archive, write_package
 from qsdnn_runtime import PackageError, Session
 from qsdnn_runtime.program.package import open_package
 from tests.unit.plan.test_document import EXAMPLE
@@ -276,3 +278,21 @@ def test_the_plan_of_a_package_finds_its_model(built, tmp_path, monkeypatch):
     monkeypatch.chdir("/")
     found = Path(read_plan(folder / "plan.json").model.path)
     assert found.resolve() == tmp_path / "desk" / "net.onnx"
+
+
+def test_equal_files_give_equal_bytes():
+    assert runtime_archive() == runtime_archive.__wrapped__()
+    names = zipfile.ZipFile(io.BytesIO(runtime_archive().content)).namelist()
+    assert "qsdnn_runtime/server/__main__.py" in names and names == sorted(names)
+    assert all(name.startswith("qsdnn_runtime/") and name.endswith(".py") for name in names)
+
+
+def test_the_agent_starts_from_the_zip_rather_than_from_what_is_installed(tmp_path):
+    archive = tmp_path / "runtime.zip"
+    archive.write_bytes(runtime_archive().content)
+    code = (
+        f"import sys; sys.path.insert(0, {str(archive)!r});"
+        "import qsdnn_runtime.server as agent; print(agent.__file__)"
+    )
+    ran = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True)
+    assert ran.stdout.startswith(str(archive)), ran.stderr

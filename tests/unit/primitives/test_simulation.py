@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from qsdnn.accuracy.simulator import ENGINE, EXACT, Part, load_simulator
 from qsdnn.model import load_graph
 from qsdnn.model.calibration import load_calibrator
 from qsdnn.plan.build import Builder
+from qsdnn.quantize.simulator import ENGINE, EXACT, Part, load_simulator
 from qsdnn_primitives.quantization.scale import quantize_weight
 from qsdnn_primitives.simulation.codebook import codebook, nearest
 from qsdnn_primitives.simulation.fixed_point import format_of_range, format_of_values

@@ -1,100 +1,33 @@
-"""ncnn's board half: algorithms read back bit by bit, memory, and artifacts that are corrupt."""
+"""ncnn's board half: algorithms read back bit by bit, and memory."""
 
 import gc
-import hashlib
 import json
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 from onnx import helper
 
-from qsdnn.engine import EngineInfo, load_engines
 from qsdnn.examples import build
-from qsdnn.model import load_graph
-from qsdnn.plan.build import Builder
-from qsdnn_runtime import EngineError, Session
-from qsdnn_runtime.engine import SegmentSpec, find_loader
+from qsdnn_runtime.engine import SegmentSpec
 from qsdnn_runtime.program.values import max_error
+from tests.unit.runtime.ncnn_network import GENERATOR, LOADER, Network, chain, spec_of
 from tests.unit.runtime.onnx_package import model
 
 ncnn = pytest.importorskip("ncnn")
 
-from qsdnn_runtime.engines.ncnn import artifact, net  # noqa: E402
 from qsdnn_runtime.engines.ncnn.net import (  # noqa: E402
     as_rows,
     block_channels,
-    load_network,
     make_options,
     packed,
     unpacked,
 )
 
-LOADER = find_loader("ncnn")
-INFO = EngineInfo(name="ncnn", version="")
-GENERATOR = np.random.default_rng(0)
-
-
-class Network:
-    """A network that runs in ncnn alone."""
-
-    def __init__(self, proto, folder):
-        folder.mkdir(exist_ok=True)
-        onnx.save(proto, folder / "model.onnx")
-        self.folder = folder
-        self.graph = load_graph(folder / "model.onnx", workdir=folder)
-        self.engines = load_engines(("onnxruntime", "ncnn"))
-        self.builder = Builder(self.graph, self.engines, folder)
-        engine = self.engines["ncnn"]
-        self.rows = [engine.primitives(layer, INFO) for layer in self.graph.layers]
-        self.feeds = {
-            name: GENERATOR.standard_normal(self.graph.tensors[name].shape).astype(np.float32)
-            for name in self.graph.inputs
-        }
-
-    def choice(self, algorithm):
-        """Each layer's primitive of that algorithm, or its first."""
-        return [next((p for p in row if p.algorithm == algorithm), row[0]) for row in self.rows]
-
-    def session(self, choice, **options):
-        package = self.builder.build(choice)
-        return Session(package.manifest, artifacts=self.folder, **options)
-
-    def reference(self):
-        package = self.builder.reference()
-        with Session(package.manifest, artifacts=self.folder) as session:
-            return session.run(None, self.feeds)
-
-    def artifact(self):
-        (segment,) = self.builder.build([row[0] for row in self.rows]).manifest["segments"]
-        return self.folder / segment["artifact"]
-
 
 @pytest.fixture(scope="module")
 def kws(tmp_path_factory):
     return Network(build("kws1"), tmp_path_factory.mktemp("kws"))
-
-
-def chain(count, kernel=(3, 3), channels=32, size=12, **attributes):
-    """Convolutions one after another, with Relu."""
-    nodes, weights = [], {}
-    for i in range(count):
-        last = "y" if i + 1 == count else f"r{i}"
-        nodes.append(
-            helper.make_node(
-                "Conv", ["x" if i == 0 else f"r{i - 1}", f"w{i}"], [f"c{i}"],
-                auto_pad="SAME_UPPER", **attributes,
-            )
-        )  # fmt: skip
-        nodes.append(helper.make_node("Relu", [f"c{i}"], [last]))
-        scale = np.float32(1 / np.sqrt(channels * kernel[0] * kernel[1]))
-        array = GENERATOR.standard_normal((channels, channels, *kernel)).astype(np.float32)
-        weights[f"w{i}"] = array * scale
-    shape = (1, channels, size, size)
-    stride = attributes.get("strides", (1, 1))[0] ** count
-    out = (1, channels, -(-size // stride), -(-size // stride))
-    return model(nodes, [("x", "float32", shape)], [("y", "float32", out)], weights)
 
 
 def test_three_algorithms_in_one_segment_are_read_back(tmp_path):
@@ -261,7 +194,7 @@ def test_packed_ports_read_and_write_the_callers_memory(kind, offset, tmp_path):
     document = json.loads(network.artifact().read_bytes())
     for side in ("inputs", "outputs"):
         document[side][0]["pack"] = 4
-    executable = LOADER.load(_spec(document, network), 1)
+    executable = LOADER.load(spec_of(document, network), 1)
 
     def buffer(values):
         block = np.zeros(values.size + 64, np.float32)
@@ -300,104 +233,3 @@ def test_close_gives_the_memory_back(kws):
         grown.append(after - before)
         before = after
     assert min(grown) < 1e6, f"{grown} bytes by 60 sessions each"
-
-
-def _drop(document, *path):
-    *parents, last = path
-    for key in parents:
-        document = document[key]
-    del document[last]
-
-
-def _replace(document, old, new):
-    assert old in document["param"]
-    document["param"] = document["param"].replace(old, new)
-
-
-CORRUPTIONS = {
-    "schema": lambda d: d.update(schema="qsdnn.ncnn/9"),
-    "no param": lambda d: _drop(d, "param"),
-    "weights cut": lambda d: _drop(d, "weights", -1),
-    "weights not base64": lambda d: d["weights"].insert(0, {"data": "§"}),
-    "weights elsewhere": lambda d: d["weights"][1].update(offset=10**9),
-    "weights missing": lambda d: d["weights"][1].update(file="0.bin"),
-    "span outside": lambda d: d["spans"].update({"0:0": [0, 10**9]}),
-    "unknown operator": lambda d: _replace(d, "Convolution ", "Convolutoin "),
-    "not ncnn's text": lambda d: _replace(d, "7767517", "7"),
-    "a blob nobody makes": lambda d: d["outputs"][0].update(blob=10**6),
-    "an output of another shape": lambda d: d["outputs"][0].update(shape=[7]),
-    "an input of no size": lambda d: d["inputs"][0].update(shape=[]),
-    "a pack that does not divide": lambda d: d["inputs"][0].update(pack=7),
-    "a pack below one": lambda d: d["outputs"][0].update(pack=0),
-}
-
-
-@pytest.mark.parametrize("corrupt", CORRUPTIONS.values(), ids=CORRUPTIONS)
-def test_a_corrupt_artifact_is_an_error(corrupt, kws):
-    document = json.loads(kws.artifact().read_bytes())
-    corrupt(document)
-    path = _spec(document, kws).artifact
-    with pytest.raises(EngineError):
-        _run(path, kws)
-
-
-def test_weights_are_read_from_where_they_are(kws, monkeypatch):
-    """Not from a file made of them, which takes their memory once more."""
-    monkeypatch.setattr(artifact, "_scratch_file", lambda: pytest.fail("a file of weights"))
-    _run(kws.artifact(), kws)
-
-
-def test_weights_that_end_early_or_cannot_be_read_are_an_error(kws, monkeypatch):
-    network = artifact.read_network(kws.artifact())
-    whole = b"".join(artifact.contents(network))
-
-    def broken(_network):
-        yield whole[:1000]
-        raise OSError("the card is gone")
-
-    for contents, message in [(broken, "the card is gone"), (lambda _: [whole[:-1]], "weights")]:
-        monkeypatch.setattr(net, "contents", lambda n, c=contents: iter(c(n)))
-        with pytest.raises(EngineError, match=message):
-            load_network(network, make_options(1))
-
-
-@pytest.mark.parametrize("cut", [0, 10, -1])
-def test_an_artifact_that_was_changed_is_an_error(cut, kws, tmp_path):
-    source = kws.artifact()
-    (tmp_path / source.name).write_bytes(source.read_bytes()[:cut])
-    with pytest.raises(EngineError, match="changed"):
-        _run(tmp_path / source.name, kws)
-
-
-def test_misuse_is_an_error(kws, tmp_path):
-    with pytest.raises(EngineError, match="family"):
-        LOADER.load(SegmentSpec(kws.artifact(), "ncnn/fp16", (), (), {}, {}), 1)
-    with pytest.raises(EngineError, match="not an ncnn network"):
-        LOADER.load(SegmentSpec(tmp_path / "no.json", "ncnn", (), (), {}, {}), 1)
-    executable = LOADER.load(SegmentSpec(kws.artifact(), "ncnn", (), (), {}, {}), 1)
-    with pytest.raises(EngineError, match="before bind"):
-        executable.run()
-    with pytest.raises(EngineError, match="no buffer"):
-        executable.bind({}, {})
-    with pytest.raises(EngineError, match="contiguous"):
-        executable.call({name: value[:, :, 1:] for name, value in kws.feeds.items()})
-    with pytest.raises(EngineError, match="profile"):
-        executable.applied()
-    executable.close()
-
-
-def _spec(document, network):
-    """A segment of an artifact that was changed, under the name of its content."""
-    content = json.dumps(document).encode()
-    path = network.folder / f"{hashlib.sha256(content).hexdigest()[:16]}.json"
-    path.write_bytes(content)
-    return SegmentSpec(path, "ncnn", network.graph.inputs, network.graph.outputs, {}, {})
-
-
-def _run(path, network):
-    spec = SegmentSpec(path, "ncnn", network.graph.inputs, network.graph.outputs, {}, {})
-    executable = LOADER.load(spec, 1)
-    try:
-        executable.call(network.feeds)
-    finally:
-        executable.close()

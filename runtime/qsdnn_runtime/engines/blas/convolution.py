@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Iterator, Optional
+from typing import Generator, Iterator, Optional
 
 import numpy as np
 
@@ -58,6 +58,21 @@ class Convolution:
         """Whether each filter reads one channel."""
         return self.groups == self.channels
 
+    def patches(self, x: np.ndarray, room: np.ndarray) -> Generator[Step, None, np.ndarray]:
+        """The steps that pad an image (C, *size).
+
+        Args:
+            x: The image.
+            room: A buffer of the shape `Convolution.room`.
+
+        Returns:
+            The patches of the image (C, *kernel, *out), a view.
+        """
+        rank = len(self.window.out)
+        padded = yield from self.window.pad(x, room, axis=1)
+        windows = self.window.view(padded, axis=1)  # (C, *out, *kernel)
+        return np.moveaxis(windows, range(-rank, 0), range(1, 1 + rank))
+
     def start(self) -> np.ndarray:
         """The start of a sum over taps (M, 1, …): the bias, or zeros."""
         bias = np.zeros(self.filters, np.float32) if self.bias is None else self.bias
@@ -86,6 +101,37 @@ def convolution_of(op: Op) -> Convolution:
         raise EngineError("Conv: shapes %s, %s and %s do not fit" % (x, weights.shape, y))
     window = window_of(op, weights.shape[2:])
     return Convolution(weights, bias, groups, x[1], y[1], window)
+
+
+class Bands:
+    """The patch matrix of an image in bands of output rows: it stays in cache, in little memory.
+
+    Attributes:
+        shape: The shape of the scratch buffer that holds the matrix of one band.
+    """
+
+    def __init__(self, conv: Convolution) -> None:
+        self._width = int(np.prod(conv.window.out[1:]))
+        row = conv.channels * conv.taps * self._width
+        self._bands = tuple(conv.window.bands(row))
+        start, stop = self._bands[0]
+        self.shape: Shape = (row * (stop - start),)
+
+    def cut(
+        self, patches: np.ndarray, axis: int, buffer: np.ndarray, result: np.ndarray
+    ) -> Iterator[Arrays]:
+        """Each band of the patches, flat room for its matrix, and its part of the result.
+
+        Args:
+            patches: The patches of an image, whose output rows are along `axis`.
+            axis: The dimension of the output rows.
+            buffer: The scratch buffer of `shape`.
+            result: The output of the product (…, positions).
+        """
+        for start, stop in self._bands:
+            band = patches[(slice(None),) * (axis % patches.ndim) + (slice(start, stop),)]
+            part = result[..., start * self._width : stop * self._width]
+            yield band, buffer[: band.size], part
 
 
 class Direct(Kernel):

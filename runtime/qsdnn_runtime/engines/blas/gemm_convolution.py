@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Iterator
+from typing import Iterable, Iterator, Optional, Tuple
 
 import numpy as np
 
 from qsdnn_runtime.engine import EngineError
 
-from .convolution import convolution_of
+from .convolution import Bands, Convolution, convolution_of
 from .kernel import Arrays, Kernel, Op, Step
-from .window import BAND_COLUMNS, BAND_ELEMENTS
+from .window import BAND_COLUMNS, BAND_ELEMENTS, Window
+
+
+def _by_group(conv: Convolution) -> Tuple[np.ndarray, Optional[np.ndarray]]:
+    """The weights (groups, M / groups, C / groups · K²), and the bias (groups, M / groups, 1)."""
+    weights = conv.weights.reshape(conv.groups, conv.filters // conv.groups, -1)
+    return weights, None if conv.bias is None else conv.bias.reshape(conv.groups, -1, 1)
+
+
+def _product(
+    a: np.ndarray, b: np.ndarray, bias: Optional[np.ndarray], out: np.ndarray
+) -> Iterator[Step]:
+    """The steps of out = a · b + bias."""
+    yield partial(np.matmul, a, b, out=out)
+    if bias is not None:
+        yield partial(np.add, out, bias, out=out)
 
 
 class Pointwise(Kernel):
@@ -25,26 +40,22 @@ class Pointwise(Kernel):
 
     def __init__(self, op: Op) -> None:
         super().__init__(op)
-        self.conv = conv = convolution_of(op)
-        self.weights = conv.weights.reshape(conv.groups, conv.filters // conv.groups, -1)
-        self.bias = None if conv.bias is None else conv.bias.reshape(conv.groups, -1, 1)
+        self.conv = convolution_of(op)
+        self.weights, self.bias = _by_group(self.conv)
 
     def steps(self, inputs: Arrays, outputs: Arrays, scratch: Arrays) -> Iterator[Step]:
         """See `Kernel.steps`."""
         shape = (len(inputs[0]), self.conv.groups, -1, self.conv.positions)
         x, y = inputs[0].reshape(shape), outputs[0].reshape(shape)
-        yield partial(np.matmul, self.weights, x, out=y)
-        if self.bias is not None:
-            yield partial(np.add, y, self.bias, out=y)
+        yield from _product(self.weights, x, self.bias, y)
 
 
 class Im2col(Kernel):
     """y = W (M, C·K²) · patches (C·K², positions).
 
     K. Chellapilla, S. Puri, P. Simard: High Performance Convolutional Neural Networks for Document
-    Processing, IWFHR 2006. The patch matrix holds each input element once for every tap; the matrix
-    is made in bands of output rows, so that it stays in cache and needs little memory. Groups are a
-    batch of products.
+    Processing, IWFHR 2006. The patch matrix holds each input element once for every tap. Groups are
+    a batch of products.
     """
 
     name = "im2col+sgemm"
@@ -53,11 +64,9 @@ class Im2col(Kernel):
     def __init__(self, op: Op) -> None:
         super().__init__(op)
         self.conv = conv = convolution_of(op)
-        self.weights = conv.weights.reshape(conv.groups, conv.filters // conv.groups, -1)
-        self.bias = None if conv.bias is None else conv.bias.reshape(conv.groups, -1, 1)
-        row = conv.channels * conv.taps * int(np.prod(conv.window.out[1:]))
-        self.bands = tuple(conv.window.bands(row))
-        self.scratch = (conv.room, (row * (self.bands[0][1] - self.bands[0][0]),))
+        self.weights, self.bias = _by_group(conv)
+        self.bands = Bands(conv)
+        self.scratch = (conv.room, self.bands.shape)
 
     def steps(self, inputs: Arrays, outputs: Arrays, scratch: Arrays) -> Iterator[Step]:
         """See `Kernel.steps`."""
@@ -67,22 +76,13 @@ class Im2col(Kernel):
     def _image(
         self, x: np.ndarray, y: np.ndarray, room: np.ndarray, columns: np.ndarray
     ) -> Iterator[Step]:
-        conv, window = self.conv, self.conv.window
-        rank = len(window.out)
-        padded = yield from window.pad(x, room, axis=1)
-        patches = window.view(padded, axis=1)  # (C, *out, *kernel) -> (C, *kernel, *out)
-        patches = np.moveaxis(patches, range(-rank, 0), range(1, 1 + rank))
+        conv = self.conv
+        patches = yield from conv.patches(x, room)
         result = y.reshape(conv.groups, conv.filters // conv.groups, -1)
-        width = int(np.prod(window.out[1:]))
-        for start, stop in self.bands:
-            band = patches[(slice(None),) * (1 + rank) + (slice(start, stop),)]
-            matrix = columns[: band.size]
-            part = result[:, :, start * width : stop * width]
+        for band, matrix, part in self.bands.cut(patches, -len(conv.window.out), columns, result):
             yield partial(np.copyto, matrix.reshape(band.shape), band)
             matrix = matrix.reshape(conv.groups, self.weights.shape[2], -1)
-            yield partial(np.matmul, self.weights, matrix, out=part)
-            if self.bias is not None:
-                yield partial(np.add, part, self.bias, out=part)
+            yield from _product(self.weights, matrix, self.bias, part)
 
 
 class Im2row(Kernel):
@@ -106,10 +106,8 @@ class Im2row(Kernel):
         taps_first = np.moveaxis(conv.weights, 1, -1)
         self.weights = np.ascontiguousarray(taps_first).reshape(conv.filters, -1)
         self.bias = None if conv.bias is None else conv.bias.reshape(-1, 1)
-        row = self.weights.shape[1] * int(np.prod(conv.window.out[1:]))
-        self.bands = tuple(conv.window.bands(row))
-        room = (*conv.window.padded, conv.channels)
-        self.scratch = (room, (row * (self.bands[0][1] - self.bands[0][0]),))
+        self.bands = Bands(conv)
+        self.scratch = ((*conv.window.padded, conv.channels), self.bands.shape)
 
     def steps(self, inputs: Arrays, outputs: Arrays, scratch: Arrays) -> Iterator[Step]:
         """See `Kernel.steps`."""
@@ -119,23 +117,49 @@ class Im2row(Kernel):
     def _image(
         self, x: np.ndarray, y: np.ndarray, room: np.ndarray, rows: np.ndarray
     ) -> Iterator[Step]:
-        window = self.conv.window
-        channels_last = np.moveaxis(x, 0, -1)
-        padded = yield from window.pad(channels_last, room, axis=0)
-        if padded is channels_last:
-            yield partial(np.copyto, room, channels_last)
-        patches = window.view(room, axis=0)  # (*out, *kernel, C)
+        yield from _channels_last(self.conv.window, x, room)
+        patches = self.conv.window.view(room, axis=0)  # (*out, *kernel, C)
         result = y.reshape(self.conv.filters, -1)
-        width = int(np.prod(window.out[1:]))
-        for start, stop in self.bands:
-            band = patches[start:stop]
-            matrix = rows[: band.size]
-            part = result[:, start * width : stop * width]
+        for band, matrix, part in self.bands.cut(patches, 0, rows, result):
             yield partial(np.copyto, matrix.reshape(band.shape), band)
             matrix = matrix.reshape(-1, self.weights.shape[1])
-            yield partial(np.matmul, self.weights, matrix.T, out=part)
-            if self.bias is not None:
-                yield partial(np.add, part, self.bias, out=part)
+            yield from _product(self.weights, matrix.T, self.bias, part)
+
+
+def _channels_last(window: Window, x: np.ndarray, room: np.ndarray) -> Iterator[Step]:
+    """The steps that copy an image (C, *size) to channels last, with its padding around it."""
+    channels_last = np.moveaxis(x, 0, -1)
+    padded = yield from window.pad(channels_last, room, axis=0)
+    if padded is channels_last:
+        yield partial(np.copyto, room, channels_last)
+
+
+def _taps_of(op: Op, algorithm: str) -> Tuple[Convolution, np.ndarray]:
+    """A convolution of stride 1 and one group, and its weights (M, C, K²).
+
+    Raises:
+        EngineError: The convolution has other strides, or more groups.
+    """
+    conv = convolution_of(op)
+    if conv.groups != 1 or max(conv.window.strides) != 1:
+        raise EngineError("%s takes one group and stride 1" % algorithm)
+    return conv, conv.weights.reshape(conv.filters, conv.channels, -1)
+
+
+def _positions(conv: Convolution) -> int:
+    """The number of positions of the padded image, as one line, that are worked on at a time."""
+    return min(conv.window.line_length, max(BAND_COLUMNS, BAND_ELEMENTS // conv.filters))
+
+
+def _sum(
+    factors: Iterable[Tuple[np.ndarray, np.ndarray]], product: np.ndarray, sums: np.ndarray
+) -> Iterator[Step]:
+    """The steps of sums = Σ a · b, each product made in the buffer `product`."""
+    product = product[: sums.size].reshape(sums.shape)
+    for number, (a, b) in enumerate(factors):
+        yield partial(np.matmul, a, b, out=product if number else sums)
+        if number:
+            yield partial(np.add, sums, product, out=sums)
 
 
 class Kn2row(Kernel):
@@ -153,15 +177,11 @@ class Kn2row(Kernel):
 
     def __init__(self, op: Op) -> None:
         super().__init__(op)
-        self.conv = conv = convolution_of(op)
-        window = conv.window
-        if conv.groups != 1 or max(window.strides) != 1:
-            raise EngineError("kn2row takes one group and stride 1")
-        taps = conv.weights.reshape(conv.filters, conv.channels, -1)
+        conv, taps = _taps_of(op, self.algorithm)
+        self.conv = conv
         self.weights = np.ascontiguousarray(np.moveaxis(taps, -1, 0))
-        self.length = window.line_length
-        self.columns = min(self.length, max(BAND_COLUMNS, BAND_ELEMENTS // conv.filters))
-        sums = (conv.filters, self.length)
+        self.columns = _positions(conv)
+        sums = (conv.filters, conv.window.line_length)
         self.scratch = (conv.room, (conv.filters * self.columns,), sums)
 
     def steps(self, inputs: Arrays, outputs: Arrays, scratch: Arrays) -> Iterator[Step]:
@@ -170,18 +190,11 @@ class Kn2row(Kernel):
         for image, output in zip(inputs[0], outputs[0]):
             padded = yield from window.pad(image, room, axis=1)
             line = window.line(padded)
-            for start in range(0, self.length, self.columns):
+            for start in range(0, window.line_length, self.columns):
                 band = slice(start, start + self.columns)
-                yield from self._sum(line[:, band], product, sums[:, band])
+                shifted = window.shifted(line[:, band])
+                yield from _sum(zip(self.weights, shifted), product, sums[:, band])
             yield partial(np.add, window.rows(sums, axis=1), self.conv.start(), out=output)
-
-    def _sum(self, windows: np.ndarray, product: np.ndarray, sums: np.ndarray) -> Iterator[Step]:
-        product = product[: sums.size].reshape(sums.shape)
-        shifted = self.conv.window.shifted(windows)
-        for number, (part, weights) in enumerate(zip(shifted, self.weights)):
-            yield partial(np.matmul, weights, part, out=product if number else sums)
-            if number:
-                yield partial(np.add, sums, product, out=sums)
 
 
 class Kn2col(Kernel):
@@ -199,39 +212,24 @@ class Kn2col(Kernel):
 
     def __init__(self, op: Op) -> None:
         super().__init__(op)
-        self.conv = conv = convolution_of(op)
-        window = conv.window
-        if conv.groups != 1 or max(window.strides) != 1:
-            raise EngineError("kn2col takes one group and stride 1")
-        taps = conv.weights.reshape(conv.filters, conv.channels, -1)
+        conv, taps = _taps_of(op, self.algorithm)
+        self.conv = conv
         self.weights = np.ascontiguousarray(taps.transpose(2, 1, 0))
-        self.length = window.line_length
-        self.rows = min(self.length, max(BAND_COLUMNS, BAND_ELEMENTS // conv.filters))
-        room = (*window.padded, conv.channels)
-        self.scratch = (room, (self.rows * conv.filters,), (self.length, conv.filters))
+        self.rows = _positions(conv)
+        room, sums = (*conv.window.padded, conv.channels), (conv.window.line_length, conv.filters)
+        self.scratch = (room, (self.rows * conv.filters,), sums)
 
     def steps(self, inputs: Arrays, outputs: Arrays, scratch: Arrays) -> Iterator[Step]:
         """See `Kernel.steps`."""
         window, (room, product, sums) = self.conv.window, scratch
         bias = self.conv.start()
         for image, output in zip(inputs[0], outputs[0]):
-            channels_last = np.moveaxis(image, 0, -1)
-            padded = yield from window.pad(channels_last, room, axis=0)
-            if padded is channels_last:
-                yield partial(np.copyto, room, channels_last)
+            yield from _channels_last(window, image, room)
             line = room.reshape(-1, self.conv.channels)
-            for start in range(0, self.length, self.rows):
-                yield from self._sum(line, start, product, sums)
+            for start in range(0, window.line_length, self.rows):
+                part = sums[start : start + self.rows]
+                places = (start + offset for offset in window.offsets)
+                shifted = (line[place : place + len(part)] for place in places)
+                yield from _sum(zip(shifted, self.weights), product, part)
             made = np.moveaxis(window.rows(sums, axis=0), -1, 0)
             yield partial(np.add, made, bias, out=output)
-
-    def _sum(
-        self, line: np.ndarray, start: int, product: np.ndarray, sums: np.ndarray
-    ) -> Iterator[Step]:
-        part = sums[start : start + self.rows]
-        product = product[: part.size].reshape(part.shape)
-        for number, (offset, weights) in enumerate(zip(self.conv.window.offsets, self.weights)):
-            rows = line[start + offset : start + offset + len(part)]
-            yield partial(np.matmul, rows, weights, out=product if number else part)
-            if number:
-                yield partial(np.add, part, product, out=part)

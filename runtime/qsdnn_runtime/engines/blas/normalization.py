@@ -133,11 +133,17 @@ class Softmax(Kernel):
     def steps(self, inputs: Arrays, outputs: Arrays, scratch: Arrays) -> Iterator[Step]:
         """See `Kernel.steps`."""
         x, y, each = inputs[0], outputs[0], scratch[0]
+        yield from self._powers(x, each, y, y)
+        yield partial(np.divide, y, each, out=y)
+
+    def _powers(
+        self, x: np.ndarray, each: np.ndarray, y: np.ndarray, powers: np.ndarray
+    ) -> Iterator[Step]:
+        """The steps of y = x - max, then powers = exp(y), which may be y, and each = Σ powers."""
         yield partial(np.maximum.reduce, x, axis=self.axes, out=each, keepdims=True)
         yield partial(np.subtract, x, each, out=y)
-        yield partial(np.exp, y, out=y)
-        yield partial(np.add.reduce, y, axis=self.axes, out=each, keepdims=True)
-        yield partial(np.divide, y, each, out=y)
+        yield partial(np.exp, y, out=powers)
+        yield partial(np.add.reduce, powers, axis=self.axes, out=each, keepdims=True)
 
 
 class LogSoftmax(Softmax):
@@ -152,9 +158,6 @@ class LogSoftmax(Softmax):
     def steps(self, inputs: Arrays, outputs: Arrays, scratch: Arrays) -> Iterator[Step]:
         """See `Kernel.steps`."""
         x, y, (each, powers) = inputs[0], outputs[0], scratch
-        yield partial(np.maximum.reduce, x, axis=self.axes, out=each, keepdims=True)
-        yield partial(np.subtract, x, each, out=y)
-        yield partial(np.exp, y, out=powers)
-        yield partial(np.add.reduce, powers, axis=self.axes, out=each, keepdims=True)
+        yield from self._powers(x, each, y, powers)
         yield partial(np.log, each, out=each)
         yield partial(np.subtract, y, each, out=y)

@@ -14,7 +14,7 @@ import numpy as np
 
 from qsdnn_runtime.engine import EngineError
 
-from .convolution import convolution_of
+from .convolution import Bands, convolution_of
 from .kernel import Arrays, Kernel, Op, Step
 
 GATHERED = 1 << 16
@@ -34,10 +34,9 @@ class Sparse(Kernel):
             raise EngineError("sparse takes one group, not %d" % conv.groups)
         values, self.columns, self.starts = _compressed(conv.weights.reshape(conv.filters, -1))
         self.values = values.reshape(-1, 1)
-        row = conv.channels * conv.taps * int(np.prod(conv.window.out[1:]))
-        self.bands = tuple(conv.window.bands(row))
-        height = self.bands[0][1] - self.bands[0][0]
-        patches, columns = row * height, int(np.prod(conv.window.out[1:])) * height
+        self.bands = Bands(conv)
+        (patches,) = self.bands.shape
+        columns = patches // (conv.channels * conv.taps)
         if conv.window.is_identity:
             patches, columns = 0, conv.positions
         self.groups = tuple(_groups(self.starts, GATHERED // columns))
@@ -58,17 +57,11 @@ class Sparse(Kernel):
         self, x: np.ndarray, y: np.ndarray, room: np.ndarray, columns: np.ndarray, *work: np.ndarray
     ) -> Iterator[Step]:
         """Multiplies with the patch matrix, made band by band as in `im2col`."""
-        window, width = self.conv.window, int(np.prod(self.conv.window.out[1:]))
-        rank = len(window.out)
-        padded = yield from window.pad(x, room, axis=1)
-        patches = window.view(padded, axis=1)  # (C, *out, *kernel) -> (C, *kernel, *out)
-        patches = np.moveaxis(patches, range(-rank, 0), range(1, 1 + rank))
-        for start, stop in self.bands:
-            band = patches[(slice(None),) * (1 + rank) + (slice(start, stop),)]
-            matrix = columns[: band.size]
+        conv = self.conv
+        patches = yield from conv.patches(x, room)
+        for band, matrix, part in self.bands.cut(patches, -len(conv.window.out), columns, y):
             yield partial(np.copyto, matrix.reshape(band.shape), band)
-            matrix = matrix.reshape(self.conv.channels * self.conv.taps, -1)
-            yield from self._multiply(matrix, y[:, start * width : stop * width], *work)
+            yield from self._multiply(matrix.reshape(conv.channels * conv.taps, -1), part, *work)
 
     def _multiply(self, matrix: np.ndarray, y: np.ndarray, gathered: np.ndarray) -> Iterator[Step]:
         """Multiplies a few filters at a time; `matrix` is contiguous, else `np.take` copies it."""

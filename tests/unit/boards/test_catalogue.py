@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from qsdnn.board import open_board
 from qsdnn.errors import InputError
-from qsdnn_boards.addresses import AddressBook, Entry
+from qsdnn_boards.catalogue import AddressBook, Entry
 from qsdnn_boards.spec.spec import specs
 from qsdnn_boards.ssh.address import Address
 

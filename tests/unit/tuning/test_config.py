@@ -11,8 +11,7 @@ from qsdnn.errors import InfeasibleError, InputError
 from qsdnn.listener import Silent
 from qsdnn.store import Store
 from qsdnn.testing import SyntheticBoard
-from qsdnn.tuning.config import SearchConfig
-from qsdnn.tuning.limits.goal import Cost, Goal, Objective, energy_mj, power_mw
+from qsdnn.tuning.config import Cost, Goal, Objective, SearchConfig, energy_mj, power_mw
 from qsdnn.tuning.search import search
 
 LIBRARY_MB = {"onnxruntime": 40.0, "openvino": 55.0}
