@@ -3,21 +3,23 @@
     python experiments/against_engines.py                        # 12 networks, 1 thread
     python experiments/against_engines.py --threads 2
     python experiments/against_engines.py --networks kws1 vgg19 --budget 1m
+    python experiments/against_engines.py --more                 # three networks beside the 12
 
-For each network: `qsdnn search` in fp32 with all engines, as a user types it; then its plan,
-onnxruntime and OpenVINO bare (their own fastest loop on the user's file, their defaults, nothing of
-ours around it), and ncnn, which reads no ONNX: its fastest uniform plan, one segment where ncnn has
-all layers. All are measured interleaved, in nine sittings: processes that load them in another
-order. A ratio is the engine's time over the plan's, median of the sittings, with its 95 % interval:
-above 1 means that the plan is faster. Where the plan is ncnn's uniform plan it is 1.
+For each network: `qsdnn search` in fp32 with the engines below, as a user types it; then its plan
+and each engine bare: onnxruntime and OpenVINO with their own fastest loop on the user's file, ncnn
+and the native engine as one segment, each layer as the engine does it by default. Beside them the
+native engine's fastest primitive of each layer, as profiled in its uniform plans. All are measured
+interleaved, in nine sittings: processes that load them in another order. A ratio is a time over
+the plan's, median of the sittings, with its 95 % interval: above 1 means that the plan is faster.
+The plain loops (`lne/vanilla`) run three times only: their ratio is one of medians.
 
 `free_ms` is what no plan can be below: the sum of each layer's fastest primitive, as profiled in
 the uniform plans, as if no boundary cost anything; `at_most`, the fastest uniform plan's time over
 it, bounds what any choice of these primitives could gain over the best of them.
 
-Beside the rows: the geometric mean of the ratios to the best engine of each network, and of those
-to onnxruntime, and the smallest. Two to four minutes a network on a quiet machine. Everything
-measured is stored in `--folder`: interrupted, the same command goes on.
+Beside the rows: the geometric mean of the ratios to the best engine of others of each network, and
+of those to onnxruntime, and the smallest. Two to three minutes a network on a quiet machine.
+Everything measured is stored in `--folder`: interrupted, the same command goes on.
 """
 
 import argparse
@@ -42,16 +44,19 @@ NETWORKS = (
     *("vgg19", "resnet50", "resnet18", "googlenet", "mobilenet-v2", "squeezenet", "densenet121"),
     *("shufflenet-v2", "kws1", "kws3", "kws9", "ds_kws1"),
 )
-ENGINES = ("onnxruntime", "openvino", "ncnn", "blas")
-BARE = ("onnxruntime", "openvino")
+MORE = ("efficientnet-b0", "mobilenet-v3-large", "convnext-atto")
+ENGINES = ("onnxruntime", "openvino", "ncnn", "lne")
+OTHERS = ("onnxruntime", "openvino", "ncnn")
+RACED = "lne, fastest of each layer"
 RESULTS = Path(__file__).parent / "results"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--networks", nargs="+", default=NETWORKS)
+    parser.add_argument("--more", action="store_const", dest="networks", const=MORE)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--budget", default="2m")
+    parser.add_argument("--budget", default="80s")
     parser.add_argument("--folder", type=Path, default=Path("against_engines"))
     parser.add_argument("-o", "--output", type=Path)
     asked = parser.parse_args()
@@ -77,7 +82,7 @@ def study(network, asked):
     words += ["--store", str(store), "-o", str(plan), "--json"]
     told = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout
     found = json.loads(told)
-    (ratios, latency_ms), bound = compare(model, plan, store, asked)
+    (ratios, latency_ms, memory_mb), bound = compare(model, plan, store, asked)
     engines = {engine: r for engine, r in ratios.items() if engine != "plan"}
     return {
         "speedup_over_best_uniform": found["speedup_vs_best_uniform"],
@@ -87,9 +92,12 @@ def study(network, asked):
         "wall_s": found["wall_s"],
         "segments": engines_of(plan),
         "latency_ms": latency_ms,
+        "memory_mb": memory_mb,
         **bound,
         "ratios": engines,
-        "best_engine": min(engines, key=lambda engine: engines[engine]["ratio"]),
+        "best_engine": min(
+            (name for name in engines if name in OTHERS), key=lambda name: engines[name]["ratio"]
+        ),
     }
 
 
@@ -107,14 +115,22 @@ def compare(model, path, store, asked):
         prepared = prepare(config, board, database, Silent(), folder)
         bench, graph = prepared.bench, prepared.graph
         profiled = race(bench)
-        trials = profiled.trials
         choice = choices(read_plan(path), graph, bench.space, str(path))
         packages = {"plan": bench.builder.build(choice)}
-        packages |= {engine: bench.builder.bare(engine) for engine in BARE}
-        ncnn = [t for name, t in trials.items() if t.ok and name.startswith("ncnn/")]
-        if ncnn:
-            packages["ncnn"] = min(ncnn, key=lambda trial: trial.latency_ms).package
-        return ratios_of(bench.measurer, packages, asked.threads), bound_of(profiled)
+        packages |= {engine: bench.builder.bare(engine) for engine in (*OTHERS, "lne")}
+        packages[RACED] = bench.builder.build(fastest(bench.space, profiled.layer_ms, "lne"))
+        plain = bench.builder.bare("lne", "vanilla")
+        found = ratios_of(bench.measurer, packages, plain, asked.threads)
+        return found, bound_of(profiled)
+
+
+def fastest(space, layer_ms, engine):
+    """The engine's fastest primitive of each layer; any engine's where it has none."""
+    own = [primitive.engine == engine for primitive in space.primitives]
+    known = np.where(space.mask & np.isfinite(layer_ms), layer_ms, np.inf)
+    ours = np.where(own, known, np.inf)
+    rows = np.where(np.isfinite(ours).any(axis=1, keepdims=True), ours, known)
+    return [space.primitives[i] for i in rows.argmin(axis=1)]
 
 
 def bound_of(profiled):
@@ -122,7 +138,7 @@ def bound_of(profiled):
     return {"free_ms": free_ms, "at_most": profiled.best[0].latency_ms / free_ms}
 
 
-def ratios_of(measurer, packages, threads):
+def ratios_of(measurer, packages, plain, threads):
     distinct = {package.digest: package for package in packages.values()}
     options = MeasureOptions(
         threads=threads, min_runs=30, max_runs=600, precision=0.0, budget_s=30.0, sittings=SITTINGS
@@ -134,7 +150,16 @@ def ratios_of(measurer, packages, threads):
     for name, record in found.items():
         ratio, *ci95 = paired_ratio(record, found["plan"])
         ratios[name] = {"ratio": ratio, "ci95": ci95}
-    return ratios, {name: record.latency_ms for name, record in found.items()}
+    few = MeasureOptions(threads=threads, min_runs=3, max_runs=3, precision=0.0, budget_s=60.0)
+    (slow,) = measurer.measure([plain], "vanilla", few)
+    if slow.state is State.OK:
+        found["vanilla"] = slow
+        ratios["vanilla"] = {"ratio": slow.latency_ms / found["plan"].latency_ms}
+    return (
+        ratios,
+        {name: record.latency_ms for name, record in found.items()},
+        {name: record.memory_bytes / 1e6 for name, record in found.items()},
+    )
 
 
 def means(rows):
