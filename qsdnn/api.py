@@ -156,7 +156,8 @@ def compare(
 
     Args:
         subjects: The paths: a ``plan.json``, a package's folder or zip, or ``model.onnx@ENGINE``,
-            the model in that engine alone, as the engine comes.
+            the model in that engine alone, as the engine comes; ``@ENGINE/ALGORITHM`` has all
+            layers that can take it run by that algorithm.
         board: The name of a board, or a started board.
         model: The network of the plans; None takes the file that the plans name.
         threads: The number of threads that an engine may use; None takes that of the first plan or

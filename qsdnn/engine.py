@@ -62,6 +62,18 @@ class Choosy(Protocol):
 
 
 @runtime_checkable
+class Reserved(Protocol):
+    """An engine with primitives that it does not offer, for they are never the fastest.
+
+    No search tries them. Whoever asks for one by name gets it: a plan, ``model.onnx@ENGINE/NAME``.
+    """
+
+    def unoffered(self, layer: Layer, info: EngineInfo) -> Sequence[Primitive]:
+        """The primitives a layer may take besides those that `Engine.primitives` says."""
+        ...
+
+
+@runtime_checkable
 class OnnxReader(Protocol):
     """An engine that reads ONNX: alone it runs the user's own file, by `bare` of its loader.
 
@@ -116,6 +128,12 @@ class Coder(Protocol):
             InputError: A layer cannot take the algorithm asked for.
         """
         ...
+
+
+def accepted(engine: Engine, layer: Layer, info: EngineInfo) -> tuple[Primitive, ...]:
+    """All primitives that a layer may take of an engine: what it offers, then what it does not."""
+    more = engine.unoffered(layer, info) if isinstance(engine, Reserved) else ()
+    return (*engine.primitives(layer, info), *more)
 
 
 def load_engines(names: Sequence[str] | None = None) -> Mapping[str, Engine]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qsdnn.engine import accepted
 from qsdnn.errors import InfeasibleError
 from qsdnn.primitive import Precision, Primitive
 
@@ -135,6 +136,8 @@ def space_of(
     engines: Mapping[str, Engine],
     infos: Mapping[str, EngineInfo],
     precisions: Collection[Precision] = (Precision.FP32,),
+    *,
+    unoffered: bool = False,
 ) -> Space:
     """The space of a network on a board.
 
@@ -143,6 +146,7 @@ def space_of(
         engines: The host halves of the engines to choose from, by name.
         infos: The engines that the board has; those it lacks offer nothing.
         precisions: The precisions that are allowed.
+        unoffered: Whether what engines do not offer is among it: see `qsdnn.engine.Reserved`.
 
     Raises:
         InfeasibleError: Some layer has no primitive.
@@ -153,7 +157,11 @@ def space_of(
             primitive
             for name, engine in engines.items()
             if name in infos
-            for primitive in engine.primitives(layer, infos[name])
+            for primitive in (
+                accepted(engine, layer, infos[name])
+                if unoffered
+                else engine.primitives(layer, infos[name])
+            )
             if primitive.precision in precisions
         ]
         if not mine:

@@ -40,6 +40,7 @@ EPILOG = """\b
 Examples:
   qsdnn bench plan.json model.onnx
   qsdnn bench package.zip model.onnx@onnxruntime model.onnx@openvino --threads 2
+  qsdnn bench model.onnx@lne/vanilla model.onnx@lne
   qsdnn bench a.json b.json --json
 """
 
@@ -66,9 +67,9 @@ def command(
     """Measure any number of plans, packages and models side by side, interleaved run by run.
 
     A model runs bare in one engine, as the engine comes, through the engine's own fastest loop,
-    without the session of the runtime around it. Ratios are to the first subject, from neighbouring
-    runs, with their 95 % interval; the runs are divided among processes, for in one alone equal
-    plans may differ.
+    without the session of the runtime around it. MODEL@ENGINE/ALGORITHM names an algorithm for all
+    layers that can take it. Ratios are to the first subject, from neighbouring runs, with their
+    95 % interval; the runs are divided among processes, for in one alone equal plans may differ.
     """
     from qsdnn.board import open_board
     from qsdnn.cli.progress import Terminal

@@ -10,8 +10,8 @@ from types import MappingProxyType
 from typing import Any
 
 from qsdnn.board import Package
-from qsdnn.engine import Choosy, Engine, EngineInfo, OnnxReader
-from qsdnn.errors import BuildError, UnsupportedLayerError, unknown
+from qsdnn.engine import Choosy, Engine, EngineInfo, OnnxReader, accepted
+from qsdnn.errors import BuildError, InputError, UnsupportedLayerError, unknown
 from qsdnn.model.calibration import Calibration
 from qsdnn.model.extract import write_original
 from qsdnn.model.layer import Graph, Layer, Tensor
@@ -85,7 +85,7 @@ class Builder:
         """Builds the network as the user gave it, in onnxruntime: the reference of all outputs."""
         return self._original(REFERENCE, REFERENCE, bare=False)
 
-    def bare(self, engine: str) -> Package:
+    def bare(self, engine: str, algorithm: str = "") -> Package:
         """Builds the network for an engine alone, as the engine comes, without a session around it.
 
         An engine that reads ONNX runs the network as the user gave it. Any other gets all of it as
@@ -94,16 +94,25 @@ class Builder:
 
         Args:
             engine: The name of the engine, one that the builder has, or the reference.
+            algorithm: The algorithm of all layers that can take it, offered or not; empty for the
+                engine's defaults.
 
         Raises:
             UnsupportedLayerError: The engine cannot run one of the layers.
-            InputError: The builder does not have the engine.
+            InputError: The builder does not have the engine, or no layer can take the algorithm.
         """
         if engine not in self._engines and engine != REFERENCE:
             raise unknown("engine", engine, self._engines)
         if engine == REFERENCE or isinstance(self._engines[engine], OnnxReader):
+            if algorithm:
+                raise InputError(
+                    f"{engine} alone chooses its algorithms itself",
+                    hint=f"leave out /{algorithm}",
+                )
             return self._original(engine, engine, bare=True)
         choice = [self._default(engine, layer) for layer in self.graph.layers]
+        if algorithm:
+            choice = self._with(algorithm, choice)
         segment = self._segment(self.graph.layers, choice, {})
         try:
             return self.package([segment], bare=True)
@@ -120,6 +129,24 @@ class Builder:
             f"{layer.pinned or self._refusal(engine, layer)}",
             hint=f"it cannot run this network alone: leave out @{engine}",
         )
+
+    def _with(self, algorithm: str, choice: Sequence[Primitive]) -> list[Primitive]:
+        """The primitives of one engine, those of an algorithm where layers can take it."""
+        engine = choice[0].engine
+        info = self._infos.get(engine) or EngineInfo(name=engine, version="")
+        found: list[Primitive] = []
+        known: dict[str, Primitive] = {}
+        for layer, default in zip(self.graph.layers, choice, strict=True):
+            mine = {
+                primitive.algorithm: primitive
+                for primitive in accepted(self._engines[engine], layer, info)
+                if (primitive.precision, primitive.family) == (Precision.FP32, default.family)
+            }
+            known |= mine
+            found.append(mine.get(algorithm, default))
+        if algorithm not in known:
+            raise unknown(f"algorithm of {engine}", algorithm, known)
+        return found
 
     def _refusal(self, engine: str, layer: Layer) -> str:
         """The reason why an engine offers nothing for a layer, as building the layer tells."""

@@ -51,8 +51,8 @@ def open_subject(
 
     Args:
         path: The path: ``plan.json``; a package's folder or zip; or ``model.onnx``, behind which
-            ``@ENGINE`` names the engine that runs it bare (onnxruntime when left out): see
-            `Builder.bare`.
+            ``@ENGINE`` names the engine that runs it bare (onnxruntime when left out), and
+            ``@ENGINE/ALGORITHM`` an algorithm for all layers that can take it: see `Builder.bare`.
         model: The file of a plan's network; None takes the file that the plan names.
         info: The board that the subject is to run on.
         folder: The folder of the artifacts, which must outlive the subject.
@@ -62,9 +62,8 @@ def open_subject(
     Raises:
         InputError: The path is none of these.
     """
-    file, _, engine = path.name.partition("@")
-    bare = path.with_name(file)
-    if not path.exists() and not bare.exists():
+    bare, engine = _split(path)
+    if not bare.exists():
         raise InputError(f"{path} does not exist", hint="give a plan, a package or a model")
     if is_package(path):
         package = read_package(path, folder)
@@ -81,6 +80,12 @@ def open_subject(
     )
 
 
+def _split(path: Path) -> tuple[Path, str]:
+    """The file of a model, and what is behind ``@``."""
+    file, _, engine = str(path).rpartition("@")
+    return (Path(file), engine) if Path(file).is_file() and not path.exists() else (path, "")
+
+
 def _bare(
     model: Path,
     engine: str,
@@ -89,6 +94,7 @@ def _bare(
     shapes: Mapping[str, tuple[int, ...]],
     threads: int,
 ) -> Package:
+    engine, _, algorithm = engine.partition("/")
     engines = load_engines([engine])
     if engine not in info.engines:
         raise InputError(
@@ -97,7 +103,9 @@ def _bare(
             "says what is missing",
         )
     graph = load_graph(model, shapes, workdir=folder)
-    return Builder(graph, engines, folder, threads=threads, infos=info.engines).bare(engine)
+    return Builder(graph, engines, folder, threads=threads, infos=info.engines).bare(
+        engine, algorithm
+    )
 
 
 def _tensor(name: str, spec: Mapping[str, object]) -> Tensor:
@@ -164,7 +172,7 @@ def rebuild(path: Path, model: Path | None, info: BoardInfo, folder: Path) -> Re
             f"{path} needs {' and '.join(absent)}, which the board {info.name} does not have",
             hint=f"{_installing(absent, info)}   (it has: {', '.join(info.engines)})",
         )
-    space = space_of(graph, engines, info.engines, tuple(Precision))
+    space = space_of(graph, engines, info.engines, tuple(Precision), unoffered=True)
     choice = choices(plan, graph, space, str(path))
     builder = Builder(
         graph,

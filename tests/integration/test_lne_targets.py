@@ -14,7 +14,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from qsdnn.engine import EngineInfo, load_engines
+from qsdnn.engine import EngineInfo, accepted, load_engines
 from qsdnn.examples import build
 from qsdnn.model import load_graph
 from qsdnn.model.feeds import random_feeds
@@ -91,7 +91,7 @@ def _check(emulator: str, target: str, name: str, tmp_path: Path) -> None:
         _compile(target, tmp_path)
     info = EngineInfo(name="lne", version="1", capabilities=("FP32", f"target:{target}"))
     engine = load_engines(["lne"])["lne"]
-    rows = [engine.primitives(layer, info) for layer in graph.layers]
+    rows = [accepted(engine, layer, info) for layer in graph.layers]
     builder = Builder(graph, {"lne": engine}, tmp_path, infos={"lne": info})
     for turn in range(max(map(len, rows))):
         package = builder.build([row[min(turn, len(row) - 1)] for row in rows])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +20,7 @@ from qsdnn.primitive import Precision, Primitive
 from qsdnn_primitives.lne.builder import Builder
 from qsdnn_primitives.lne.c_package import c_package
 from qsdnn_primitives.lne.library import compiler, kernels
-from qsdnn_primitives.lne.lowering import SIMD, algorithms, inputs_of, lower, read
+from qsdnn_primitives.lne.lowering import SIMD, algorithms, baselines, inputs_of, lower, read
 from qsdnn_primitives.lne.program import Step, clear, write_program
 from qsdnn_primitives.lne.target import TARGETS, Target, told_target
 from qsdnn_primitives.lne.tensor import Image, Tensor
@@ -52,11 +52,20 @@ class LneEngine:
         There is none for a pinned layer, for operators without a kernel, and where this machine
         cannot compile for the board's processor.
         """
+        return self._primitives(layer, info, _algorithms)
+
+    def unoffered(self, layer: Layer, info: EngineInfo) -> Sequence[Primitive]:
+        """The plain loops, ``vanilla``: see `qsdnn.engine.Reserved`."""
+        return self._primitives(layer, info, _baselines)
+
+    def _primitives(
+        self, layer: Layer, info: EngineInfo, algorithms: Callable[[Layer, int], tuple[str, ...]]
+    ) -> tuple[Primitive, ...]:
         target = told_target(info.capabilities)
         if target is None or self.refusal(info):
             return ()
         try:
-            names = _algorithms(layer, target.lanes)
+            names = algorithms(layer, target.lanes)
         except UnsupportedError:
             return ()
         return tuple(
@@ -96,7 +105,7 @@ class LneEngine:
         target = _target(segment)
         for layer, choice in zip(segment.layers, segment.choices, strict=True):
             try:
-                names = _algorithms(layer, target.lanes)
+                names = _accepted(layer, target.lanes)
             except UnsupportedError as error:
                 raise BuildError(f"lne cannot run layer '{layer.name}': {error}") from error
             if choice.algorithm not in names or choice.precision is not Precision.FP32:
@@ -172,32 +181,59 @@ def _coded(layer: Layer, algorithm: str, lanes: int) -> str:
     """The algorithm of a layer in C: what is asked for, or that of least memory."""
     try:
         names = _algorithms(layer, lanes)
+        accepted = _accepted(layer, lanes)
     except UnsupportedError as error:
         raise UnsupportedLayerError(
             f"{NAME} cannot run layer '{layer.name}' ({', '.join(layer.op_types)}): {error}",
             hint="there is no C for it: change the network, or leave out --format c",
         ) from error
-    if algorithm and algorithm not in names:
+    if algorithm and algorithm not in accepted:
         raise InputError(
             f"layer '{layer.name}' cannot take {NAME}/{algorithm}",
-            hint=f"it can take: {', '.join(names)}",
+            hint=f"it can take: {', '.join(accepted)}",
         )
     return algorithm or names[-1]
 
 
 def _algorithms(layer: Layer, lanes: int) -> tuple[str, ...]:
-    """The algorithms that a layer may take.
+    """The algorithms that a layer may take, likely fastest first.
 
     Raises:
         UnsupportedError: An operator has no kernel.
     """
     ops = read(layer)
-    choices = [choice for choice in map(algorithms, ops) if choice]
-    names: tuple[str, ...] = (SIMD,)
-    if choices:
-        names = tuple(name for name in choices[0] if all(name in other for other in choices[1:]))
+    names = _names(ops)
     _check(layer, ops, names[0], lanes)
     return names
+
+
+def _baselines(layer: Layer, lanes: int) -> tuple[str, ...]:
+    """The algorithms that a layer may take and are never fastest.
+
+    Raises:
+        UnsupportedError: An operator has no kernel.
+    """
+    ops = read(layer)
+    names = baselines(ops)
+    for name in names:
+        _check(layer, ops, name, lanes)
+    return names
+
+
+def _accepted(layer: Layer, lanes: int) -> tuple[str, ...]:
+    """All algorithms that a layer may take.
+
+    Raises:
+        UnsupportedError: An operator has no kernel.
+    """
+    return (*_algorithms(layer, lanes), *_baselines(layer, lanes))
+
+
+def _names(ops: Sequence[Op]) -> tuple[str, ...]:
+    choices = [choice for choice in map(algorithms, ops) if choice]
+    if not choices:
+        return (SIMD,)
+    return tuple(name for name in choices[0] if all(name in other for other in choices[1:]))
 
 
 def _check(layer: Layer, ops: Sequence[Op], algorithm: str, lanes: int) -> None:

@@ -69,6 +69,11 @@ _ACT = "i:activation f:alpha f:beta"
 _X_BLOCKED = "i:x_block i:x_row"
 _Y_BLOCKED = "i:y_block i:y_row"
 _PLACES = "i:blocks i:height i:width"
+_POOL = (
+    f"p:x p:y i:mean i:padding_counts {_PLACES} i:rows i:columns i:x_height i:x_width "
+    f"{_X_BLOCKED} {_Y_BLOCKED} i:stride_high i:stride_wide i:dilation_high i:dilation_wide "
+    f"i:pad_high i:pad_wide i:pad_end_high i:pad_end_wide {_ACT}"
+)
 
 _FIELDS: Mapping[str, str] = {
     "convolution": "p:x p:w p:b p:r p:y i:kind i:blocks i:rest i:rows i:columns "
@@ -81,9 +86,7 @@ _FIELDS: Mapping[str, str] = {
     "depthwise": f"p:x p:w p:b p:r p:y i:shape i:rows i:columns {_PLACES} {_X_BLOCKED} "
     f"i:x_pixel i:tap_row i:tap_column {_Y_BLOCKED} i:r_block i:r_row i:pixels "
     f"f:low f:high {_ACT}",
-    "pool": f"p:x p:y i:mean i:padding_counts {_PLACES} i:rows i:columns i:x_height i:x_width "
-    f"{_X_BLOCKED} {_Y_BLOCKED} i:stride_high i:stride_wide i:dilation_high i:dilation_wide "
-    f"i:pad_high i:pad_wide i:pad_end_high i:pad_end_wide {_ACT}",
+    "pool": _POOL,
     "global_pool": f"p:x p:y i:mean {_PLACES} {_X_BLOCKED} {_ACT}",
     "unary": f"p:x p:y {_PLACES} i:rest {_X_BLOCKED} {_Y_BLOCKED} {_ACT}",
     "binary": f"p:x p:z p:y i:operation {_PLACES} i:rest i:x_block i:x_row i:x_column i:x_splat "
@@ -105,6 +108,10 @@ _FIELDS: Mapping[str, str] = {
     "move": "p:x p:y " + " ".join(f"i:{letter}{axis}" for letter in "nxy" for axis in range(6)),
     "fill": "p:y i:count f:value",
     "pack_columns": "p:x p:y i:k i:n i:x_row i:x_column i:group",
+    "vanilla": "p:x p:w p:b p:r p:y i:groups i:inputs i:outputs i:rows i:columns i:height i:width "
+    f"{_X_BLOCKED} i:x_pixel i:tap_row i:tap_column {_Y_BLOCKED} i:y_pixel "
+    f"i:r_block i:r_row i:r_pixel {_ACT}",
+    "vanilla_pool": f"{_POOL} i:channels",
 }
 
 KERNELS: Mapping[str, Mapping[str, str]] = {

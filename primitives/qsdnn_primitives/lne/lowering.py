@@ -16,6 +16,7 @@ from qsdnn_primitives.lne import (
     resampling,
     rows,
     transposed,
+    vanilla,
 )
 from qsdnn_primitives.lne.activation import function_of
 from qsdnn_primitives.lne.builder import OPERATIONS, Builder
@@ -83,6 +84,11 @@ def algorithms(op: Op) -> tuple[str, ...]:
     return (*_winograd(geometry), "direct")
 
 
+def baselines(ops: Sequence[Op]) -> tuple[str, ...]:
+    """The algorithms that can run a layer and are never the fastest."""
+    return (vanilla.VANILLA,) if any(map(vanilla.has_loops, ops)) else ()
+
+
 def _winograd(geometry: Geometry) -> list[str]:
     """Winograd's convolutions by size of tile: large tiles for large images, small for small."""
     side = min(geometry.y[1:])
@@ -97,7 +103,8 @@ def lower(builder: Builder, ops: Sequence[Op], kept: Sequence[str], algorithm: s
         builder: The segment's builder, which has a form of each value that the layer reads.
         ops: The layer's operators.
         kept: The names of the values that are read outside the layer.
-        algorithm: The algorithm of its convolutions and products.
+        algorithm: The algorithm of its convolutions and products; `vanilla.VANILLA` is one of pools
+            too.
 
     Raises:
         UnsupportedError: An operator has no kernel.
@@ -105,7 +112,9 @@ def lower(builder: Builder, ops: Sequence[Op], kept: Sequence[str], algorithm: s
 
     def add(builder: Builder, fused: Fused) -> None:
         op = fused.op
-        if op.kind == "Conv":
+        if algorithm == vanilla.VANILLA and vanilla.has_loops(op):
+            vanilla.loops(builder, fused)
+        elif op.kind == "Conv":
             convolution.convolution(builder, fused, algorithm)
         elif op.kind in _LOWERINGS:
             _LOWERINGS[op.kind](builder, fused)

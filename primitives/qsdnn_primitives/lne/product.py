@@ -54,17 +54,9 @@ class Matrices:
 def product(builder: Builder, fused: Fused) -> None:
     """Adds the steps of Gemm or MatMul: pair after pair, each of rows with a matrix."""
     op = fused.op
-    left, right = _operands(op)
-    if left.turned and not is_constant(left.value):
-        raise UnsupportedError("it transposes its rows")
-    batch = np.broadcast_shapes(left.batch, right.batch)
-    pairs = list(zip(left.numbers(batch), right.numbers(batch), strict=True))
-    rows, (k, n) = left.rows, (right.rows, right.columns)
-    if pairs == [(number, 0) for number in range(len(pairs))]:
-        pairs, rows = [(0, 0)], rows * len(pairs)  # all rows with one matrix
-    if len(pairs) > _MOST_PAIRS:
-        raise UnsupportedError(f"it has {len(pairs)} products")
-    x: Tensor | Array = left.arrays() if is_constant(left.value) else builder.plain(left.value)
+    left, right, rows, pairs = pairs_of(op)
+    k, n = right.rows, right.columns
+    x = rows_of(builder, left)
     columns = Columns(builder, op, right, rows)
     y = builder.plain_of(fused.output)
     for number, (first, second) in enumerate(pairs):
@@ -72,6 +64,25 @@ def product(builder: Builder, fused: Fused) -> None:
             builder, fused, (x, first * rows * k), columns.packed(second), (y, number * rows * n),
             (rows, k, n), columns.group, rows > 1 or len(pairs) > 1,
         )  # fmt: skip
+
+
+def pairs_of(op: Op) -> tuple[Matrices, Matrices, int, list[tuple[int, int]]]:
+    """Both operands, the rows on the left of a product, and the numbers of each pair that meets."""
+    left, right = _operands(op)
+    if left.turned and not is_constant(left.value):
+        raise UnsupportedError("it transposes its rows")
+    batch = np.broadcast_shapes(left.batch, right.batch)
+    pairs = list(zip(left.numbers(batch), right.numbers(batch), strict=True))
+    if pairs == [(number, 0) for number in range(len(pairs))]:
+        return left, right, left.rows * len(pairs), [(0, 0)]  # all rows with one matrix
+    if len(pairs) > _MOST_PAIRS:
+        raise UnsupportedError(f"it has {len(pairs)} products")
+    return left, right, left.rows, pairs
+
+
+def rows_of(builder: Builder, left: Matrices) -> Tensor | Array:
+    """The operand on the left, row after row."""
+    return left.arrays() if is_constant(left.value) else builder.plain(left.value)
 
 
 def _operands(op: Op) -> tuple[Matrices, Matrices]:
@@ -145,7 +156,7 @@ class Columns:
         return packed
 
 
-def _bias(op: Op, n: int) -> Array:
+def bias_of(op: Op, n: int) -> Array:
     """What Gemm adds to each row."""
     if len(op.inputs) < 3:
         return np.zeros(n, np.float32)
@@ -179,7 +190,7 @@ def _rows(
     blocks = -(-n // lanes)
     low, high, function = limits(fused.function)
     pixels = pixels_of(rows, min(group, blocks), k, lanes)
-    bias = pack_channels(_bias(fused.op, n), lanes, n)
+    bias = pack_channels(bias_of(fused.op, n), lanes, n)
     found: dict[str, Value] = {
         "x": x, "w": weights, "b": bias, "y": y, "kind": int(Tile.STRIDED), "blocks": k // lanes,
         "rest": k % lanes, "rows": 1, "columns": 1, "height": 1, "width": rows, "x_block": lanes,

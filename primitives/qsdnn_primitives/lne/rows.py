@@ -15,7 +15,8 @@ from qsdnn_primitives.lne.builder import (
 from qsdnn_primitives.lne.fusion import Fused
 from qsdnn_primitives.lne.kernel import Operation
 from qsdnn_primitives.lne.program import Value
-from qsdnn_primitives.plain.node import UnsupportedError, static_shape
+from qsdnn_primitives.lne.tensor import Image
+from qsdnn_primitives.plain.node import Op, UnsupportedError, static_shape
 
 _REDUCTIONS = {
     "ReduceMean": Operation.ADD, "ReduceSum": Operation.ADD, "ReduceMax": Operation.LARGER,
@@ -35,13 +36,20 @@ def softmax(builder: Builder, fused: Fused) -> None:
     builder.add("softmax", (x,), y, lambda: found)
 
 
+def is_global_pool(op: Op) -> bool:
+    """Whether a reduction is the mean or the largest of each channel of one image."""
+    rank = len(static_shape(op.inputs[0]))
+    spatial = rank > 2 and list(op.attributes["axes"]) == list(range(2, rank))
+    return (
+        op.kind in ("ReduceMean", "ReduceMax") and spatial and is_image(static_shape(op.inputs[0]))
+    )
+
+
 def reduction(builder: Builder, fused: Fused) -> None:
     """ReduceMean and its like."""
     op, shape = fused.op, static_shape(fused.op.inputs[0])
     axes = list(op.attributes["axes"])
-    kinds = ("ReduceMean", "ReduceMax")
-    spatial = is_image(shape) and len(shape) > 2 and axes == list(range(2, len(shape)))
-    if spatial and op.kind in kinds and builder.has_image(op.inputs[0]):
+    if is_global_pool(op) and builder.has_image(op.inputs[0]):
         x = builder.image(op.inputs[0])
         made = builder.new_image(shape[1], 1, 1)
         builder.add("global_pool", (x,), made, lambda: {
@@ -117,7 +125,15 @@ def lrn(builder: Builder, fused: Fused) -> None:
 
 def pool(builder: Builder, fused: Fused) -> None:
     """MaxPool and AveragePool of an image."""
-    op = fused.op
+    x, arguments = builder.image(fused.op.inputs[0]), pool_arguments(fused.op)
+    y = builder.image_of(fused.output)
+    builder.add("pool", (x,), y, lambda: {
+        **arguments, **between(x, y), **activation_arguments(fused.function),
+    })  # fmt: skip
+
+
+def pool_arguments(op: Op) -> dict[str, Value]:
+    """The arguments of a pool that do not tell where its images lie."""
     attributes = op.attributes
     if len(attributes["kernel"]) > 2:
         raise UnsupportedError("its window has more than two dimensions")
@@ -125,17 +141,22 @@ def pool(builder: Builder, fused: Fused) -> None:
     def pair(name: str, one: int) -> list[int]:
         return ([one] + [int(n) for n in attributes[name]])[-2:]
 
-    x, y = builder.image(op.inputs[0]), builder.image_of(fused.output)
     (rows, columns), (high, wide) = pair("kernel", 1), pair("strides", 1)
     (dilated_high, dilated_wide), (above, left) = pair("dilations", 1), pair("begins", 0)
     below, right = pair("ends", 0) if "ends" in attributes else (0, 0)
-    builder.add("pool", (x,), y, lambda: {
-        "x": x, "y": y, "mean": int(op.kind == "AveragePool"),
-        "padding_counts": int(attributes.get("count_include_pad", 0)), "blocks": x.blocks,
-        "height": y.height, "width": y.width, "rows": rows, "columns": columns,
-        "x_height": x.height, "x_width": x.width, "x_block": x.block, "x_row": x.row,
-        "y_block": y.block, "y_row": y.row, "stride_high": high, "stride_wide": wide,
+    return {
+        "mean": int(op.kind == "AveragePool"),
+        "padding_counts": int(attributes.get("count_include_pad", 0)), "rows": rows,
+        "columns": columns, "stride_high": high, "stride_wide": wide,
         "dilation_high": dilated_high, "dilation_wide": dilated_wide, "pad_high": above,
         "pad_wide": left, "pad_end_high": below, "pad_end_wide": right,
-        **activation_arguments(fused.function),
-    })  # fmt: skip
+    }  # fmt: skip
+
+
+def between(x: Image, y: Image) -> dict[str, Value]:
+    """The arguments of a pool that tell where its images lie, once their halos are known."""
+    return {
+        "x": x, "y": y, "blocks": x.blocks, "height": y.height, "width": y.width,
+        "x_height": x.height, "x_width": x.width, "x_block": x.block, "x_row": x.row,
+        "y_block": y.block, "y_row": y.row,
+    }  # fmt: skip

@@ -12,7 +12,8 @@ from qsdnn_primitives.lne.winograd import transforms
 
 _PARTS = (
     *("lne.h", "arguments.h", "math.h", "convolution.c", "winograd.c", "depthwise.c", "pool.c"),
-    *("elementwise.c", "rows.c", "resample.c", "move.c", "run.c"),
+    *("elementwise.c", "rows.c", "resample.c", "move.c", "vanilla.c"),
+    "run.c",
 )
 
 

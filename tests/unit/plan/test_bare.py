@@ -147,6 +147,26 @@ def test_a_network_the_engine_cannot_take_is_refused_before_anything_is_measured
         open_subject(tmp_path / "model.onnx@ncnn", None, info, tmp_path)
 
 
+def test_an_algorithm_is_that_of_all_layers_that_can_take_it(tmp_path: Path) -> None:
+    onnx.save(examples.build("tiny-cnn"), tmp_path / "model.onnx")
+    engines = {"blas": EngineInfo(name="blas", version="")}
+    info = BoardInfo(name="lab", fingerprint="", engines=engines, facts={})
+    subject = open_subject(tmp_path / "model.onnx@blas/direct", None, info, tmp_path)
+    (segment,) = subject.package.manifest["segments"]
+    algorithms = [row["primitive"].split("/")[1] for row in segment["layers"]]
+    assert "direct" in algorithms and subject.package.manifest["bare"]
+    with pytest.raises(InputError, match="unknown algorithm of blas 'dircet'") as caught:
+        open_subject(tmp_path / "model.onnx@blas/dircet", None, info, tmp_path)
+    assert "did you mean 'direct'" in caught.value.hint
+
+
+def test_who_reads_onnx_is_told_no_algorithm(tmp_path: Path) -> None:
+    onnx.save(examples.build("tiny-cnn"), tmp_path / "model.onnx")
+    graph = load_graph(tmp_path / "model.onnx", workdir=tmp_path)
+    with pytest.raises(InputError, match="chooses its algorithms itself"):
+        Builder(graph, load_engines(["onnxruntime"]), tmp_path).bare("onnxruntime", "gemm")
+
+
 def test_an_engine_the_builder_does_not_have_is_named(tmp_path: Path) -> None:
     onnx.save(examples.build("tiny-cnn"), tmp_path / "model.onnx")
     graph = load_graph(tmp_path / "model.onnx", workdir=tmp_path)

@@ -12,7 +12,7 @@ import pytest
 
 SCRIPT = """
 import pathlib, sys, numpy as np, onnxruntime
-from qsdnn.engine import EngineInfo, load_engines
+from qsdnn.engine import EngineInfo, accepted, load_engines
 from qsdnn.examples import build
 from qsdnn.model import load_graph
 from qsdnn.model.feeds import random_feeds
@@ -37,7 +37,7 @@ builder = Builder(graph, {"lne": engine}, folder, threads=threads)
 feeds = random_feeds({name: graph.tensors[name] for name in graph.inputs})
 alone = onnxruntime.InferenceSession(str(folder / "model.onnx"))
 want = alone.run(None, feeds)
-rows = [engine.primitives(layer, info) for layer in graph.layers]
+rows = [accepted(engine, layer, info) for layer in graph.layers]
 for turn in range(max(map(len, rows))):
     choice = [row[min(turn, len(row) - 1)] for row in rows]
     package = builder.build(choice)
