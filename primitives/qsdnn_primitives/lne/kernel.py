@@ -134,11 +134,17 @@ def declarations() -> str:
     return "\n".join(lines) + "\n"
 
 
+_TOLD = {
+    "depthwise": "depthwise tiles", "vanilla": "vanilla loops", "vanilla_pool": "vanilla pool",
+}  # fmt: skip
+"""The names of kernels that are an algorithm of a layer: the algorithm is the first word."""
+
+
 def table() -> str:
     """The C table of all kernels, in the order of their numbers, and their names."""
     functions = {"convolution": "convolve"}
     entries = "".join(f"    (kernel *){functions.get(name, name)},\n" for name in KERNELS)
-    names = ", ".join(f'"{name}"' for name in KERNELS)
+    names = ", ".join(f'"{_TOLD.get(name, name)}"' for name in KERNELS)
     return (
         f"static kernel *const KERNELS[] = {{\n{entries}}};\n"
         f"static const char *const NAMES[] = {{{names}}};\n"

@@ -118,7 +118,7 @@ void lne_profile(struct shared *all, clock_function *clock, int64_t *times)
     }
 }
 
-/* The kernel of a step; where a layer has a choice, the algorithm comes first. */
+/* The kernel of a step. Of several words the first is the algorithm, where layers have a choice. */
 const char *lne_name(const int64_t *step)
 {
     if (step[0] == WINOGRAD) {
@@ -128,7 +128,10 @@ const char *lne_name(const int64_t *step)
     }
     if (step[0] == CONVOLUTION) {
         const struct convolution *a = (const struct convolution *)(step + 3);
-        return a->kind == STRIDED && a->x_row ? "direct rows" : a->rows * a->columns > 1 ? "direct tiles" : "gemm tiles";
+        /* The channels of a pixel side by side: a row of the window may be one run of them. */
+        const int beside = a->tap_column > 0 && a->tap_column < LANES;
+        const int run = beside && a->blocks * LANES + a->rest > a->tap_column;
+        return a->rows * a->columns == 1 && !run ? "gemm tiles" : beside ? "direct rows" : "direct tiles";
     }
     return NAMES[step[0]];
 }

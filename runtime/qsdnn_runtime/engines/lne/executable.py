@@ -135,7 +135,7 @@ class LneExecutable:
         return times
 
     def applied(self) -> Dict[int, Applied]:
-        """The kernels that each layer ran, as the compiled code names them.
+        """The algorithm and the kernels that each layer ran, as the compiled code names them.
 
         Raises:
             EngineError: The executable was loaded without ``profile``.
@@ -149,8 +149,8 @@ class LneExecutable:
             kernels[layer].append(self._library.lne_name(address).decode("ascii"))
             position += int(words[position + 2])
         return {
-            layer: Applied(primitive, ", ".join(dict.fromkeys(kernels[layer])) or "in place")
-            for layer, primitive in self._segment.layers.items()
+            layer: Applied(_ran(asked, names), ", ".join(dict.fromkeys(names)) or "in place")
+            for (layer, asked), names in zip(self._segment.layers.items(), kernels.values())
         }
 
     def close(self) -> None:
@@ -177,6 +177,19 @@ class LneExecutable:
     def _check_profile(self) -> None:
         if not self._profile:
             raise EngineError("the session was not loaded with profile=True")
+
+
+def _ran(asked: str, kernels: Sequence[str]) -> str:
+    """The primitive that kernels are: the one asked for, if its algorithm is among theirs.
+
+    A kernel with a name of several words is of an algorithm, the first of them; the others are of
+    operators without a choice.
+    """
+    algorithms = [name.split()[0] for name in kernels if " " in name]
+    engine, algorithm, precision = asked.split("/")
+    if not algorithms or algorithm in algorithms:
+        return asked
+    return "%s/%s/%s" % (engine, algorithms[0], precision)
 
 
 def _load(path: Path) -> Any:
