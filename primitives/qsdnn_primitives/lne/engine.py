@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,13 +14,12 @@ import onnx_ir as ir
 
 from qsdnn.engine import Code, EngineInfo
 from qsdnn.errors import BuildError, InputError, UnsupportedLayerError
-from qsdnn.files import write_content
 from qsdnn.model.layer import Graph, Layer
 from qsdnn.model.segment import Artifact, Segment, block_of
 from qsdnn.primitive import Precision, Primitive
 from qsdnn_primitives.lne.builder import Builder
 from qsdnn_primitives.lne.c_package import c_package
-from qsdnn_primitives.lne.library import compiler, kernels
+from qsdnn_primitives.lne.library import compiler, put_kernels
 from qsdnn_primitives.lne.lowering import SIMD, algorithms, baselines, inputs_of, lower, read
 from qsdnn_primitives.lne.program import Step, clear, write_program
 from qsdnn_primitives.lne.target import TARGETS, Target, told_target
@@ -103,18 +103,8 @@ class LneEngine:
                 kernels cannot be compiled.
         """
         target = _target(segment)
-        for layer, choice in zip(segment.layers, segment.choices, strict=True):
-            try:
-                names = _accepted(layer, target.lanes)
-            except UnsupportedError as error:
-                raise BuildError(f"lne cannot run layer '{layer.name}': {error}") from error
-            if choice.algorithm not in names or choice.precision is not Precision.FP32:
-                raise BuildError(
-                    f"layer '{layer.name}' cannot take {choice}",
-                    hint=f"it can take: {', '.join(names)}",
-                )
         steps, inputs, outputs = _lowered(segment, Builder(target.lanes))
-        library = write_content(kernels(target).read_bytes(), ".so", folder)
+        library = put_kernels(target, folder)
         known = self._known.setdefault(segment.graph.sha256, {})
         files = write_program(steps, inputs, outputs, library, folder, known)
         return Artifact(file=files[0], files=tuple(files), options={})
@@ -162,14 +152,22 @@ def _target(segment: Segment) -> Target:
 
 
 def _lowered(segment: Segment, builder: Builder) -> tuple[list[Step], Shapes, Shapes]:
-    """The steps of a segment, and the shapes of its inputs and outputs."""
-    translated = [read(layer) for layer in segment.layers]
+    """The steps of a segment, and the shapes of its inputs and outputs.
+
+    Raises:
+        BuildError: A layer cannot be expressed, or not with the algorithm asked for.
+    """
+    translated = [
+        _taken(layer, choice, builder.lanes)
+        for layer, choice in zip(segment.layers, segment.choices, strict=True)
+    ]
     values = {v.name: v for ops in translated for op in ops for v in (*op.inputs, *op.outputs)}
     for name in segment.inputs:
         _take(builder, values[name], name, segment.layouts.get(name, ""))
     for layer, choice, ops in zip(segment.layers, segment.choices, translated, strict=True):
         builder.layer = layer.index
-        lower(builder, ops, layer.outputs, choice.algorithm)
+        with _naming(layer):
+            lower(builder, ops, layer.outputs, choice.algorithm)
     for name in segment.outputs:
         _hand_out(builder, values[name], name, segment.layouts.get(name, ""))
     inputs = {name: static_shape(values[name]) for name in segment.inputs}
@@ -177,11 +175,39 @@ def _lowered(segment: Segment, builder: Builder) -> tuple[list[Step], Shapes, Sh
     return builder.steps, inputs, outputs
 
 
+@contextmanager
+def _naming(layer: Layer) -> Iterator[None]:
+    """Names the layer that has no kernel."""
+    try:
+        yield
+    except UnsupportedError as error:
+        raise BuildError(f"{NAME} cannot run layer '{layer.name}': {error}") from error
+
+
+def _taken(layer: Layer, choice: Primitive, lanes: int) -> list[Op]:
+    """The operators of a layer that can take a choice.
+
+    Raises:
+        BuildError: It cannot.
+    """
+    with _naming(layer):
+        ops = read(layer)
+        names = (*_names(ops), *baselines(ops))
+        if choice.algorithm in names and choice.precision is Precision.FP32:
+            for value in inputs_of(ops):
+                static_shape(value)  # which the caller's buffers need
+            return ops
+        _check(layer, ops, names[0], lanes)
+    raise BuildError(
+        f"layer '{layer.name}' cannot take {choice}", hint=f"it can take: {', '.join(names)}"
+    )
+
+
 def _coded(layer: Layer, algorithm: str, lanes: int) -> str:
     """The algorithm of a layer in C: what is asked for, or that of least memory."""
     try:
         names = _algorithms(layer, lanes)
-        accepted = _accepted(layer, lanes)
+        accepted = (*names, *_baselines(layer, lanes))
     except UnsupportedError as error:
         raise UnsupportedLayerError(
             f"{NAME} cannot run layer '{layer.name}' ({', '.join(layer.op_types)}): {error}",
@@ -218,15 +244,6 @@ def _baselines(layer: Layer, lanes: int) -> tuple[str, ...]:
     for name in names:
         _check(layer, ops, name, lanes)
     return names
-
-
-def _accepted(layer: Layer, lanes: int) -> tuple[str, ...]:
-    """All algorithms that a layer may take.
-
-    Raises:
-        UnsupportedError: An operator has no kernel.
-    """
-    return (*_algorithms(layer, lanes), *_baselines(layer, lanes))
 
 
 def _names(ops: Sequence[Op]) -> tuple[str, ...]:

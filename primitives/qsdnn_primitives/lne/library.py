@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from qsdnn.errors import BuildError
+from qsdnn.files import write_content
 from qsdnn_primitives.lne.source import source
 from qsdnn_primitives.lne.target import Target
 
@@ -54,6 +55,24 @@ def kernels(target: Target) -> Path:
     if not path.exists():
         _compile(command, source(target.lanes), path)
     return path
+
+
+_NAMES: dict[tuple[Path, int, int], str] = {}
+"""The names of files by their content, as read before: by path, time of change and size."""
+
+
+def put_kernels(target: Target, folder: Path) -> str:
+    """Puts the compiled kernels into a folder unless they are there; returns the file's name.
+
+    Raises:
+        BuildError: There is no compiler, or it fails.
+    """
+    path = kernels(target)
+    status = path.stat()
+    key = (path, status.st_mtime_ns, status.st_size)
+    if key not in _NAMES or not (folder / _NAMES[key]).exists():
+        _NAMES[key] = write_content(path.read_bytes(), ".so", folder)
+    return _NAMES[key]
 
 
 @cache
