@@ -10,7 +10,7 @@ import onnx_ir as ir
 from qsdnn_primitives.lne.kernel import Activation, Operation
 from qsdnn_primitives.lne.program import Step, Value, Weights
 from qsdnn_primitives.lne.tensor import Image, Tensor, plain_size
-from qsdnn_primitives.plain.node import UnsupportedError, is_constant, static_shape
+from qsdnn_primitives.plain.node import Op, UnsupportedError, is_constant, static_shape
 
 Shape = tuple[int, ...]
 
@@ -218,6 +218,13 @@ def constant_of(value: ir.Value) -> Weights:
     if not is_constant(value) or value.const_value is None:
         raise UnsupportedError(f"{value.name} is not constant")
     return np.ascontiguousarray(value.const_value.numpy(), np.float32)
+
+
+def bias_of(op: Op, channels: int) -> Weights:
+    """What a convolution adds to each channel."""
+    if len(op.inputs) > 2:
+        return constant_of(op.inputs[2]).reshape(-1)
+    return np.zeros(channels, np.float32)
 
 
 def activation_arguments(activation: tuple[Activation, float, float]) -> dict[str, Value]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from qsdnn_primitives.lne.activation import limits
 from qsdnn_primitives.lne.builder import (
     Builder,
     activation_arguments,
+    bias_of,
     constant_of,
     image_shape,
 )
@@ -117,12 +116,6 @@ def _weights(op: Op, geometry: Geometry) -> Array:
     return weights.reshape(*weights.shape[:2], geometry.rows, geometry.columns)
 
 
-def _bias(op: Op, geometry: Geometry) -> Array:
-    if len(op.inputs) > 2:
-        return constant_of(op.inputs[2]).reshape(-1)
-    return np.zeros(geometry.y[0], np.float32)
-
-
 def _added(builder: Builder, fused: Fused) -> Image | None:
     return None if fused.added is None else builder.image(fused.added)
 
@@ -155,7 +148,7 @@ def _direct(builder: Builder, fused: Fused, geometry: Geometry) -> None:
             return part.transpose(0, 3, 1, 2).reshape(outputs, inputs, geometry.rows, 1)
         return part
 
-    bias = _bias(op, geometry)
+    bias = bias_of(op, geometry.y[0])
     added, y = _added(builder, fused), builder.image_of(fused.output)
     low, high, function = limits(fused.function)
     kind = {1: Tile.UNIT, 2: Tile.DOUBLE}.get(geometry.wide, Tile.STRIDED)
@@ -217,7 +210,7 @@ def _winograd(builder: Builder, fused: Fused, geometry: Geometry, m: int) -> Non
     chunk = chunk_of(m, r, high * wide, inputs, outputs, builder.l2_floats)
     blocks = -(-outputs // lanes)
     pixels, group = tile_of(chunk, blocks, inputs, lanes)
-    biases = pack_channels(_bias(fused.op, geometry), lanes, outputs)
+    biases = pack_channels(bias_of(fused.op, outputs), lanes, outputs)
     least, most, function = limits(fused.function)
 
     def arguments() -> dict[str, Value]:
@@ -248,7 +241,7 @@ def _depthwise(builder: Builder, fused: Fused, geometry: Geometry) -> None:
     lanes = builder.lanes
     x = builder.padded(builder.image(fused.op.inputs[0]), geometry.reach)
     added, y = _added(builder, fused), builder.image_of(fused.output)
-    biases = pack_channels(_bias(fused.op, geometry), lanes, geometry.y[0])
+    biases = pack_channels(bias_of(fused.op, y.channels), lanes, y.channels)
     low, high, function = limits(fused.function)
     key = (geometry.rows, geometry.wide)
     square = geometry.rows == geometry.columns and geometry.dilated_wide == 1

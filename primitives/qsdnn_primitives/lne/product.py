@@ -156,7 +156,7 @@ class Columns:
         return packed
 
 
-def bias_of(op: Op, n: int) -> Array:
+def row_bias(op: Op, n: int) -> Array:
     """What Gemm adds to each row."""
     if len(op.inputs) < 3:
         return np.zeros(n, np.float32)
@@ -190,7 +190,7 @@ def _rows(
     blocks = -(-n // lanes)
     low, high, function = limits(fused.function)
     pixels = pixels_of(rows, min(group, blocks), k, lanes)
-    bias = pack_channels(bias_of(fused.op, n), lanes, n)
+    bias = pack_channels(row_bias(fused.op, n), lanes, n)
     found: dict[str, Value] = {
         "x": x, "w": weights, "b": bias, "y": y, "kind": int(Tile.STRIDED), "blocks": k // lanes,
         "rest": k % lanes, "rows": 1, "columns": 1, "height": 1, "width": rows, "x_block": lanes,

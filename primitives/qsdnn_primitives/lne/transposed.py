@@ -15,6 +15,7 @@ from qsdnn_primitives.lne.activation import limits
 from qsdnn_primitives.lne.builder import (
     Builder,
     activation_arguments,
+    bias_of,
     constant_of,
     image_shape,
 )
@@ -151,7 +152,7 @@ def _add_phase(
     _, size = tile_of(columns.count, blocks, inputs * taps, lanes)
     pixels = pixels_of(columns.count, min(size, blocks), inputs * taps, lanes)
     first = group * outputs
-    bias = pack_channels(_bias(op)[first : first + outputs], lanes, outputs)
+    bias = pack_channels(bias_of(op, y.channels)[first : first + outputs], lanes, outputs)
 
     def make() -> Array:
         whole = join_groups(_weights(op), groups, joined)[first : first + outputs]
@@ -200,9 +201,3 @@ def _weights(op: Op) -> Array:
     groups, (inputs, outputs, *window) = int(op.attributes["group"]), weights.shape
     turned = weights.reshape(groups, inputs // groups, outputs, *([1, *window][-2:]))
     return np.swapaxes(turned, 1, 2).reshape(groups * outputs, inputs // groups, *turned.shape[3:])
-
-
-def _bias(op: Op) -> Array:
-    if len(op.inputs) > 2:
-        return constant_of(op.inputs[2]).reshape(-1)
-    return np.zeros(static_shape(op.outputs[0])[1], np.float32)

@@ -16,12 +16,13 @@ from qsdnn_primitives.lne import rows
 from qsdnn_primitives.lne.builder import (
     Builder,
     activation_arguments,
+    bias_of,
     constant_of,
     image_shape,
 )
 from qsdnn_primitives.lne.convolution import Geometry
 from qsdnn_primitives.lne.fusion import Fused
-from qsdnn_primitives.lne.product import Matrices, bias_of, pairs_of, rows_of
+from qsdnn_primitives.lne.product import Matrices, pairs_of, row_bias, rows_of
 from qsdnn_primitives.lne.program import Packed, Value
 from qsdnn_primitives.lne.tensor import Tensor
 from qsdnn_primitives.plain.node import Op, is_constant, static_shape
@@ -53,9 +54,7 @@ def _convolution(builder: Builder, fused: Fused) -> None:
         size=prod(static_shape(op.inputs[1])),
         make=lambda: constant_of(op.inputs[1]),
     )
-    bias = np.zeros(y.channels, np.float32)
-    if len(op.inputs) > 2:
-        bias = constant_of(op.inputs[2]).reshape(-1)
+    bias = bias_of(op, y.channels)
 
     def arguments() -> dict[str, Value]:
         found: dict[str, Value] = {
@@ -79,7 +78,7 @@ def _convolution(builder: Builder, fused: Fused) -> None:
 def _product(builder: Builder, fused: Fused) -> None:
     left, right, count, pairs = pairs_of(fused.op)
     k, n, lanes = right.rows, right.columns, builder.lanes
-    x, y, bias = rows_of(builder, left), builder.plain_of(fused.output), bias_of(fused.op, n)
+    x, y, bias = rows_of(builder, left), builder.plain_of(fused.output), row_bias(fused.op, n)
     reads = (x,) if isinstance(x, Tensor) else ()
     for number, (first, second) in enumerate(pairs):
         found: dict[str, Value] = {
