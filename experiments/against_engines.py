@@ -82,7 +82,7 @@ def study(network, asked):
     words += ["--store", str(store), "-o", str(plan), "--json"]
     told = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout
     found = json.loads(told)
-    (ratios, latency_ms, memory_mb), bound = compare(model, plan, store, asked)
+    (ratios, latency_ms, costs), bound = compare(model, plan, store, asked)
     engines = {engine: r for engine, r in ratios.items() if engine != "plan"}
     return {
         "speedup_over_best_uniform": found["speedup_vs_best_uniform"],
@@ -92,7 +92,7 @@ def study(network, asked):
         "wall_s": found["wall_s"],
         "segments": engines_of(plan),
         "latency_ms": latency_ms,
-        "memory_mb": memory_mb,
+        "peak_mb_and_load_ms": costs,
         **bound,
         "ratios": engines,
         "best_engine": min(
@@ -141,7 +141,13 @@ def bound_of(profiled):
 def ratios_of(measurer, packages, plain, threads):
     distinct = {package.digest: package for package in packages.values()}
     options = MeasureOptions(
-        threads=threads, min_runs=30, max_runs=600, precision=0.0, budget_s=30.0, sittings=SITTINGS
+        threads=threads,
+        min_runs=30,
+        max_runs=600,
+        precision=0.0,
+        budget_s=30.0,
+        sittings=SITTINGS,
+        memory=True,
     )
     records = measurer.measure(list(distinct.values()), "engines", options, paired=True)
     of = {digest: r for digest, r in zip(distinct, records, strict=True) if r.state is State.OK}
@@ -158,7 +164,7 @@ def ratios_of(measurer, packages, plain, threads):
     return (
         ratios,
         {name: record.latency_ms for name, record in found.items()},
-        {name: record.memory_bytes / 1e6 for name, record in found.items()},
+        {name: [record.peak_memory_mb, record.load_ms] for name, record in found.items()},
     )
 
 
@@ -178,7 +184,10 @@ def line(network, row):
     found = "  ".join(
         f"{name} {r['ratio']:.3f} [{r['ci95'][0]:.3f}, {r['ci95'][1]:.3f}]"
         for name, r in row["ratios"].items()
+        if "ci95" in r
     )
+    plain = row["ratios"].get("vanilla", {}).get("ratio", float("nan"))
+    found += f"  vanilla {plain:.0f}"
     return f"{network:14} {row['latency_ms']['plan']:8.3f} ms  {found}  {row['segments']}"
 
 
