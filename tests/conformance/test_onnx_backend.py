@@ -33,7 +33,7 @@ def _marked(name):
     return pytest.param(name, marks=pytest.mark.slow if name in LARGE else ())
 
 
-@pytest.mark.parametrize("name", map(_marked, sorted(ALONE)))
+@pytest.mark.parametrize("name", [_marked(name) for name in sorted(ALONE)])
 def test_case(name):
     try:
         ALONE[name](None)

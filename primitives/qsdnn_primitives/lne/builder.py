@@ -40,6 +40,7 @@ class Builder:
         self._images: dict[str, Image] = {}
         self._reshaped: dict[str, Image] = {}
         self._plain: dict[str, Tensor] = {}
+        self._thinned: dict[tuple[str, int, int], Image] = {}
 
     def add(
         self,
@@ -106,13 +107,16 @@ class Builder:
         return self._images[name]
 
     def padded(self, image: Image, need: tuple[int, int, int, int]) -> Image:
-        """An image with a halo at least so wide: the image itself, or a copy if it is rigid."""
+        """An image with a halo at least so wide: the image itself, or a copy where that is better.
+
+        A copy is needed of a rigid image, and faster of one that is made faster without a halo.
+        """
         if not any(need):
             return image
         root: Tensor = image
         while isinstance(root, Image) and root.parent is not None:
             root = root.parent
-        if not isinstance(root, Image) or root.rigid:
+        if not isinstance(root, Image) or root.rigid or (image.keep_dense and root is image):
             made = Image(
                 channels=image.channels, height=image.height, width=image.width, lanes=image.lanes
             )
@@ -143,6 +147,21 @@ class Builder:
             "x_channel": height * width, "x_row": width, "y_row": made.row,
         })  # fmt: skip
         return made
+
+    def thinned(self, value: ir.Value, high: int, wide: int) -> Image:
+        """Every so many rows and columns of an image: made once for all who read it so."""
+        key = (_name(value), high, wide)
+        if key not in self._thinned:
+            x = self.image(value)
+            made = self.new_image(x.channels, -(-x.height // high), -(-x.width // wide))
+            self._thinned[key] = made
+            self.add("pool", (x,), made, lambda: {
+                "x": x, "y": made, "blocks": x.blocks, "height": made.height, "width": made.width,
+                "rows": 1, "columns": 1, "x_height": x.height, "x_width": x.width,
+                "x_block": x.block, "x_row": x.row, "y_block": made.block, "y_row": made.row,
+                "stride_high": high, "stride_wide": wide, "dilation_high": 1, "dilation_wide": 1,
+            })  # fmt: skip
+        return self._thinned[key]
 
     def plain(self, value: ir.Value) -> Tensor:
         """A value in ONNX's order, without gaps."""

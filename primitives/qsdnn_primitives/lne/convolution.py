@@ -23,10 +23,14 @@ from qsdnn_primitives.lne.packing import (
     pack_winograd,
 )
 from qsdnn_primitives.lne.program import Packed, Value
-from qsdnn_primitives.lne.shape import band_of, chunk_of, part_of, pixels_of, tile_of
+from qsdnn_primitives.lne.shape import band_of, better_flat, chunk_of, part_of, pixels_of, tile_of
 from qsdnn_primitives.lne.tensor import Image
 from qsdnn_primitives.lne.winograd import TRANSFORMS
 from qsdnn_primitives.plain.node import Op, UnsupportedError, static_shape
+
+MANY = 4
+"""The blocks of outputs from which it is faster to pick out the pixels of a strided product first:
+all tiles then lie on one line."""
 
 
 class Geometry:
@@ -91,6 +95,21 @@ class Geometry:
         )
 
     @property
+    def is_thinned(self) -> bool:
+        """Whether each output pixel is a product of one input pixel, of which some are left out."""
+        return (
+            self.rows == self.columns == 1 < max(self.high, self.wide)
+            and not self.above + self.left
+            and self.y[1] == -(-self.x[1] // self.high)
+            and self.y[2] == -(-self.x[2] // self.wide)
+        )
+
+    def thin(self) -> None:
+        """The same for an input of the pixels alone that are read."""
+        self.high = self.wide = 1
+        self.x = (self.x[0], *self.y[1:])
+
+    @property
     def winograd(self) -> tuple[int, ...]:
         """The tiles m of Winograd's convolution that fit the window."""
         plain = (self.high, self.wide, self.dilated_high, self.dilated_wide) == (1, 1, 1, 1)
@@ -137,6 +156,9 @@ def _direct(builder: Builder, fused: Fused, geometry: Geometry) -> None:
         x = builder.interleaved(op.inputs[0], geometry.reach)
         if geometry.dilated_wide == 1:
             inputs, columns = columns * inputs, 1
+    elif geometry.is_thinned and geometry.y[0] >= MANY * lanes:
+        x = builder.thinned(op.inputs[0], geometry.high, geometry.wide)
+        geometry.thin()
     else:
         x = builder.padded(builder.image(op.inputs[0]), geometry.reach)
 
@@ -160,6 +182,7 @@ def _direct(builder: Builder, fused: Fused, geometry: Geometry) -> None:
     # The size of a tile's groups orders the weights, before it is known whether rows are apart.
     likely = height * width if geometry.is_pointwise else width
     _, group = tile_of(likely, blocks, taps, lanes, most_blocks=8 if likely == 1 else 4)
+    y.keep_dense = geometry.is_pointwise and better_flat(height, width, blocks, taps, lanes)
     for number in range(groups):
         start = number * outputs // lanes
         biases = pack_channels(bias[number * outputs : (number + 1) * outputs], lanes, outputs)

@@ -11,6 +11,10 @@ _LATENCY, _SUMS, _LOADS = 4.0, 2.0, 2.0
 """Cycles of a multiply-add; multiply-adds and loads that begin in one cycle. Typical of server
 and desktop cores since 2015; smaller cores change all of them about alike."""
 
+_COPIED, _MARGIN = 4.0, 0.95
+"""Cycles to copy a vector within the second-level cache; the share of the time that a detour may
+take, as the model errs."""
+
 _FIRST_CACHE = 1 << 13
 """The floats in a first-level cache: 32 KB, as most have."""
 
@@ -48,6 +52,25 @@ def pixels_of(width: int, group: int, channels: int, lanes: int) -> int:
     """The pixels of the tiles of `group` blocks that take least time on a row."""
     most = LARGEST[lanes][group - 1]
     return min(range(1, most + 1), key=lambda p: _cycles(width, group, channels, p, group))
+
+
+@cache
+def better_flat(height: int, width: int, blocks: int, channels: int, lanes: int) -> bool:
+    """Whether an image is made faster as one line, and then copied, than row by row.
+
+    Args:
+        height: The rows.
+        width: The pixels of a row.
+        blocks: The blocks of output channels.
+        channels: The products of one output.
+        lanes: The channels in a block.
+    """
+    flat = tile_of(height * width, blocks, channels, lanes)
+    rows = tile_of(width, blocks, channels, lanes)
+    copied = _COPIED * height * width * blocks
+    return _cycles(height * width, blocks, channels, *flat) + copied < _MARGIN * height * _cycles(
+        width, blocks, channels, *rows
+    )
 
 
 def _cycles(width: int, blocks: int, channels: int, pixels: int, group: int) -> float:

@@ -57,6 +57,7 @@ class Image(Tensor):
         lanes: The channels in a block; 1 for an image in ONNX's order.
         halo: The zeros around it: above, left, below, right.
         rigid: Whether the halo is fixed, as the memory has a meaning elsewhere.
+        keep_dense: Whether it is made faster without a halo: a reader that needs one gets a copy.
     """
 
     channels: int
@@ -65,6 +66,7 @@ class Image(Tensor):
     lanes: int
     halo: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
     rigid: bool = False
+    keep_dense: bool = False
 
     @property
     def size_of_image(self) -> tuple[int, int, int]:
