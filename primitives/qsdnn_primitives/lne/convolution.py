@@ -182,7 +182,7 @@ def _direct(builder: Builder, fused: Fused, geometry: Geometry) -> None:
     # The size of a tile's groups orders the weights, before it is known whether rows are apart.
     likely = height * width if geometry.is_pointwise else width
     _, group = tile_of(likely, blocks, taps, lanes, most_blocks=8 if likely == 1 else 4)
-    y.keep_dense = geometry.is_pointwise and better_flat(height, width, blocks, taps, lanes)
+    y.keep_dense = geometry.is_pointwise and better_flat(width, taps)
     for number in range(groups):
         start = number * outputs // lanes
         biases = pack_channels(bias[number * outputs : (number + 1) * outputs], lanes, outputs)
