@@ -23,6 +23,7 @@ from qsdnn_primitives.lne.builder import OPERATIONS, Builder
 from qsdnn_primitives.lne.composition import composed
 from qsdnn_primitives.lne.convolution import Geometry
 from qsdnn_primitives.lne.fusion import Fused, fuse
+from qsdnn_primitives.lne.shape import winograd_time
 from qsdnn_primitives.plain.node import Op, UnsupportedError, is_constant
 from qsdnn_primitives.plain.translation import WITH_RESAMPLING, translate
 
@@ -90,10 +91,16 @@ def baselines(ops: Sequence[Op]) -> tuple[str, ...]:
 
 
 def _winograd(geometry: Geometry) -> list[str]:
-    """Winograd's convolutions by size of tile: large tiles for large images, small for small."""
+    """Winograd's convolutions, likely fastest first.
+
+    Those by size of tile that fit: large tiles for large images, small for small.
+    """
     side = min(geometry.y[1:])
     fits = {4: side >= 4, 6: side >= LARGE, 2: 2 <= side < LARGE}
-    return [f"winograd-{m}" for m, good in fits.items() if good and m in geometry.winograd]
+    found = [m for m, good in fits.items() if good and m in geometry.winograd]
+    pairs = geometry.x[0] * geometry.y[0]
+    found.sort(key=lambda m: winograd_time(m, geometry.rows, *geometry.y[1:], pairs))
+    return [f"winograd-{m}" for m in found]
 
 
 def lower(builder: Builder, ops: Sequence[Op], kept: Sequence[str], algorithm: str) -> None:

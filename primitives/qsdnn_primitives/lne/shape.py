@@ -21,6 +21,13 @@ _FIRST_CACHE = 1 << 13
 _FEW = 3
 """The tiles of a band that read weights seldom enough to read them from further away."""
 
+_PRODUCTS, _CACHED, _UNCACHED, _LAST_CACHE_BYTES = 16.0, 16.0, 4.0, 4 << 20
+"""Multiply-adds in a cycle; bytes that come in a cycle from the last cache and from memory; the
+weights of a layer that stay in that cache till the next run."""
+
+_LARGEST = 1.15
+"""The largest tiles lose four times the digits: they have to be faster by so much."""
+
 _EDGES = 12.0
 """Cycles at the ends of a tile: its call, its bias, its stores."""
 
@@ -97,6 +104,23 @@ def part_of(weights: int, blocks: int, units: int) -> int:
     if fit >= blocks or units < _FEW:
         return 0
     return -(-blocks // -(-blocks // fit))
+
+
+def winograd_time(m: int, r: int, height: int, width: int, pairs: int) -> float:
+    """The time of Winograd's convolution for comparisons: its products, or its weights from memory.
+
+    Args:
+        m: The side of a tile.
+        r: The side of the window.
+        height: The rows of the output.
+        width: The pixels of a row.
+        pairs: Input channels times output channels.
+    """
+    planes, tiles = (m + r - 1) ** 2, -(-height // m) * -(-width // m)
+    size_bytes = 4 * planes * pairs
+    rate = _CACHED if size_bytes < _LAST_CACHE_BYTES else _UNCACHED
+    exactness = _LARGEST if m > 4 else 1.0
+    return exactness * max(planes * tiles * pairs / _PRODUCTS, size_bytes / rate)
 
 
 def chunk_of(m: int, r: int, tiles: int, channels: int, outputs: int, cache_floats: int) -> int:
