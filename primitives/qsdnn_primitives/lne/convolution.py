@@ -207,7 +207,7 @@ def _direct(builder: Builder, fused: Fused, geometry: Geometry) -> None:
             units = lines * -(-line // pixels)
             band = band_of(unit, units, builder.l2_floats)
             weights_of_block = lanes * geometry.rows * columns * min(group, blocks) * lanes
-            part = part_of(weights_of_block, inputs // lanes, min(band or units, units))
+            part = part_of(weights_of_block, inputs // lanes, band or units)
             found: dict[str, Value] = {
                 "x": (x, x_start * x.block + begin), "w": packed, "b": biases,
                 "y": (y, start * y.block), "kind": int(kind), "blocks": inputs // lanes,
