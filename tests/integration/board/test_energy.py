@@ -10,9 +10,8 @@ from qsdnn.board import MeasureOptions, Package, Record, Reference
 from qsdnn.examples import build
 from qsdnn.listener import Silent
 from qsdnn.store import Store
-from qsdnn.tuning.config import SearchConfig
+from qsdnn.tuning.config import Objective, SearchConfig
 from qsdnn.tuning.finish import decision
-from qsdnn.tuning.config import Objective
 from qsdnn.tuning.search import search
 from qsdnn_boards.local import LocalBoard
 
