@@ -105,7 +105,10 @@ up."""
 class Pace:
     """The durations on one board, for one network.
 
-    Attributes: The time of a process before it loads a package.
+    Attributes:
+        start_s: The time of a process before it loads a package.
+        piece_s: The wall time of the last group that was profiled.
+        profiled_s: The share of each package of that group in it.
     """
 
     start_s: float = START_S
