@@ -65,7 +65,7 @@ def _tiles(kernel: str, fields: Mapping[str, Any]) -> Iterator[str]:
         m, r = TRANSFORMS[fields["transform"]]
         yield from (f"in_{m}_{r}", f"out_{m}_{r}")
         counts = cut(fields["tiles_high"] * fields["tiles_wide"], fields["chunk"])
-        yield from _products(Tile.PRODUCT, counts, fields)
+        yield from _products(Tile.UNIT, counts, fields)
     elif kernel == "depthwise" and fields["shape"] >= 0:
         k, s = SHAPES[fields["shape"]]
         for pixels in cut(fields["width"], fields["pixels"]):

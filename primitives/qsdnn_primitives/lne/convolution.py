@@ -173,9 +173,7 @@ def _direct(builder: Builder, fused: Fused, geometry: Geometry) -> None:
     bias = bias_of(op, geometry.y[0])
     added, y = _added(builder, fused), builder.image_of(fused.output)
     low, high, function = limits(fused.function)
-    kind = {1: Tile.UNIT, 2: Tile.DOUBLE}.get(geometry.wide, Tile.STRIDED)
-    if few:
-        kind = Tile.STRIDED
+    kind = Tile.STRIDED if few or geometry.wide > 1 else Tile.UNIT
     taps = inputs * geometry.rows * columns
     blocks = -(-outputs // lanes)
     _, height, width = geometry.y

@@ -54,15 +54,12 @@ class Operation(IntEnum):
 class Tile(IntEnum):
     """How a tile finds its pixels.
 
-    - ``UNIT``, ``DOUBLE``: in blocks, one or two pixels apart.
+    - ``UNIT``: in blocks, side by side.
     - ``STRIDED``: any distance between pixels, of the input and of the output.
-    - ``PRODUCT``: as ``UNIT``, without bias, sum and limits.
     """
 
     UNIT = 0
-    DOUBLE = 1
-    STRIDED = 2
-    PRODUCT = 3
+    STRIDED = 1
 
 
 _ACT = "i:activation f:alpha f:beta"

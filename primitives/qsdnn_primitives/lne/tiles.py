@@ -45,12 +45,9 @@ def _name(kind: Tile, pixels: int, blocks: int) -> str:
 
 def _tile(kind: Tile, pixels: int, blocks: int, lanes: int) -> str:
     """One tile; its accumulators are ``a<pixel>_<block>``."""
-    step = {
-        Tile.UNIT: "LANES", Tile.PRODUCT: "LANES", Tile.DOUBLE: "2 * LANES",
-        Tile.STRIDED: "x_pixel",
-    }[kind]  # fmt: skip
+    unit = kind is Tile.UNIT
+    step, y_pixel = ("LANES", "LANES") if unit else ("x_pixel", "y_pixel")
     unrolled = min(UNROLLED, lanes)
-    width = {Tile.UNIT: 1, Tile.DOUBLE: 2}.get(kind, 0)
     places = [(p, o) for o in range(blocks) for p in range(pixels)]
 
     def turn(channels: int) -> str:
@@ -67,28 +64,21 @@ def _tile(kind: Tile, pixels: int, blocks: int, lanes: int) -> str:
             lines.append("            } ORDERED;\n")
         return "".join(lines)
 
-    bias = "load(b + {0} * LANES)" if kind is not Tile.PRODUCT else "splat(0)"
-    start = "".join(f"    vec a{p}_{o} = {bias.format(o)};\n" for p, o in places)
-    consts = {
-        Tile.STRIDED: "    const int64_t x_pixel = t->x_pixel, y_pixel = t->y_pixel;\n",
-        Tile.PRODUCT: "    (void)b;\n",
-    }.get(kind, "")
+    start = "".join(f"    vec a{p}_{o} = load(b + {o} * LANES);\n" for p, o in places)
+    consts = "    const int64_t x_pixel = t->x_pixel, y_pixel = t->y_pixel;\n" * (not unit)
     beside = "".join(
         f"FETCH(in + i * t->x_row + {place} * 16); "
-        for place in range(-(-pixels * width * lanes // 16), -(-2 * pixels * width * lanes // 16))
+        for place in range(-(-pixels * lanes // 16), -(-2 * pixels * lanes // 16))
     )
     taps = (
-        f"for (int64_t i = 0; i < t->rows; i++) {{ {beside}\n"
+        f"for (int64_t i = 0; i < t->rows; i++) {{ {beside * unit}\n"
         "        for (int64_t j = 0; j < t->columns; j++) {\n"
         "        const float *at = in + i * t->x_row + j * t->x_tap;\n"
-        if kind is not Tile.PRODUCT
-        else "{ {\n        const float *at = in;\n"
     )
-    y_pixel = "y_pixel" if kind is Tile.STRIDED else "LANES"
     stored = "".join(
         f"    store(y + {o} * t->y_block + {p} * {y_pixel}, a{p}_{o});\n" for p, o in places
     )
-    ending = _sum(places, y_pixel, pixels) + (_limits(places) if kind is not Tile.PRODUCT else "")
+    ending = _sum(places, y_pixel, pixels) + _limits(places)
     nearer = "FETCH(ahead); FETCH(ahead + 16); ahead += ahead < t->end ? 32 : 0;" * (lanes > 1)
     return f"""
 static void {_name(kind, pixels, blocks)}(struct tile *t, int64_t count,

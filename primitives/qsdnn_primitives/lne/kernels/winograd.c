@@ -21,7 +21,7 @@ static void winograd(const struct winograd *a, const struct worker *me)
     const int64_t m_plane = (a->y_blocks * chunk * LANES + 15) / 16 * 16 + 16;
     float *const v = me->scratch, *const m = v + n * n * v_plane;
     struct tile t = {0, 0, 1, 1, chunk * LANES, 0, 0, LANES, chunk * LANES, LANES, chunk * LANES,
-                     0, 0, 0, 0};
+                     -INFINITE, INFINITE, 0, 0};
     const struct cut of = cut_row(a->y_blocks, a->group), chunked = cut_row(tiles, chunk);
     for (int64_t c = first_of(me, chunks); c < end_of(me, chunks); c++) {
         const int64_t first = start_of(&chunked, c), count = pixels_of(&chunked, c);
@@ -35,7 +35,7 @@ static void winograd(const struct winograd *a, const struct worker *me)
         for (int64_t k = 0; k < n * n; k++)
             for (int64_t g = 0; g < of.count; g++) {
                 const int64_t blocks = pixels_of(&of, g), block = start_of(&of, g);
-                tile_function *const *products = TILES[PRODUCT][blocks - 1];
+                tile_function *const *products = TILES[UNIT][blocks - 1];
                 const float *w = a->w + (k * a->y_blocks + block) * LANES * channels;
                 const float *const from = v + k * v_plane;
                 float *const to = m + k * m_plane + block * chunk * LANES;
@@ -51,7 +51,7 @@ static void winograd(const struct winograd *a, const struct worker *me)
                         const int64_t at = start_of(&cut, i) * LANES;
                         some = alike(&cut, i);
                         products[pixels_of(&cut, i) - 1](&t, some, from + c * chunk * LANES + at, w,
-                                                         0, c ? to + at : 0, to + at);
+                                                         ZEROS, c ? to + at : 0, to + at);
                     }
                     w += size;
                 }
