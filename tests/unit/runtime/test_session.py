@@ -360,7 +360,10 @@ def test_an_engine_that_is_not_there_or_refuses_is_named(tmp_path):
 
 @pytest.mark.slow
 def test_loading_and_closing_again_and_again_leaves_nothing(chain):
-    """Memory, files and threads; 1 MiB is what an allocator may keep of 40 x 3 sessions."""
+    """Memory, files and threads.
+
+    An allocator may keep a piece of 1 MiB now and then; what a session leaves is left each time.
+    """
 
     def state():
         gc.collect()
@@ -374,9 +377,12 @@ def test_loading_and_closing_again_and_again_leaves_nothing(chain):
 
     for count in range(20):
         load(profile=count % 4 == 0)
-    bytes_before, *before = state()
-    for count in range(40):
-        load(profile=count % 4 == 0)
-    bytes_after, *after = state()
-    assert before == after
-    assert bytes_after - bytes_before < 1 << 20
+    grown = []
+    for _ in range(3):
+        bytes_before, *before = state()
+        for count in range(20):
+            load(profile=count % 4 == 0)
+        bytes_after, *after = state()
+        assert before == after
+        grown.append(bytes_after - bytes_before)
+    assert min(grown) < 1 << 19, grown
