@@ -156,10 +156,8 @@ class Builder:
             made = self.new_image(x.channels, -(-x.height // high), -(-x.width // wide))
             self._thinned[key] = made
             self.add("pool", (x,), made, lambda: {
-                "x": x, "y": made, "blocks": x.blocks, "height": made.height, "width": made.width,
-                "rows": 1, "columns": 1, "x_height": x.height, "x_width": x.width,
-                "x_block": x.block, "x_row": x.row, "y_block": made.block, "y_row": made.row,
-                "stride_high": high, "stride_wide": wide, "dilation_high": 1, "dilation_wide": 1,
+                **between(x, made), "rows": 1, "columns": 1, "stride_high": high,
+                "stride_wide": wide, "dilation_high": 1, "dilation_wide": 1,
             })  # fmt: skip
         return self._thinned[key]
 
@@ -244,6 +242,15 @@ def bias_of(op: Op, channels: int) -> Weights:
     if len(op.inputs) > 2:
         return constant_of(op.inputs[2]).reshape(-1)
     return np.zeros(channels, np.float32)
+
+
+def between(x: Image, y: Image) -> dict[str, Value]:
+    """The arguments of a pool that tell where its images lie, once their halos are known."""
+    return {
+        "x": x, "y": y, "blocks": x.blocks, "height": y.height, "width": y.width,
+        "x_height": x.height, "x_width": x.width, "x_block": x.block, "x_row": x.row,
+        "y_block": y.block, "y_row": y.row,
+    }  # fmt: skip
 
 
 def activation_arguments(activation: tuple[Activation, float, float]) -> dict[str, Value]:

@@ -23,7 +23,7 @@ from qsdnn_primitives.lne.packing import (
     pack_winograd,
 )
 from qsdnn_primitives.lne.program import Packed, Value
-from qsdnn_primitives.lne.shape import band_of, better_flat, chunk_of, part_of, pixels_of, tile_of
+from qsdnn_primitives.lne.shape import better_flat, chunk_of, part_of, passes, pixels_of, tile_of
 from qsdnn_primitives.lne.tensor import Image
 from qsdnn_primitives.lne.winograd import TRANSFORMS
 from qsdnn_primitives.plain.node import Op, UnsupportedError, static_shape
@@ -202,10 +202,6 @@ def _direct(builder: Builder, fused: Fused, geometry: Geometry) -> None:
                 size=blocks * lanes * taps,
                 make=lambda: pack_tiles(weights(number), lanes, group),
             )
-            units = lines * -(-line // pixels)
-            band = band_of(unit, units, builder.l2_floats)
-            weights_of_block = lanes * geometry.rows * columns * min(group, blocks) * lanes
-            part = part_of(weights_of_block, inputs // lanes, band or units)
             found: dict[str, Value] = {
                 "x": (x, x_start * x.block + begin), "w": packed, "b": biases,
                 "y": (y, start * y.block), "kind": int(kind), "blocks": inputs // lanes,
@@ -215,9 +211,11 @@ def _direct(builder: Builder, fused: Fused, geometry: Geometry) -> None:
                 "tap_row": geometry.dilated_high * x.row,
                 "tap_column": geometry.dilated_wide * x.lanes, "y_blocks": blocks,
                 "y_block": y.block, "y_row": y.row, "y_pixel": lanes, "pixels": pixels,
-                "group": group, "low": low, "high": high,
-                "band": band, "part": part,
-                "r_pixel": lanes, **_sum_arguments(added), **activation_arguments(function),
+                "group": group, "low": low, "high": high, **passes(
+                    unit, lines * -(-line // pixels), inputs // lanes,
+                    lanes * geometry.rows * columns * min(group, blocks) * lanes,
+                    builder.l2_floats,
+                ), **_sum_arguments(added), **activation_arguments(function),
             }  # fmt: skip
             if added is not None and start:
                 found["r"] = (added, start * added.block)

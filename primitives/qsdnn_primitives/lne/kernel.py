@@ -75,7 +75,7 @@ _POOL = (
 _FIELDS: Mapping[str, str] = {
     "convolution": "p:x p:w p:b p:r p:y i:kind i:blocks i:rest i:rows i:columns "
     "i:height i:width i:x_block i:x_row i:x_pixel i:tap_row i:tap_column "
-    "i:y_blocks i:y_block i:y_row i:y_pixel i:r_block i:r_row i:r_pixel i:tail "
+    "i:y_blocks i:y_block i:y_row i:y_pixel i:r_block i:r_row i:tail "
     f"i:pixels i:group i:band i:part f:low f:high {_ACT}",
     "winograd": "p:x p:w p:b p:r p:y i:transform i:blocks i:rest i:height i:width "
     f"{_X_BLOCKED} i:y_blocks {_Y_BLOCKED} i:r_block i:r_row "
@@ -107,7 +107,7 @@ _FIELDS: Mapping[str, str] = {
     "pack_columns": "p:x p:y i:k i:n i:x_row i:x_column i:group",
     "vanilla": "p:x p:w p:b p:r p:y i:groups i:inputs i:outputs i:rows i:columns i:height i:width "
     f"{_X_BLOCKED} i:x_pixel i:tap_row i:tap_column {_Y_BLOCKED} i:y_pixel "
-    f"i:r_block i:r_row i:r_pixel {_ACT}",
+    f"i:r_block i:r_row {_ACT}",
     "vanilla_pool": f"{_POOL} i:channels",
 }
 

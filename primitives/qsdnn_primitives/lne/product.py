@@ -14,7 +14,7 @@ from qsdnn_primitives.lne.fusion import Fused
 from qsdnn_primitives.lne.kernel import Tile
 from qsdnn_primitives.lne.packing import Array, pack_channels, pack_tiles
 from qsdnn_primitives.lne.program import Packed, Value
-from qsdnn_primitives.lne.shape import band_of, part_of, pixels_of, tile_of
+from qsdnn_primitives.lne.shape import passes, pixels_of, tile_of
 from qsdnn_primitives.lne.tensor import Tensor
 from qsdnn_primitives.plain.node import Op, UnsupportedError, is_constant, static_shape
 
@@ -191,16 +191,15 @@ def _rows(
     low, high, function = limits(fused.function)
     pixels = pixels_of(rows, min(group, blocks), k, lanes)
     bias = pack_channels(row_bias(fused.op, n), lanes, n)
-    units = -(-rows // pixels)
-    band = band_of(pixels * k, units, builder.l2_floats)
     found: dict[str, Value] = {
         "x": x, "w": weights, "b": bias, "y": y, "kind": int(Tile.STRIDED), "blocks": k // lanes,
         "rest": k % lanes, "rows": 1, "columns": 1, "height": 1, "width": rows, "x_block": lanes,
         "x_pixel": k, "y_blocks": blocks, "y_block": lanes, "y_pixel": n,
         "tail": n % lanes if exact else 0, "pixels": pixels, "group": group, "low": low,
-        "high": high, "band": band,
-        "part": part_of(lanes * min(group, blocks) * lanes, k // lanes, band or units),
-        **activation_arguments(function),
+        "high": high, **passes(
+            pixels * k, -(-rows // pixels), k // lanes, lanes * min(group, blocks) * lanes,
+            builder.l2_floats,
+        ), **activation_arguments(function),
     }  # fmt: skip
     reads = [place for place in (x[0], weights) if isinstance(place, Tensor)]
     builder.add("convolution", tuple(reads), y[0], lambda: found, lambda: 1024 if n % lanes else 0)

@@ -9,13 +9,13 @@ import numpy as np
 from qsdnn_primitives.lne.builder import (
     Builder,
     activation_arguments,
+    between,
     constant_of,
     is_image,
 )
 from qsdnn_primitives.lne.fusion import Fused
 from qsdnn_primitives.lne.kernel import Operation
 from qsdnn_primitives.lne.program import Value
-from qsdnn_primitives.lne.tensor import Image
 from qsdnn_primitives.plain.node import Op, UnsupportedError, static_shape
 
 _REDUCTIONS = {
@@ -150,13 +150,4 @@ def pool_arguments(op: Op) -> dict[str, Value]:
         "columns": columns, "stride_high": high, "stride_wide": wide,
         "dilation_high": dilated_high, "dilation_wide": dilated_wide, "pad_high": above,
         "pad_wide": left, "pad_end_high": below, "pad_end_wide": right,
-    }  # fmt: skip
-
-
-def between(x: Image, y: Image) -> dict[str, Value]:
-    """The arguments of a pool that tell where its images lie, once their halos are known."""
-    return {
-        "x": x, "y": y, "blocks": x.blocks, "height": y.height, "width": y.width,
-        "x_height": x.height, "x_width": x.width, "x_block": x.block, "x_row": x.row,
-        "y_block": y.block, "y_row": y.row,
     }  # fmt: skip

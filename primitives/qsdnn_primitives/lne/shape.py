@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 
 from qsdnn_primitives.lne.packing import cut
@@ -89,6 +90,24 @@ def band_of(unit_floats: int, units: int, cache_floats: int) -> int:
     return 0 if most >= units else most
 
 
+def passes(
+    unit: int, units: int, blocks: int, weights: int, cache_floats: int
+) -> Mapping[str, int]:
+    """The arguments of a convolution that say how much of it is done at a time.
+
+    ``band`` is that of `band_of`, and ``part`` that of `part_of` for its tiles.
+
+    Args:
+        unit: The input of a tile, in floats.
+        units: The tiles.
+        blocks: The blocks of input channels.
+        weights: The weights of a tile for one block of input channels, in floats.
+        cache_floats: The second-level cache of one core, in floats.
+    """
+    band = band_of(unit, units, cache_floats)
+    return {"band": band, "part": part_of(weights, blocks, band or units)}
+
+
 def part_of(weights: int, blocks: int, units: int) -> int:
     """The blocks of input channels of one pass; 0 for all.
 
@@ -100,7 +119,7 @@ def part_of(weights: int, blocks: int, units: int) -> int:
         blocks: The blocks of input channels.
         units: The tiles of a band.
     """
-    fit = max(_FIRST_CACHE // 2 // weights, 1)
+    fit = max(_FIRST_CACHE // 2 // max(weights, 1), 1)
     if fit >= blocks or units < _FEW:
         return 0
     return -(-blocks // -(-blocks // fit))

@@ -29,7 +29,7 @@ from qsdnn_primitives.lne.packing import (
     pack_tiles,
 )
 from qsdnn_primitives.lne.program import Packed, Value
-from qsdnn_primitives.lne.shape import band_of, part_of, pixels_of, tile_of
+from qsdnn_primitives.lne.shape import passes, pixels_of, tile_of
 from qsdnn_primitives.lne.tensor import Image
 from qsdnn_primitives.plain.node import Op, UnsupportedError, static_shape
 
@@ -170,9 +170,6 @@ def _add_phase(
             return image, at
 
         begin = group * inputs // lanes * x.block + rows.first * x.row + columns.first * lanes
-        units = rows.count * -(-columns.count // pixels)
-        band = band_of(pixels * lanes * x.blocks, units, builder.l2_floats)
-        of_block = lanes * max(len(rows.taps) * len(columns.taps), 1) * min(size, blocks) * lanes
         found: dict[str, Value] = {
             "x": (x, begin), "w": weights if taps else bias, "b": bias, "y": place(y),
             "kind": int(Tile.STRIDED), "blocks": inputs // lanes if taps else 0,
@@ -182,13 +179,16 @@ def _add_phase(
             "tap_row": rows.dilation * x.row, "tap_column": columns.dilation * lanes,
             "y_blocks": blocks, "y_block": y.block, "y_row": strides[0] * y.row,
             "y_pixel": strides[1] * lanes, "pixels": pixels, "group": size, "low": low,
-            "high": high, **activation_arguments(function), "band": band,
-            "part": part_of(of_block, inputs // lanes if taps else 0, band or units),
+            "high": high, **activation_arguments(function),
+            **passes(
+                pixels * lanes * x.blocks, rows.count * -(-columns.count // pixels),
+                inputs // lanes if taps else 0, lanes * taps * min(size, blocks) * lanes,
+                builder.l2_floats,
+            ),
         }  # fmt: skip
         if added is not None:
             found |= {
                 "r": place(added), "r_block": added.block, "r_row": strides[0] * added.row,
-                "r_pixel": strides[1] * lanes,
             }  # fmt: skip
         return found
 

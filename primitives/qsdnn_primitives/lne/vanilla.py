@@ -16,6 +16,7 @@ from qsdnn_primitives.lne import rows
 from qsdnn_primitives.lne.builder import (
     Builder,
     activation_arguments,
+    between,
     bias_of,
     constant_of,
     image_shape,
@@ -69,7 +70,7 @@ def _convolution(builder: Builder, fused: Fused) -> None:
             "y_pixel": lanes, **activation_arguments(fused.function),
         }  # fmt: skip
         if added is not None:
-            found |= {"r": added, "r_block": added.block, "r_row": added.row, "r_pixel": lanes}
+            found |= {"r": added, "r_block": added.block, "r_row": added.row}
         return found
 
     builder.add("vanilla", (x, added), y, arguments)
@@ -104,7 +105,7 @@ def _pool(builder: Builder, fused: Fused) -> None:
     x, y = builder.image(fused.op.inputs[0]), builder.image_of(fused.output)
     arguments = rows.pool_arguments(fused.op)
     builder.add("vanilla_pool", (x,), y, lambda: {
-        **arguments, **rows.between(x, y), "channels": x.channels,
+        **arguments, **between(x, y), "channels": x.channels,
         **activation_arguments(fused.function),
     })  # fmt: skip
 
@@ -117,7 +118,7 @@ def _global_pool(builder: Builder, fused: Fused) -> None:
     mean = int(fused.op.kind == "ReduceMean")
     builder.add("vanilla_pool", (x,), y, lambda: {
         "mean": mean, "rows": x.height, "columns": x.width, "dilation_high": 1,
-        "dilation_wide": 1, **rows.between(x, y), "channels": x.channels,
+        "dilation_wide": 1, **between(x, y), "channels": x.channels,
         **activation_arguments(fused.function),
     })  # fmt: skip
 

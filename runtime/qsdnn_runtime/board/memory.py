@@ -89,9 +89,10 @@ def without(ranges: List[Range], taken: List[Range]) -> List[Range]:
 
 def join(start: int, end: int) -> None:
     """Asks the kernel for huge pages in the part of a range where whole ones fit."""
-    first, last = _whole(start, end) or (0, 0)
-    if last <= first:
+    whole = _whole(start, end)
+    if whole is None:
         return
+    first, last = whole
     advise = ctypes.CDLL(None).madvise
     advise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
     if advise(first, last - first, MADV_HUGEPAGE):
@@ -124,7 +125,7 @@ def give_back(files: Sequence[str] = ()) -> None:
 def _mapped(files: Sequence[str]) -> Iterator[Tuple[int, int]]:
     """The address ranges where files are mapped read-only: first address, and the one behind."""
     wanted = {os.path.realpath(file) for file in files}
-    mappings = list(_mappings())
+    mappings = _mappings()
     # A library's read-only data was written when it was loaded: its file does not have it so.
     libraries = {words[5] for words in mappings if len(words) == 6 and "x" in words[1]}
     for words in mappings:

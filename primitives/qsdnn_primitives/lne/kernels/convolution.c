@@ -60,6 +60,20 @@ static void finish_rows(const struct convolution *a, const float *made, float *y
 
 static const float ZEROS[8 * LANES];
 
+/* Makes a tile sum over a part of the inputs: blocks from `first` on, and the rest behind the last.
+   Returns the weights of the part, in floats; as many behind them come nearer meanwhile. */
+INLINE int64_t take_part(struct tile *t, int64_t blocks, int64_t rest, int64_t first, int64_t part,
+                         const float *w, int64_t outputs)
+{
+    const int64_t ends = first + part >= blocks;
+    t->blocks = ends ? blocks - first : part;
+    t->rest = ends ? rest : 0;
+    const int64_t size = (t->blocks * LANES + t->rest) * t->rows * t->columns * outputs;
+    t->ahead = w + size;
+    t->end = t->ahead + size;
+    return size;
+}
+
 static void convolve(const struct convolution *a, const struct worker *me)
 {
     struct tile t = {a->blocks, a->rest, a->rows, a->columns, a->x_block, a->tap_row, a->tap_column,
@@ -70,8 +84,7 @@ static void convolve(const struct convolution *a, const struct worker *me)
     const int64_t by_groups = units < 2 * me->count && groups >= me->count;
     const int64_t u0 = by_groups ? 0 : first_of(me, units), u1 = by_groups ? units : end_of(me, units);
     const int64_t g0 = by_groups ? first_of(me, groups) : 0, g1 = by_groups ? end_of(me, groups) : groups;
-    const int64_t step = LANES * a->rows * a->columns; /* products of one output and block of inputs */
-    const int64_t taps = a->blocks * step + a->rest * a->rows * a->columns;
+    const int64_t taps = (a->blocks * LANES + a->rest) * a->rows * a->columns;
     const struct cut of = cut_row(a->y_blocks, a->group);
     /* Outer: groups (weights stay in cache) or pixels (the input does); bands of both between. */
     const int64_t band = a->band > 0 ? a->band : most(u1 - u0, 1);
@@ -79,7 +92,7 @@ static void convolve(const struct convolution *a, const struct worker *me)
         for (int64_t g = g0; g < g1; g++) {
             const int64_t blocks = pixels_of(&of, g), block = start_of(&of, g);
             tile_function *const *tiles = TILES[a->kind][blocks - 1];
-            const float *b = a->b ? a->b + block * LANES : 0;
+            const float *w = a->w + block * LANES * taps, *b = a->b ? a->b + block * LANES : 0;
             float *out = a->y + block * a->y_block;
             const float *add = a->r ? a->r + block * a->r_block : 0;
             const int64_t aside = a->tail && g == groups - 1;
@@ -89,23 +102,18 @@ static void convolve(const struct convolution *a, const struct worker *me)
             const int64_t part = aside || !a->part ? most(a->blocks, 1) : a->part;
             for (int64_t c = 0; c == 0 || c < a->blocks; c += part) {
                 const int64_t ends = c + part >= a->blocks;
+                const int64_t size = take_part(&t, a->blocks, a->rest, c, part, w, blocks * LANES);
                 const float *x = a->x + c * a->x_block;
-                const float *w = a->w + (block * taps + c * blocks * step) * LANES;
-                t.blocks = ends ? a->blocks - c : part;
-                t.rest = ends ? a->rest : 0;
                 t.low = ends ? a->low : -INFINITE;
                 t.high = ends ? a->high : INFINITE;
                 t.r_block = c ? a->y_block : a->r_block;
-                const int64_t products = t.blocks * step + t.rest * a->rows * a->columns;
-                t.ahead = w + products * blocks * LANES;
-                t.end = t.ahead + products * blocks * LANES;
                 int64_t h = v / cut.count, i = v % cut.count;
                 const int64_t end = least(v + band, u1);
                 for (int64_t u = v, n; u < end; u += n) {
                     n = aside ? 1 : least(alike(&cut, i), end - u);
                     const int64_t pixels = pixels_of(&cut, i), at = start_of(&cut, i);
                     float *y = out + h * a->y_row + at * a->y_pixel;
-                    const float *r = c ? y : add ? add + h * a->r_row + at * a->r_pixel : 0;
+                    const float *r = c ? y : add ? add + h * a->r_row + at * a->y_pixel : 0;
                     tiles[pixels - 1](&t, n, x + h * a->x_row + at * a->x_pixel, w,
                                       c ? ZEROS : b, r, aside ? me->scratch : y);
                     if (a->activation > CLIP && ends)
@@ -114,6 +122,7 @@ static void convolve(const struct convolution *a, const struct worker *me)
                     i += n;
                     if (i == cut.count) i = 0, h++;
                 }
+                w += size;
             }
         }
 }

@@ -37,7 +37,7 @@ static void vanilla(const struct vanilla *a, const struct worker *me)
                         ONE_BY_ONE();
                     }
             }
-            if (a->r) sum += a->r[place_of(o, a->r_block) + h * a->r_row + v * a->r_pixel];
+            if (a->r) sum += a->r[place_of(o, a->r_block) + h * a->r_row + v * a->y_pixel];
             a->y[place_of(o, a->y_block) + h * a->y_row + v * a->y_pixel] =
                 activated_one(a->activation, sum, a->alpha, a->beta);
         }

@@ -41,12 +41,8 @@ static void winograd(const struct winograd *a, const struct worker *me)
                 float *const to = m + k * m_plane + block * chunk * LANES;
                 const int64_t part = a->part ? a->part : most(a->blocks, 1);
                 for (int64_t c = 0; c == 0 || c < a->blocks; c += part) {
-                    const int64_t ends = c + part >= a->blocks;
-                    t.blocks = ends ? a->blocks - c : part;
-                    t.rest = ends ? a->rest : 0;
-                    const int64_t size = (t.blocks * LANES + t.rest) * blocks * LANES;
-                    t.ahead = w + size;
-                    t.end = t.ahead + size;
+                    const int64_t size =
+                        take_part(&t, a->blocks, a->rest, c, part, w, blocks * LANES);
                     for (int64_t i = 0, some; i < cut.count; i += some) {
                         const int64_t at = start_of(&cut, i) * LANES;
                         some = alike(&cut, i);
