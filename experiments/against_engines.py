@@ -33,7 +33,7 @@ import numpy as np
 
 from qsdnn.board import SITTINGS, MeasureOptions, State, open_board
 from qsdnn.listener import Silent
-from qsdnn.measure.measurer import paired_ratio
+from qsdnn.measure.paired import paired_ratio
 from qsdnn.plan import choices, read_plan
 from qsdnn.store import Store
 from qsdnn.tuning.config import SearchConfig

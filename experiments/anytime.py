@@ -31,7 +31,7 @@ import numpy as np
 from qsdnn.agents import agent
 from qsdnn.board import MeasureOptions, open_board
 from qsdnn.listener import Silent
-from qsdnn.measure.measurer import paired_ratio
+from qsdnn.measure.paired import paired_ratio
 from qsdnn.store import Store
 from qsdnn.tuning.bench import GROUP
 from qsdnn.tuning.budget import Budget

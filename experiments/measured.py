@@ -36,7 +36,7 @@ import numpy as np
 from qsdnn.agents import agent
 from qsdnn.board import SITTINGS, MeasureOptions, open_board
 from qsdnn.listener import Silent
-from qsdnn.measure.measurer import paired_ratio
+from qsdnn.measure.paired import paired_ratio
 from qsdnn.store import Store
 from qsdnn.tuning.budget import Budget
 from qsdnn.tuning.config import SearchConfig

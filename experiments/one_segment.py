@@ -31,7 +31,7 @@ import numpy as np
 from qsdnn.accuracy.loss import AccuracyConfig
 from qsdnn.board import MeasureOptions, State, open_board
 from qsdnn.listener import Silent
-from qsdnn.measure.measurer import paired_ratio
+from qsdnn.measure.paired import paired_ratio
 from qsdnn.primitive import Precision
 from qsdnn.store import Store
 from qsdnn.tuning.config import SearchConfig

@@ -29,7 +29,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from qsdnn.board import MeasureOptions, open_board
 from qsdnn.listener import Silent
-from qsdnn.measure.measurer import paired_ratio
+from qsdnn.measure.paired import paired_ratio
 from qsdnn.store import Store
 from qsdnn.tuning.config import SearchConfig
 from qsdnn.tuning.prepare import prepare

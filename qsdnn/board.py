@@ -75,12 +75,16 @@ class Care:
         max_temperature_c: The temperature to measure at or below; None: as is right for the board.
         cooling_limit_s: The longest wait for that temperature, each time.
         wait_s: The longest wait for another host that measures on the board.
+        cold: Whether each run follows one of another package and finds cold caches, as in a program
+            that does other things between two inferences; else packages run several times in turn,
+            as in a loop.
     """
 
     performance_mode: bool | None = None
     max_temperature_c: float | None = None
     cooling_limit_s: float = 180.0
     wait_s: float = 0.0
+    cold: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,10 +220,12 @@ class Board(Protocol):
     Attributes:
         name: The name that the user calls the board by.
         care: The treatment of the board; it may be set until the board first measures.
+        spent_s: The time in seconds that its processes have spent in each `Step` of measuring.
     """
 
     name: str
     care: Care
+    spent_s: dict[str, float]
 
     def __enter__(self) -> Self: ...
 

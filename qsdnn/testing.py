@@ -75,6 +75,7 @@ class SyntheticBoard:
         slow: bool = False,
     ) -> None:
         self.care = Care()
+        self.spent_s: dict[str, float] = {}
         self.measured: list[str] = []
         self._noise = noise
         self._lost_after = lost_after

@@ -13,6 +13,7 @@ from qsdnn.cli.console import Column, print_table, stdout_console
 from qsdnn.cli.options import (
     board_option,
     care_options,
+    cold_option,
     json_option,
     model_option,
     parse_duration,
@@ -51,6 +52,7 @@ Examples:
 @model_option
 @board_option
 @care_options
+@cold_option
 @click.option("--threads", default=None, type=click.IntRange(1),
               help="The threads an engine may use.  [default: those of the first plan or package; "
               "else 1]")  # fmt: skip

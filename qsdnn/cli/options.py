@@ -155,6 +155,16 @@ def wait_option(command: F) -> F:
     )(command)
 
 
+def cold_option(command: F) -> F:
+    """Adds ``--cold`` to a command that times; it goes below `care_options`, which takes it."""
+    return click.option(
+        "--cold",
+        is_flag=True,
+        help="Run packages one run each in turn, so that each finds cold caches, as in a program "
+        "that does other things between.  [default: several runs in turn, as in a loop]",
+    )(command)
+
+
 def care_options(command: F) -> F:
     """Adds the options of how the board is treated; the command gets `care`, a `Care`."""
 
@@ -189,6 +199,7 @@ def care_options(command: F) -> F:
         max_temperature_c: float | None,
         cooling_limit_s: float,
         wait_s: float,
+        cold: bool = False,
         **rest: Any,
     ) -> Any:
         from qsdnn.board import Care
@@ -198,6 +209,7 @@ def care_options(command: F) -> F:
             max_temperature_c=max_temperature_c,
             cooling_limit_s=cooling_limit_s,
             wait_s=wait_s,
+            cold=cold,
         )
         return command(*arguments, care=care, **rest)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from qsdnn.cli.console import count
-from qsdnn.cli.options import board_option, care_options, json_option, model_option
+from qsdnn.cli.options import board_option, care_options, cold_option, json_option, model_option
 
 if TYPE_CHECKING:
     from qsdnn.board import Care
@@ -26,6 +26,7 @@ Examples:
 @model_option
 @board_option
 @care_options
+@cold_option
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0),
               help="The seed of the random inputs, by default not the search's.")  # fmt: skip
 @click.option("--tolerance", default=1e-4, show_default=True, type=click.FloatRange(0, 1),

@@ -18,6 +18,7 @@ from qsdnn.cli.options import (
     accuracy_options,
     board_option,
     care_options,
+    cold_option,
     json_option,
     parse_duration,
     parse_limit,
@@ -53,6 +54,7 @@ Examples:
 @click.argument("model", type=click.Path(path_type=Path))
 @board_option
 @care_options
+@cold_option
 @click.option("--engines", default=None, callback=split_names, metavar="A,B",
               help="The engines to choose from.  [default: all that the board has]")  # fmt: skip
 @click.option("--precision", "precisions", multiple=True, default=(),

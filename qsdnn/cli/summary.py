@@ -33,6 +33,7 @@ def print_summary(content: dict[str, Any]) -> None:
         f"{measurements['cached']} known, {measurements['failed']} failed; "
         f"{_memory(content)}{content['wall_s']:.0f} s"
     )
+    console.print(_spent(content), highlight=False)
     if content["doubt"]:
         console.print(f"[bold yellow]{content['doubt']}[/]", highlight=False)
     if "front" in content:
@@ -134,6 +135,12 @@ def _objective(content: dict[str, Any]) -> str:
 def _memory(content: dict[str, Any]) -> str:
     peak_mb = content["peak_memory_mb"]
     return f"{peak_mb:.0f} MB of memory at the most; " if peak_mb else ""
+
+
+def _spent(content: dict[str, Any]) -> str:
+    """The parts of the time, longest first, down to the second."""
+    parts = sorted(content["spent_s"].items(), key=lambda part: -part[1])
+    return ", ".join(f"{name} {seconds:.0f} s" for name, seconds in parts if seconds >= 0.5)
 
 
 def _front(content: dict[str, Any]) -> Table:

@@ -13,7 +13,7 @@ import numpy as np
 from qsdnn.board import SITTINGS, Board, MeasureOptions, Record, Reference, State, check_threads
 from qsdnn.errors import BoardLostError, InputError, QsdnnError
 from qsdnn.listener import Listener
-from qsdnn.measure.measurer import paired_ratio
+from qsdnn.measure.paired import paired_ratio
 from qsdnn.measure.recovery import measure_together
 from qsdnn.measure.trust import doubt, notes
 from qsdnn.model.feeds import random_feeds

@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from qsdnn.board import MeasureOptions, Package, Record, State
 from qsdnn.cost.terms import Observation, segments_of
 from qsdnn.listener import Listener
-from qsdnn.measure.measurer import Measurer, drift
+from qsdnn.measure.measurer import Measurer
+from qsdnn.measure.paired import drift
 from qsdnn.model.segment import Segment
 from qsdnn.plan.build import Builder
 from qsdnn.space import Space
 from qsdnn.tuning.budget import Pace
 from qsdnn.tuning.config import SearchConfig
+from qsdnn.tuning.stopwatch import Part, Stopwatch
 from qsdnn.tuning.trial import Trial
 
 GROUP = 4
@@ -43,9 +45,11 @@ class Bench:
         measurer: The measurer of packages on the board.
         config: The settings of the search.
         listener: The listener that is told of progress.
+        stopwatch: The stopwatch of the search; None begins one.
 
     Attributes:
         pace: The pace of the board: how long measuring takes.
+        stopwatch: The stopwatch of the search.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class Bench:
         measurer: Measurer,
         config: SearchConfig,
         listener: Listener,
+        stopwatch: Stopwatch | None = None,
     ) -> None:
         self.space = space
         self.measurer = measurer
@@ -62,6 +67,7 @@ class Bench:
         self.listener = listener
         self.builder = builder
         self.pace = Pace()
+        self.stopwatch = stopwatch or Stopwatch()
         self._known_ms: dict[str, float] = {}
         self._told = 0  # of the board's notes
 
@@ -93,7 +99,8 @@ class Bench:
         Raises:
             BoardError: The board was lost for good; what was measured is stored.
         """
-        segments, packages = self._build(choices)
+        with self.stopwatch.part(Part.BUILDING):
+            segments, packages = self._build(choices)
         if self.config.weighs:
             purpose, options = f"{purpose}, memory", replace(options, memory=True)
         with self._building(ahead):
@@ -130,14 +137,15 @@ class Bench:
         """Measures packages that are built, a bare engine among others; see `Measurer.measure`."""
         counts = self.measurer.counts
         start_s, taken, waited_s = time.monotonic(), counts.taken, counts.waited_s
-        records = self.measurer.measure(
-            packages,
-            purpose,
-            options,
-            anchors=[anchor.package for anchor in anchors],
-            paired=paired,
-            on_progress=self.listener.status,
-        )
+        with self.stopwatch.board(lambda: self.measurer.spent_s):
+            records = self.measurer.measure(
+                packages,
+                purpose,
+                options,
+                anchors=[anchor.package for anchor in anchors],
+                paired=paired,
+                on_progress=self.listener.status,
+            )
         if counts.taken > taken:
             beside = [anchor.record for anchor in anchors]
             seconds = time.monotonic() - start_s - (counts.waited_s - waited_s)

@@ -22,6 +22,7 @@ from qsdnn.store import Store
 from qsdnn.tuning.bench import Bench
 from qsdnn.tuning.config import SearchConfig
 from qsdnn.tuning.limits.assessor import Samples, calibrate, read_samples
+from qsdnn.tuning.stopwatch import Stopwatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,12 @@ class Prepared:
 
 
 def prepare(
-    config: SearchConfig, board: Board, store: Store, listener: Listener, folder: Path
+    config: SearchConfig,
+    board: Board,
+    store: Store,
+    listener: Listener,
+    folder: Path,
+    stopwatch: Stopwatch | None = None,
 ) -> Prepared:
     """Loads a network and sets up all that builds and measures its plans.
 
@@ -53,6 +59,7 @@ def prepare(
         store: The store that keeps the measurements.
         listener: The listener that is told of progress.
         folder: The folder of the artifacts.
+        stopwatch: The stopwatch of the search; None begins one.
     """
     engines = load_engines(config.engines)
     listener.phase("Loading", 2)
@@ -104,5 +111,6 @@ def prepare(
     space = space_of(graph, engines, measurer.info.engines, config.precisions)
     for precision in set(config.precisions) - {p.precision for p in space.primitives}:
         listener.note(f"no engine on the board computes in {precision}")
-    bench = Bench(space, builder, measurer, config, listener)
+    bench = Bench(space, builder, measurer, config, listener, stopwatch)
+    bench.stopwatch.prepared()
     return Prepared(bench=bench, graph=graph, samples=samples, calibration=calibration)

@@ -109,6 +109,7 @@ def document(found: Found, plan_path: str) -> dict[str, Any]:
         "doubt": _doubt(found),
         "advice": _advice(found),
         "wall_s": found.wall_s,
+        "spent_s": dict(found.spent_s),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from qsdnn.tuning.rounds.loop import Learning, Rounds
 from qsdnn.tuning.start.initial_design import explore
 from qsdnn.tuning.start.start import Started, start
 from qsdnn.tuning.start.transfer import learned
+from qsdnn.tuning.stopwatch import Stopwatch
 from qsdnn.tuning.trial import Profile, Trial
 
 
@@ -54,6 +55,7 @@ class Found:
         final: The outcome of the final: the plan that won, verified.
         measurer: The measurer, which knows what was measured, and where.
         wall_s: The wall time of the whole search, without the time the board was waited for.
+        spent_s: The seconds of each `Part` of that time.
     """
 
     config: SearchConfig
@@ -71,6 +73,7 @@ class Found:
     final: Final
     measurer: Measurer = field(repr=False)
     wall_s: float
+    spent_s: Mapping[str, float]
 
 
 def search(
@@ -97,7 +100,8 @@ def search(
     start_s = time.monotonic() if start_s is None else start_s
     learner = agent(config.agent, config.preset)  # a wrong name fails before measuring
     with tempfile.TemporaryDirectory(prefix="qsdnn-") as scratch:
-        prepared = prepare(config, board, store, listener, Path(scratch))
+        stopwatch = Stopwatch(start_s)
+        prepared = prepare(config, board, store, listener, Path(scratch), stopwatch)
         counts = prepared.bench.measurer.counts
         budget = Budget(
             seconds=config.budget_s,
@@ -140,6 +144,7 @@ def search(
             final=final,
             measurer=bench.measurer,
             wall_s=budget.elapsed_s,
+            spent_s=bench.stopwatch.spent_s(),
         )
 
 
@@ -149,7 +154,7 @@ def _assessor(prepared: Prepared, board: Board, store: Store) -> Assessor | None
     config = bench.config.accuracy
     if config is None or samples is None:
         return None
-    return Assessor(config, samples, bench.builder, board, store, bench.listener)
+    return Assessor(config, samples, bench.builder, board, store, bench.listener, bench.stopwatch)
 
 
 def _draft(prepared: Prepared, started: Started) -> Draft:

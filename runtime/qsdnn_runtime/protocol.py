@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Dict, List, Mapping, Optional, Sequence, TypedDict
 
-VERSION = 3
+VERSION = 4
 """Each side's greeting has this version; neither side speaks with another version."""
 
 

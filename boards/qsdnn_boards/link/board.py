@@ -54,6 +54,7 @@ class ServedBoard(ABC):
     def __init__(self, name: str, spec: Spec | None = None) -> None:
         self.name = name
         self.care = Care()
+        self.spent_s: dict[str, float] = {}
         self._spec = spec or specs()[GENERIC]
         self._introduction = introduce()
         self._boot_id = ""
@@ -113,7 +114,7 @@ class ServedBoard(ABC):
         conditions = wire.conditions(self._spec, self.care, perform=self.performs)
 
         def work(client: ServerClient, tell: Tell) -> None:
-            client.measure(
+            spent_s = client.measure(
                 packages,
                 reference,
                 options,
@@ -122,6 +123,8 @@ class ServedBoard(ABC):
                 tell,
                 shifts=room_of(self._info).shifts(packages),
             )
+            for step, seconds in spent_s.items():
+                self.spent_s[step] = self.spent_s.get(step, 0.0) + seconds
 
         error = self._until_lost(work, on_progress) if packages else ""
         lost = Record(state=State.BOARD_LOST, error=error)

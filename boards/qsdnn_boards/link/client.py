@@ -100,11 +100,14 @@ class ServerClient:
         on_progress: Tell,
         *,
         shifts: Sequence[Sequence[int]],
-    ) -> None:
+    ) -> dict[str, float]:
         """Measures packages on a board that is held; `on_record` gets each record as it arrives.
 
         A later record of a package is better than an earlier one. Packages of one shift are loaded
         at the same time: see `qsdnn.measure.batches`.
+
+        Returns:
+            The time in seconds that the board's processes spent in each step.
 
         Raises:
             BoardError: The board refuses what the packages need, e.g. because its disk is full.
@@ -118,7 +121,9 @@ class ServerClient:
 
         header, cargo = wire.measure_request(packages, reference, options, conditions)
         header["shifts"] = [list(shift) for shift in shifts]
-        self._use(header, cargo, on_event, on_progress)
+        answer = self._use(header, cargo, on_event, on_progress)
+        spent_s: dict[str, float] = answer.header["spent_s"]
+        return spent_s
 
     def run(
         self,

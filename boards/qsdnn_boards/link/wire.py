@@ -82,6 +82,7 @@ def conditions(spec: Spec, care: Care, *, perform: bool) -> dict[str, Any]:
         "sensors": [dataclasses.asdict(sensor) for sensor in spec.sensors],
         "max_temperature_c": spec.max_temperature_c if limit_c is None else limit_c,
         "cooling_limit_s": care.cooling_limit_s,
+        "cold": care.cold,
     }
 
 

@@ -11,6 +11,7 @@ from qsdnn.tuning.bench import Bench
 from qsdnn.tuning.budget import FAR
 from qsdnn.tuning.finish.sittings import Entrant, Kind
 from qsdnn.tuning.limits.constraint import Constraint
+from qsdnn.tuning.stopwatch import Part
 from qsdnn.tuning.trial import Trial
 
 NEAR = 1.1
@@ -99,7 +100,8 @@ def bare_entrants(bench: Bench, names: Sequence[str]) -> list[Entrant]:
     entrants = []
     for engine in dict.fromkeys([REFERENCE, *(parse_name(name)[0] for name in names)]):
         try:
-            package = bench.builder.bare(engine)
+            with bench.stopwatch.part(Part.BUILDING):
+                package = bench.builder.bare(engine)
         except QsdnnError:  # it lacks a layer: as a plan others run that for it
             continue
         entrants.append(Entrant(name=bare_name(engine), kind=Kind.BARE, package=package))

@@ -13,7 +13,7 @@ from qsdnn.accuracy.loss import Loss
 from qsdnn.accuracy.noise import NoiseModel, noise_of
 from qsdnn.agents.exact.solver import Exact
 from qsdnn.cost.model import CostModel
-from qsdnn.measure.measurer import runs_beside
+from qsdnn.measure.paired import runs_beside
 from qsdnn.space import Space
 from qsdnn.tuning.bench import Bench
 from qsdnn.tuning.config import TIE

@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from qsdnn.board import MeasureOptions, Package, Record, State, Trust
-from qsdnn.measure.measurer import interval_of, sitting_ratios
+from qsdnn.measure.paired import interval_of, sitting_ratios
 from qsdnn.tuning.bench import Bench
 from qsdnn.tuning.budget import RUNS
 from qsdnn.tuning.trial import Trial

@@ -30,6 +30,7 @@ from qsdnn.space import Space
 from qsdnn.store import Store
 from qsdnn.tuning.budget import Budget
 from qsdnn.tuning.limits.constraint import AccuracyLimit
+from qsdnn.tuning.stopwatch import Part, Stopwatch
 from qsdnn.tuning.trial import Profile
 
 MOST_CALIBRATING, SKETCH, MOST_ANALYZING = 256, 16, 256
@@ -87,6 +88,7 @@ class Assessor:
         board: The board, already started.
         store: The store that keeps what was evaluated.
         listener: The listener that is told of what ends badly, and of progress.
+        stopwatch: The stopwatch of the search; None where nobody asks.
     """
 
     def __init__(
@@ -97,10 +99,12 @@ class Assessor:
         board: Board,
         store: Store,
         listener: Listener,
+        stopwatch: Stopwatch | None = None,
     ) -> None:
         self.config = config
         self._builder = builder
         self._listener = listener
+        self._stopwatch = stopwatch or Stopwatch()
         judge = config.judge()
         few = [_first(samples.choosing, count) for count in (SKETCH, MOST_ANALYZING)]
         self._choosing, self._deciding, self._sketch, self._analyzing = (
@@ -120,7 +124,8 @@ class Assessor:
             InputError: The metric cannot score these samples.
         """
         start_s = time.monotonic()
-        loss = self._choosing.loss_of_fp32(self._listener.status)
+        with self._stopwatch.part(Part.EVALUATING):
+            loss = self._choosing.loss_of_fp32(self._listener.status)
         limit = self.config.loss_limit
         useless = replace(loss, plan=0.0, drop=loss.reference, sqnr_db=math.inf)
         if limit.max_drop is not None and limit.allows(useless):
@@ -216,7 +221,9 @@ class Assessor:
     def _losses(self, evaluator: Evaluator, packages: Sequence[Package]) -> list[Loss | None]:
         """The losses of packages; None for one that does not run."""
         found = []
-        for assessment in evaluator.evaluate(packages, self._listener.status):
+        with self._stopwatch.part(Part.EVALUATING):
+            assessments = evaluator.evaluate(packages, self._listener.status)
+        for assessment in assessments:
             if assessment.loss is None:
                 self._listener.note(f"a plan cannot be evaluated: {assessment.error}")
             found.append(assessment.loss)

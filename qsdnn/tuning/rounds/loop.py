@@ -13,13 +13,14 @@ from qsdnn.agents import agent
 from qsdnn.agents.base import Agent, Policy
 from qsdnn.agents.exact.solver import Exact
 from qsdnn.cost.model import CostModel
-from qsdnn.measure.measurer import runs_beside
+from qsdnn.measure.paired import runs_beside
 from qsdnn.tuning.bench import GROUP, Bench
 from qsdnn.tuning.budget import Budget
 from qsdnn.tuning.history import HeldOut, History
 from qsdnn.tuning.limits.constraint import Constraint
 from qsdnn.tuning.rounds.acquisition import BATCH, Proposer
 from qsdnn.tuning.rounds.sequential_test import Decision, SequentialTest
+from qsdnn.tuning.stopwatch import Part
 from qsdnn.tuning.trial import Trial
 
 TRIES = 3
@@ -156,13 +157,14 @@ class Rounds:
             policy = self._learn(self._constraint.price(cost))
             if budget.ended(self._bench.pace.group_s + self._constraint.evaluating_s(BATCH)):
                 return policy, [], []
-            proposed = self._proposer.propose(
-                self._history.belief(),
-                self._constraint.near(cost, np.vstack([policy.candidates, undivided(cost)])),
-                self.incumbent.choice,
-                [*(trial.choice for trial in self._history.trials), *self._refused],
-                self.learning.rounds - 1,
-            )
+            with self._bench.stopwatch.part(Part.LEARNING):
+                proposed = self._proposer.propose(
+                    self._history.belief(),
+                    self._constraint.near(cost, np.vstack([policy.candidates, undivided(cost)])),
+                    self.incumbent.choice,
+                    [*(trial.choice for trial in self._history.trials), *self._refused],
+                    self.learning.rounds - 1,
+                )
             fresh = self._admitted(proposed)
             if fresh or not proposed:
                 break
@@ -181,13 +183,14 @@ class Rounds:
         config, listener, learning = self._bench.config, self._bench.listener, self.learning
         number = learning.rounds - 1
         listener.phase(f"Learning round {number + 1}", config.episodes)
-        policy = self._learner.learn(
-            cost,
-            episodes=config.episodes,
-            seed=config.seed + number,
-            on_episode=lambda episode: listener.episode(number, episode),
-        )
-        optimum = self._exact.learn(cost)
+        with self._bench.stopwatch.part(Part.LEARNING):
+            policy = self._learner.learn(
+                cost,
+                episodes=config.episodes,
+                seed=config.seed + number,
+                on_episode=lambda episode: listener.episode(number, episode),
+            )
+            optimum = self._exact.learn(cost)
         learning.episodes += policy.episodes
         learning.steps += policy.steps
         learning.seconds += policy.seconds

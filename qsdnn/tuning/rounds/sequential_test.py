@@ -27,6 +27,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from qsdnn_runtime.server.turns import turn_runs
+
 ALPHA = 0.05
 """The chance that a search ever calls a plan faster that is not."""
 
@@ -34,8 +36,8 @@ MARGIN = 0.998
 """The share of the other's time that a challenger must stay below to win a pair: what two loads of
 the same plan differ by is no gain."""
 
-TURN_MS, TURN_RUNS = 2.0, 10
-"""The least time in ms, and the most runs, of a turn: short plans run several times a turn
+MOST_RUNS = 10
+"""The most runs of a turn while a search goes on: short plans run several times a turn
 (`qsdnn_runtime.server.turns`). Runs of one turn have the same neighbours, so a turn is one pair."""
 
 
@@ -117,7 +119,7 @@ def turn_ratios(a_ms: Sequence[float], b_ms: Sequence[float]) -> NDArray[np.floa
     if not np.isfinite(ratios).any():
         return np.zeros(0)
     fastest_ms = float(np.nanmedian(both_ms, axis=1).min())
-    turn = min(TURN_RUNS, math.ceil(TURN_MS / max(fastest_ms, 1e-3)))
+    turn = min(MOST_RUNS, turn_runs(fastest_ms))
     turns = [ratios[start : start + turn] for start in range(0, count, turn)]
     known = [pairs[np.isfinite(pairs)] for pairs in turns]
     return np.array([np.median(pairs) for pairs in known if len(pairs)])

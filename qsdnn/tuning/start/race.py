@@ -23,6 +23,7 @@ from qsdnn.primitive import Precision, parse_name
 from qsdnn.space import Space
 from qsdnn.tuning.bench import Bench
 from qsdnn.tuning.budget import START_S, Budget, unlimited
+from qsdnn.tuning.stopwatch import Part
 from qsdnn.tuning.trial import Profile, Trial, collect
 
 
@@ -157,7 +158,8 @@ def defaults(space: Space, plans: Mapping[str, Choice]) -> list[str]:
 def _tell_least(bench: Bench, budget: Budget, engines: int) -> None:
     """Tells the listener at once the least time that a search takes, beside the budget."""
     start_s = time.monotonic()
-    bench.measurer.reference(bench.listener.status)
+    with bench.stopwatch.part(Part.CHECKING):
+        bench.measurer.reference(bench.listener.status)
     once_s = max(0.0, time.monotonic() - start_s - START_S)
     look_s = LOOK_LOADS * (START_S + engines * once_s)
     final = 3 * START_S + FINAL_LOADS * engines * once_s

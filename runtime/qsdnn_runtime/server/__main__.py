@@ -182,8 +182,9 @@ class Server:
             folders = self._lay_out(request, scratch)
             whole = Frame(request.header, self._cache.read(request.header["payloads"]))
             conditions = self._keeper.conditions(request.header, self._progress)
-            Group(whole, folders, scratch, conditions, on_record, self._progress).run()
-        return Frame({})
+            group = Group(whole, folders, scratch, conditions, on_record, self._progress)
+            group.run()
+        return Frame({"spent_s": group.spent_s})
 
     def _run(self, request: Frame) -> Frame:
         missing = self._missing(request)

@@ -21,6 +21,7 @@ from typing import (
     ClassVar,
     Dict,
     Iterator,
+    Mapping,
     Optional,
     Sequence,
     Set,
@@ -69,6 +70,10 @@ class Child:
         folder: The child's working directory.
         threads: The number of threads the child's libraries may start, and of cores; None for no
             limit.
+
+    Attributes:
+        spent_s: The time in seconds that each step took, once the work has ended; what is told of
+            no step is that of `Step.START`.
     """
 
     _running: ClassVar[Dict[int, "Child"]] = {}
@@ -82,6 +87,8 @@ class Child:
         threads: Optional[int] = None,
     ) -> None:
         self._frames: queue.SimpleQueue[Optional[Frame]] = queue.SimpleQueue()
+        self._start_s = time.monotonic()
+        self.spent_s: Dict[str, float] = {}
         with tempfile.TemporaryFile(dir=str(folder)) as order, beacon_file() as shared:
             write_frame(order.write, job, payload)
             order.seek(0)
@@ -138,6 +145,7 @@ class Child:
             if frame is None:
                 return self._crash()
             if frame.header.get("event") == "end":
+                self._add_up(frame.header["spent_s"])
                 return None
             on_event(frame)
 
@@ -151,6 +159,11 @@ class Child:
         """Kills every running child, as the measuring server is about to end."""
         for child in list(cls._running.values()):
             child.kill()
+
+    def _add_up(self, told: Mapping[str, float]) -> None:
+        rest_s = time.monotonic() - self._start_s - sum(told.values())
+        start_s = told.get(Step.START.value, 0.0) + rest_s
+        self.spent_s = {**told, Step.START.value: start_s}
 
     def _read_frames(self) -> None:
         assert self._process.stdout is not None

@@ -46,6 +46,9 @@ class Group:
         on_record: A function that gets each package's record when complete, and again any better
             one.
         on_progress: A function that is told what is being done.
+
+    Attributes:
+        spent_s: The time in seconds that the children spent in each step.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Group:
         self._options = MeasureOptions(**request.header["options"])
         self._good: Dict[int, Dict[str, Any]] = {}  # records that ended well, of the best pass
         self._pending: Set[int] = set()
+        self.spent_s: Dict[str, float] = {}
         everything = list(range(len(folders)))
         self._shifts: List[List[int]] = request.header.get("shifts") or [everything]
 
@@ -113,7 +117,7 @@ class Group:
         for number, index in enumerate(sorted(self._good), 1):
             self._on_progress("weighing %d of %d" % (number, len(self._good)))
             with self._child("memory", {index}) as child:
-                child.attend(on_event, self._options.timeout_s)
+                self._attend(child, on_event)
             if not self._options.profile:
                 self._on_record(index, self._good[index])
 
@@ -178,7 +182,13 @@ class Group:
             def on_event(frame: Frame) -> None:
                 self._on_event(frame, sampler, on_record)
 
-            return child.attend(on_event, self._options.timeout_s)
+            return self._attend(child, on_event)
+
+    def _attend(self, child: Child, on_event: Callable[[Frame], None]) -> Optional[Failure]:
+        failure = child.attend(on_event, self._options.timeout_s)
+        for step, seconds in child.spent_s.items():
+            self.spent_s[step] = self.spent_s.get(step, 0.0) + seconds
+        return failure
 
     def _child(self, job: str, indices: Set[int], sitting: int = 0) -> Child:
         packages: List[Dict[str, Any]] = self._request.header["packages"]

@@ -49,7 +49,8 @@ def measure(frame: Frame, beacon: Beacon, emit: Emit) -> None:
             loaded.append(subject)
     cores = sorted(os.sched_getaffinity(0))
     sensors = Sensors(cores, frame.header["conditions"]["sensors"])
-    around = _interleave(loaded, options, sensors, emit)
+    cold = frame.header["conditions"]["cold"]
+    around = _interleave(loaded, options, sensors, emit, cold=cold)
     beacon.mark(Step.REPORT)  # an error from here on is not the fault of who ran last
     context = {"threads": options.threads, "cores": cores, **around}
     context["process_peak_mb"] = _peak_memory_mb()  # with all packages loaded at once
@@ -111,7 +112,12 @@ def run(frame: Frame, beacon: Beacon, emit: Emit) -> None:
 
 
 def _interleave(
-    subjects: Sequence[Subject], options: MeasureOptions, sensors: Sensors, emit: Emit
+    subjects: Sequence[Subject],
+    options: MeasureOptions,
+    sensors: Sensors,
+    emit: Emit,
+    *,
+    cold: bool,
 ) -> Dict[str, Any]:
     """Makes the timed runs.
 
@@ -131,7 +137,7 @@ def _interleave(
     start_s, before = time.monotonic(), sensors.read()
     own_s, switches = time.process_time(), _switches()
     with Waits() as waits:
-        interleave(subjects, options, time.monotonic, on_round, waits)
+        interleave(subjects, options, time.monotonic, on_round, waits, cold)
     own_s, switches = time.process_time() - own_s, _switches() - switches
     end_s, after = time.monotonic(), sensors.read()
     return {

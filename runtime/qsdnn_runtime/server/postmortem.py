@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, Dict, Optional, Tuple
 
 from qsdnn_runtime.protocol import Step
 
@@ -47,10 +47,23 @@ class Beacon:
 
     def __init__(self, file_descriptor: int) -> None:
         self._memory = mmap.mmap(file_descriptor, LAYOUT.size)
+        self._spent_s: Dict[Step, float] = {}
+        self._latest: Optional[Tuple[Step, float]] = None
 
     def mark(self, step: Step, index: int = NOBODY) -> None:
         """Writes down that a step begins."""
-        LAYOUT.pack_into(self._memory, 0, STEPS.index(step), index, time.monotonic())
+        now_s = time.monotonic()
+        LAYOUT.pack_into(self._memory, 0, STEPS.index(step), index, now_s)
+        if self._latest is not None:
+            last, since_s = self._latest
+            self._spent_s[last] = self._spent_s.get(last, 0.0) + now_s - since_s
+        self._latest = step, now_s
+
+    def spent_s(self) -> Dict[str, float]:
+        """The time in seconds that each step took, of those that this object has marked."""
+        if self._latest is not None:
+            self.mark(self._latest[0], self.read().index)
+        return {step.value: seconds for step, seconds in self._spent_s.items()}
 
     def read(self) -> Position:
         """The position that was written last."""

@@ -13,9 +13,13 @@ from .trust import is_precise
 
 # A package this many times slower than the fastest cannot win: its interval does not matter.
 SLOW_RATIO = 5.0
-# The least duration of a turn of a tiny network: a shorter one mostly measures the caches and
-# branch predictors that the neighbours left.
-TURN_MS = 2.0
+# Turns last at least this long, for a shorter one mostly measures the caches and branch predictors
+# that the neighbours left; and have so many runs where a run is no longer than `WARM_MS`, as a loop
+# runs a network. What takes longer fills the caches itself.
+TURN_MS, TURN_RUNS, WARM_MS = 2.0, 4, 20.0
+# Runs of one turn are disturbed alike: a subject is not precise before it had so many turns, the
+# fewest samples whose median has a 95 % interval.
+TURNS = 6
 # The least run after which the wait for a processor is read: reading takes some microseconds, and
 # brings other things into the caches. A turn of shorter runs is read as a whole.
 LAP_MS = 1.0
@@ -69,6 +73,7 @@ def interleave(
     clock: Callable[[], float],
     on_round: Callable[[int], None] = lambda number: None,
     waits: Optional[Waits] = None,
+    cold: bool = False,
 ) -> None:
     """Fills `runs_ms` of every subject, in rounds of one turn each, shuffled with a fixed seed.
 
@@ -89,18 +94,19 @@ def interleave(
         clock: A function that returns the time in seconds.
         on_round: A function that is told the number of each round before the round starts.
         waits: The reader of the waits for a processor; None where nobody can tell.
+        cold: Whether each turn is one run, which finds the caches as others left them.
     """
     waits = waits or NoWaits()
     deadline = clock() + options.budget_s
     estimates = _warm_up(subjects, options.warmup)
     fastest = min(estimates.values(), default=1.0)
-    burst = _burst(fastest, options)
+    burst = 1 if cold else _burst(fastest, options)
     shuffle = random.Random(SEED).shuffle
     needed: Dict[int, int] = {}
     number = 0
     while True:
         late = clock() >= deadline
-        turns = _turns(subjects, options, late, needed)
+        turns = _turns(subjects, options, TURNS * burst, late, needed)
         if not turns:
             return
         number += 1
@@ -123,10 +129,16 @@ def _warm_up(subjects: Sequence[Subject], runs: int) -> Dict[int, float]:
     return {index: value for index, value in last.items() if subjects[index].alive}
 
 
+def turn_runs(fastest_ms: float) -> int:
+    """The number of runs in a turn, by the latency of the fastest subject."""
+    least = TURN_RUNS if fastest_ms <= WARM_MS else 1
+    return max(least, math.ceil(TURN_MS / max(fastest_ms, 1e-3)))
+
+
 def _burst(fastest_ms: float, options: MeasureOptions) -> int:
     """The number of runs in a turn; twice ``min_runs`` turns must fit into ``max_runs``."""
-    wanted = math.ceil(TURN_MS / max(fastest_ms, 1e-3))
-    return max(1, min(wanted, options.max_runs // (2 * max(options.min_runs, 1))))
+    most = options.max_runs // (2 * max(options.min_runs, 1))
+    return max(1, min(turn_runs(fastest_ms), most))
 
 
 def _turn(subject: Subject, burst: int, max_runs: int, waits: Waits) -> None:
@@ -147,13 +159,18 @@ def _turn(subject: Subject, burst: int, max_runs: int, waits: Waits) -> None:
 
 
 def _turns(
-    subjects: Sequence[Subject], options: MeasureOptions, late: bool, needed: Dict[int, int]
+    subjects: Sequence[Subject],
+    options: MeasureOptions,
+    wanted: int,
+    late: bool,
+    needed: Dict[int, int],
 ) -> List[int]:
     """The subjects that run in the next round; empty when it is enough.
 
     Args:
         subjects: The subjects that are measured.
         options: The limits that say when it is enough.
+        wanted: The number of undisturbed runs that are wanted while there is time.
         late: Whether the budget is over.
         needed: The number of runs each subject had when it first was precise; kept between calls.
     """
@@ -171,7 +188,7 @@ def _turns(
         elif runs < options.min_runs:
             unfinished.append(index)
         elif not late:
-            enough = len(counted[index]) >= options.min_runs
+            enough = len(counted[index]) >= max(options.min_runs, wanted)
             if not enough or not is_precise(counted[index], options.precision):
                 unfinished.append(index)
             elif runs < 2 * needed.setdefault(index, runs):

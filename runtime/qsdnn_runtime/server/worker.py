@@ -1,7 +1,7 @@
 """The child's side: ``python -m qsdnn_runtime.server.worker BEACON PARENT``, job on standard input.
 
 A job is one frame; its header names it. The answers are frames on standard output, each with an
-``event``, the last one ``end``:
+``event``, the last one ``end``, which tells how long each step took:
 
 - ``probe``: ``engines`` → ``engine`` events with ``index`` and ``info``, and ``numpy``.
 - ``measure``: ``packages``, ``options``, values → ``record`` events.
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> None:
         raise SystemExit("no job on standard input")
     emit = _emitter(sink)
     _job(frame.header["job"])(frame, beacon, emit)
-    emit({"event": "end"})
+    emit({"event": "end", "spent_s": beacon.spent_s()})
     os._exit(0)
 
 

@@ -57,6 +57,7 @@ def test_the_options_say_how_the_board_is_treated(care_of, command):
         True, 55.0, 540.0,
     )  # fmt: skip
     assert care_of(command, "--no-performance-mode").performance_mode is False
+    assert care_of(command, "--cold").cold and not usual.cold
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from qsdnn.board import MeasureOptions, Package, Record, Reference, State
-from qsdnn.measure.measurer import TURNS, Measurer, drift, runs_beside
+from qsdnn.measure.measurer import TURNS, Measurer
+from qsdnn.measure.paired import drift, runs_beside
 from qsdnn.store import Store
 from tests.unit.measure.test_trust import FakeBoard, package, record
 

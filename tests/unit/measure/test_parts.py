@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from qsdnn.agents.base import Episode
 from qsdnn.board import Applied, Package, Record, State
 from qsdnn.cli.progress import EventLog
-from qsdnn.measure.measurer import paired_ratio
+from qsdnn.measure.paired import paired_ratio
 from qsdnn.primitive import Precision, Primitive
 from qsdnn.space import Space
 from qsdnn.tuning.start.initial_design import mixed_plan

@@ -5,14 +5,25 @@ from __future__ import annotations
 import dataclasses
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from qsdnn.board import BoardInfo, MeasureOptions, Package, Record, Reference, State, Step, Trust
+from qsdnn.board import (
+    BoardInfo,
+    Care,
+    MeasureOptions,
+    Package,
+    Record,
+    Reference,
+    State,
+    Step,
+    Trust,
+)
 from qsdnn.engine import EngineInfo
 from qsdnn.measure import measurer as measurer_module
-from qsdnn.measure.measurer import Measurer, drift, paired_ratio, runs_beside
+from qsdnn.measure.measurer import Measurer
+from qsdnn.measure.paired import drift, paired_ratio, runs_beside
 from qsdnn.measure.trust import doubt
 from qsdnn.store import Store
 from qsdnn.tuning.rounds.sequential_test import turn_ratios
@@ -39,6 +50,9 @@ def record(ms: float, trust: Trust = Trust.STABLE, **context: Any) -> Record:
 
 class FakeBoard:
     """Answers with the records it is given, in their order."""
+
+    care = Care()
+    spent_s: ClassVar[dict[str, float]] = {}
 
     def __init__(self, *records: Record) -> None:
         self._records = list(records)

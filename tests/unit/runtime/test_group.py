@@ -31,6 +31,7 @@ class Children:
 
     def __init__(self, endings, trusts):
         self.left = list(endings)
+        self.spent_s = {}
         self.loaded, self.options = [], []
         self._trusts = list(trusts)
 

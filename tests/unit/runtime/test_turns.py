@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, fields
+from functools import partial
 from statistics import median
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,8 +25,9 @@ class Bench:
         self.order = []
         self.subjects = [FakeSubject(self, i, runs) for i, runs in enumerate(runs_ms)]
 
-    def measure(self, waits=None, **options):
-        interleave(self.subjects, Options(**options), lambda: self.now_s, waits=waits)
+    def measure(self, waits=None, cold=True, **options):
+        clock = partial(getattr, self, "now_s")
+        interleave(self.subjects, Options(**options), clock, waits=waits, cold=cold)
         return [len(subject.runs_ms) for subject in self.subjects]
 
 
@@ -116,8 +119,25 @@ def test_a_noisy_subject_runs_to_the_budget_and_a_steady_one_rests():
 
 def test_tiny_networks_run_in_bursts_whose_first_run_is_not_counted():
     bench = Bench([0.1], [0.15])
-    assert bench.measure(warmup=1, max_runs=200) == [20, 20]
+    assert bench.measure(warmup=1, max_runs=200, cold=False) == [120, 120]
     assert bench.order[2:23] == [bench.order[2]] * 21
+
+
+def test_networks_up_to_20_ms_run_as_in_a_loop_and_slower_ones_fill_the_caches_themselves():
+    bench = Bench([10.0], [11.0])
+    assert bench.measure(warmup=1, cold=False) == [24, 24]
+    assert bench.order[2:12] == [bench.order[2]] * 5 + [bench.order[7]] * 5
+    bench = Bench([21.0], [22.0])
+    assert bench.measure(warmup=1, cold=False) == [6, 6]
+    assert len(bench.order) == 2 + 12
+
+
+@pytest.mark.parametrize("latency_ms", [0.1, 10.0])
+def test_cold_runs_take_turns_one_by_one(latency_ms):
+    bench = Bench([latency_ms], [1.1 * latency_ms])
+    assert bench.measure(warmup=1, cold=True) == [6, 6]
+    rounds = [bench.order[i : i + 2] for i in range(0, len(bench.order), 2)]
+    assert len(rounds) == 7 and all(sorted(turns) == [0, 1] for turns in rounds)
 
 
 def test_disturbed_runs_are_made_again():
@@ -142,8 +162,8 @@ def test_past_the_budget_disturbed_runs_are_not_made_again():
 def test_turns_of_short_runs_are_looked_at_as_a_whole():
     bench = Bench([0.1], [0.15])
     waits = Slices(bench, 10.0)
-    assert bench.measure(waits, warmup=1, max_runs=200) == [20, 20]
-    assert waits.laps == 2 * 2  # before a turn and after it
+    assert bench.measure(waits, warmup=1, max_runs=200, cold=False) == [120, 120]
+    assert waits.laps == 2 * 2 * 6  # before a turn and after it
 
 
 def test_a_subject_that_fails_leaves_the_others_whole():
@@ -160,11 +180,12 @@ def test_a_subject_that_fails_leaves_the_others_whole():
     st.integers(1, 9),
     st.integers(1, 60),
     st.floats(0.0, 2.0),
+    st.booleans(),
 )
-def test_promises_hold_for_any_times(times, warmup, min_runs, max_runs, budget_s):
+def test_promises_hold_for_any_times(times, warmup, min_runs, max_runs, budget_s, cold):
     bench = Bench(*times)
     options = {"warmup": warmup, "min_runs": min_runs, "max_runs": max_runs, "budget_s": budget_s}
-    counts = bench.measure(**options)
+    counts = bench.measure(cold=cold, **options)
     fastest = min(median(subject.runs_ms) for subject in bench.subjects)
     for subject, count in zip(bench.subjects, counts, strict=True):
         slow = median(subject.runs_ms) > SLOW_RATIO * fastest

@@ -45,6 +45,7 @@ class Measurer:
     def __init__(self, builder: Builder, *, elsewhere: bool) -> None:
         self.notes: list[str] = []
         self.counts = Counts()
+        self.spent_s: dict[str, float] = {}
         self.elsewhere = elsewhere
         self.groups = 0
         self._builder = builder

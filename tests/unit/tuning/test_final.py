@@ -17,6 +17,7 @@ from qsdnn.tuning.finish.fastest import HEATS, finish
 from qsdnn.tuning.finish.final import CLAIMS, Final
 from qsdnn.tuning.finish.sittings import Kind
 from qsdnn.tuning.limits.constraint import Unlimited
+from qsdnn.tuning.stopwatch import Stopwatch
 from qsdnn.tuning.trial import Profile, Trial
 
 STABLE, THROTTLED = Trust.STABLE, Trust.THROTTLED
@@ -52,6 +53,7 @@ class Bench:
         self.listener = Silent()
         self.listener.note = self.notes.append  # type: ignore[method-assign]
         self.pace = Pace(start_s=seconds)
+        self.stopwatch = Stopwatch()
         self.builder = self
         self.measurer = SimpleNamespace(counts=Counts())
         self.now_s = 0.0

@@ -15,6 +15,7 @@ from qsdnn.primitive import Precision, Primitive
 from qsdnn.space import Space
 from qsdnn.tuning.budget import Budget, Pace
 from qsdnn.tuning.start.race import PIECE, defaults, race, uniform_plans
+from qsdnn.tuning.stopwatch import Stopwatch
 from qsdnn.tuning.trial import Trial
 
 NAMES = (
@@ -64,6 +65,7 @@ class Bench:
         self.listener = Silent()
         self.listener.note = self.notes.append
         self.pace = Pace(start_s=1.0)
+        self.stopwatch = Stopwatch()
         self.measurer = SimpleNamespace(
             counts=Counts(),
             reference=lambda _: None,

@@ -65,5 +65,6 @@ def test_evidence_of_nothing_is_none_and_grows_with_wins():
 def test_runs_of_one_turn_are_one_pair():
     short = np.full(20, 0.5)
     assert len(turn_ratios(short, short)) == 5
-    assert len(turn_ratios(20 * short, 20 * short)) == 20
+    assert len(turn_ratios(20 * short, 20 * short)) == 5
+    assert len(turn_ratios(50 * short, 50 * short)) == 20
     assert len(turn_ratios([], [1.0])) == 0
