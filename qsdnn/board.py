@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from pathlib import Path
 from statistics import median
 from types import TracebackType
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from qsdnn.engine import EngineInfo
 from qsdnn.errors import InputError, unknown
 from qsdnn.latency import quiet_ms, quiet_segment_ms, undisturbed
+from qsdnn.plugin import registered
 from qsdnn_runtime.protocol import Context as Context
 from qsdnn_runtime.protocol import MeasureOptions as MeasureOptions
 from qsdnn_runtime.protocol import State as State
@@ -348,7 +348,7 @@ def open_board(name: str, care: Care | None = None) -> Board:
     Raises:
         InputError: No such board is known.
     """
-    finders: list[BoardFinder] = [point.load() for point in entry_points(group=GROUP)]
+    finders: list[BoardFinder] = [point.load() for point in registered(GROUP)]
     for finder in finders:
         board = finder.find(name)
         if board is not None:

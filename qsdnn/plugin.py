@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import EntryPoint, entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any
 
 from qsdnn.errors import InputError, unknown
+
+
+@cache
+def registered(group: str) -> EntryPoints:
+    """The entry points of a group; those of a package installed later are for the next process."""
+    return entry_points(group=group)
 
 
 def load_plugins(group: str, kind: str, names: Sequence[str] | None = None) -> dict[str, Any]:
@@ -20,7 +27,7 @@ def load_plugins(group: str, kind: str, names: Sequence[str] | None = None) -> d
     Raises:
         InputError: A name is not registered, or what is registered cannot be imported.
     """
-    points = {point.name: point for point in entry_points(group=group)}
+    points = {point.name: point for point in registered(group)}
     for name in names or ():
         if name not in points:
             raise unknown(kind, name, points)

@@ -7,11 +7,10 @@ Names alone import none of them, and not numpy.
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from qsdnn.errors import InputError, unknown
-from qsdnn.plugin import load_plugins
+from qsdnn.plugin import load_plugins, registered
 
 if TYPE_CHECKING:
     from qsdnn.agents.base import Agent, Episode, Policy
@@ -50,7 +49,7 @@ def __getattr__(name: str) -> Any:
 
 def names() -> tuple[str, ...]:
     """The names of all registered agents, in alphabetical order."""
-    return tuple(sorted({point.name for point in entry_points(group=GROUP)}))
+    return tuple(sorted({point.name for point in registered(GROUP)}))
 
 
 def agent(name: str, preset: str = "default") -> Agent:

@@ -76,7 +76,8 @@ class Session:
         self._threads = self.manifest.threads if threads is None else threads
         self._settled = False
         try:
-            with joined_pages() if huge_pages else nullcontext():
+            weights_bytes = sum(entry.size_bytes for entry in self.manifest.artifacts.values())
+            with joined_pages(weights_bytes) if huge_pages else nullcontext():
                 for segment in self.manifest.segments:
                     spec = spec_of(segment, opened.artifacts)
                     self._executables.append(_load(segment, spec, self._threads, profile))

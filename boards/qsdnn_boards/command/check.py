@@ -7,7 +7,6 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
-from importlib.metadata import entry_points
 
 import click
 
@@ -16,6 +15,7 @@ from qsdnn.board import BoardInfo, open_board
 from qsdnn.cli.console import stdout_console
 from qsdnn.cli.options import json_option
 from qsdnn.errors import BoardError
+from qsdnn.plugin import registered
 from qsdnn_boards.catalogue import AddressBook
 from qsdnn_boards.setup.checkup import CheckVerdict, Finding, Fixes, probe_findings, survey_findings
 from qsdnn_boards.setup.script import local_python, remote_python
@@ -101,7 +101,7 @@ def _missing(item: str, error: BoardError) -> Finding:
 
 
 def _engine_names() -> list[str]:
-    return [point.name for point in entry_points(group=engine.GROUP)]
+    return [point.name for point in registered(engine.GROUP)]
 
 
 def _fixes(name: str) -> Fixes:

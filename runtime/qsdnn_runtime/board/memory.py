@@ -22,6 +22,7 @@ import numpy as np
 
 MAPS = "/proc/self/maps"
 HUGE_BYTES = 2 << 20  # on x86, and on ARM with pages of 4 KiB
+LEAST_BYTES = HUGE_BYTES // 2  # arranged anew by an engine, that much may fill a huge page
 # Advice from linux/mman.h. The first lets the kernel join pages when it comes to it, the second,
 # since 6.1, has the kernel join them at once.
 MADV_HUGEPAGE, MADV_COLLAPSE = 14, 25
@@ -35,14 +36,26 @@ Range = Tuple[int, int]
 
 MADV_DONTNEED = 4  # linux/mman.h
 
+LIBRARY = ctypes.CDLL(None)
+Address, Size = ctypes.c_void_p, ctypes.c_size_t
+
 
 @contextmanager
-def joined_pages() -> Iterator[None]:
-    """Joins the pages of memory that was taken in the context, where the system can do so."""
+def joined_pages(expected_bytes: int = LEAST_BYTES) -> Iterator[None]:
+    """Joins the pages of memory that was taken in the context, where the system can do so.
+
+    Args:
+        expected_bytes: The size of what is to be kept. Little is left as it is: to look through a
+            process's memory takes some milliseconds.
+    """
+    if expected_bytes < LEAST_BYTES:
+        yield
+        return
     before = in_use()
     yield
-    for start, end in without(in_use(), before):
-        join(start, end)
+    for start, end in without(list(_anonymous()), before):
+        if _whole(start, end) and _is_in_use(start, end):
+            join(start, end)
 
 
 def in_use() -> List[Range]:
@@ -55,10 +68,11 @@ def in_use() -> List[Range]:
 
 def _anonymous() -> Iterator[Range]:
     """The large mappings that are private, writable, and in no file."""
-    for words in _mappings():
-        if words[1] == "rw-p" and words[4] == "0":
+    for line in _lines():
+        if b" rw-p " in line:
+            words = _words(line)
             start, end = _range_of(words)
-            if _whole(start, end) and end - start < RESERVED_BYTES:
+            if words[4] == "0" and _whole(start, end) and end - start < RESERVED_BYTES:
                 yield start, end
 
 
@@ -66,9 +80,7 @@ def _is_in_use(start: int, end: int) -> bool:
     """Whether the kernel holds most pages of a mapping."""
     pages = (end - start) // mmap.PAGESIZE
     held = np.empty(pages, np.uint8)
-    library = ctypes.CDLL(None)
-    place, size = ctypes.c_void_p(start), ctypes.c_size_t(end - start)
-    if library.mincore(place, size, ctypes.c_void_p(held.ctypes.data)):
+    if LIBRARY.mincore(Address(start), Size(end - start), Address(held.ctypes.data)):
         return False
     return int(np.count_nonzero(held & 1)) >= IN_USE * pages
 
@@ -93,12 +105,11 @@ def join(start: int, end: int) -> None:
     if whole is None:
         return
     first, last = whole
-    advise = ctypes.CDLL(None).madvise
-    advise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-    if advise(first, last - first, MADV_HUGEPAGE):
+    advise = LIBRARY.madvise
+    if advise(Address(first), Size(last - first), MADV_HUGEPAGE):
         return
     for page in range(first, last, HUGE_BYTES):
-        advise(page, HUGE_BYTES, MADV_COLLAPSE)
+        advise(Address(page), Size(HUGE_BYTES), MADV_COLLAPSE)
 
 
 def _whole(start: int, end: int) -> Optional[Range]:
@@ -115,17 +126,16 @@ def give_back(files: Sequence[str] = ()) -> None:
             the disk, when they are needed. Allowed only where no other thread takes or frees memory
             meanwhile: what such a thread put in a file's place would be lost.
     """
-    library = ctypes.CDLL(None)
-    if hasattr(library, "malloc_trim"):  # glibc has it
-        library.malloc_trim(ctypes.c_size_t(0))
+    if hasattr(LIBRARY, "malloc_trim"):  # glibc has it
+        LIBRARY.malloc_trim(Size(0))
     for start, end in _mapped(files) if files else ():
-        library.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), MADV_DONTNEED)
+        LIBRARY.madvise(Address(start), Size(end - start), MADV_DONTNEED)
 
 
 def _mapped(files: Sequence[str]) -> Iterator[Tuple[int, int]]:
     """The address ranges where files are mapped read-only: first address, and the one behind."""
     wanted = {os.path.realpath(file) for file in files}
-    mappings = _mappings()
+    mappings = [_words(line) for line in _lines()]
     # A library's read-only data was written when it was loaded: its file does not have it so.
     libraries = {words[5] for words in mappings if len(words) == 6 and "x" in words[1]}
     for words in mappings:
@@ -133,13 +143,18 @@ def _mapped(files: Sequence[str]) -> Iterator[Tuple[int, int]]:
             yield _range_of(words)
 
 
-def _mappings() -> List[List[str]]:
-    """This process's mappings as the system lists them: addresses, rights, …, file if any."""
+def _lines() -> List[bytes]:
+    """This process's mappings as the system lists them."""
     try:
-        with open(MAPS, encoding="utf-8", errors="surrogateescape") as stream:
-            return [line.rstrip("\n").split(None, 5) for line in stream]
+        with open(MAPS, "rb") as stream:
+            return stream.read().splitlines()
     except OSError:
         return []
+
+
+def _words(line: bytes) -> List[str]:
+    """What the system says of a mapping: addresses, rights, …, file if any."""
+    return os.fsdecode(line).split(None, 5)
 
 
 def _range_of(words: List[str]) -> Range:
