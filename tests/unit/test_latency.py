@@ -84,6 +84,6 @@ def test_disturbed_runs_do_not_count_while_enough_others_do():
 
 
 def test_turns_without_an_undisturbed_pair_are_no_turns():
-    ratios = turn_ratios([2.0, math.nan, 4.0], [1.0, 1.0, 1.0])
+    ratios = turn_ratios([60.0, math.nan, 120.0], [30.0, 30.0, 30.0])
     assert ratios.tolist() == [2.0, 4.0]
     assert len(turn_ratios([math.nan], [1.0])) == 0

@@ -7,13 +7,22 @@ must not claim: the claim is made by further sittings alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from qsdnn.board import Trust
 from qsdnn.errors import InfeasibleError, VerificationError
+from qsdnn.plan.build import REFERENCE
+from qsdnn.primitive import parse_name
 from qsdnn.tuning.bench import Bench
-from qsdnn.tuning.budget import FAR, FEWEST_CLAIMS, Budget, unlimited
-from qsdnn.tuning.finish.entrants import NEAR, bare_entrants, keeping, plan_entrant, single_engines
+from qsdnn.tuning.budget import FEWEST_CLAIMS, Budget, unlimited
+from qsdnn.tuning.finish.entrants import (
+    NEAR,
+    bare_entrants,
+    bare_name,
+    keeping,
+    plan_entrant,
+    single_engines,
+)
 from qsdnn.tuning.finish.final import CLAIMS, Contest, Final
 from qsdnn.tuning.finish.sittings import Entrant, Kind
 from qsdnn.tuning.limits.constraint import Constraint
@@ -27,6 +36,10 @@ HOPELESS = 1.02
 
 CHALLENGERS = 3
 """The number of mixed plans in the heats: rounds tell plans a hundredth apart with luck only."""
+
+CLOSE, NOT_FAR = 1.25, 1.5
+"""The factors of the fastest within which an engine sits in the heats also as it comes, besides as
+a plan, and within which a single engine sits in more heats than one."""
 
 NEAREST = 4
 """The number of single engines in the claims, at the most."""
@@ -120,14 +133,31 @@ class _Finish:
 
     def _heats(self) -> None:
         """Holds sittings of all entrants; of single engines that turn out far off, one."""
-        contest, entrants = self._contest, self._all
+        contest = self._contest
+        thought_ms = {e.name: e.trial.latency_ms for e in self._uniform if e.trial is not None}
+        entrants = [*self._mixed, *self._uniform, *self._close(thought_ms)]
         for number in range(HEATS):
             if number and not contest.fits(entrants, after=1 + FEWEST_CLAIMS * bool(self._mixed)):
                 return
             contest.hold(entrants)
-            entrants = contest.running(entrants)
-            fastest_ms = min((contest.ms(entrant) for entrant in entrants), default=0.0)
-            entrants = [e for e in entrants if contest.ms(e) <= FAR / 2 * fastest_ms]
+            sat = contest.running(self._all)
+            fastest_ms = min((contest.ms(entrant) for entrant in sat), default=0.0)
+            entrants = [e for e in sat if contest.ms(e) <= NOT_FAR * fastest_ms]
+            took_ms = {e.name: contest.ms(e) for e in contest.running(self._uniform)}
+            entrants += [bare for bare in self._close(took_ms) if bare not in sat]
+
+    def _close(self, uniform_ms: Mapping[str, float]) -> list[Entrant]:
+        """The bare engines to measure: the reference, and those whose plan is close to the fastest.
+
+        Args:
+            uniform_ms: The times of uniform plans, by name.
+        """
+        least_ms = min(uniform_ms.values(), default=0.0)
+        close = {REFERENCE} | {
+            parse_name(name)[0] for name, ms in uniform_ms.items() if ms <= CLOSE * least_ms
+        }
+        wanted = set(map(bare_name, close))
+        return [entrant for entrant in self._bare if entrant.name in wanted]
 
     def _challenger(self) -> Entrant | None:
         """The fastest mixed plan that may be faster than all uniform ones, and runs as asked."""

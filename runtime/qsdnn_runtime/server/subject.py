@@ -31,9 +31,11 @@ from qsdnn_runtime.session import Session
 from .bare import Bare
 from .postmortem import Beacon
 from .trust import median_interval
+from .turns import WARM_MS
 
 TRACEBACK_LINES = 8
-# The runs in a pass of the profile, the most passes, and the time after which no pass starts.
+# The runs in a pass of the profile, fewer where a run is long; the most passes; and the time after
+# which no pass starts.
 PROFILE_RUNS, PROFILE_PASSES, PROFILE_BUDGET_S = 3, 4, 1.0
 
 T = TypeVar("T")
@@ -206,18 +208,20 @@ class Subject:
 
         The time of one run before these passes is subtracted: a first run is never typical.
         """
+        start = time.monotonic()
         self.session.run_bound()
+        runs = 1 if (time.monotonic() - start) * 1e3 > WARM_MS else PROFILE_RUNS
         before = self.session.layer_times()
         least: Dict[int, float] = {}
         start = time.monotonic()
         for number in range(PROFILE_PASSES):
             if number and time.monotonic() - start > PROFILE_BUDGET_S:
                 break
-            for _ in range(PROFILE_RUNS):
+            for _ in range(runs):
                 self.session.run_bound()
             after = self.session.layer_times()
             for i, total in after.items():
-                mean = (total - before.get(i, 0.0)) / PROFILE_RUNS
+                mean = (total - before.get(i, 0.0)) / runs
                 least[i] = min(mean, least.get(i, mean))
             before = after
         applied = self.session.applied()

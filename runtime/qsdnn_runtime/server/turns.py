@@ -119,12 +119,15 @@ def interleave(
 
 
 def _warm_up(subjects: Sequence[Subject], runs: int) -> Dict[int, float]:
-    """Makes uncounted runs; returns the last run's ms by subject. Slow subjects run only once."""
+    """Makes uncounted runs; returns the last run's ms by subject.
+
+    Slow subjects run only once, and so do those that fill the caches themselves.
+    """
     last: Dict[int, float] = {}
     for number in range(max(runs, 1)):
-        fastest = min(last.values(), default=math.inf)
+        most = min(SLOW_RATIO * min(last.values(), default=math.inf), WARM_MS)
         for index, subject in enumerate(subjects):
-            if subject.alive and (number == 0 or last[index] <= SLOW_RATIO * fastest):
+            if subject.alive and (number == 0 or last[index] <= most):
                 last[index] = subject.run_once()
     return {index: value for index, value in last.items() if subjects[index].alive}
 

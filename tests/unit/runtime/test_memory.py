@@ -74,7 +74,8 @@ def test_pages_are_joined_and_keep_their_content():
         content[::4096] = b"\7" * (PAGES_BYTES // 4096)
     if not huge_bytes() > before:
         pytest.skip("the kernel joins memory in its own time (before Linux 6.1)")
-    assert huge_bytes() - before > PAGES_BYTES / 2
+    # How many depends on whole huge pages being free, on a busy machine few.
+    assert huge_bytes() - before >= 2 * memory.HUGE_BYTES
     assert content[::4096] == b"\7" * (PAGES_BYTES // 4096) and content[1] == 0
 
 
