@@ -39,16 +39,15 @@ def pack_tiles(weights: Array, lanes: int, group: int) -> Array:
 
 def pack_winograd(weights: Array, lanes: int, group: int, m: int) -> Array:
     """Weights (outputs, inputs, r, r) transformed for F(m, r): n² matrices, each as for tiles."""
-    outputs, inputs = weights.shape[:2]
-    planes = transformed(weights, m).reshape(-1, outputs, inputs)
-    blocks = -(-outputs // lanes)
-    packed = np.zeros((len(planes), blocks * lanes * inputs), np.float32)
+    outputs, inputs, r, _ = weights.shape
+    blocks, planes = -(-outputs // lanes), (m + r - 1) ** 2
+    packed = np.zeros((planes, blocks * lanes * inputs), np.float32)
     start = 0
     for size in cut(blocks, group):
         first, last = start * lanes, min((start + size) * lanes, outputs)
         room = packed[:, first * inputs : (start + size) * lanes * inputs]
-        room = room.reshape(len(planes), inputs, size * lanes)
-        room[:, :, : last - first] = planes[:, first:last].transpose(0, 2, 1)
+        room = room.reshape(planes, inputs, size * lanes)
+        room[:, :, : last - first] = transformed(weights[first:last], m)
         start += size
     return packed.reshape(-1)
 

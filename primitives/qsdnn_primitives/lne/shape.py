@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from functools import cache
 
@@ -77,10 +78,10 @@ def better_flat(width: int, channels: int) -> bool:
 
 def _cycles(width: int, blocks: int, channels: int, pixels: int, group: int) -> float:
     total = 0.0
-    for p in cut(width, pixels):
-        for b in cut(blocks, group):
+    for p, rows in Counter(cut(width, pixels)).items():
+        for b, columns in Counter(cut(blocks, group)).items():
             step = max(p * b / _SUMS, (p + b) / _LOADS, _LATENCY)
-            total += step * channels + _EDGES + p * b
+            total += rows * columns * (step * channels + _EDGES + p * b)
     return total
 
 

@@ -51,12 +51,12 @@ def matrices(m: int, r: int) -> tuple[Matrix, Matrix, Matrix]:
     return _frozen(back), _frozen(weights), _frozen(inputs)
 
 
-def transformed(weights: NDArray[np.float32], m: int) -> NDArray[np.float32]:
-    """G g Gᵀ of each window: weights (outputs, inputs, r, r) to (n, n, outputs, inputs)."""
-    g = np.array(matrices(m, weights.shape[-1])[1], np.float64)
-    rows = np.einsum("ak,oikl->aoil", g, weights.astype(np.float64), optimize=True)
-    planes: NDArray[np.float64] = np.einsum("bl,aoil->aboi", g, rows, optimize=True)
-    return planes.astype(np.float32)
+def transformed(weights: NDArray[np.float32], m: int) -> NDArray[np.float64]:
+    """G g Gᵀ of each window: weights (outputs, inputs, r, r) to (n², inputs, outputs)."""
+    outputs, inputs, r, _ = weights.shape
+    g = np.array(matrices(m, r)[1], np.float64)
+    windows = weights.astype(np.float64).transpose(2, 3, 1, 0).reshape(r * r, -1)
+    return (np.kron(g, g) @ windows).reshape(-1, inputs, outputs)
 
 
 def transforms() -> str:

@@ -96,6 +96,6 @@ def test_the_source_is_the_same_whenever_it_is_made(lanes):
 @pytest.mark.parametrize(("outputs", "inputs", "group"), [(20, 7, 2), (64, 16, 4), (8, 5, 3)])
 def test_winograd_s_planes_are_tiles(outputs, inputs, group):
     w = np.random.default_rng(0).standard_normal((outputs, inputs, 3, 3)).astype(np.float32)
-    planes = transformed(w, 4).reshape(36, outputs, inputs)
-    want = [pack_tiles(plane[:, :, None, None], 8, group) for plane in planes]
-    np.testing.assert_array_equal(pack_winograd(w, 8, group, 4), np.concatenate(want))
+    planes = transformed(w, 4).astype(np.float32)
+    want = [pack_tiles(plane.T[:, :, None, None], 8, group) for plane in planes]
+    np.testing.assert_allclose(pack_winograd(w, 8, group, 4), np.concatenate(want), rtol=1e-6)
