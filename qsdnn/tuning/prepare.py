@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,8 +64,10 @@ def prepare(
     """
     engines = load_engines(config.engines)
     listener.phase("Loading", 2)
-    graph = load_graph(config.model, config.shapes, workdir=folder)
-    check_repeatable(graph)
+    with ThreadPoolExecutor(1) as meanwhile:  # the board's engines take as long to load
+        probing = meanwhile.submit(board.probe)
+        graph = load_graph(config.model, config.shapes, workdir=folder)
+        check_repeatable(graph)
     listener.step()
     for layer in graph.layers:
         if layer.pinned:
@@ -83,7 +86,7 @@ def prepare(
         folder,
         threads=config.threads,
         calibration=calibration,
-        infos=board.probe().engines,
+        infos=probing.result().engines,
     )
     path = config.inputs
     feeds = read_feeds(path, inputs) if path else random_feeds(inputs, config.seed)

@@ -24,8 +24,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linprog
-from scipy.sparse import coo_array
 
 from qsdnn.cost.model import CostModel
 from qsdnn.cost.walk import Frontier, Stop
@@ -185,6 +183,9 @@ def _program(
     reader: NDArray[np.intp],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The x (layers, domains) and dual values (2, pairs, labels) of both kinds of inequality."""
+    from scipy.optimize import linprog  # loading it takes most of a second
+    from scipy.sparse import coo_array
+
     space = cost.space
     layers, domains, labels = len(space.layers), len(space.domains), len(space.labels)
     least = _by_domain(space, np.where(space.mask, cost.layer_ms, np.inf))
