@@ -74,6 +74,13 @@ class Reserved(Protocol):
 
 
 @runtime_checkable
+class Fallback(Protocol):
+    """An engine for where others are missing: a search looks at it last, while there is time."""
+
+    is_fallback: bool
+
+
+@runtime_checkable
 class OnnxReader(Protocol):
     """An engine that reads ONNX: alone it runs the user's own file, by `bare` of its loader.
 

@@ -100,6 +100,7 @@ class BlasEngine:
     """
 
     name = "blas"
+    is_fallback = True
 
     def primitives(self, layer: Layer, info: EngineInfo) -> Sequence[Primitive]:
         """One primitive for each algorithm that runs the layer.

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from qsdnn.board import Package
-from qsdnn.engine import Choosy, Engine, EngineInfo, OnnxReader, accepted
+from qsdnn.engine import Choosy, Engine, EngineInfo, Fallback, OnnxReader, accepted
 from qsdnn.errors import BuildError, InputError, UnsupportedLayerError, unknown
 from qsdnn.model.calibration import Calibration
 from qsdnn.model.extract import write_original
@@ -84,6 +84,10 @@ class Builder:
     def reference(self) -> Package:
         """Builds the network as the user gave it, in onnxruntime: the reference of all outputs."""
         return self._original(REFERENCE, REFERENCE, bare=False)
+
+    def is_fallback(self, engine: str) -> bool:
+        """Whether an engine is for where others are missing: see `qsdnn.engine.Fallback`."""
+        return isinstance(self._engines.get(engine), Fallback)
 
     def bare(self, engine: str, algorithm: str = "") -> Package:
         """Builds the network for an engine alone, as the engine comes, without a session around it.

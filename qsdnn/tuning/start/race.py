@@ -1,10 +1,11 @@
 """The uniform plans, which are the baselines, and their race: each engine's own default first.
 
-The race begins with one look at each engine, in each precision. The other uniform plans follow a
-few at a time beside the fastest so far, those of fast engines first: these before any mixed plan,
-for one of them may be the fastest of all; those of slow engines while their share of the budget
-lasts. Each piece is stored when it ends. What a search had no time to measure cannot be chosen for
-any layer.
+The race begins with one look at each engine, in each precision, but for those that are for where
+others are missing (`qsdnn.engine.Fallback`). The other uniform plans follow a few at a time beside
+the fastest so far, those of fast engines first: these before any mixed plan, for one of them may be
+the fastest of all; those of slow engines, and of the engines not looked at, while their share of
+the budget lasts. Each piece is stored when it ends. What a search had no time to measure cannot be
+chosen for any layer.
 """
 
 from __future__ import annotations
@@ -103,14 +104,18 @@ def race(bench: Bench, budget: Budget | None = None) -> Profile:
     """
     budget = budget or unlimited(bench.measurer.counts)
     plans = uniform_plans(bench.space)
-    first = defaults(bench.space, plans)
+    own = defaults(bench.space, plans)
+    first = [name for name in own if not bench.builder.is_fallback(_kind(name)[0])] or own
     _tell_least(bench, budget, len({parse_name(name)[0] for name in first}))
     bench.listener.phase("Racing uniform plans", len(plans))
     trials: dict[str, Trial] = {}
     _measure(bench, {name: plans[name] for name in first}, budget, trials)
+    if not any(trial.ok for trial in trials.values()) and len(first) < len(own):
+        others = {name: plans[name] for name in own if name not in first}
+        _measure(bench, others, budget, trials)
     share_s = budget.elapsed_s + SHARE * (budget.left_s - bench.pace.final_s(trials.values()))
-    slow = _slow(trials)
-    rest = _in_order([name for name in plans if name not in trials], trials)
+    slow = _slow(bench, trials)
+    rest = _in_order([*own, *plans], trials)
     while rest:
         slow_next = _kind(rest[0]) in slow
         after_s = bench.pace.final_s(trials.values(), mixed=slow_next)
@@ -179,15 +184,21 @@ def _tell_least(bench: Bench, budget: Budget, engines: int) -> None:
 
 
 def _in_order(names: Sequence[str], trials: Mapping[str, Trial]) -> list[str]:
-    """The uniform plans not yet measured, by how fast their engine is in their precision."""
+    """The uniform plans not yet measured, by how fast their engine is in their precision.
+
+    Engines that were not looked at are last.
+    """
     look_ms = {_kind(name): trial.latency_ms for name, trial in trials.items()}
-    return sorted(names, key=lambda name: look_ms[_kind(name)])
+    left = [name for name in dict.fromkeys(names) if name not in trials]
+    return sorted(left, key=lambda name: look_ms.get(_kind(name), inf))
 
 
-def _slow(trials: Mapping[str, Trial]) -> set[tuple[str, Precision]]:
-    """The engines and precisions whose first look was slow."""
+def _slow(bench: Bench, trials: Mapping[str, Trial]) -> set[tuple[str, Precision]]:
+    """The engines and precisions whose first look was slow, or is not worth its time."""
     fastest_ms = min(trial.latency_ms for trial in trials.values())
-    return {_kind(name) for name, t in trials.items() if t.latency_ms > SLOW * fastest_ms}
+    slow = {_kind(name) for name, t in trials.items() if t.latency_ms > SLOW * fastest_ms}
+    kinds = {(primitive.engine, primitive.precision) for primitive in bench.space.primitives}
+    return slow | (kinds - {_kind(name) for name in trials})
 
 
 def _kind(name: str) -> tuple[str, Precision]:

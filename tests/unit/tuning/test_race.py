@@ -59,13 +59,14 @@ class Bench:
 
     group_s = 10.0
 
-    def __init__(self, fails=()):
+    def __init__(self, fails=(), fallbacks=()):
         self.space, self.config = SPACE, SimpleNamespace(threads=1)
         self.notes, self.groups, self.anchors = [], [], []
         self.listener = Silent()
         self.listener.note = self.notes.append
         self.pace = Pace(start_s=1.0)
         self.stopwatch = Stopwatch()
+        self.builder = SimpleNamespace(is_fallback=lambda engine: engine in fallbacks)
         self.measurer = SimpleNamespace(
             counts=Counts(),
             reference=lambda _: None,
@@ -139,6 +140,19 @@ def test_each_engine_is_looked_at_first_then_variants_of_the_fast_ones():
     assert all(anchors == ["fast/auto/fp32"] for anchors in bench.anchors[1:])
     assert np.isfinite(profile.layer_ms).all()
     assert not bench.notes
+
+
+def test_an_engine_for_where_others_are_missing_is_looked_at_last_or_alone():
+    bench = Bench(fallbacks={"slow"})
+    race(bench)
+    assert set(bench.groups[0]) == {name for name in DEFAULTS if name.startswith("fast")}
+    assert bench.groups[1][:2] == ["fast/other/fp32", "slow/auto/fp32"]
+    short = Bench(fallbacks={"slow"})
+    assert set(race(short, budget_of(short, seconds=1.0)).trials) == set(bench.groups[0])
+    failing = {name for name in NAMES if name.startswith("fast")}
+    alone = Bench(fallbacks={"slow"}, fails=failing)
+    assert race(alone, budget_of(alone, seconds=1.0)).trials["slow/auto/fp32"].ok
+    assert race(Bench(fallbacks={"slow", "fast"})).trials.keys() == set(NAMES)
 
 
 def test_a_short_budget_still_looks_at_each_engine_and_says_what_was_left_out():
