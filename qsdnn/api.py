@@ -33,6 +33,7 @@ def search(
     episodes: int = 1000,
     budget_s: float = 300.0,
     measurements: int | None = None,
+    until: float | None = None,
     seed: int = 0,
     calibration: str | Path | None = None,
     max_drop: float | str | None = None,
@@ -62,6 +63,8 @@ def search(
         episodes: The number of episodes of a round of learning.
         budget_s: The wall time of the whole search, in seconds.
         measurements: The number of plans to measure at the most; None is any number.
+        until: The certainty at which the search ends: that no plan in view gains over 1 %, by the
+            cost model; None ends it when the best plan has held for two rounds.
         seed: The seed of every random number.
         calibration: The file or folder of samples, where accuracy may be lost; None allows no loss.
         max_drop: The largest loss of accuracy: ``0.01``, absolute, or ``"1%"`` of the score of
@@ -94,6 +97,7 @@ def search(
         episodes=episodes,
         budget_s=budget_s,
         measurements=measurements,
+        until=until,
         seed=seed,
         inputs=None if inputs is None else Path(inputs),
         tolerance=tolerance,

@@ -121,6 +121,27 @@ def parse_size_mb(option: str, text: str | None) -> float | None:
     return float(match[1]) * (1000 if match[2].upper() == "G" else 1)
 
 
+def parse_share(option: str, text: str | None) -> float | None:
+    """The share in a text such as ``95%`` or ``0.95``; None stays None.
+
+    Args:
+        option: The option's name, for messages.
+        text: The text.
+
+    Raises:
+        InputError: The text is no share between 0 and 1.
+    """
+    if text is None:
+        return None
+    try:
+        share = float(text.strip().removesuffix("%")) / (100 if text.strip().endswith("%") else 1)
+    except ValueError:
+        share = math.nan
+    if not 0 < share < 1:
+        raise InputError(f"{option} {text}: not a share below 100 %", hint=f"e.g. {option} 95%")
+    return share
+
+
 def parse_limit(option: str, text: str | None) -> float | None:
     """The positive number in a text; None stays None.
 

@@ -22,6 +22,7 @@ from qsdnn.cli.options import (
     json_option,
     parse_duration,
     parse_limit,
+    parse_share,
     parse_size_mb,
     shape_option,
     split_names,
@@ -41,6 +42,7 @@ EPILOG = """\b
 Examples:
   qsdnn search resnet50.onnx
   qsdnn search model.onnx --threads 4 --budget 10m -o fast.json
+  qsdnn search model.onnx --budget 30m --until 95%
   qsdnn search model.onnx --engines onnxruntime,openvino --shape input=1,3,224,224
   qsdnn search model.onnx --calibration images.npz --labels labels.npy --max-drop 1%
   qsdnn search model.onnx --calibration images/ --min-sqnr 30 --precision bf16
@@ -81,6 +83,10 @@ Examples:
               "[default: any]")  # fmt: skip
 @click.option("--patience", default=2, show_default=True, type=click.IntRange(1), metavar="N",
               help="The rounds without a better plan after which the search ends.")  # fmt: skip
+@click.option("--until", default=None, metavar="SHARE",
+              callback=lambda _context, _option, text: parse_share("--until", text),
+              help="End when the search is that sure that no plan in view gains over 1 %: 95%. "
+              "[default: --patience decides]")  # fmt: skip
 @click.option("--objective", default="latency", show_default=True,
               type=click.Choice(["latency", "memory", "energy"]),
               help="The quantity to have least of, within the limits below.")  # fmt: skip

@@ -83,6 +83,24 @@ class Belief:
         variance = (scaled**2).sum(axis=1) - (known**2).sum(axis=1)
         return np.asarray(np.sqrt(np.maximum(variance, 0.0)))
 
+    def draws_ms(
+        self, plans: Sequence[Plan], *, than: Plan, count: int, rng: np.random.Generator
+    ) -> NDArray[np.float64]:
+        """Draws of how much longer plans take than another one (count, n), in ms.
+
+        Args:
+            plans: The segments of each plan.
+            than: The segments of the plan to compare with.
+            count: The number of draws; in each, what plans share is the same for all.
+            rng: The generator of every random number.
+        """
+        rows = self._rows(plans) - self._rows([than])
+        scaled = rows * self.spread
+        known = scaled @ self.explained.T
+        squares, vectors = np.linalg.eigh(scaled @ scaled.T - known @ known.T)
+        root = vectors * np.sqrt(np.maximum(squares, 0.0))
+        return np.asarray(rows @ self.mean + rng.standard_normal((count, len(rows))) @ root.T)
+
     def intervals_ms(self, plans: Sequence[Plan]) -> NDArray[np.float64]:
         """The 95 % interval of what measuring the plans will show (n, 2), in ms."""
         latency_ms = self.latency_ms(plans)

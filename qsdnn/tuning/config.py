@@ -150,6 +150,8 @@ class SearchConfig:
         measurements: The number of plans to measure at the most, uniform and mixed, at least one of
             each engine; None is any number.
         patience: The number of rounds without a better plan after which the search ends.
+        until: The certainty at which the search ends: that no plan in view gains over a hundredth,
+            by the cost model. None ends it by `patience`.
         seed: The seed of every random number.
         inputs: The ``.npz`` file of inputs; None takes random ones.
         tolerance: The largest relative error of an output.
@@ -176,6 +178,7 @@ class SearchConfig:
     budget_s: float = 300.0
     measurements: int | None = None
     patience: int = 2
+    until: float | None = None
     seed: int = 0
     inputs: Path | None = None
     tolerance: float = 1e-4

@@ -72,6 +72,7 @@ def document(found: Found, plan_path: str) -> dict[str, Any]:
         "gap_to_optimum": learning.gap,
         "optimum_proven": learning.proven,
         "optimum_bound_ms": learning.bound_ms,
+        "outlook": asdict(learning.outlook) if learning.outlook else None,
         "cost_model": {
             "held_out_plans": len(held_out.errors),
             "error_mean": held_out.mean,

@@ -19,6 +19,7 @@ from qsdnn.tuning.budget import Budget
 from qsdnn.tuning.history import HeldOut, History
 from qsdnn.tuning.limits.constraint import Constraint
 from qsdnn.tuning.rounds.acquisition import BATCH, Proposer
+from qsdnn.tuning.rounds.outlook import WORTH, Outlook, outlook
 from qsdnn.tuning.rounds.sequential_test import Decision, SequentialTest
 from qsdnn.tuning.stopwatch import Part
 from qsdnn.tuning.trial import Trial
@@ -29,6 +30,9 @@ TRIES = 3
 REPEATS, MOST_TIMES = 2, 3
 """The number of plans measured again in a round, because they seem faster than the incumbent and
 that is not sure; and the number of times that a plan is measured at the most."""
+
+MOST_IN_VIEW = 32
+"""The number of plans that the agent learned, best first, that an outlook considers."""
 
 ROUNDING = 1e-12
 """The gap below which a difference is the order in which costs were added up."""
@@ -50,6 +54,7 @@ class Learning:
         held_out: The quality of the last cost model's predictions.
         ended: The reason why the rounds ended, for people.
         improvements: The number of plans that became the incumbent.
+        outlook: The expectation of what more measuring would gain; None where nothing was learned.
     """
 
     rounds: int = 0
@@ -62,6 +67,7 @@ class Learning:
     held_out: HeldOut = field(default_factory=HeldOut)
     ended: str = ""
     improvements: int = 0
+    outlook: Outlook | None = None
 
 
 class Rounds:
@@ -108,6 +114,7 @@ class Rounds:
         )
         self._exact = Exact(plans=1)
         self._on_best = on_best
+        self._in_view: list[NDArray[np.int64]] = []
         self._tests: dict[bytes, SequentialTest] = {}
         self._challengers = 0
 
@@ -121,6 +128,7 @@ class Rounds:
         self.learning.ended = budget.ended(self._bench.pace.group_s)
         while not self.learning.ended:
             policy, fresh, again = self._next(budget)
+            self.learning.outlook = self._outlook()
             if not fresh and not again:
                 self.learning.ended = (
                     budget.ended(self._bench.pace.group_s) or "no plan is left that may be faster"
@@ -129,12 +137,15 @@ class Rounds:
             number = self.learning.rounds
             self._bench.listener.phase(f"Measuring round {number}", len(fresh) + len(again))
             improved = self._measure(fresh, again)
+            self.learning.outlook = self._outlook()
             held = 0 if improved else held + 1
             self._report(policy)
             self.learning.ended = self._end(budget, held)
         count, why = self.learning.rounds, self.learning.ended
         rounds = "1 round" if count == 1 else f"{count} rounds"
         self._bench.listener.note(f"the search ends after {rounds}: {why}")
+        if self.learning.outlook is not None:
+            self._bench.listener.note(str(self.learning.outlook))
         self.learning.held_out = self._history.held_out()
         return self._history.belief().cost
 
@@ -145,8 +156,12 @@ class Rounds:
         return [self.incumbent, *others]
 
     def _end(self, budget: Budget, held: int) -> str:
-        if held >= self._bench.config.patience:
-            return f"the best plan held for {held} rounds"
+        until, found = self._bench.config.until, self.learning.outlook
+        if until is None:
+            if held >= self._bench.config.patience:
+                return f"the best plan held for {held} rounds"
+        elif found is not None and found.chance < 1 - until:
+            return f"it is {until:.0%} sure that no plan in view gains over {WORTH:.0%}"
         return budget.ended(self._bench.pace.group_s)
 
     def _next(self, budget: Budget) -> tuple[Policy, list[NDArray[np.int64]], list[Trial]]:
@@ -158,13 +173,15 @@ class Rounds:
             if budget.ended(self._bench.pace.group_s + self._constraint.evaluating_s(BATCH)):
                 return policy, [], []
             with self._bench.stopwatch.part(Part.LEARNING):
+                near = self._constraint.near(cost, np.vstack([policy.candidates, undivided(cost)]))
                 proposed = self._proposer.propose(
                     self._history.belief(),
-                    self._constraint.near(cost, np.vstack([policy.candidates, undivided(cost)])),
+                    near,
                     self.incumbent.choice,
                     [*(trial.choice for trial in self._history.trials), *self._refused],
                     self.learning.rounds - 1,
                 )
+            self._in_view = [*proposed, *near[:MOST_IN_VIEW]]
             fresh = self._admitted(proposed)
             if fresh or not proposed:
                 break
@@ -173,6 +190,18 @@ class Rounds:
         room = int(min(BATCH + REPEATS, budget.plans, GROUP * groups))
         again = again[:room]
         return policy, fresh[: room - len(again)], again
+
+    def _outlook(self) -> Outlook | None:
+        """What is still to be gained, among the plans that the last round had in view."""
+        if not self._in_view:
+            return None
+        cut = self._bench.cut
+        return outlook(
+            self._history.belief(),
+            [cut(plan) for plan in self._in_view],
+            cut(self.incumbent.choice),
+            self._bench.config.seed,
+        )
 
     def _admitted(self, plans: list[NDArray[np.int64]]) -> list[NDArray[np.int64]]:
         admitted = self._constraint.admits(plans)

@@ -5,12 +5,14 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from qsdnn.cost.fit import Prior, fit, no_prior
 from qsdnn.cost.model import CostModel
 from qsdnn.cost.terms import ENTER, LEAVE, Observation
 from qsdnn.primitive import Precision, Primitive
 from qsdnn.space import Edge, Space
+from qsdnn.tuning.rounds.outlook import WORTH, Outlook, outlook
 
 LAYERS, DOMAINS = 12, 3
 
@@ -122,6 +124,31 @@ def test_draws_are_spread_as_it_says():
     cut = [list(_observe(truth, plan, rng, 0))]
     assert np.mean(drawn) == pytest.approx(belief.latency_ms(cut)[0], rel=0.02)
     assert np.std(drawn) == pytest.approx(belief.spread_ms(cut)[0], rel=0.25)
+
+
+def test_differences_are_drawn_as_they_are_believed_to_be():
+    belief, truth, rng = _fitted(2, mixed=4)
+    cuts = [list(_observe(truth, plan, rng, 0)) for plan in _plans(rng, 6)]
+    drawn = belief.draws_ms(cuts, than=cuts[0], count=20_000, rng=np.random.default_rng(0))
+    np.testing.assert_allclose(drawn[:, 0], 0, atol=1e-9)  # a plan takes as long as itself
+    believed = belief.latency_ms(cuts) - belief.latency_ms(cuts[:1])
+    spread = belief.spread_ms(cuts, than=cuts[0])
+    np.testing.assert_allclose(drawn.mean(axis=0), believed, atol=0.03 * spread.max())
+    np.testing.assert_allclose(drawn.std(axis=0)[1:], spread[1:], rtol=0.03)
+
+
+def test_the_outlook_is_what_the_fastest_would_gain():
+    belief, truth, rng = _fitted(2, mixed=4)
+    one, *others = [list(_observe(truth, plan, rng, 0)) for plan in _plans(rng, 12)]
+    assert outlook(belief, [one], one) == Outlook(gain=0.0, chance=0.0)
+    now_ms = belief.latency_ms([one])[0]
+    for other in others:
+        slower_ms = belief.latency_ms([other])[0] - now_ms
+        spread_ms = belief.spread_ms([other], than=one)[0]
+        want = norm.cdf(-WORTH * now_ms, slower_ms, spread_ms)
+        assert outlook(belief, [other], one).chance == pytest.approx(want, abs=0.03)
+    alone = [outlook(belief, [other], one).gain for other in others]
+    assert outlook(belief, others, one).gain >= 0.99 * max(alone)
 
 
 @pytest.mark.parametrize("seed", range(3))

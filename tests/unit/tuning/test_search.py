@@ -93,6 +93,17 @@ def test_the_budget_of_measurements_holds(models, tmp_path, limit):
     assert found.learning.ended == f"--measurements {limit} is reached"
 
 
+def test_a_search_ends_when_it_is_as_sure_as_was_asked(models, tmp_path):
+    hardly, quite = (
+        run(config_of(models, until=until), tmp_path / f"{until}.db") for until in (0.2, 0.95)
+    )
+    assert "20% sure that no plan in view gains over 1%" in hardly.learning.ended
+    assert hardly.learning.outlook.chance < 0.8
+    assert quite.learning.rounds >= hardly.learning.rounds
+    if "95% sure" in quite.learning.ended:
+        assert quite.learning.outlook.chance < 0.05
+
+
 @pytest.mark.slow
 def test_what_was_learned_elsewhere_saves_measurements(models, tmp_path):
     def searched(name, store, **changes):
