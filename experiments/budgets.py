@@ -13,7 +13,8 @@ fully connected layers are large, get the shortest budget only.
 A search holds its budget where it takes at most 15 % longer; than `least`, where it says at once
 that it cannot take less. A worker is small enough where it takes at most three times the model's
 file and 400 MB. The exit code is 1 where that is not kept.
-`mixed` counts the mixed plans that were measured.
+`mixed` counts the mixed plans that were measured. A second table tells what the time went into, and
+after how many seconds a search had its first plan, its first mixed plans, and its best.
 
 Rows are written to results/budgets.json as they come: interrupted, the same command goes on with
 those that are missing; `--anew` begins again. About 40 minutes on two quiet cores.
@@ -34,6 +35,8 @@ import onnx
 from audit import commit, qsdnn, read, write
 from busy import quiet
 from onnx import numpy_helper
+
+from qsdnn.tuning.stopwatch import Mark, Part
 
 NETWORKS = (
     *("kws9", "kws1", "shufflenet-v2", "mobilenet-v2", "squeezenet", "resnet18", "resnet50"),
@@ -203,11 +206,27 @@ def table(rows):
     for name, row in rows.items():
         if row["search"]["advice"]:
             print(f"{name}: {row['search']['advice']}")
+    spending(rows)
     late = sum(not row["in_time"] for row in rows.values())
     large = sum(not row["in_memory"] for row in rows.values())
     print(f"{len(rows)} searches, {late} took too long, {large} too much memory")
     restless = sum(row["quiet_before"] > 0.15 for row in rows.values())
     print(f"* something else ran: {restless}" if restless else "nothing else ran")
+
+
+PARTS = [part.value for part in Part]
+MARKS = [mark.value for mark in Mark]
+
+
+def spending(rows):
+    """What the time of each search went into, and when it had reached what, in seconds."""
+    print(f"\n{'network':14} {'budget':>7}", *(f"{name:>11}" for name in PARTS + MARKS))
+    for row in rows.values():
+        spent, reached = row["search"].get("spent_s", {}), row["search"].get("reached_s", {})
+        cells = [spent.get(part, 0.0) for part in PARTS] + [reached.get(mark) for mark in MARKS]
+        texts = (f"{'' if cell is None else format(cell, '.1f'):>11}" for cell in cells)
+        print(f"{row['network']:14} {row['budget_s']:6}s", *texts)
+    print()
 
 
 def line(row):

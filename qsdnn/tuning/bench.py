@@ -22,7 +22,7 @@ from qsdnn.plan.build import Builder
 from qsdnn.space import Space
 from qsdnn.tuning.budget import Pace
 from qsdnn.tuning.config import SearchConfig
-from qsdnn.tuning.stopwatch import Part, Stopwatch
+from qsdnn.tuning.stopwatch import Mark, Part, Stopwatch
 from qsdnn.tuning.trial import Trial
 
 GROUP = 4
@@ -189,6 +189,7 @@ class Bench:
             group, ahead = choices[start : start + GROUP], choices[start + GROUP :][:GROUP]
             options = replace(self.options(), memory=weigh)
             trials += self.measure(group, purpose, options, anchors=anchors, ahead=ahead)
+            self.stopwatch.mark(Mark.MIXED_PLANS)
             for trial in trials[-len(group) :]:
                 self._tell(trial)
                 self.listener.step()

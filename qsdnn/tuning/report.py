@@ -111,6 +111,7 @@ def document(found: Found, plan_path: str) -> dict[str, Any]:
         "advice": _advice(found),
         "wall_s": found.wall_s,
         "spent_s": dict(found.spent_s),
+        "reached_s": dict(found.reached_s),
     }
 
 

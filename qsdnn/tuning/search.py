@@ -30,7 +30,7 @@ from qsdnn.tuning.rounds.loop import Learning, Rounds
 from qsdnn.tuning.start.initial_design import explore
 from qsdnn.tuning.start.start import Started, start
 from qsdnn.tuning.start.transfer import learned
-from qsdnn.tuning.stopwatch import Stopwatch
+from qsdnn.tuning.stopwatch import Mark, Stopwatch
 from qsdnn.tuning.trial import Profile, Trial
 
 
@@ -56,6 +56,7 @@ class Found:
         measurer: The measurer, which knows what was measured, and where.
         wall_s: The wall time of the whole search, without the time the board was waited for.
         spent_s: The seconds of each `Part` of that time.
+        reached_s: The seconds from the start to each `Mark` that was reached.
     """
 
     config: SearchConfig
@@ -74,6 +75,7 @@ class Found:
     measurer: Measurer = field(repr=False)
     wall_s: float
     spent_s: Mapping[str, float]
+    reached_s: Mapping[str, float]
 
 
 def search(
@@ -117,6 +119,8 @@ def search(
 
         def keep(trial: Trial, predicted_ms: float) -> None:
             on_plan(draft.plan(trial, predicted_ms, interim=True))
+            stopwatch.mark(Mark.FIRST_PLAN)
+            stopwatch.mark(Mark.BEST_PLAN)
 
         keep(started.uniform, started.uniform.latency_ms)
         explore(bench, started.profile, history, started.mixing)
@@ -144,7 +148,8 @@ def search(
             final=final,
             measurer=bench.measurer,
             wall_s=budget.elapsed_s,
-            spent_s=bench.stopwatch.spent_s(),
+            spent_s=stopwatch.spent_s(),
+            reached_s=stopwatch.reached_s(),
         )
 
 

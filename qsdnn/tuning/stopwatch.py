@@ -41,6 +41,17 @@ STEPS = {
 """The parts that steps of a board's processes belong to; other steps belong to `Part.STARTING`."""
 
 
+class Mark(StrEnum):
+    """The points that a search reaches."""
+
+    FIRST_PLAN = "first plan"
+    """The best uniform plan is known, and written as an interim plan."""
+    MIXED_PLANS = "mixed plans"
+    """The first mixed plans are measured."""
+    BEST_PLAN = "best plan"
+    """The last plan is found that took the place of a slower one."""
+
+
 class Stopwatch:
     """Tells the parts of the time that passes: a part within another interrupts the outer one.
 
@@ -56,6 +67,8 @@ class Stopwatch:
         self._since_s = clock() if start_s is None else start_s
         self._part = Part.PREPARING
         self._spent_s: dict[Part, float] = defaultdict(float)
+        self._start_s = self._since_s
+        self._reached_s: dict[Mark, float] = {}
 
     @contextmanager
     def part(self, part: Part) -> Iterator[None]:
@@ -90,6 +103,15 @@ class Stopwatch:
         """The seconds of each part so far, without those that took none."""
         self._turn_to(self._part)
         return {part.value: self._spent_s[part] for part in Part if self._spent_s[part] > 0}
+
+    def mark(self, mark: Mark) -> None:
+        """Notes that a point is reached now; of some points the first time counts."""
+        if mark is Mark.BEST_PLAN or mark not in self._reached_s:
+            self._reached_s[mark] = self._clock() - self._start_s
+
+    def reached_s(self) -> dict[str, float]:
+        """The seconds from the start to each point that was reached."""
+        return {mark.value: self._reached_s[mark] for mark in Mark if mark in self._reached_s}
 
     def _turn_to(self, part: Part) -> Part:
         now_s, last = self._clock(), self._part

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qsdnn.tuning.stopwatch import Part, Stopwatch
+from qsdnn.tuning.stopwatch import Mark, Part, Stopwatch
 
 
 class Clock:
@@ -26,6 +26,15 @@ def test_an_inner_part_interrupts_the_outer_one_and_all_is_accounted_for():
     clock.now_s += 0.25
     assert watch.spent_s() == {"preparing": 3.0, "building": 1.5, "learning": 5.0, "other": 0.25}
     assert sum(watch.spent_s().values()) == clock.now_s - 8.0
+
+
+def test_points_are_reached_once_but_better_plans_may_follow():
+    clock = Clock()
+    watch = Stopwatch(start_s=8.0, clock=clock)
+    for mark in (Mark.BEST_PLAN, Mark.FIRST_PLAN, Mark.BEST_PLAN, Mark.FIRST_PLAN):
+        clock.now_s += 1.0
+        watch.mark(mark)
+    assert watch.reached_s() == {"first plan": 4.0, "best plan": 5.0}
 
 
 def test_the_board_s_time_is_told_by_its_steps_and_the_rest_is_sending():
