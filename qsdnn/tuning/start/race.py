@@ -71,7 +71,7 @@ SLOW = 2.0
 """The factor of the fastest default's time from which an engine is slow: no variant of a slow
 engine was seen to win."""
 
-SHARE = 0.4
+SHARE = 0.25
 """The share of the time left beside the final that uniform plans of slow engines may take; the rest
 is for mixed plans."""
 
