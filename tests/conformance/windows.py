@@ -58,6 +58,16 @@ def transposed_convs(draw):
         node = helper.make_node(
             "ConvTranspose", ["x", *weights], ["t"], pads=pads[1::2], group=group, **lengths
         )
+    elif not draw(st.integers(0, 4)):  # its padding follows from its output
+        attributes = {"strides": strides, "dilations": dilations, "group": group}
+        mode = draw(st.sampled_from(["SAME_UPPER", "SAME_LOWER", "output_shape"]))
+        if mode == "output_shape":
+            spans = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+            whole = [s * (n - 1) + e for s, n, e in zip(strides, shape[2:], spans, strict=True)]
+            attributes[mode] = [draw(st.integers(max(1, n - 2), n)) for n in whole]
+        elif all(k >= s for k, s in zip(kernel, strides, strict=True)):
+            attributes["auto_pad"] = mode
+        node = helper.make_node("ConvTranspose", ["x", *weights], ["t"], **attributes)
     nodes = draw(activations(node, weights))
     return Drawn(nodes, {"x": shape}, weights)
 
@@ -95,7 +105,15 @@ def volumes(draw):
         "strides": draw(st.tuples(*[st.integers(1, 2)] * 3)),
         "pads": [draw(st.integers(0, k - 1)) for k in kernel + kernel],
     }
-    kind = draw(st.sampled_from(["Conv", "Conv", "MaxPool", "AveragePool"]))
+    kind = draw(st.sampled_from(["Conv", "ConvTranspose", "MaxPool", "AveragePool"]))
+    if kind == "ConvTranspose":
+        group = draw(st.sampled_from([1, channels]))
+        attributes["pads"] = [n // 2 for n in attributes["pads"]]
+        weights = {"w": values(channels, 4, *kernel, seed=1)}
+        if draw(st.booleans()):
+            weights["b"] = values(group * 4, seed=2)
+        node = helper.make_node(kind, ["x", *weights], ["t"], group=group, **attributes)
+        return Drawn(draw(activations(node, weights)), {"x": shape}, weights)
     if kind != "Conv":
         if kind == "AveragePool":
             attributes["count_include_pad"] = draw(st.integers(0, 1))

@@ -115,5 +115,6 @@ _COMPOSITIONS: Mapping[str, Callable[[Op], list[Op]]] = {
     **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin"), _reduction),
     **dict.fromkeys(("MaxPool", "AveragePool"), volumes.pool),
     "Conv": volumes.convolution,
+    "ConvTranspose": volumes.transposed,
     "Gemm": _gemm,
 }

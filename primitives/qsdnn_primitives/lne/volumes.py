@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from qsdnn_primitives.plain.node import Op, UnsupportedError, inner_value, stati
 _MOST = 256
 """The most taps over all planes of an output."""
 
-_OF_DIMENSIONS = ("kernel", "strides", "dilations", "begins", "ends")
+_OF_DIMENSIONS = ("kernel", "strides", "dilations", "begins", "ends", "output_padding")
 
 
 @dataclass(kw_only=True)
@@ -92,22 +92,42 @@ class Volume:
 
 def convolution(op: Op) -> list[Op]:
     """Conv of volumes: each plane is a sum of convolutions of planes."""
-    x, weights, *bias = op.inputs
-    if len(static_shape(x)) != 5 or weights.const_value is None:
+    if len(static_shape(op.inputs[0])) != 5:
         return [op]
-    volume, windows = Volume(op=op), []
-    outputs, inputs, depth, *size = static_shape(weights)
-    for k in range(depth):
-        window = inner_value(weights, f"depth {k}", (outputs, inputs, *size))
-        window.const_value = ir.tensor(np.ascontiguousarray(weights.const_value.numpy()[:, :, k]))
-        windows.append(window)
-    planes = []
-    for number, reads in enumerate(volume.taps(depth)):
+    volume = Volume(op=op)
+    return _summed(volume, volume.taps(static_shape(op.inputs[1])[2]))
+
+
+def transposed(op: Op) -> list[Op]:
+    """ConvTranspose of volumes: each plane is a sum of transposed convolutions of planes."""
+    if len(static_shape(op.inputs[0])) != 5:
+        return [op]
+    stride, dilation = op.attributes["strides"][0], op.attributes["dilations"][0]
+    begin, depth = op.attributes["begins"][0], static_shape(op.inputs[0])[2]
+    found: list[list[tuple[int, int]]] = []
+    for place in range(static_shape(op.outputs[0])[2]):
+        reads = [(k, place + begin - k * dilation) for k in range(static_shape(op.inputs[1])[2])]
+        found.append([(k, at // stride) for k, at in reads if at % stride == 0])
+        found[-1] = [(k, at) for k, at in found[-1] if 0 <= at < depth]
+    if sum(map(len, found)) > _MOST:
+        raise UnsupportedError("its planes are too many")
+    return _summed(Volume(op=op), found)
+
+
+def _summed(volume: Volume, taps: Sequence[Sequence[tuple[int, int]]]) -> list[Op]:
+    """The operators of a convolution whose planes read these taps, each of an input plane.
+
+    A plane that reads nothing is made of a window of zeros, for the bias.
+    """
+    op, planes = volume.op, []
+    bias, nothing = op.inputs[2:], ((-1, 0),)
+    for number, reads in enumerate(taps):
         total: ir.Value | None = None
-        for k, at in reads:
-            plane, added = volume.plane(at), bias if total is None else []
+        for k, at in reads or nothing:
+            added = bias if total is None else ()
             made = volume.made(f"product {number} {k}")
-            volume.add("Conv", (plane, windows[k], *added), made, volume.attributes)
+            inputs = (volume.plane(at), _window(op.inputs[1], k), *added)
+            volume.add(op.kind, inputs, made, volume.attributes)
             if total is not None:
                 made = volume.add("Add", (made, total), volume.made(f"sum {number} {k}"), {})
             total = made
@@ -116,12 +136,20 @@ def convolution(op: Op) -> list[Op]:
     return volume.stacked(planes)
 
 
+def _window(weights: ir.Value, depth: int) -> ir.Value:
+    """The weights of one depth of a window; zeros for -1."""
+    assert weights.const_value is not None
+    outer, inner, _, *size = static_shape(weights)
+    window = inner_value(weights, f"depth {depth}", (outer, inner, *size))
+    values = weights.const_value.numpy()[:, :, max(depth, 0)] * np.float32(depth >= 0)
+    window.const_value = ir.tensor(np.ascontiguousarray(values))
+    return window
+
+
 def pool(op: Op) -> list[Op]:
     """MaxPool and AveragePool of volumes: each plane is made of pooled planes."""
     if len(static_shape(op.inputs[0])) != 5:
         return [op]
-    if op.attributes.get("count_include_pad"):
-        raise UnsupportedError("padding counts in its volumes")
     volume, pooled = Volume(op=op), dict[int, ir.Value]()
     kind = {"MaxPool": "Max", "AveragePool": "Mean"}[op.kind]
     planes = []
@@ -131,5 +159,18 @@ def pool(op: Op) -> list[Op]:
                 plane, made = volume.plane(at), volume.made(f"pooled {at}")
                 pooled[at] = volume.add(op.kind, (plane,), made, volume.attributes)
         operands = tuple(pooled[at] for _, at in reads)
-        planes.append(volume.add(kind, operands, volume.made(f"plane {number}"), {}))
+        plane = volume.add(kind, operands, volume.made(f"plane {number}"), {})
+        if op.attributes.get("count_include_pad"):
+            factor = {"factor": len(reads) / _counted(volume, number)}
+            plane = volume.add("Scale", (plane,), volume.made(f"scaled {number}"), factor)
+        planes.append(plane)
     return volume.stacked(planes)
+
+
+def _counted(volume: Volume, place: int) -> int:
+    """The taps in depth that count in a mean: those of the padding too, and none behind it."""
+    attributes = volume.op.attributes
+    first = place * attributes["strides"][0] - attributes["begins"][0]
+    end = static_shape(volume.op.inputs[0])[2] + attributes["ends"][0]
+    taps = range(int(attributes["kernel"][0]))
+    return sum(first + k * attributes["dilations"][0] < end for k in taps)

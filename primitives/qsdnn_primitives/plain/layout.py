@@ -180,39 +180,49 @@ def _scales(node: NodeReader, position: int) -> list[float]:
 
 
 def conv_transpose(node: NodeReader) -> Op:
-    """ConvTranspose with constant weights, whose padding is explicit."""
-    if node.text("auto_pad", "NOTSET") not in ("NOTSET", "VALID") or node.ints("output_shape"):
-        raise UnsupportedError("its padding follows from its output")
+    """ConvTranspose with constant weights; `auto_pad` and ``output_shape`` resolved."""
     if not all(is_constant(value) for value in node.inputs[1:]):
         raise UnsupportedError("its weights are not constant")
     kernel = node.shape(1)[2:]
     rank = len(kernel)
     if rank == 0 or len(node.shape()) != rank + 2 or len(node.output_shape) != rank + 2:
         raise UnsupportedError("its input is not (N, C, size …)")
-    pads = node.ints("pads") or [0] * (2 * rank)
-    op = node.op(
+    strides = node.ints("strides") or [1] * rank
+    dilations = node.ints("dilations") or [1] * rank
+    added = node.ints("output_padding") or [0] * rank
+    # ONNX ConvTranspose 11: stride · (in − 1) + output_padding + span, of which the pads are cut
+    whole = [
+        stride * (size - 1) + more + (taps - 1) * dilation + 1
+        for stride, size, more, taps, dilation in zip(
+            strides, node.shape()[2:], added, kernel, dilations, strict=True
+        )
+    ]
+    cut = [size - out for size, out in zip(whole, node.output_shape[2:], strict=True)]
+    begins, ends = _cut_off(node, cut)
+    if min(*begins, *ends, *added) < 0:
+        raise UnsupportedError("a padding is negative")
+    if [begin + end for begin, end in zip(begins, ends, strict=True)] != cut:
+        raise UnsupportedError("its output has another size than its attributes say")
+    return node.op(
         "ConvTranspose",
         *node.inputs,
         group=node.integer("group", 1),
-        strides=node.ints("strides") or [1] * rank,
-        dilations=node.ints("dilations") or [1] * rank,
-        begins=pads[:rank],
-        ends=pads[rank:],
-        output_padding=node.ints("output_padding") or [0] * rank,
+        strides=strides,
+        dilations=dilations,
+        begins=begins,
+        ends=ends,
+        output_padding=added,
     )
-    attributes = op.attributes
-    if min(*attributes["begins"], *attributes["ends"], *attributes["output_padding"]) < 0:
-        raise UnsupportedError("a padding is negative")
-    # ONNX ConvTranspose 11: stride · (in − 1) + output_padding + span − pads
-    sizes = tuple(
-        attributes["strides"][i] * (size - 1)
-        + attributes["output_padding"][i]
-        + (kernel[i] - 1) * attributes["dilations"][i]
-        + 1
-        - attributes["begins"][i]
-        - attributes["ends"][i]
-        for i, size in enumerate(node.shape()[2:])
-    )
-    if node.output_shape[2:] != sizes:
-        raise UnsupportedError("its output has another size than its attributes say")
-    return op
+
+
+def _cut_off(node: NodeReader, cut: list[int]) -> tuple[list[int], list[int]]:
+    """The padding of a ConvTranspose before and after each dimension, which makes `cut` in all."""
+    rank, mode = len(cut), node.text("auto_pad", "NOTSET")
+    if mode == "NOTSET" and not node.ints("output_shape"):
+        pads = node.ints("pads") or [0] * (2 * rank)
+        return pads[:rank], pads[rank:]
+    if mode == "VALID" and not node.ints("output_shape"):
+        return [0] * rank, [0] * rank
+    small = [total // 2 for total in cut]
+    large = [total - half for total, half in zip(cut, small, strict=True)]
+    return (small, large) if mode == "SAME_UPPER" else (large, small)
