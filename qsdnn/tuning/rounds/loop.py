@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from qsdnn.agents import agent
 from qsdnn.agents.base import Agent, Policy
 from qsdnn.agents.exact.solver import Exact
-from qsdnn.cost.model import CostModel
+from qsdnn.cost.model import CostModel, undivided
 from qsdnn.measure.paired import runs_beside
 from qsdnn.tuning.bench import GROUP, Bench
 from qsdnn.tuning.budget import Budget
@@ -285,17 +285,3 @@ class Rounds:
         listener.scalar("search/predicted_ms", policy.latency_ms, number)
         listener.scalar("search/measured_ms", self.incumbent.latency_ms, number)
         listener.scalar("search/gap", self.learning.gap or 0.0, number)
-
-
-def undivided(cost: CostModel) -> NDArray[np.int64]:
-    """The fastest plan within each domain that takes all layers (n, layers).
-
-    An agent sees what layers take in parts of a network, and so overrates what these plans take.
-    """
-    space = cost.space
-    plans = []
-    for domain in range(len(space.domains)):
-        inside = np.where(space.domain_of == domain, cost.layer_ms, np.inf)
-        if np.isfinite(inside.min(axis=1)).all():
-            plans.append(inside.argmin(axis=1))
-    return np.array(plans, dtype=np.int64).reshape(len(plans), len(space.layers))

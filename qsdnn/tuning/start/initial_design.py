@@ -1,4 +1,8 @@
-"""Exploring: random mixed plans are measured until the cost model is sure of the others."""
+"""Exploring: random mixed plans are measured until the cost model is sure of the others.
+
+Beside the first of them go the plans that are most likely good before anything was learned: the
+fastest primitive of each layer, within one domain, where no boundary costs anything.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from qsdnn.cost.model import undivided
 from qsdnn.space import Space
 from qsdnn.tuning.bench import GROUP, Bench
 from qsdnn.tuning.budget import Budget
@@ -49,6 +54,10 @@ def mixed_plan(
     return plan
 
 
+LIKELY, MOST_LIKELY = 1.0, 2
+"""The factor of the fastest uniform plan's time up to which a plan of one domain is likely good, as
+predicted, and the number of such plans that are measured at once."""
+
 MOST = 24
 """The number of random plans, at the most."""
 
@@ -76,6 +85,7 @@ def explore(bench: Bench, profile: Profile, history: History, budget: Budget) ->
         budget: The budget that may end exploring early, without what must follow.
     """
     plans = _random_plans(bench, profile)
+    likely = _likely_plans(profile, history)
     seen, without = HeldOut(), HeldOut()
     bench.listener.phase("Exploring", len(plans))
     while plans and not budget.ended(2 * bench.pace.group_s):
@@ -83,8 +93,11 @@ def explore(bench: Bench, profile: Profile, history: History, budget: Budget) ->
             return
         count = int(min(GROUP, budget.plans))
         belief, plain = history.belief(), history.belief_without_prior()
-        trials = bench.in_groups(plans[:count], profile.best[:1])
-        plans = plans[count:]
+        group = [*likely, *plans][:count]
+        trials = bench.in_groups(group, profile.best[:1])
+        history.add(trials[: len(likely)])
+        trials, plans = trials[len(likely) :], plans[max(count - len(likely), 0) :]
+        likely = []
         seen += test(belief, trials, bench.space)
         without += test(plain, trials, bench.space)
         history.add(trials, random=True)
@@ -106,6 +119,14 @@ def _is_right(seen: HeldOut) -> bool:
 def _is_sure(bench: Bench, history: History, plans: Sequence[NDArray[np.int64]]) -> bool:
     belief, cut = history.belief(), [bench.cut(plan) for plan in plans]
     return float(np.mean(belief.spread_ms(cut) / belief.latency_ms(cut))) <= SURE
+
+
+def _likely_plans(profile: Profile, history: History) -> list[NDArray[np.int64]]:
+    """The plans of one domain that may be as fast as the fastest uniform plan, and are not it."""
+    cost, known = history.belief().cost, {trial.key for trial in history.trials}
+    most_ms = LIKELY * min(cost.predict(trial.choice) for trial in profile.best)
+    likely = [plan for plan in undivided(cost) if cost.predict(plan) <= most_ms]
+    return [plan for plan in likely if plan.tobytes() not in known][:MOST_LIKELY]
 
 
 def _random_plans(bench: Bench, profile: Profile) -> list[NDArray[np.int64]]:

@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from qsdnn.cost.model import CostModel
+from qsdnn.cost.model import CostModel, undivided
 from qsdnn.primitive import Precision, Primitive
 from qsdnn.space import Space
-from qsdnn.tuning.rounds.loop import undivided
 
 
 def test_the_fastest_of_each_domain_that_takes_all_layers():
