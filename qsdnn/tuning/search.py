@@ -15,6 +15,7 @@ from qsdnn.listener import Listener
 from qsdnn.measure.measurer import Measurer
 from qsdnn.model.layer import Graph
 from qsdnn.plan import Plan
+from qsdnn.space import Space
 from qsdnn.store import Store
 from qsdnn.tuning.budget import Budget
 from qsdnn.tuning.config import Objective, SearchConfig
@@ -24,7 +25,7 @@ from qsdnn.tuning.finish.fastest import finish
 from qsdnn.tuning.finish.final import Final
 from qsdnn.tuning.finish.pareto import Point, front
 from qsdnn.tuning.limits.assessor import Assessor
-from qsdnn.tuning.limits.constraint import AccuracyLimit
+from qsdnn.tuning.limits.constraint import AccuracyLimit, Constraint, Unlimited
 from qsdnn.tuning.prepare import Prepared, prepare
 from qsdnn.tuning.rounds.loop import Learning, Rounds
 from qsdnn.tuning.start.initial_design import explore
@@ -113,14 +114,19 @@ def search(
         )
         prepared.bench.hold()
         check_sensors(prepared.bench, config.goal)
-        started = start(prepared, store, _assessor(prepared, board, store), budget)
+        latest = _Latest(on_plan, stopwatch)
+
+        def on_look(profile: Profile) -> None:
+            draft = _draft(prepared, prepared.bench.space, profile, Unlimited())
+            latest.keep(draft, profile.best[0], profile.best[0].latency_ms)
+
+        assessor = _assessor(prepared, board, store)
+        started = start(prepared, store, assessor, budget, on_look)
         bench, history = started.bench, started.history
-        draft = _draft(prepared, started)
+        draft = _draft(prepared, bench.space, started.profile, started.constraint)
 
         def keep(trial: Trial, predicted_ms: float) -> None:
-            on_plan(draft.plan(trial, predicted_ms, interim=True))
-            stopwatch.mark(Mark.FIRST_PLAN)
-            stopwatch.mark(Mark.BEST_PLAN)
+            latest.keep(draft, trial, predicted_ms)
 
         keep(started.uniform, started.uniform.latency_ms)
         explore(bench, started.profile, history, started.mixing)
@@ -153,6 +159,29 @@ def search(
         )
 
 
+class _Latest:
+    """Passes on interim plans, each once.
+
+    Args:
+        on_plan: Called with each plan that is another one than the last.
+        stopwatch: The stopwatch of the search.
+    """
+
+    def __init__(self, on_plan: Callable[[Plan], None], stopwatch: Stopwatch) -> None:
+        self._on_plan = on_plan
+        self._stopwatch = stopwatch
+        self._key = b""
+
+    def keep(self, draft: Draft, trial: Trial, predicted_ms: float) -> None:
+        """Passes on the plan of a trial, the best so far."""
+        if trial.key == self._key:
+            return
+        self._key = trial.key
+        self._on_plan(draft.plan(trial, predicted_ms, interim=True))
+        self._stopwatch.mark(Mark.FIRST_PLAN)
+        self._stopwatch.mark(Mark.BEST_PLAN)
+
+
 def _assessor(prepared: Prepared, board: Board, store: Store) -> Assessor | None:
     """The assessor of plans; None where no accuracy may be lost."""
     bench, samples = prepared.bench, prepared.samples
@@ -162,14 +191,14 @@ def _assessor(prepared: Prepared, board: Board, store: Store) -> Assessor | None
     return Assessor(config, samples, bench.builder, board, store, bench.listener, bench.stopwatch)
 
 
-def _draft(prepared: Prepared, started: Started) -> Draft:
+def _draft(prepared: Prepared, space: Space, profile: Profile, constraint: Constraint) -> Draft:
     return Draft(
-        config=started.bench.config,
+        config=prepared.bench.config,
         graph=prepared.graph,
-        info=started.bench.measurer.info,
-        space=started.bench.space,
-        profile=started.profile,
-        constraint=started.constraint,
+        info=prepared.bench.measurer.info,
+        space=space,
+        profile=profile,
+        constraint=constraint,
         calibration=prepared.calibration,
     )
 

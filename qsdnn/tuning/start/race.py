@@ -11,7 +11,7 @@ chosen for any layer.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import inf
 
@@ -92,12 +92,17 @@ three processes."""
 Choice = NDArray[np.int64]
 
 
-def race(bench: Bench, budget: Budget | None = None) -> Profile:
+def race(
+    bench: Bench,
+    budget: Budget | None = None,
+    on_look: Callable[[Profile], None] = lambda profile: None,
+) -> Profile:
     """Measures and profiles uniform plans until all are known or their time is over.
 
     Args:
         bench: The bench that builds and measures plans.
         budget: The budget of the search; None measures all uniform plans.
+        on_look: Called with the profile of the first looks, if one of them ended well.
 
     Raises:
         InfeasibleError: No engine runs the network.
@@ -113,6 +118,8 @@ def race(bench: Bench, budget: Budget | None = None) -> Profile:
     if not any(trial.ok for trial in trials.values()) and len(first) < len(own):
         others = {name: plans[name] for name in own if name not in first}
         _measure(bench, others, budget, trials)
+    if any(trial.ok for trial in trials.values()):
+        on_look(collect(bench.space, dict(trials)))
     share_s = budget.elapsed_s + SHARE * (budget.left_s - bench.pace.final_s(trials.values()))
     slow = _slow(bench, trials)
     rest = _in_order([*own, *plans], trials)

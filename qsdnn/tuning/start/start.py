@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from qsdnn.errors import InfeasibleError
@@ -59,7 +59,13 @@ class Started:
     spared: tuple[str, ...] = ()
 
 
-def start(prepared: Prepared, store: Store, assessor: Assessor | None, budget: Budget) -> Started:
+def start(
+    prepared: Prepared,
+    store: Store,
+    assessor: Assessor | None,
+    budget: Budget,
+    on_look: Callable[[Profile], None] = lambda profile: None,
+) -> Started:
     """Races uniform plans, evaluates the accuracy they lose, and looks up earlier searches.
 
     Args:
@@ -67,6 +73,8 @@ def start(prepared: Prepared, store: Store, assessor: Assessor | None, budget: B
         store: The store in which earlier searches left what they learned.
         assessor: The assessor that evaluates plans; None where no accuracy may be lost.
         budget: The budget of the whole search.
+        on_look: Called with the profile of the first looks at the engines, unless accuracy may be
+            lost: then it is not known which plans may be chosen.
 
     Raises:
         InfeasibleError: No engine runs the network, or no uniform plan keeps the limits.
@@ -78,7 +86,8 @@ def start(prepared: Prepared, store: Store, assessor: Assessor | None, budget: B
     bench, spared = _without_slow(prepared.bench, elsewhere, signatures)
     evaluating_s = EVALUATIONS * assessor.check() if assessor is not None else 0.0
     for_latency = budget.less(_afterwards_s(config))
-    space, profile = usable(bench.space, race(bench, for_latency.less(evaluating_s)))
+    looked = on_look if assessor is None else lambda profile: None
+    space, profile = usable(bench.space, race(bench, for_latency.less(evaluating_s), looked))
     bench = bench.within(space)
     mixing = for_latency.less(bench.pace.final_s(profile.best))
     constraint: Constraint = Unlimited()

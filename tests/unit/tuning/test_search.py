@@ -1,6 +1,7 @@
 """The whole search on a board whose costs are known."""
 
 import dataclasses
+import itertools
 import sqlite3
 
 import numpy as np
@@ -63,6 +64,17 @@ def test_finds_nearly_the_best_plan_there_is(models, tmp_path):
     measured = [plan.measured_ms for plan in plans]
     assert len(plans) > 1 and measured == sorted(measured, reverse=True)
     assert len({choice.primitive for choice in plans[0].layers}) == 1
+
+
+def test_a_plan_is_there_after_one_look_at_each_engine(models, tmp_path):
+    class Measured(list):
+        def append(self, plan):
+            super().append((len(board.measured), plan))
+
+    board, plans = SyntheticBoard(), Measured()
+    found = run(config_of(models), tmp_path / "s.db", board, plans)
+    assert plans[0][0] <= len(SyntheticBoard.ENGINES) < len(found.profile.trials)
+    assert all(a != b for (_, a), (_, b) in itertools.pairwise(plans))
 
 
 @pytest.mark.parametrize("lost_after", [3, 11, 19])
