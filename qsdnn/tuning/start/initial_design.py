@@ -75,8 +75,8 @@ def explore(bench: Bench, profile: Profile, history: History, budget: Budget) ->
     """Measures random mixed plans a few at a time, each predicted before.
 
     The first few tell how well the cost model predicts. A prior that predicts them worse than none
-    at all is dropped. Where there is time for one group of plans only, that time is left to the
-    plans that are learned.
+    at all is dropped. Where there is time for one more group of plans only, that time is left to
+    the plans that are learned, unless there are plans that are likely good.
 
     Args:
         bench: The bench that builds and measures plans.
@@ -88,7 +88,7 @@ def explore(bench: Bench, profile: Profile, history: History, budget: Budget) ->
     likely = _likely_plans(profile, history)
     seen, without = HeldOut(), HeldOut()
     bench.listener.phase("Exploring", len(plans))
-    while plans and not budget.ended(2 * bench.pace.group_s):
+    while plans and not budget.ended((1 if likely else 2) * bench.pace.group_s):
         if _is_good(seen) or (_is_right(seen) and _is_sure(bench, history, plans)):
             return
         count = int(min(GROUP, budget.plans))
