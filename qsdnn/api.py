@@ -155,7 +155,7 @@ def compare(
     min_runs: int = 20,
     listener: Listener | None = None,
 ) -> Comparison:
-    """Measures plans, packages and models side by side, interleaved run by run.
+    """Measures plans, packages and models side by side, in turns.
 
     Args:
         subjects: The paths: a ``plan.json``, a package's folder or zip, or ``model.onnx@ENGINE``,

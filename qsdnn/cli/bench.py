@@ -66,7 +66,7 @@ Examples:
 def command(
     subjects: tuple[Path, ...], board: str, care: Care, as_json: bool, **asked: Any
 ) -> None:
-    """Measure any number of plans, packages and models side by side, interleaved run by run.
+    """Measure any number of plans, packages and models side by side, in turns.
 
     A model runs bare in one engine, as the engine comes, through the engine's own fastest loop,
     without the session of the runtime around it. MODEL@ENGINE/ALGORITHM names an algorithm for all

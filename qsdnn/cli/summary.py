@@ -140,7 +140,8 @@ def _memory(content: dict[str, Any]) -> str:
 def _spent(content: dict[str, Any]) -> str:
     """The parts of the time, longest first, down to the second."""
     parts = sorted(content["spent_s"].items(), key=lambda part: -part[1])
-    return ", ".join(f"{name} {seconds:.0f} s" for name, seconds in parts if seconds >= 0.5)
+    told = [f"{name} {seconds:.0f} s" for name, seconds in parts if seconds >= 0.5]
+    return f"of these seconds: {', '.join(told)}"
 
 
 def _front(content: dict[str, Any]) -> Table:

@@ -1,4 +1,4 @@
-"""Comparison: plans, packages and models side by side, interleaved run by run."""
+"""Comparison: plans, packages and models side by side, in turns."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def compare_on(
     budget_s: float = 10.0,
     min_runs: int = 20,
 ) -> Comparison:
-    """Measures subjects side by side in several processes, interleaved run by run.
+    """Measures subjects side by side in several processes, in turns.
 
     Args:
         board: The board, already started.

@@ -196,7 +196,7 @@ def measure_together(
 
     Args:
         board: The board, already started.
-        packages: The packages, all measured in one measurement, interleaved run by run.
+        packages: The packages, all measured in one measurement, in turns.
         reference: The inputs, and the outputs that packages must give, if any.
         options: The options of measuring.
         on_note: Called with what becomes of a board that was lost.

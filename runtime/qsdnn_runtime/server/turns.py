@@ -80,8 +80,8 @@ def interleave(
     - Turns have the same number of runs for all but slow subjects, so that the i-th runs of two
       subjects are neighbours in time and may be compared in pairs. Where a turn has several runs,
       one more run goes before them and is not counted: it brings the caches back.
-    - Rounds end when each interval of the median is within ``precision``, each subject has
-      ``max_runs``, or ``budget_s`` is over. A precise subject runs on beside the others until it
+    - Rounds end when each interval of the median is within ``precision`` after `TURNS` turns, each
+      subject has ``max_runs``, or ``budget_s`` is over. A precise subject runs on beside the others until it
       has twice the runs it needed, then rests.
     - Disturbed runs are made again within the budget: ``min_runs`` undisturbed runs are wanted too,
       and their interval must be precise, unless they are too few to count.
