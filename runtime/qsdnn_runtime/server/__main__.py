@@ -13,8 +13,8 @@ of each answer names the op again:
   packages that are loaded at once), ``options``, ``tolerance``, ``conditions`` (see
   `qsdnn_runtime.server.conditions`), values, and ``payloads``, the digests of the values' bytes →
   ``progress`` and ``record`` frames, then ``measure`` with ``spent_s``, the seconds of each step; a
-  record that comes again for a package is better than the one before. With ``missing`` in the answer nothing was measured, as artifacts are
-  missing.
+  record that comes again for a package is better than the one before. With ``missing`` in the
+  answer nothing was measured, as artifacts are missing.
 - ``run``: one package, ``threads``, ``timeout_s``, the rest as for ``measure`` → values.
 - ``evaluate``: ``needs``, ``packages``, ``threads``, ``timeout_s`` of one run, and ``inputs``
   [{``name``, ``sha256``, ``dtype``, ``shape``}], a run for each row → ``progress``; for each

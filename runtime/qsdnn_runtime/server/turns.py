@@ -81,8 +81,8 @@ def interleave(
       subjects are neighbours in time and may be compared in pairs. Where a turn has several runs,
       one more run goes before them and is not counted: it brings the caches back.
     - Rounds end when each interval of the median is within ``precision`` after `TURNS` turns, each
-      subject has ``max_runs``, or ``budget_s`` is over. A precise subject runs on beside the others until it
-      has twice the runs it needed, then rests.
+      subject has ``max_runs``, or ``budget_s`` is over. A precise subject runs on beside the others
+      until it has twice the runs it needed, then rests.
     - Disturbed runs are made again within the budget: ``min_runs`` undisturbed runs are wanted too,
       and their interval must be precise, unless they are too few to count.
     - ``min_runs`` is kept even past the budget, except by slow subjects (`SLOW_RATIO`): these

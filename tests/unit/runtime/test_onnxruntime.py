@@ -10,8 +10,8 @@ from onnx import TensorProto, helper
 
 from qsdnn_runtime import EngineError, Session
 from qsdnn_runtime.engine import SegmentSpec
-from qsdnn_runtime.engines.onnxruntime import LOADER
-from qsdnn_runtime.engines.onnxruntime.library import CPU
+from qsdnn_runtime.engines.onnxruntime import LOADER, executable, loader
+from qsdnn_runtime.engines.onnxruntime.library import CPU, device_of, providers_of, records, starts
 from qsdnn_runtime.engines.onnxruntime.profile import applied, assign, layer_times, read_kernels
 from tests.unit.runtime.onnx_package import PRIMITIVES, Part, model, write_package
 
@@ -201,11 +201,15 @@ def _load(tmp_path, family, threads=3):
 def test_other_providers_are_told_and_preferred(tmp_path, monkeypatch):
     names = ["TensorrtExecutionProvider", "XnnpackExecutionProvider", "AzureExecutionProvider", CPU]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: names)
+    monkeypatch.setattr(loader, "starts", lambda library, name: name in names[1:])  # not all do
     told = [word for word in LOADER.probe().capabilities if word.startswith("ep:")]
-    assert told == ["ep:tensorrt/fp32", "ep:tensorrt/fp16", "ep:xnnpack/fp32"]
+    assert told == ["ep:xnnpack/fp32"]
     monkeypatch.setattr(onnxruntime, "InferenceSession", _Session)
     for family, first in {
-        "onnxruntime/tensorrt/fp16": ("TensorrtExecutionProvider", {"trt_fp16_enable": "1"}),
+        "onnxruntime/tensorrt/fp16": (
+            "TensorrtExecutionProvider",
+            {"trt_fp16_enable": "1", "trt_cuda_graph_enable": "1"},
+        ),
         "onnxruntime/xnnpack/fp32": ("XnnpackExecutionProvider", {"intra_op_num_threads": "3"}),
     }.items():
         assert _load(tmp_path, family)._session.asked == [first, CPU]
@@ -252,3 +256,49 @@ def test_integer_kernels_are_told_from_those_around_them():
     assert [found[i].primitive.split("/")[1] for i in range(4)] == ["int8", "int8", "gemm", "gemm"]
     kernels_of = [found[i].kernel for i in range(4)]
     assert kernels_of == ["QLinearConv", "MaxPool(u8)", "Conv, QLinearAdd", "Softmax"]
+
+
+def _sum(folder):
+    """A segment y = x + w."""
+    content = model(
+        [helper.make_node("Add", ["x", "w"], ["y"], "0:0")],
+        [("x", "float32", (2, 3))],
+        [("y", "float32", (2, 3))],
+        {"w": np.full((2, 3), 2.0, np.float32)},
+    )
+    path = folder / "sum.onnx"
+    path.write_bytes(content.SerializeToString())
+    options = {"nodes": {}, "tensors": {"y": 0}}
+    return SegmentSpec(path, "onnxruntime", ("x",), ("y",), options, {0: "onnxruntime/gemm/fp32"})
+
+
+@pytest.mark.parametrize("profile", [False, True])
+def test_on_a_device_each_run_computes_on_what_the_inputs_hold_then(monkeypatch, tmp_path, profile):
+    # The processor as a device: its values are others than the caller's arrays all the same.
+    monkeypatch.setattr(executable, "HERE", "")
+    loaded = LOADER.load(_sum(tmp_path), 1, profile=profile)
+    x, y = np.zeros((2, 3), np.float32), np.empty((2, 3), np.float32)
+    loaded.bind({"x": x}, {"y": y})
+    for number in range(3):
+        x[...] = number
+        loaded.run()
+        assert (y == number + 2).all()
+        if profile:
+            assert loaded.layer_times()[0] > 0  # the next run opens a new session, and binds anew
+    loaded.close()
+
+
+def test_providers_with_memory_of_their_own_record_their_kernels():
+    (cuda, cpu) = providers_of("onnxruntime/cuda/fp32", 1, graph=True)
+    assert cuda[1] == {"use_tf32": "0", "enable_cuda_graph": "1"} and cpu == CPU
+    assert device_of(cuda) == "cuda" and records(cuda)
+    (plain, _) = providers_of("onnxruntime/cuda/fp32", 1)
+    assert "enable_cuda_graph" not in plain[1]
+    (xnnpack, _) = providers_of("onnxruntime/xnnpack/fp32", 3, graph=True)
+    assert xnnpack[1] == {"intra_op_num_threads": "3"}
+    assert device_of(xnnpack) == device_of(CPU) == "cpu" and not records(CPU)
+
+
+def test_a_provider_is_believed_when_it_starts():
+    assert starts(onnxruntime, CPU)
+    assert not starts(onnxruntime, "TensorrtExecutionProvider")

@@ -6,13 +6,14 @@ import json
 import shutil
 import weakref
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
 from qsdnn_runtime.engine import Applied, EngineError, SegmentSpec, Unprofiled
 
-from .library import name_of, providers_of, reason
+from .device import DeviceValues
+from .library import HERE, import_library, name_of, providers_of, reason
 from .profile import Kernel, applied, assign, layer_times, read_kernels
 
 
@@ -20,12 +21,21 @@ class OnnxruntimeExecutable(Unprofiled):
     """An ONNX file in a session of its own.
 
     The binding has raw addresses only; the arrays are held here so that they live as long.
+
+    Args:
+        open_session: A function that opens a session.
+        segment: The segment that the file is of.
+        device: The device whose memory the session's provider computes in, in onnxruntime's words.
     """
 
-    def __init__(self, open_session: Callable[[], Any], segment: SegmentSpec) -> None:
+    def __init__(
+        self, open_session: Callable[[], Any], segment: SegmentSpec, device: str = HERE
+    ) -> None:
         self._open_session = open_session
         self._session = open_session()
         self._segment = segment
+        self._device = device
+        self._there: Optional[DeviceValues] = None
         self._binding: Any = None
         self._inputs: Dict[str, np.ndarray] = {}
         self._outputs: Dict[str, np.ndarray] = {}
@@ -38,9 +48,12 @@ class OnnxruntimeExecutable(Unprofiled):
         """
         binding = self._session.io_binding()
         try:
-            for bind, arrays in ((binding.bind_input, inputs), (binding.bind_output, outputs)):
-                for name, array in arrays.items():
-                    bind(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+            if self._device == HERE:
+                for bind, arrays in ((binding.bind_input, inputs), (binding.bind_output, outputs)):
+                    for name, array in arrays.items():
+                        bind(name, HERE, 0, array.dtype.type, array.shape, array.ctypes.data)
+            else:
+                self._there = DeviceValues(import_library(), binding, self._device, inputs, outputs)
         except Exception as error:
             raise EngineError(reason(error)) from error
         self._binding, self._inputs, self._outputs = binding, inputs, outputs
@@ -52,7 +65,12 @@ class OnnxruntimeExecutable(Unprofiled):
             EngineError: onnxruntime failed.
         """
         try:
+            if self._there is None:
+                self._session.run_with_iobinding(self._binding)
+                return
+            self._there.send()
             self._session.run_with_iobinding(self._binding)
+            self._there.receive()
         except Exception as error:
             raise EngineError(reason(error)) from error
 
@@ -70,7 +88,7 @@ class OnnxruntimeExecutable(Unprofiled):
 
     def close(self) -> None:
         """Frees the session."""
-        self._session = self._binding = None
+        self._session = self._binding = self._there = None
         self._inputs = self._outputs = {}
 
 
@@ -81,8 +99,14 @@ class ProfiledExecutable(OnnxruntimeExecutable):
     next run therefore opens a new session, and warms the session up with a run that is not counted.
     """
 
-    def __init__(self, open_session: Callable[[], Any], segment: SegmentSpec, folder: str) -> None:
-        super().__init__(open_session, segment)
+    def __init__(
+        self,
+        open_session: Callable[[], Any],
+        segment: SegmentSpec,
+        folder: str,
+        device: str = HERE,
+    ) -> None:
+        super().__init__(open_session, segment, device)
         self._delete = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         self._ended = False
         self._skip = 0

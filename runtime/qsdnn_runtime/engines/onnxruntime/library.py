@@ -6,7 +6,19 @@ import base64
 import re
 from typing import Any, Callable, Dict, List, Sequence, Tuple, Union
 
+from qsdnn_runtime.engine import EngineError
+
 CPU = "CPUExecutionProvider"
+HERE = "cpu"
+"""The device of providers that compute in the caller's memory."""
+
+_DEVICES = {"CUDAExecutionProvider": "cuda", "TensorrtExecutionProvider": "cuda"}
+_GRAPHS = {
+    "CUDAExecutionProvider": "enable_cuda_graph",
+    "TensorrtExecutionProvider": "trt_cuda_graph_enable",
+}
+"""The options by which a provider records its kernels in the first runs, and replays them later."""
+
 Provider = Union[str, Tuple[str, Dict[str, str]]]
 
 # Provider and options by word and precision. By default CUDA computes in TF32 and OpenVINO in BF16.
@@ -50,18 +62,62 @@ def capabilities(available: Sequence[str]) -> Tuple[str, ...]:
     return tuple("ep:" + word for word, (name, _) in _PROVIDERS.items() if name in available)
 
 
-def providers_of(family: str, threads: int) -> List[Provider]:
+def import_library() -> Any:
+    """The package onnxruntime.
+
+    Raises:
+        EngineError: onnxruntime is not installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise EngineError("onnxruntime is not installed here: %s" % error) from error
+    return onnxruntime
+
+
+def providers_of(family: str, threads: int, *, graph: bool = False) -> List[Provider]:
     """The providers of a session, in order of preference.
 
     Args:
         family: The family of primitives; ``onnxruntime`` is the CPU alone.
         threads: The number of threads, for providers that have threads of their own.
+        graph: Whether kernels are to be recorded and replayed, by providers that can: the first
+            provider must then take all of the network, and shapes and addresses be fixed.
     """
     word = family.partition("/")[2]
     if word not in _PROVIDERS:
         return [CPU]
     name, options = _PROVIDERS[word]
-    return [(name, {k: v.format(threads=threads) for k, v in options.items()}), CPU]
+    found = {key: value.format(threads=threads) for key, value in options.items()}
+    if graph and name in _GRAPHS:
+        found[_GRAPHS[name]] = "1"
+    return [(name, found), CPU]
+
+
+def starts(library: Any, provider: str) -> bool:
+    """Whether a provider runs here: a package lists some whose libraries are missing.
+
+    Args:
+        library: The package onnxruntime.
+        provider: The provider, by onnxruntime's name.
+    """
+    options = library.SessionOptions()
+    options.log_severity_level = _SILENT
+    try:
+        session = library.InferenceSession(_RELU, options, providers=[provider])
+    except Exception:
+        return False
+    return provider in session.get_providers()
+
+
+def device_of(provider: Provider) -> str:
+    """The device whose memory a provider computes in, in onnxruntime's words."""
+    return _DEVICES.get(name_of(provider), HERE)
+
+
+def records(provider: Provider) -> bool:
+    """Whether a provider can record its kernels as a graph."""
+    return name_of(provider) in _GRAPHS
 
 
 def name_of(provider: Any) -> str:

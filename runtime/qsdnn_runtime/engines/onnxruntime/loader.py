@@ -15,7 +15,18 @@ import numpy as np
 from qsdnn_runtime.engine import Applied, EngineError, EngineInfo, SegmentSpec
 
 from .executable import OnnxruntimeExecutable, ProfiledExecutable, prepare
-from .library import CPU, capabilities, name_of, providers_of, reason, versions
+from .library import (
+    CPU,
+    capabilities,
+    device_of,
+    import_library,
+    name_of,
+    providers_of,
+    reason,
+    records,
+    starts,
+    versions,
+)
 
 NAME = "onnxruntime"
 BLOCKED = "onnxruntime/nchwc/"
@@ -54,11 +65,11 @@ class OnnxruntimeLoader:
 
         ``NCHWC`` comes with ``layout:nchw16c``, the blocked layout, by the size of its blocks.
         ``INT8`` is there where it can be read back which layers ran in integers. Further
-        capabilities are the versions of ONNX that onnxruntime reads, and its other execution
-        providers.
+        capabilities are the versions of ONNX that onnxruntime reads, and those of its other
+        execution providers that start.
         """
         try:
-            library = _library()
+            library = import_library()
         except EngineError:
             return None
         words: Tuple[str, ...] = ("FP32",)
@@ -67,7 +78,7 @@ class OnnxruntimeLoader:
         if tuple(map(int, library.__version__.split(".")[:2])) >= _NAMES_INTEGERS:
             words += ("INT8",)
         words += versions(library, _options(library, 1, None))
-        words += capabilities(library.get_available_providers())
+        words += capabilities([p for p in library.get_available_providers() if starts(library, p)])
         return EngineInfo(NAME, str(library.__version__), ("CPU",), words)
 
     def load(
@@ -79,27 +90,38 @@ class OnnxruntimeLoader:
             EngineError: onnxruntime is not installed, or refuses the file or the provider; or the
                 file was written for a processor with other blocks.
         """
-        library = _library()
+        library = import_library()
         layout = segment.options.get("layout")
         if layout is not None and "layout:%s" % layout not in _layouts(library):
             raise EngineError("made for a processor with the layout %s; build it again" % layout)
-        providers = providers_of(segment.family, threads)
+        (first, *_) = providers_of(segment.family, threads)
+        # A graph of kernels hides them from the profiler.
+        graphs = [True, False] if records(first) and not profile else [False]
         folder = tempfile.mkdtemp(prefix="qsdnn-profile-") if profile else None
         disabled = _disabled(segment.layers.values())
 
         def open_session() -> Any:
             options = _options(library, threads, folder)
-            session = library.InferenceSession(
-                str(segment.artifact), options, providers=providers, disabled_optimizers=disabled
-            )
-            if name_of(providers[0]) not in session.get_providers():  # onnxruntime only warns
-                raise EngineError("%s does not work here" % name_of(providers[0]))
+            try:
+                session = library.InferenceSession(
+                    str(segment.artifact),
+                    options,
+                    providers=providers_of(segment.family, threads, graph=graphs[0]),
+                    disabled_optimizers=disabled,
+                )
+            except Exception:
+                if not graphs.pop(0):
+                    raise
+                return open_session()  # some of it is not the provider's: it cannot be recorded
+            if name_of(first) not in session.get_providers():  # onnxruntime only warns
+                raise EngineError("%s does not work here" % name_of(first))
             return session
 
         try:
+            device = device_of(first)
             if folder is not None:
-                return ProfiledExecutable(open_session, segment, folder)
-            return OnnxruntimeExecutable(open_session, segment)
+                return ProfiledExecutable(open_session, segment, folder, device)
+            return OnnxruntimeExecutable(open_session, segment, device)
         except Exception as error:
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -113,7 +135,7 @@ class OnnxruntimeLoader:
         Raises:
             EngineError: onnxruntime is not installed, or refuses the file.
         """
-        library = _library()
+        library = import_library()
         try:
             return prepare(library, model, inputs, outputs, threads)
         except Exception as error:
@@ -132,14 +154,6 @@ class OnnxruntimeLoader:
                 return executable.applied() == {0: Applied(asked[0], "Conv(nchwc)")}
             finally:
                 executable.close()
-
-
-def _library() -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise EngineError("onnxruntime is not installed here: %s" % error) from error
-    return onnxruntime
 
 
 @lru_cache(maxsize=None)
