@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
@@ -10,9 +11,14 @@ from typing import Any
 from qsdnn.errors import InputError, unknown
 
 
-@cache
 def registered(group: str) -> EntryPoints:
     """The entry points of a group. To look for them takes 17 ms, so they are kept."""
+    return _found(group, tuple(sys.path))
+
+
+@cache
+def _found(group: str, path: Sequence[str]) -> EntryPoints:
+    """The entry points of a group in the packages on a path, which is `sys.path`."""
     return entry_points(group=group)
 
 
@@ -28,7 +34,7 @@ def load_plugins(group: str, kind: str, names: Sequence[str] | None = None) -> d
         InputError: A name is not registered, or what is registered cannot be imported.
     """
     if not registered(group).names.issuperset(names or ()):
-        registered.cache_clear()  # a package may have been installed since, as in a notebook
+        _found.cache_clear()  # a package may have been installed since, as in a notebook
     points = {point.name: point for point in registered(group)}
     for name in names or ():
         if name not in points:

@@ -79,7 +79,7 @@ Examples:
               callback=lambda _context, _option, text: parse_duration("--budget", text),
               help="The time of the whole search, loading to verifying: 90s, 5m, 1h.")  # fmt: skip
 @click.option("--measurements", default=None, type=click.IntRange(1), metavar="N",
-              help="The most plans to measure, uniform and mixed; at least one for each engine.  "
+              help="The most plans to measure, uniform and mixed, after one look at each engine.  "
               "[default: any]")  # fmt: skip
 @click.option("--patience", default=2, show_default=True, type=click.IntRange(1), metavar="N",
               help="The rounds without a better plan after which the search ends.")  # fmt: skip

@@ -24,6 +24,7 @@ from qsdnn.primitive import Precision, parse_name
 from qsdnn.space import Space
 from qsdnn.tuning.bench import Bench
 from qsdnn.tuning.budget import START_S, Budget, unlimited
+from qsdnn.tuning.config import Objective
 from qsdnn.tuning.stopwatch import Part
 from qsdnn.tuning.trial import Profile, Trial, collect
 
@@ -110,7 +111,9 @@ def race(
     budget = budget or unlimited(bench.measurer.counts)
     plans = uniform_plans(bench.space)
     own = defaults(bench.space, plans)
-    first = [name for name in own if not bench.builder.is_fallback(_kind(name)[0])] or own
+    first = own
+    if bench.config.objective is Objective.LATENCY:  # a slow engine may take little of others
+        first = [name for name in own if not bench.builder.is_fallback(_kind(name)[0])] or own
     _tell_least(bench, budget, len({parse_name(name)[0] for name in first}))
     bench.listener.phase("Racing uniform plans", len(plans))
     trials: dict[str, Trial] = {}

@@ -11,7 +11,6 @@ import pytest
 
 from qsdnn.agents import agent
 from qsdnn.errors import InputError
-from qsdnn.plugin import registered
 
 ROOT = Path(__file__).parents[3]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -20,14 +19,6 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def block(language, containing):
     blocks = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
     return next(text for text in blocks if containing in text)
-
-
-@pytest.fixture(autouse=True)
-def looks_again():
-    """Looks for what is registered now, and leaves nothing of it to other tests."""
-    registered.cache_clear()
-    yield
-    registered.cache_clear()
 
 
 def installed(folder, value=None):

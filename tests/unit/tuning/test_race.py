@@ -14,6 +14,7 @@ from qsdnn.measure.measurer import Counts
 from qsdnn.primitive import Precision, Primitive
 from qsdnn.space import Space
 from qsdnn.tuning.budget import Budget, Pace
+from qsdnn.tuning.config import Objective
 from qsdnn.tuning.start.race import PIECE, defaults, race, uniform_plans
 from qsdnn.tuning.stopwatch import Stopwatch
 from qsdnn.tuning.trial import Trial
@@ -60,7 +61,7 @@ class Bench:
     group_s = 10.0
 
     def __init__(self, fails=(), fallbacks=()):
-        self.space, self.config = SPACE, SimpleNamespace(threads=1)
+        self.space, self.config = SPACE, SimpleNamespace(threads=1, objective=Objective.LATENCY)
         self.notes, self.groups, self.anchors = [], [], []
         self.listener = Silent()
         self.listener.note = self.notes.append
