@@ -147,8 +147,8 @@ class SearchConfig:
         episodes: The number of episodes in each round of learning.
         budget_s: The wall time of the whole search, from loading to the verified plan, without the
             time in which the board is waited for.
-        measurements: The number of plans to measure at the most, uniform and mixed, after one look at
-            each engine; None is any number.
+        measurements: The number of plans to measure at the most, uniform and mixed, after one look
+            at each engine; None is any number.
         patience: The number of rounds without a better plan after which the search ends.
         until: The certainty at which the search ends: that no plan in view gains over a hundredth,
             by the cost model. None ends it by `patience`.
