@@ -149,10 +149,20 @@ class Group:
             for shift in turn(self._shifts, sitting):
                 left = set(shift) & set(self._good)
                 if left:
-                    self._pass_over("measure", left, on_record, sitting)
+                    self._take_shift(left, on_record, sitting)
         for index, parts in found.items():
             if len(parts) == count:
                 records[index] = pool(parts, self._options.precision)
+
+    def _take_shift(self, indices: Set[int], on_record: OnRecord, sitting: int) -> None:
+        """Has a child measure packages; another one where it ended before any was loaded."""
+        for _ in range(1 + STRAYS):
+            failure = self._pass_over("measure", indices, on_record, sitting)
+            if failure is None:
+                return
+            self._on_progress("a process ended early: %s" % failure.error)
+            if failure.step is not Step.START:
+                return
 
     def _work_off(self, job: str, indices: Sequence[int]) -> None:
         """Has children do a job, until it is done or has failed for each of these packages."""

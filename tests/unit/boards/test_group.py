@@ -90,7 +90,7 @@ def test_what_stays_throttled_is_marked_after_the_last_repeat(measure, make_pack
     heard: list[str] = []
     told = measure([make_package(sleep_s=0.002)], OPTIONS, heard.append)
     assert dict(told)[0]["trust"] == "throttled"
-    assert dict(told)[0]["context"]["passes"] == 3
+    assert dict(told)[0]["context"]["passes"] == 3, heard
     assert heard.count("measuring again: it was throttled") == 2
 
 

@@ -114,6 +114,12 @@ def test_a_sitting_that_fails_leaves_what_the_first_found(measure):
     assert [record["runs_ms"] for record in records] == [[1.0] * 3, [1.1] * 3, [1.2] * 3]
 
 
+def test_a_sitting_whose_process_does_not_start_is_held_again(measure):
+    records, children = measure(None, STUCK, sittings=2)
+    assert children.loaded == [[0, 1, 2], [2, 1, 0], [2, 1, 0]]
+    assert [len(record["runs_ms"]) for record in records] == [6] * COUNT
+
+
 def test_a_throttled_sitting_is_not_believed_and_all_sit_again(measure):
     records, children = measure(sittings=2, again=1, trusts=["stable", "throttled"])
     assert len(children.loaded) == 4
