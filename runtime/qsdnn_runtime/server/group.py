@@ -161,7 +161,7 @@ class Group:
             if failure is None:
                 return
             self._on_progress("a process ended early: %s" % failure.error)
-            if failure.step is not Step.START:
+            if failure.step != Step.START:
                 return
 
     def _work_off(self, job: str, indices: Sequence[int]) -> None:
