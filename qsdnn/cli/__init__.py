@@ -11,7 +11,6 @@ import importlib
 import json
 import sys
 import time
-from importlib.metadata import entry_points
 from typing import Any, NoReturn
 
 import click
@@ -19,6 +18,7 @@ import click
 import qsdnn
 from qsdnn.cli.console import drop_output, flush_output, is_of_output, prepare_streams
 from qsdnn.errors import QsdnnError, unknown
+from qsdnn.plugin import registered
 
 COMMANDS = {
     "search": "Find the fastest plan of a network on a board.",
@@ -48,7 +48,7 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names of all subcommands in the order of `COMMANDS`, then those of plug-ins."""
-        return [*COMMANDS, *sorted(entry_points(group=GROUP).names - COMMANDS.keys())]
+        return [*COMMANDS, *sorted(registered(GROUP).names - COMMANDS.keys())]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """The subcommand of that name."""
@@ -56,7 +56,7 @@ class Commands(click.Group):
         if name in COMMANDS:
             command = importlib.import_module(f"qsdnn.cli.{name}").command
         else:
-            for point in entry_points(group=GROUP, name=name):
+            for point in registered(GROUP).select(name=name):
                 command = point.load()
         return command
 

@@ -143,6 +143,18 @@ class OnnxLoader(Loader, Protocol):
         """
 
 
+def installed(library: str) -> Any:
+    """The Python package of an engine, by its name.
+
+    Raises:
+        EngineError: The package is not installed.
+    """
+    try:
+        return importlib.import_module(library)
+    except ImportError as error:
+        raise EngineError("%s is not installed here: %s" % (library, error)) from error
+
+
 def find_loader(engine: str) -> Loader:
     """The loader of an engine: a module of ours, or one that a stranger installed beside ours.
 

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import shlex
 import sys
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import click
@@ -14,6 +13,7 @@ import click
 from qsdnn import engine
 from qsdnn.cli.options import json_option, split_names
 from qsdnn.errors import InputError, unknown
+from qsdnn.plugin import registered
 from qsdnn_boards.catalogue import AddressBook
 from qsdnn_boards.setup.script import remote_python
 from qsdnn_boards.setup.setup import Installed, Setup, download_wheels
@@ -69,7 +69,7 @@ def command(
 
 
 def _packages(engines: tuple[str, ...] | None) -> list[str]:
-    known = [point.name for point in entry_points(group=engine.GROUP)]
+    known = [point.name for point in registered(engine.GROUP)]
     for name in engines or ():
         if name not in known:
             raise unknown("engine", name, known)

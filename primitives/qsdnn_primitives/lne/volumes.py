@@ -29,6 +29,7 @@ class Volume:
     op: Op
     ops: list[Op] = field(default_factory=list)
     _planes: dict[int, ir.Value] = field(default_factory=dict)
+    _windows: dict[int, ir.Value] = field(default_factory=dict)
 
     @property
     def attributes(self) -> Mapping[str, Any]:
@@ -64,6 +65,18 @@ class Volume:
             self.add("Reshape", (cut,), plane, {})
             self._planes[at] = plane
         return self._planes[at]
+
+    def window(self, depth: int) -> ir.Value:
+        """The weights of one depth of the window; zeros for -1."""
+        if depth not in self._windows:
+            weights = self.op.inputs[1]
+            assert weights.const_value is not None
+            outer, inner, _, *size = static_shape(weights)
+            window = inner_value(weights, f"depth {depth}", (outer, inner, *size))
+            values = weights.const_value.numpy()[:, :, max(depth, 0)] * np.float32(depth >= 0)
+            window.const_value = ir.tensor(np.ascontiguousarray(values))
+            self._windows[depth] = window
+        return self._windows[depth]
 
     def made(self, word: str) -> ir.Value:
         """A plane of the output, or something of its shape."""
@@ -104,11 +117,11 @@ def transposed(op: Op) -> list[Op]:
         return [op]
     stride, dilation = op.attributes["strides"][0], op.attributes["dilations"][0]
     begin, depth = op.attributes["begins"][0], static_shape(op.inputs[0])[2]
-    found: list[list[tuple[int, int]]] = []
+    found = []
     for place in range(static_shape(op.outputs[0])[2]):
         reads = [(k, place + begin - k * dilation) for k in range(static_shape(op.inputs[1])[2])]
-        found.append([(k, at // stride) for k, at in reads if at % stride == 0])
-        found[-1] = [(k, at) for k, at in found[-1] if 0 <= at < depth]
+        whole = [(k, at // stride) for k, at in reads if at % stride == 0]
+        found.append([(k, at) for k, at in whole if 0 <= at < depth])
     if sum(map(len, found)) > _MOST:
         raise UnsupportedError("its planes are too many")
     return _summed(Volume(op=op), found)
@@ -126,7 +139,7 @@ def _summed(volume: Volume, taps: Sequence[Sequence[tuple[int, int]]]) -> list[O
         for k, at in reads or nothing:
             added = bias if total is None else ()
             made = volume.made(f"product {number} {k}")
-            inputs = (volume.plane(at), _window(op.inputs[1], k), *added)
+            inputs = (volume.plane(at), volume.window(k), *added)
             volume.add(op.kind, inputs, made, volume.attributes)
             if total is not None:
                 made = volume.add("Add", (made, total), volume.made(f"sum {number} {k}"), {})
@@ -134,16 +147,6 @@ def _summed(volume: Volume, taps: Sequence[Sequence[tuple[int, int]]]) -> list[O
         assert total is not None
         planes.append(total)
     return volume.stacked(planes)
-
-
-def _window(weights: ir.Value, depth: int) -> ir.Value:
-    """The weights of one depth of a window; zeros for -1."""
-    assert weights.const_value is not None
-    outer, inner, _, *size = static_shape(weights)
-    window = inner_value(weights, f"depth {depth}", (outer, inner, *size))
-    values = weights.const_value.numpy()[:, :, max(depth, 0)] * np.float32(depth >= 0)
-    window.const_value = ir.tensor(np.ascontiguousarray(values))
-    return window
 
 
 def pool(op: Op) -> list[Op]:

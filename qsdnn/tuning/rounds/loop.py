@@ -128,8 +128,8 @@ class Rounds:
         self.learning.ended = budget.ended(self._bench.pace.group_s)
         while not self.learning.ended:
             policy, fresh, again = self._next(budget)
-            self.learning.outlook = self._outlook()
             if not fresh and not again:
+                self.learning.outlook = self._outlook()
                 self.learning.ended = (
                     budget.ended(self._bench.pace.group_s) or "no plan is left that may be faster"
                 )

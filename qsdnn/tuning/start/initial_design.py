@@ -54,9 +54,8 @@ def mixed_plan(
     return plan
 
 
-LIKELY, MOST_LIKELY = 1.0, 2
-"""The factor of the fastest uniform plan's time up to which a plan of one domain is likely good, as
-predicted, and the number of such plans that are measured at once."""
+MOST_LIKELY = 2
+"""The number of likely good plans, at the most."""
 
 MOST = 24
 """The number of random plans, at the most."""
@@ -124,7 +123,7 @@ def _is_sure(bench: Bench, history: History, plans: Sequence[NDArray[np.int64]])
 def _likely_plans(profile: Profile, history: History) -> list[NDArray[np.int64]]:
     """The plans of one domain that may be as fast as the fastest uniform plan, and are not it."""
     cost, known = history.belief().cost, {trial.key for trial in history.trials}
-    most_ms = LIKELY * min(cost.predict(trial.choice) for trial in profile.best)
+    most_ms = min(cost.predict(trial.choice) for trial in profile.best)
     likely = [plan for plan in undivided(cost) if cost.predict(plan) <= most_ms]
     return [plan for plan in likely if plan.tobytes() not in known][:MOST_LIKELY]
 

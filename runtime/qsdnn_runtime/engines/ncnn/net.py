@@ -12,7 +12,7 @@ from typing import Any, Iterator, Optional, Type
 
 import numpy as np
 
-from qsdnn_runtime.engine import EngineError
+from qsdnn_runtime.engine import EngineError, installed
 
 from .artifact import Network, contents
 
@@ -32,11 +32,7 @@ def import_library() -> Any:
     Raises:
         EngineError: ncnn is not installed.
     """
-    try:
-        import ncnn
-    except ImportError as error:
-        raise EngineError("ncnn is not installed here: %s" % error) from error
-    return ncnn
+    return installed("ncnn")
 
 
 def make_options(threads: int, winograd: bool = True, sgemm: bool = True) -> Any:

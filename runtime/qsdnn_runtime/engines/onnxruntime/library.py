@@ -6,7 +6,7 @@ import base64
 import re
 from typing import Any, Callable, Dict, List, Sequence, Tuple, Union
 
-from qsdnn_runtime.engine import EngineError
+from qsdnn_runtime.engine import installed
 
 CPU = "CPUExecutionProvider"
 HERE = "cpu"
@@ -68,11 +68,7 @@ def import_library() -> Any:
     Raises:
         EngineError: onnxruntime is not installed.
     """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise EngineError("onnxruntime is not installed here: %s" % error) from error
-    return onnxruntime
+    return installed("onnxruntime")
 
 
 def providers_of(family: str, threads: int, *, graph: bool = False) -> List[Provider]:

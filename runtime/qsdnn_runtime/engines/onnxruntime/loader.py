@@ -6,6 +6,7 @@ import base64
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Callable, Collection, Dict, List, Mapping, Optional, Sequence, Tuple
@@ -95,24 +96,23 @@ class OnnxruntimeLoader:
         if layout is not None and "layout:%s" % layout not in _layouts(library):
             raise EngineError("made for a processor with the layout %s; build it again" % layout)
         (first, *_) = providers_of(segment.family, threads)
-        # A graph of kernels hides them from the profiler.
-        graphs = [True, False] if records(first) and not profile else [False]
         folder = tempfile.mkdtemp(prefix="qsdnn-profile-") if profile else None
         disabled = _disabled(segment.layers.values())
 
+        def opened(*, graph: bool) -> Any:
+            return library.InferenceSession(
+                str(segment.artifact),
+                _options(library, threads, folder),
+                providers=providers_of(segment.family, threads, graph=graph),
+                disabled_optimizers=disabled,
+            )
+
         def open_session() -> Any:
-            options = _options(library, threads, folder)
-            try:
-                session = library.InferenceSession(
-                    str(segment.artifact),
-                    options,
-                    providers=providers_of(segment.family, threads, graph=graphs[0]),
-                    disabled_optimizers=disabled,
-                )
-            except Exception:
-                if not graphs.pop(0):
-                    raise
-                return open_session()  # some of it is not the provider's: it cannot be recorded
+            session = None
+            if records(first) and not profile:  # a graph hides its kernels from the profiler
+                with suppress(Exception):  # where some layers are not the provider's
+                    session = opened(graph=True)
+            session = session or opened(graph=False)
             if name_of(first) not in session.get_providers():  # onnxruntime only warns
                 raise EngineError("%s does not work here" % name_of(first))
             return session

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Callable, Dict, Mapping, Sequence, Tuple
 
-from qsdnn_runtime.engine import EngineError
+from qsdnn_runtime.engine import installed
 
 DEVICE = "CPU"
 
@@ -21,11 +21,11 @@ def import_library() -> Any:
     OpenVINO reports through a package of its own, and works without that package.
     """
     if "openvino" in sys.modules:
-        return _import()
+        return installed("openvino")
     before = sys.modules.get(_TELEMETRY)
     sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
     try:
-        return _import()
+        return installed("openvino")
     finally:
         del sys.modules[_TELEMETRY]
         if before is not None:
@@ -52,14 +52,6 @@ def reason(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines()]
     told = [line for line in lines if line and not line.startswith("Exception from")]
     return " ".join(told)[:400] or type(error).__name__
-
-
-def _import() -> Any:
-    try:
-        import openvino
-    except ImportError as error:
-        raise EngineError("openvino is not installed here: %s" % error) from error
-    return openvino
 
 
 def prepare(
