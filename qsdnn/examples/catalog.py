@@ -40,7 +40,7 @@ from qsdnn.examples.small import (
     tiny_multi,
     tones,
 )
-from qsdnn.examples.transformer import convnext_atto, tiny_transformer
+from qsdnn.examples.transformer import convnext_atto, tiny_transformer, vit_tiny
 
 _SPEECH = "de Prado et al. 2020, arXiv 2006.05181"
 
@@ -142,6 +142,9 @@ EXAMPLES: Mapping[str, Example] = MappingProxyType(
         "convnext-atto": _example(
             "ConvNeXt Atto", "Liu et al. 2022, arXiv 2201.03545", convnext_atto
         ),
+        "vit-tiny": _example(
+            "Vision Transformer tiny", "Dosovitskiy et al. 2021, arXiv 2010.11929", vit_tiny
+        ),
         "tiny-cnn": _example("branches and a residual", "made for qsdnn", tiny_cnn),
         "tiny-transformer": _example(
             "encoder block", "Vaswani et al. 2017, arXiv 1706.03762", tiny_transformer
@@ -169,6 +172,7 @@ _ALIASES = {
     "resnet50v1": "resnet50",
     "shufflenet": "shufflenet-v2",
     "shufflenetv210": "shufflenet-v2",
+    "vit": "vit-tiny",
 }
 
 

@@ -1,4 +1,4 @@
-"""A transformer encoder block, and ConvNeXt, which is built like one: features on the last axis."""
+"""Transformers, and ConvNeXt, which is built like one: features on the last axis."""
 
 from __future__ import annotations
 
@@ -43,7 +43,27 @@ def gelu(net: Network, x: Value) -> Value:
     return net.op("Mul", [scaled, half], x.shape)
 
 
-HEADS = 4
+def attention(net: Network, x: Value, heads: int) -> Value:
+    """Scaled dot-product attention of several heads (Vaswani et al. 2017, equation 1)."""
+    batch, tokens, width = x.shape
+    depth = width // heads
+
+    def projected(*order: int) -> Value:
+        split = net.reshape(linear(net, x, width), batch, tokens, heads, depth)
+        return net.transpose(split, *order)
+
+    query, key, value = projected(0, 2, 1, 3), projected(0, 2, 3, 1), projected(0, 2, 1, 3)
+    scale = net.constant(net.name_of("scale"), (), 1 / math.sqrt(depth))
+    scores = matmul(net, query, key)
+    weights = net.softmax(net.op("Mul", [scores, scale], scores.shape))
+    mixed = net.transpose(matmul(net, weights, value), 0, 2, 1, 3)
+    return linear(net, net.reshape(mixed, batch, tokens, width), width)
+
+
+def feed_forward(net: Network, x: Value) -> Value:
+    """Two linear layers with GELU between: four times as many features inside."""
+    width = x.shape[-1]
+    return linear(net, gelu(net, linear(net, x, 4 * width)), width)
 
 
 def tiny_transformer() -> Network:
@@ -55,30 +75,39 @@ def tiny_transformer() -> Network:
     net = Network("tiny-transformer")
     x = net.input(1, 16, 64)
     with net.scope("attention"):
-        x = layer_norm(net, net.add(x, _attention(net, x)))
+        x = layer_norm(net, net.add(x, attention(net, x, heads=4)))
     with net.scope("feed_forward"):
-        hidden = gelu(net, linear(net, x, 4 * x.shape[-1]))
-        x = layer_norm(net, net.add(x, linear(net, hidden, x.shape[-1])))
+        x = layer_norm(net, net.add(x, feed_forward(net, x)))
     net.output(x)
     return net
 
 
-def _attention(net: Network, x: Value) -> Value:
-    """Scaled dot-product attention of `HEADS` heads (equation 1)."""
-    batch, tokens, width = x.shape
-    depth = width // HEADS
+VIT_TINY_WIDTH, VIT_TINY_HEADS, VIT_TINY_BLOCKS = 192, 3, 12
 
-    def heads(projected: Value, *order: int) -> Value:
-        return net.transpose(net.reshape(projected, batch, tokens, HEADS, depth), *order)
 
-    query = heads(linear(net, x, width), 0, 2, 1, 3)
-    key = heads(linear(net, x, width), 0, 2, 3, 1)
-    value = heads(linear(net, x, width), 0, 2, 1, 3)
-    scale = net.constant(net.name_of("scale"), (), 1 / math.sqrt(depth))
-    scores = matmul(net, query, key)
-    weights = net.softmax(net.op("Mul", [scores, scale], scores.shape))
-    mixed = net.transpose(matmul(net, weights, value), 0, 2, 1, 3)
-    return linear(net, net.reshape(mixed, batch, tokens, width), width)
+def vit_tiny() -> Network:
+    """Vision Transformer, patches of 16×16, in the tiny size, 5.72 M parameters.
+
+    Source: Dosovitskiy et al. 2021, arXiv 2010.11929, section 3.1; the tiny size is that of Touvron
+    et al. 2021, arXiv 2012.12877, table 1.
+    """
+    net, width = Network("vit-tiny"), VIT_TINY_WIDTH
+    image = net.conv(net.input(1, 3, 224, 224), width, 16, stride=16, pad=0)
+    places = image.shape[2] * image.shape[3]
+    patches = net.transpose(net.reshape(image, 1, width, places), 0, 2, 1)
+    token = net.weight("class_token", (1, 1, width), Normal(0.0, 1.0))
+    position = net.weight("position", (1, 1 + places, width), Normal(0.0, 0.2))
+    x = net.add(net.concat([token, patches]), position)
+    for number in range(VIT_TINY_BLOCKS):
+        with net.scope(f"block{number + 1}"):
+            with net.scope("attention"):
+                x = net.add(x, attention(net, layer_norm(net, x), VIT_TINY_HEADS))
+            with net.scope("feed_forward"):
+                x = net.add(x, feed_forward(net, layer_norm(net, x)))
+    x = layer_norm(net, x)
+    first = net.op("Gather", [x, net.constant("first", (), 0)], (1, width), axis=1)
+    net.output(net.fc(first, 1000))
+    return net
 
 
 # Channels and blocks of each stage.
@@ -117,7 +146,7 @@ def _block(net: Network, x: Value) -> Value:
     """A block: filter by depth, normalise, mix features in four times as many, scale; residual."""
     width = x.shape[1]
     y = _channels_last(net, net.conv(x, width, 7, groups=width))
-    y = linear(net, gelu(net, linear(net, layer_norm(net, y), 4 * width)), width)
+    y = feed_forward(net, layer_norm(net, y))
     drawn = Uniform(0.8 * BRANCH_SCALE, 1.2 * BRANCH_SCALE)
     scale = net.weight(f"{net.name_of('scale')}.weight", (width,), drawn)
     y = net.op("Mul", [y, scale], y.shape)

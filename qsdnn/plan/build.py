@@ -124,8 +124,7 @@ class Builder:
             raise UnsupportedLayerError(error.message, hint=error.hint) from error
 
     def _default(self, engine: str, layer: Layer) -> Primitive:
-        info = self._infos.get(engine) or EngineInfo(name=engine, version="")
-        for primitive in self._engines[engine].primitives(layer, info):
+        for primitive in self._primitives(engine, layer):
             if primitive.precision is Precision.FP32:
                 return primitive
         raise UnsupportedLayerError(
@@ -134,10 +133,16 @@ class Builder:
             hint=f"it cannot run this network alone: leave out @{engine}",
         )
 
+    def _info(self, engine: str) -> EngineInfo:
+        return self._infos.get(engine) or EngineInfo(name=engine, version="")
+
+    def _primitives(self, engine: str, layer: Layer) -> Sequence[Primitive]:
+        return self._engines[engine].primitives(layer, self._info(engine))
+
     def _with(self, algorithm: str, choice: Sequence[Primitive]) -> list[Primitive]:
         """The primitives of one engine, those of an algorithm where layers can take it."""
         engine = choice[0].engine
-        info = self._infos.get(engine) or EngineInfo(name=engine, version="")
+        info = self._info(engine)
         found: list[Primitive] = []
         known: dict[str, Primitive] = {}
         for layer, default in zip(self.graph.layers, choice, strict=True):
@@ -154,7 +159,11 @@ class Builder:
 
     def _refusal(self, engine: str, layer: Layer) -> str:
         """The reason why an engine offers nothing for a layer, as building the layer tells."""
-        wanted = Primitive(engine=engine, algorithm="auto", precision=Precision.FP32, family=engine)
+        family = next(
+            (p.family for other in self.graph.layers for p in self._primitives(engine, other)),
+            engine,
+        )
+        wanted = Primitive(engine=engine, algorithm="auto", precision=Precision.FP32, family=family)
         segment = self._segment([layer], {layer.index: wanted}, {})
         try:
             self._engines[engine].build(segment, self._folder)

@@ -114,9 +114,11 @@ def moves(draw):
     if kind == "Concat":
         axis = draw(st.integers(0, 3))
         other = tuple(draw(SIZES) if i == axis else size for i, size in enumerate(shape))
-        return Drawn(
-            [helper.make_node(kind, ["x", "z"], ["y"], axis=axis)], {"x": shape, "z": other}
-        )
+        names = draw(st.permutations(["x", "z"]))
+        nodes = [helper.make_node(kind, names, ["y"], axis=axis)]
+        if draw(st.booleans()):
+            return Drawn(nodes, {"x": shape, "z": other})
+        return Drawn(nodes, {"x": shape}, {"z": np.random.default_rng(axis).random(other, "f4")})
     if kind == "Split":
         axis = draw(st.integers(1, 3))
         first = draw(st.integers(1, 9))

@@ -153,7 +153,9 @@ def test_plans_that_hand_over_in_blocks_are_exact(engines, aligned):
     print(dict(seen))
     if common_layouts():
         assert seen["blocked"] > (EXAMPLES if aligned else 5)
-        assert seen["onnxruntime to ncnn"] and seen["ncnn to onnxruntime"]
+        passed = {pair for pair in seen if " to " in pair and seen[pair]}
+        both = {"onnxruntime to ncnn", "ncnn to onnxruntime"}
+        assert passed >= both if engines else len(passed) > 2
         assert aligned or seen["plain"]
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import onnx_ir as ir
 
 from qsdnn_primitives.lne import channels, resampling
-from qsdnn_primitives.lne.builder import Builder, is_image
+from qsdnn_primitives.lne.builder import Builder, constant_of, is_image
 from qsdnn_primitives.lne.fusion import Fused
-from qsdnn_primitives.lne.program import Value
+from qsdnn_primitives.lne.program import Value, Weights
 from qsdnn_primitives.lne.tensor import Tensor
 from qsdnn_primitives.plain.node import UnsupportedError, is_constant, static_shape
 
@@ -31,17 +31,18 @@ def reshape(builder: Builder, fused: Fused) -> None:
 def concat(builder: Builder, fused: Fused) -> None:
     """Concat: of channels in blocks by writing them beside one another, else by copies."""
     op = fused.op
-    if any(is_constant(value) for value in op.inputs):
-        raise UnsupportedError("it has a constant")
     axis, shape = int(op.attributes["axis"]), static_shape(fused.output)
     images = [builder.has_image(value) for value in op.inputs]
     sizes = [static_shape(value)[axis] for value in op.inputs]
     aligned = any(images) and all(n % builder.lanes == 0 for n in sizes[:-1])
-    if is_image(shape) and axis == 1 and (aligned or all(images)):
+    in_blocks = (aligned or all(images)) and not any(map(is_constant, op.inputs))
+    if is_image(shape) and axis == 1 and in_blocks:
         whole = builder.image_of(fused.output)
         channels.join(builder, [builder.image(value) for value in op.inputs], whole)
         return
-    places = [builder.plain(value) for value in op.inputs]
+    places = [
+        constant_of(value) if is_constant(value) else builder.plain(value) for value in op.inputs
+    ]
     y = builder.plain_of(fused.output)
     inner = prod(shape[axis + 1 :])
     start = 0
@@ -205,7 +206,7 @@ def _strides(shape: tuple[int, ...]) -> list[int]:
 
 def _move(
     builder: Builder,
-    x: Tensor,
+    x: Tensor | Weights,
     y: Tensor,
     sizes: tuple[int, ...],
     x_strides: Sequence[int],
@@ -228,4 +229,4 @@ def _move(
     found: dict[str, Value] = {"x": (x, x_start), "y": (y, y_start)}
     for axis, (size, of_x, of_y) in enumerate(dims):
         found |= {f"n{axis}": size, f"x{axis}": of_x, f"y{axis}": of_y}
-    builder.add("move", (x,), y, lambda: found)
+    builder.add("move", (x,) if isinstance(x, Tensor) else (), y, lambda: found)

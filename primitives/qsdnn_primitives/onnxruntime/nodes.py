@@ -113,11 +113,19 @@ def _has_integers(node: ir.Node) -> bool:
         return False
     if node.op_type in PRODUCTS and not _has_plain_parameters(node):
         return False
+    if node.op_type == "AveragePool" and _counts_beyond(node):
+        return False
     values = [value for value in (*node.inputs[:1], *node.outputs) if value is not None]
     return all(v.dtype == ir.DataType.FLOAT for v in values if v.name) and all(
         value is None or is_weight(value) or value.dtype == ir.DataType.FLOAT
         for value in node.inputs
     )
+
+
+def _counts_beyond(node: ir.Node) -> bool:
+    """Whether the integer kernel counts, in a mean, places beyond the padding; ONNX does not."""
+    marks = [node.attributes.get(name) for name in ("ceil_mode", "count_include_pad")]
+    return all(mark is not None and mark.as_int() != 0 for mark in marks)
 
 
 def _has_plain_parameters(node: ir.Node) -> bool:

@@ -25,6 +25,7 @@ from qsdnn.errors import InputError
         ("densenet-121", "densenet121"),
         ("shufflenet", "shufflenet-v2"),
         ("ConvNeXt", "convnext-atto"),
+        ("ViT", "vit-tiny"),
         ("ds-kws1", "ds_kws1"),
     ],
 )

@@ -15,7 +15,7 @@ from qsdnn.examples.weight import Constant
 LIGHT = [
     *["cnn", "kws1", "kws9", "ds_cnn", "ds_kws9", "tiny-cnn", "tiny-transformer", "tiny-multi"],
     *["squeezenet", "mobilenet-v2", "mobilenet-v3-small", "efficientnet-b0", "shufflenet-v2"],
-    *["densenet121", "resnet18", "convnext-atto"],
+    *["densenet121", "resnet18", "convnext-atto", "vit-tiny"],
 ]
 
 

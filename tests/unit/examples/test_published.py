@@ -24,6 +24,7 @@ IMAGENET = {
     "densenet121": (7.98, 2834),
     "shufflenet-v2": (2.28, 144.9),
     "convnext-atto": (3.70, 547.3),
+    "vit-tiny": (5.72, 1254),
 }
 # MFLOPs = 2 · MACs: the column of the paper for the first four, our count for the others.
 SPEECH = {
