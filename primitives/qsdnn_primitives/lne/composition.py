@@ -73,6 +73,21 @@ def _gemm(op: Op) -> list[Op]:
     return [*before, replace(op, inputs=inputs, outputs=(made,), attributes=attributes), *after]
 
 
+def _by_number(op: Op) -> list[Op]:
+    """A product with one constant number, or a quotient by one, as a function of one operand."""
+    left, right = op.inputs
+    if op.kind == "Mul" and is_constant(left):
+        left, right = right, left
+    same = not is_constant(left) and static_shape(left) == static_shape(op.outputs[0])
+    if not same or not is_constant(right) or prod(static_shape(right)) != 1:
+        return [op]
+    assert right.const_value is not None
+    number = float(right.const_value.numpy().reshape(-1)[0])
+    if op.kind == "Div" and number == 0:
+        return [op]
+    return [_scaled(left, number if op.kind == "Mul" else 1 / number, op.outputs[0])]
+
+
 def _is_bias(value: ir.Value, shape: Shape) -> bool:
     """Whether a summand of Gemm is constant, and one number for all or for each column."""
     own = static_shape(value)
@@ -116,5 +131,6 @@ _COMPOSITIONS: Mapping[str, Callable[[Op], list[Op]]] = {
     **dict.fromkeys(("MaxPool", "AveragePool"), volumes.pool),
     "Conv": volumes.convolution,
     "ConvTranspose": volumes.transposed,
+    **dict.fromkeys(("Mul", "Div"), _by_number),
     "Gemm": _gemm,
 }

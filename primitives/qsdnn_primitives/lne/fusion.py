@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 import onnx_ir as ir
 
@@ -52,6 +53,10 @@ def fuse(ops: Sequence[Op], kept: Collection[str]) -> list[Fused]:
             if function is not None and fresh and before.op.kind in _HOSTS:
                 found[-1] = replace(before, function=function, output=op.outputs[0])
                 continue
+            if fresh and _adds_to_columns(before, op):
+                whole = replace(before.op, inputs=(*before.op.inputs, _constant_of(op)))
+                found[-1] = replace(before, op=whole, output=op.outputs[0])
+                continue
             other = _summand(before, op)
             if fresh and before.added is None and other is not None:
                 found[-1] = replace(before, added=other, output=op.outputs[0])
@@ -75,6 +80,24 @@ def _summand(before: Fused, op: Op) -> ir.Value | None:
         return None
     same = static_shape(others[0]) == static_shape(op.outputs[0]) == static_shape(before.output)
     return others[0] if same else None
+
+
+def _adds_to_columns(before: Fused, op: Op) -> bool:
+    """Whether a sum adds a constant number to each column of a product that adds none yet."""
+    product = before.op
+    if op.kind != "Add" or product.kind not in ("MatMul", "Gemm") or len(product.inputs) != 2:
+        return False
+    if before.added is not None or product.attributes.get("beta", 1.0) != 1.0:
+        return False
+    if not any(map(is_constant, op.inputs)) or len(static_shape(product.inputs[1])) < 2:
+        return False
+    own, shape = static_shape(_constant_of(op)), static_shape(op.outputs[0])
+    is_row = prod(own[:-1]) == 1 and prod(own) in (1, shape[-1])
+    return is_row and static_shape(before.output) == shape
+
+
+def _constant_of(op: Op) -> ir.Value:
+    return next(value for value in op.inputs if is_constant(value))
 
 
 def _gates(ops: list[Op], kept: Collection[str]) -> list[Op]:

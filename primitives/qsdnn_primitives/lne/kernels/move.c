@@ -130,8 +130,13 @@ static void pack_columns(const struct pack_columns *a, const struct worker *me)
     for (int64_t g = first_of(me, of.count); g < end_of(me, of.count); g++) {
         const int64_t wide = pixels_of(&of, g) * LANES, at = start_of(&of, g) * LANES;
         float *y = a->y + at * a->k;
-        for (int64_t i = 0; i < a->k; i++)
-            for (int64_t j = 0; j < wide; j++)
-                *y++ = at + j < a->n ? a->x[i * a->x_row + (at + j) * a->x_column] : 0;
+        const int64_t whole = a->x_column == 1 && at + wide <= a->n;
+        for (int64_t i = 0; i < a->k; i++, y += wide) {
+            const float *x = a->x + i * a->x_row + at * a->x_column;
+            if (whole)
+                for (int64_t j = 0; j < wide; j += LANES) store(y + j, load(x + j));
+            else
+                for (int64_t j = 0; j < wide; j++) y[j] = at + j < a->n ? x[j * a->x_column] : 0;
+        }
     }
 }

@@ -140,3 +140,17 @@ def test_what_is_refused():
     _refused(Op(kind="MatMul", inputs=pairs, outputs=(_value("y", 99, 4, 4),)))
     constant = _constant("c", np.ones((2, 3), np.float32))
     _refused(Op(kind="Reshape", inputs=(constant,), outputs=(_value("y", 3, 2),)))
+
+
+def test_a_product_adds_and_scales_as_it_writes():
+    x, y, z, o = (_value(name, 1, 5, 16) for name in "xyzo")
+    product = Op(
+        kind="MatMul", inputs=(x, _constant("w", np.ones((16, 16), np.float32))), outputs=(y,)
+    )
+    bias = Op(kind="Add", inputs=(_constant("b", np.ones(16, np.float32)), y), outputs=(z,))
+    half = Op(kind="Div", inputs=(z, _constant("two", np.float32([2]))), outputs=(o,))
+    (step,) = _steps(*composed([product, bias, half]))
+    assert (step.kernel, step.arguments()["alpha"]) == ("convolution", 0.5)
+    assert np.all(step.arguments()["b"] == 1)
+    of_rows = Op(kind="Add", inputs=(y, _constant("r", np.ones((5, 1), np.float32))), outputs=(z,))
+    assert _kernels(product, of_rows) == ["convolution", "binary"]
