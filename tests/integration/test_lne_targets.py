@@ -17,8 +17,10 @@ import pytest
 from qsdnn.engine import EngineInfo, accepted, load_engines
 from qsdnn.examples import build
 from qsdnn.model import load_graph
+from qsdnn.model.calibration import load_calibrator
 from qsdnn.model.feeds import random_feeds
 from qsdnn.plan.build import Builder
+from qsdnn.primitive import Precision
 from qsdnn_primitives.lne.source import source
 from qsdnn_primitives.lne.target import TARGETS
 from qsdnn_runtime.engines.lne.program import ARENA, WEIGHTS, read_program
@@ -30,6 +32,8 @@ EMULATORS = {
     "riscv64": "qemu-riscv64",
     "x86-64-v2": "qemu-x86_64",
 }
+
+ERRORS = {Precision.FP32: 3e-5, Precision.BF16: 2e-2, Precision.INT8: 5e-2}
 
 # Reads a program and its inputs from one file, runs it, and writes the outputs to another.
 MAIN = r"""
@@ -78,9 +82,14 @@ def test_outputs_equal_onnxruntime_s_on_an_emulated_processor(tmp_path, target):
         pytest.skip(f"NOT TESTED: {target}. Needs qemu-user from Debian, ziglang from PyPI")
     for name in ("tiny-cnn", "tiny-transformer"):
         _check(emulator, target, name, tmp_path)
+    if TARGETS[target].few_bits:
+        _check(emulator, target, "tiny-cnn", tmp_path, Precision.BF16)
+        _check(emulator, target, "tiny-transformer", tmp_path, Precision.INT8)
 
 
-def _check(emulator: str, target: str, name: str, tmp_path: Path) -> None:
+def _check(
+    emulator: str, target: str, name: str, tmp_path: Path, precision: Precision = Precision.FP32
+) -> None:
     onnx.save(build(name), tmp_path / "model.onnx")
     graph = load_graph(tmp_path / "model.onnx", workdir=tmp_path)
     feeds = random_feeds({n: graph.tensors[n] for n in graph.inputs})
@@ -89,22 +98,29 @@ def _check(emulator: str, target: str, name: str, tmp_path: Path) -> None:
     runner = tmp_path / "runner"
     if not runner.exists():
         _compile(target, tmp_path)
-    info = EngineInfo(name="lne", version="1", capabilities=("FP32", f"target:{target}"))
+    words = ("FP32", precision.upper(), f"target:{target}")
+    info = EngineInfo(name="lne", version="1", capabilities=words)
     engine = load_engines(["lne"])["lne"]
     rows = [accepted(engine, layer, info) for layer in graph.layers]
-    builder = Builder(graph, {"lne": engine}, tmp_path, infos={"lne": info})
+    if precision is not Precision.FP32:
+        rows = [[p for p in row if p.precision is precision] or row[:1] for row in rows]
+        assert {p.precision for row in rows for p in row} == {Precision.FP32, precision}
+    calibration = load_calibrator("minmax").calibrate(graph, feeds)
+    builder = Builder(
+        graph, {"lne": engine}, tmp_path, infos={"lne": info}, calibration=calibration
+    )
     for turn in range(max(map(len, rows))):
         package = builder.build([row[min(turn, len(row) - 1)] for row in rows])
         (segment,) = package.manifest["segments"]
         outputs = _run([emulator, str(runner)], tmp_path / segment["artifact"], feeds, tmp_path)
-        assert max_error(outputs, want) < 3e-5
+        assert max_error(outputs, want) < ERRORS[precision]
 
 
 def _compile(target: str, folder: Path) -> None:
     """The kernels of a target with a main program."""
     found = TARGETS[target]
     code = folder / "runner.c"
-    code.write_text(source(found.lanes) + MAIN, encoding="utf-8")
+    code.write_text(source(found.lanes, found.few_bits) + MAIN, encoding="utf-8")
     command = [sys.executable, "-m", "ziglang", "cc", "-target", found.triple, *found.clang]
     flags = ["-std=gnu11", "-O1", "-static", "-ffp-contract=fast", "-fno-math-errno", "-w"]
     subprocess.run([*command, *flags, str(code), "-o", str(folder / "runner")], check=True)

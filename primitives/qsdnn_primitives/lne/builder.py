@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 
 import numpy as np
 import onnx_ir as ir
 
+from qsdnn.model.calibration import Calibration
 from qsdnn_primitives.lne.kernel import Activation, Operation
 from qsdnn_primitives.lne.program import Step, Value, Weights
 from qsdnn_primitives.lne.tensor import Image, Tensor, plain_size
@@ -26,14 +27,28 @@ class Builder:
         lanes: The channels in a block.
         steps: The steps so far.
         layer: The index of the layer that is being lowered.
+        rounded: Images that were rounded to few bits, by value, precision and padding.
 
     Args:
         lanes: The channels in a block.
         l2_floats: The second-level cache of one core, in floats.
+        calibration: The ranges of the network's tensors, for int8.
+        byte_offset: What the processor's bytes are less than unsigned ones: 128 where it multiplies
+            signed ones.
     """
 
-    def __init__(self, lanes: int, l2_floats: int = 1 << 17) -> None:
+    def __init__(
+        self,
+        lanes: int,
+        l2_floats: int = 1 << 17,
+        *,
+        calibration: Calibration | None = None,
+        byte_offset: int = 0,
+    ) -> None:
         self.lanes = lanes
+        self.calibration = calibration
+        self.byte_offset = byte_offset
+        self.rounded: dict[tuple[Hashable, ...], Image] = {}
         self.l2_floats = l2_floats
         self.steps: list[Step] = []
         self.layer = 0

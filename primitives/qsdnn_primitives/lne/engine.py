@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +22,7 @@ from qsdnn_primitives.lne.builder import Builder
 from qsdnn_primitives.lne.c_package import c_package
 from qsdnn_primitives.lne.library import compiler, put_kernels
 from qsdnn_primitives.lne.lowering import SIMD, algorithms, baselines, inputs_of, lower, read
+from qsdnn_primitives.lne.narrow import TILES, can_be_narrow
 from qsdnn_primitives.lne.program import Step, clear, write_program
 from qsdnn_primitives.lne.target import TARGETS, Target, told_target
 from qsdnn_primitives.lne.tensor import Image, Tensor
@@ -49,10 +51,14 @@ class LneEngine:
     def primitives(self, layer: Layer, info: EngineInfo) -> Sequence[Primitive]:
         """One primitive for each algorithm that runs the layer, likely fastest first.
 
-        There is none for a pinned layer, for operators without a kernel, and where this machine
-        cannot compile for the board's processor.
+        Then those of few bits, where the processor multiplies such numbers. There is none for a
+        pinned layer, for operators without a kernel, and where this machine cannot compile for the
+        board's processor.
         """
-        return self._primitives(layer, info, _algorithms)
+        wide = self._primitives(layer, info, _algorithms)
+        few = [p for p in TILES if p.upper() in info.capabilities] if wide else []
+        narrow = self._primitives(layer, info, _narrow) if few else ()
+        return (*wide, *(replace(p, precision=precision) for precision in few for p in narrow))
 
     def unoffered(self, layer: Layer, info: EngineInfo) -> Sequence[Primitive]:
         """The plain loops, ``vanilla``: see `qsdnn.engine.Reserved`."""
@@ -103,7 +109,10 @@ class LneEngine:
                 kernels cannot be compiled.
         """
         target = _target(segment)
-        steps, inputs, outputs = _lowered(segment, Builder(target.lanes))
+        builder = Builder(
+            target.lanes, calibration=segment.calibration, byte_offset=target.byte_offset
+        )
+        steps, inputs, outputs = _lowered(segment, builder)
         library = put_kernels(target, folder)
         known = self._known.setdefault(segment.graph.sha256, {})
         files = write_program(steps, inputs, outputs, library, folder, known)
@@ -167,7 +176,7 @@ def _lowered(segment: Segment, builder: Builder) -> tuple[list[Step], Shapes, Sh
     for layer, choice, ops in zip(segment.layers, segment.choices, translated, strict=True):
         builder.layer = layer.index
         with _naming(layer):
-            lower(builder, ops, layer.outputs, choice.algorithm)
+            lower(builder, ops, layer.outputs, choice.algorithm, choice.precision)
     for name in segment.outputs:
         _hand_out(builder, values[name], name, segment.layouts.get(name, ""))
     inputs = {name: static_shape(values[name]) for name in segment.inputs}
@@ -193,13 +202,15 @@ def _taken(layer: Layer, choice: Primitive, lanes: int) -> list[Op]:
     with _naming(layer):
         ops = read(layer)
         names = (*_names(ops), *baselines(ops))
-        if choice.algorithm in names and choice.precision is Precision.FP32:
+        narrow = _narrow(layer, lanes) if choice.precision in TILES else ()
+        if choice.algorithm in (names if choice.precision is Precision.FP32 else narrow):
             for value in inputs_of(ops):
                 static_shape(value)  # which the caller's buffers need
             return ops
         _check(layer, ops, names[0], lanes)
     raise BuildError(
-        f"layer '{layer.name}' cannot take {choice}", hint=f"it can take: {', '.join(names)}"
+        f"layer '{layer.name}' cannot take {choice}",
+        hint=f"it can take: {', '.join(narrow if choice.precision in TILES else names)}",
     )
 
 
@@ -244,6 +255,12 @@ def _baselines(layer: Layer, lanes: int) -> tuple[str, ...]:
     for name in names:
         _check(layer, ops, name, lanes)
     return names
+
+
+def _narrow(layer: Layer, lanes: int) -> tuple[str, ...]:
+    """The algorithms that a layer may take with few bits, where it may take any at all."""
+    ops = read(layer)
+    return _names(ops)[-1:] if can_be_narrow(ops, layer.inputs, lanes) else ()
 
 
 def _names(ops: Sequence[Op]) -> tuple[str, ...]:

@@ -56,10 +56,13 @@ class Tile(IntEnum):
 
     - ``UNIT``: in blocks, side by side.
     - ``STRIDED``: any distance between pixels, of the input and of the output.
+    - ``INT8``, ``BF16``: the same, of an image and weights with few bits, several in a word.
     """
 
     UNIT = 0
     STRIDED = 1
+    INT8 = 2
+    BF16 = 3
 
 
 _ACT = "i:activation f:alpha f:beta"
@@ -72,8 +75,11 @@ _POOL = (
     f"i:pad_high i:pad_wide i:pad_end_high i:pad_end_wide {_ACT}"
 )
 
+NARROW = "narrow"
+"""The kernel that is there for processors alone that multiply numbers of few bits; the last."""
+
 _FIELDS: Mapping[str, str] = {
-    "convolution": "p:x p:w p:b p:r p:y i:kind i:blocks i:rest i:rows i:columns "
+    "convolution": "p:x p:w p:scale p:b p:r p:y i:kind i:blocks i:rest i:rows i:columns "
     "i:height i:width i:x_block i:x_row i:x_pixel i:tap_row i:tap_column "
     "i:y_blocks i:y_block i:y_row i:y_pixel i:r_block i:r_row i:tail "
     f"i:pixels i:group i:band i:part f:low f:high {_ACT}",
@@ -109,6 +115,7 @@ _FIELDS: Mapping[str, str] = {
     f"{_X_BLOCKED} i:x_pixel i:tap_row i:tap_column {_Y_BLOCKED} i:y_pixel "
     f"i:r_block i:r_row {_ACT}",
     "vanilla_pool": f"{_POOL} i:channels",
+    NARROW: f"p:x p:y i:kind i:channels {_PLACES} {_X_BLOCKED} i:x_pixel f:scale f:zero",
 }
 
 KERNELS: Mapping[str, Mapping[str, str]] = {
@@ -137,14 +144,19 @@ _TOLD = {
 """The names of kernels that are an algorithm of a layer: the algorithm is the first word."""
 
 
-def table() -> str:
-    """The C table of all kernels, in the order of their numbers, and their names."""
+def table(few_bits: bool) -> str:
+    """The C table of all kernels, in the order of their numbers, and their names.
+
+    Args:
+        few_bits: Whether `NARROW` is among them.
+    """
     functions = {"convolution": "convolve"}
-    entries = "".join(f"    (kernel *){functions.get(name, name)},\n" for name in KERNELS)
-    names = ", ".join(f'"{_TOLD.get(name, name)}"' for name in KERNELS)
+    there = [name for name in KERNELS if few_bits or name != NARROW]
+    entries = "".join(f"    (kernel *){functions.get(name, name)},\n" for name in there)
+    names = ", ".join(f'"{_TOLD.get(name, name)}"' for name in there)
     return (
         f"static kernel *const KERNELS[] = {{\n{entries}}};\n"
         f"static const char *const NAMES[] = {{{names}}};\n"
-        f"enum {{CONVOLUTION = {[*KERNELS].index('convolution')}, "
-        f"WINOGRAD = {[*KERNELS].index('winograd')}}};\n"
+        f"enum {{CONVOLUTION = {there.index('convolution')}, "
+        f"WINOGRAD = {there.index('winograd')}}};\n"
     )

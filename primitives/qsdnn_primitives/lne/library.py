@@ -53,7 +53,7 @@ def kernels(target: Target) -> Path:
         raise BuildError(f"there is no compiler for {target.name}", hint="pip install 'qsdnn[lne]'")
     path = _folder() / _name(target, command)
     if not path.exists():
-        _compile(command, source(target.lanes), path)
+        _compile(command, source(target.lanes, target.few_bits), path)
     return path
 
 
@@ -78,7 +78,7 @@ def put_kernels(target: Target, folder: Path) -> str:
 @cache
 def _name(target: Target, command: tuple[str, ...]) -> str:
     """The name of the file, by all that makes its content."""
-    words = "\0".join((*command, *_FLAGS, source(target.lanes)))
+    words = "\0".join((*command, *_FLAGS, source(target.lanes, target.few_bits)))
     return f"lne-{target.name}-{hashlib.sha256(words.encode()).hexdigest()[:16]}.so"
 
 

@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 import onnx_ir as ir
 
 from qsdnn.model.layer import Layer
+from qsdnn.primitive import Precision
 from qsdnn_primitives.lne import (
     batch,
     convolution,
     elementwise,
     layout,
+    narrow,
     product,
     resampling,
     rows,
@@ -103,7 +105,13 @@ def _winograd(geometry: Geometry) -> list[str]:
     return [f"winograd-{m}" for m in found]
 
 
-def lower(builder: Builder, ops: Sequence[Op], kept: Sequence[str], algorithm: str) -> None:
+def lower(
+    builder: Builder,
+    ops: Sequence[Op],
+    kept: Sequence[str],
+    algorithm: str,
+    precision: Precision = Precision.FP32,
+) -> None:
     """Adds the steps of a layer.
 
     Args:
@@ -112,6 +120,7 @@ def lower(builder: Builder, ops: Sequence[Op], kept: Sequence[str], algorithm: s
         kept: The names of the values that are read outside the layer.
         algorithm: The algorithm of its convolutions and products; `vanilla.VANILLA` is one of pools
             too.
+        precision: The precision of its convolution or product.
 
     Raises:
         UnsupportedError: An operator has no kernel.
@@ -121,6 +130,10 @@ def lower(builder: Builder, ops: Sequence[Op], kept: Sequence[str], algorithm: s
         op = fused.op
         if algorithm == vanilla.VANILLA and vanilla.has_loops(op):
             vanilla.loops(builder, fused)
+        elif precision is not Precision.FP32 and op.kind == "Conv":
+            narrow.convolution(builder, fused, precision)
+        elif precision is not Precision.FP32 and op.kind in ("Gemm", "MatMul"):
+            narrow.product(builder, fused, precision)
         elif op.kind == "Conv":
             convolution.convolution(builder, fused, algorithm)
         elif op.kind in _LOWERINGS:

@@ -19,6 +19,8 @@ class Target:
         triple: The target in the words of clang and zig.
         clang: The options for clang's processor.
         gcc: The options for gcc's processor.
+        few_bits: Whether some such processors multiply bytes and bfloat16s.
+        byte_offset: What bytes that it multiplies are less than unsigned ones.
     """
 
     name: str
@@ -27,6 +29,8 @@ class Target:
     triple: str
     clang: tuple[str, ...]
     gcc: tuple[str, ...]
+    few_bits: bool = False
+    byte_offset: int = 0
 
     @property
     def layout(self) -> str:
@@ -34,7 +38,7 @@ class Target:
         return f"nchw{self.lanes}c"
 
 
-def _x86(level: str, lanes: int) -> Target:
+def _x86(level: str, lanes: int, *, few_bits: bool = False) -> Target:
     name = f"x86-64-{level}"
     return Target(
         name=name,
@@ -43,6 +47,7 @@ def _x86(level: str, lanes: int) -> Target:
         triple="x86_64-linux-musl",
         clang=(f"-mcpu=x86_64_{level}",),
         gcc=(f"-march={name}", f"-mprefer-vector-width={32 * lanes}"),
+        few_bits=few_bits,
     )
 
 
@@ -51,10 +56,11 @@ TARGETS: Mapping[str, Target] = {
     for target in (
         _x86("v2", 4),
         _x86("v3", 8),
-        _x86("v4", 16),
+        _x86("v4", 16, few_bits=True),
         Target(
             name="aarch64", lanes=4, machine="aarch64", triple="aarch64-linux-musl",
             clang=("-mcpu=cortex_a53",), gcc=("-mcpu=cortex-a53",),
+            few_bits=True, byte_offset=128,
         ),
         Target(
             name="armv7-neon", lanes=4, machine="armv7l", triple="arm-linux-musleabihf",

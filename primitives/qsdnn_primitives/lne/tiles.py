@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from qsdnn_primitives.lne.kernel import Tile
 
+NARROW = (Tile.INT8, Tile.BF16)
+"""The tiles whose operands have few bits."""
+
 UNROLLED = 4
 """The input channels in one turn of the innermost loop, where a block has so many."""
 
@@ -18,22 +21,32 @@ LARGEST: Mapping[int, Sequence[int]] = {
 """The most pixels of a tile by lanes, for 1, 2, … blocks: what the registers hold."""
 
 
-def tiles(lanes: int) -> str:
-    """All tiles for some lanes, and the table ``TILES[kind][blocks - 1][pixels - 1]``."""
+def tiles(lanes: int, few_bits: bool) -> str:
+    """All tiles for some lanes, and the table ``TILES[kind][blocks - 1][pixels - 1]``.
+
+    Args:
+        lanes: The channels in a block.
+        few_bits: Whether those of `NARROW` are among them.
+    """
     sizes = [
         (pixels, blocks)
         for blocks, most in enumerate(LARGEST[lanes], 1)
         for pixels in range(1, most + 1)
     ]
-    text = [_tile(kind, *size, lanes) for kind in Tile for size in sizes]
-    for kind in Tile:
+    kinds = [kind for kind in Tile if few_bits or kind not in NARROW]
+    text = [
+        _narrow_tile(kind, *size) if kind in NARROW else _tile(kind, *size, lanes)
+        for kind in kinds
+        for size in sizes
+    ]
+    for kind in kinds:
         for blocks, most in enumerate(LARGEST[lanes], 1):
             names = ", ".join(_name(kind, pixels, blocks) for pixels in range(1, most + 1))
             row = f"{kind.name.lower()}_{blocks}"
             text.append(f"static tile_function *const tiles_{row}[] = {{{names}}};\n")
     rows = ",\n    ".join(
         "{" + ", ".join(f"tiles_{kind.name.lower()}_{b}" for b in range(1, 9)) + "}"
-        for kind in Tile
+        for kind in kinds
     )
     text.append(f"static tile_function *const *const TILES[][8] = {{\n    {rows}}};\n")
     return "".join(text)
@@ -100,6 +113,48 @@ static void {_name(kind, pixels, blocks)}(struct tile *t, int64_t count,
     }} }}
 {ending}{stored}    }}
     t->ahead = ahead;
+}}
+"""
+
+
+def _narrow_tile(kind: Tile, pixels: int, blocks: int) -> str:
+    """One tile of few bits: words of several input channels, of which a step multiplies all."""
+    name, is_whole = kind.name, kind is Tile.INT8
+    places = [(p, o) for o in range(blocks) for p in range(pixels)]
+    sums = "ints" if is_whole else "vec"
+    start = "(ints){{0}}" if is_whole else "load(b + {} * LANES)"
+    starts = "".join(f"    {sums} s{p}_{o} = {start.format(o)};\n" for p, o in places)
+    weights = "".join(
+        f"            const ints w{o} = load_ints(w + {o} * LANES);\n" for o in range(blocks)
+    )
+    products = "".join(
+        f"            {{ const ints x = repeated(at + {p} * x_pixel); "
+        + "".join(f"DOT_{name}(s{p}_{o}, x, w{o}); " for o in range(blocks))
+        + "}\n"
+        for p in range(pixels)
+    )
+    real = "real(s{0}_{1}) * load(t->scale + {1} * LANES) + load(b + {1} * LANES)"
+    ended = "".join(
+        f"    vec a{p}_{o} = {real.format(p, o) if is_whole else f's{p}_{o}'};\n" for p, o in places
+    )
+    stored = "".join(
+        f"    store(y + {o} * t->y_block + {p} * y_pixel, a{p}_{o});\n" for p, o in places
+    )
+    return f"""
+static FEW_BITS void {_name(kind, pixels, blocks)}(struct tile *t, int64_t count,
+    const float *restrict x_words, const float *restrict weights, const float *restrict b,
+    const float *r, float *y)
+{{
+    const int64_t x_pixel = t->x_pixel, y_pixel = t->y_pixel;
+    for (; count > 0; count--, x_words += {pixels} * x_pixel, y += {pixels} * y_pixel) {{
+    const float *in = x_words, *w = weights;
+{starts}    for (int64_t c = 0; c < t->blocks; c++, in += t->x_block)
+    for (int64_t i = 0; i < t->rows; i++) for (int64_t j = 0; j < t->columns; j++) {{
+        const float *at = in + i * t->x_row + j * t->x_tap;
+        ONE_BY_ONE for (int k = 0; k < WORDS_{name}; k++, at++, w += {blocks} * LANES) {{
+{weights}{products}        }}
+    }}
+{ended}{_sum(places, "y_pixel", pixels)}{_limits(places)}{stored}    }}
 }}
 """
 

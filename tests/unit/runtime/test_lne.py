@@ -9,6 +9,8 @@ from onnx import helper
 from qsdnn.engine import EngineInfo, accepted, load_engines
 from qsdnn.examples import build
 from qsdnn.model import load_graph
+from qsdnn.model.calibration import load_calibrator
+from qsdnn.model.feeds import random_feeds
 from qsdnn.plan.build import Builder
 from qsdnn_runtime import Session
 from qsdnn_runtime.engines.lne import LOADER
@@ -40,7 +42,11 @@ def told(tmp_path):
         onnx.save(model, tmp_path / "model.onnx")
         graph = load_graph(tmp_path / "model.onnx", workdir=tmp_path)
         rows = [accepted(engine, layer, INFO) for layer in graph.layers]
-        builder = Builder(graph, {"lne": engine}, tmp_path, infos={"lne": INFO})
+        feeds = random_feeds({name: graph.tensors[name] for name in graph.inputs})
+        calibration = load_calibrator("minmax").calibrate(graph, feeds)
+        builder = Builder(
+            graph, {"lne": engine}, tmp_path, infos={"lne": INFO}, calibration=calibration
+        )
         for turn in range(max(map(len, rows))):
             manifest = copy.deepcopy(
                 builder.build([row[min(turn, len(row) - 1)] for row in rows]).manifest

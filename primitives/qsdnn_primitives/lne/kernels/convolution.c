@@ -11,6 +11,8 @@ struct tile {
     int64_t x_pixel;                 /* between the inputs of two pixels of the output */
     int64_t y_block, y_pixel, r_block;
     float low, high;                 /* limits of the output: ReLU, ReLU6 */
+    int64_t deep;                    /* floats or words of a pixel in one block */
+    const float *scale;              /* of each output's sum of whole numbers */
     const float *ahead, *end;        /* weights to bring nearer meanwhile: those of the next part */
 };
 
@@ -59,6 +61,8 @@ static void finish_rows(const struct convolution *a, const float *made, float *y
 }
 
 static const float ZEROS[8 * LANES];
+/* The floats that are still in the first cache when they are read again: half of it. */
+enum {NEAR = 1 << 12};
 
 /* Makes a tile sum over a part of the inputs: blocks from `first` on, and the rest behind the last.
    Returns the weights of the part, in floats; as many behind them come nearer meanwhile. */
@@ -68,7 +72,7 @@ INLINE int64_t take_part(struct tile *t, int64_t blocks, int64_t rest, int64_t f
     const int64_t ends = first + part >= blocks;
     t->blocks = ends ? blocks - first : part;
     t->rest = ends ? rest : 0;
-    const int64_t size = (t->blocks * LANES + t->rest) * t->rows * t->columns * outputs;
+    const int64_t size = (t->blocks * t->deep + t->rest) * t->rows * t->columns * outputs;
     t->ahead = w + size;
     t->end = t->ahead + size;
     return size;
@@ -77,15 +81,17 @@ INLINE int64_t take_part(struct tile *t, int64_t blocks, int64_t rest, int64_t f
 static void convolve(const struct convolution *a, const struct worker *me)
 {
     struct tile t = {a->blocks, a->rest, a->rows, a->columns, a->x_block, a->tap_row, a->tap_column,
-                     a->x_pixel, a->y_block, a->y_pixel, a->r_block, a->low, a->high, 0, 0};
+                     a->x_pixel, a->y_block, a->y_pixel, a->r_block, a->low, a->high, LANES, 0, 0, 0};
     const struct cut cut = cut_row(a->width, a->pixels);
     const int64_t units = a->height * cut.count, groups = (a->y_blocks + a->group - 1) / a->group;
     /* Few pixels and many channels: threads share the channels. */
     const int64_t by_groups = units < 2 * me->count && groups >= me->count;
     const int64_t u0 = by_groups ? 0 : first_of(me, units), u1 = by_groups ? units : end_of(me, units);
     const int64_t g0 = by_groups ? first_of(me, groups) : 0, g1 = by_groups ? end_of(me, groups) : groups;
-    const int64_t taps = (a->blocks * LANES + a->rest) * a->rows * a->columns;
+    if (a->kind >= INT8) t.deep = a->kind == INT8 ? LANES / 4 : LANES / 2;
+    const int64_t taps = (a->blocks * t.deep + a->rest) * a->rows * a->columns;
     const struct cut of = cut_row(a->y_blocks, a->group);
+    const int64_t activates = a->activation > CLIP;
     /* Outer: groups (weights stay in cache) or pixels (the input does); bands of both between. */
     const int64_t band = a->band > 0 ? a->band : most(u1 - u0, 1);
     for (int64_t v = u0; v < u1; v += band)
@@ -94,6 +100,7 @@ static void convolve(const struct convolution *a, const struct worker *me)
             tile_function *const *tiles = TILES[a->kind][blocks - 1];
             const float *w = a->w + block * LANES * taps, *b = a->b ? a->b + block * LANES : 0;
             float *out = a->y + block * a->y_block;
+            t.scale = a->scale ? a->scale + block * LANES : 0;
             const float *add = a->r ? a->r + block * a->r_block : 0;
             const int64_t aside = a->tail && g == groups - 1;
             t.y_block = aside ? LANES : a->y_block;
@@ -110,13 +117,14 @@ static void convolve(const struct convolution *a, const struct worker *me)
                 int64_t h = v / cut.count, i = v % cut.count;
                 const int64_t end = least(v + band, u1);
                 for (int64_t u = v, n; u < end; u += n) {
-                    n = aside ? 1 : least(alike(&cut, i), end - u);
                     const int64_t pixels = pixels_of(&cut, i), at = start_of(&cut, i);
+                    n = aside ? 1 : least(alike(&cut, i), end - u);
+                    if (activates && ends) n = least(n, most(NEAR / (pixels * blocks * LANES), 1));
                     float *y = out + h * a->y_row + at * a->y_pixel;
                     const float *r = c ? y : add ? add + h * a->r_row + at * a->y_pixel : 0;
                     tiles[pixels - 1](&t, n, x + h * a->x_row + at * a->x_pixel, w,
                                       c ? ZEROS : b, r, aside ? me->scratch : y);
-                    if (a->activation > CLIP && ends)
+                    if (activates && ends)
                         activate_tile(a, &t, aside ? me->scratch : y, n * pixels, blocks);
                     if (aside) finish_rows(a, me->scratch, y, pixels, blocks);
                     i += n;

@@ -1,23 +1,36 @@
 /* Elementary functions on vectors, and the activations made of them. */
 
-/* e^x to 1 ulp or so (range reduction by ln 2 in two parts, a polynomial of degree 6). */
+/* x within limits; what is no number stays so. */
+INLINE vec held(vec x, float low, float high)
+{
+    const vec y = choose(splat(high) < x, splat(high), x);
+    return choose(splat(low) > y, splat(low), y);
+}
+
+/* e^x to 2e-7 where it is a normal number, elsewhere the nearest such: range reduction by ln 2 in
+   two parts, a polynomial fitted to the least relative error. Added to 3 · 2^22, a number is rounded
+   to a whole one, which its last bits then hold. */
+INLINE vec exponential_within(vec x)
+{
+    vec at = held(x, -87.33654f, 88.72283f);
+    vec b = at * 1.44269504f + 12582912.0f;
+    vec n = b - 12582912.0f;
+    vec f = at - n * 0.693359375f - n * -2.12194440e-4f;
+    vec p = splat(8.2902710012e-3f);
+    p = p * f + 4.1898160173e-2f;
+    p = p * f + 1.6667638145e-1f;
+    p = p * f + 4.9999147835e-1f;
+    p = p * f + 9.9999970631e-1f;
+    p = p * f + 1.0f;
+    return of_bits(bits_of(p) + to_exponent(bits_of(b)));
+}
+
+/* e^x, with zero and infinity at the ends. */
 INLINE vec exponential(vec x)
 {
-    vec at = smaller(larger(x, splat(-87.33654f)), splat(88.37626f));
-    vec n = below(at * 1.44269504f + 0.5f);
-    vec f = at - n * 0.693359375f - n * -2.12194440e-4f;
-    vec p = splat(1.9875691500e-4f);
-    p = p * f + 1.3981999507e-3f;
-    p = p * f + 8.3334519073e-3f;
-    p = p * f + 4.1665795894e-2f;
-    p = p * f + 1.6666665459e-1f;
-    p = p * f + 5.0000001201e-1f;
-    p = p * f * f + f + 1.0f;
-    ints exponent = (whole(n) + 127) << 23;
-    vec e = p * of_bits(exponent);
-    e = choose(x > 88.72284f, splat(INFINITE), e);
-    e = choose(x < -103.9721f, splat(0), e);
-    return choose(x == x, e, x);
+    vec e = exponential_within(x);
+    e = choose(x > splat(88.72284f), splat(INFINITE), e);
+    return choose(x < splat(-103.9721f), splat(0), e);
 }
 
 /* ln x, to 1 ulp or so, for x > 0; −∞ at 0, NaN below. */
@@ -55,7 +68,7 @@ INLINE vec power(vec x, vec z)
     return choose(z == splat(0), splat(1), choose(x < splat(0), negative, y));
 }
 
-INLINE vec logistic(vec x) { return 1.0f / (1.0f + exponential(-x)); }
+INLINE vec logistic(vec x) { return 1.0f / (1.0f + exponential_within(-x)); }
 INLINE vec magnitude(vec x) { return of_bits(bits_of(x) & 0x7fffffff); }
 INLINE vec with_sign(vec x, vec of)
 {
@@ -65,7 +78,7 @@ INLINE vec with_sign(vec x, vec of)
 INLINE vec tangent(vec x)
 {
     vec a = magnitude(x);
-    vec big = 1.0f - 2.0f / (exponential(2.0f * a) + 1.0f);
+    vec big = 1.0f - 2.0f / (exponential_within(2.0f * a) + 1.0f);
     vec z = x * x;
     vec p = splat(-5.70498872745e-3f);
     p = p * z + 2.06390887954e-2f;
@@ -79,7 +92,7 @@ INLINE vec tangent(vec x)
    up to 4, beyond which it is 1. */
 INLINE vec error_function(vec x)
 {
-    vec at = smaller(larger(x, splat(-4.0f)), splat(4.0f));
+    vec at = held(x, -4.0f, 4.0f);
     vec z = at * at;
     vec p = splat(1.986834628e-6f);
     p = p * z + 2.845613174e-4f;
@@ -93,8 +106,7 @@ INLINE vec error_function(vec x)
     q = q * z + 1.153476263e-1f;
     q = q * z + 5.048523012e-1f;
     q = q * z + 1.0f;
-    vec y = smaller(larger(at * p / q, splat(-1.0f)), splat(1.0f));
-    return choose(x == x, y, x);
+    return held(at * p / q, -1.0f, 1.0f);
 }
 
 /* An activation of one vector; a and b are its parameters. */
@@ -105,18 +117,18 @@ INLINE vec activated(int64_t kind, vec x, float a, float b)
     case LEAKY: return choose(x < splat(0), x * a, x);
     case SIGMOID: return logistic(x);
     case TANH: return tangent(x);
-    case SILU: return x * logistic(x);
+    case SILU: return x / (1.0f + exponential_within(-x));
     case HARD_SIGMOID: return smaller(larger(x * a + b, splat(0)), splat(1));
     case HARD_SWISH: return x * smaller(larger(x * (1.0f / 6.0f) + 0.5f, splat(0)), splat(1));
-    case ELU: return choose(x < splat(0), a * (exponential(x) - 1.0f), x);
-    case SELU: return b * choose(x < splat(0), a * (exponential(x) - 1.0f), x);
+    case ELU: return choose(x < splat(0), a * (exponential_within(x) - 1.0f), x);
+    case SELU: return b * choose(x < splat(0), a * (exponential_within(x) - 1.0f), x);
     case GELU: return 0.5f * x * (1.0f + error_function(x * 0.70710678f));
     case GELU_TANH: return 0.5f * x * (1.0f + tangent(0.79788456f * (x + 0.044715f * x * x * x)));
     case MISH: {
-        vec e = exponential(smaller(x, splat(20.0f))), n = e * (e + 2.0f);
+        vec e = exponential_within(smaller(x, splat(20.0f))), n = e * (e + 2.0f);
         return x * choose(x > 20.0f, splat(1), n / (n + 2.0f));
     }
-    case SOFTPLUS: return larger(x, splat(0)) + logarithm(1.0f + exponential(-magnitude(x)));
+    case SOFTPLUS: return larger(x, splat(0)) + logarithm(1.0f + exponential_within(-magnitude(x)));
     case SOFTSIGN: return x / (1.0f + magnitude(x));
     case ABS: return magnitude(x);
     case NEG: return -x;

@@ -128,10 +128,13 @@ const char *lne_name(const int64_t *step)
     }
     if (step[0] == CONVOLUTION) {
         const struct convolution *a = (const struct convolution *)(step + 3);
+        const int one = a->rows * a->columns == 1;
+        if (a->kind == INT8) return one ? "gemm int8 tiles" : "direct int8 tiles";
+        if (a->kind == BF16) return one ? "gemm bf16 tiles" : "direct bf16 tiles";
         /* The channels of a pixel side by side: a row of the window may be one run of them. */
         const int beside = a->tap_column > 0 && a->tap_column < LANES;
         const int run = beside && a->blocks * LANES + a->rest > a->tap_column;
-        return a->rows * a->columns == 1 && !run ? "gemm tiles" : beside ? "direct rows" : "direct tiles";
+        return one && !run ? "gemm tiles" : beside ? "direct rows" : "direct tiles";
     }
     return NAMES[step[0]];
 }

@@ -26,6 +26,7 @@ INLINE ints bits_of(vec v) { return (union number){v}.bits; }
 INLINE vec of_bits(ints i) { return (union number){.bits = i}.real; }
 INLINE ints whole(vec v) { return (ints)v; }
 INLINE vec real(ints i) { return (vec)i; }
+INLINE ints to_exponent(ints i) { return (ints)((uint32_t)i << 23); }
 
 INLINE vec choose(ints condition, vec a, vec b) { return condition ? a : b; }
 INLINE vec larger(vec a, vec b) { return a > b ? a : b; }

@@ -24,6 +24,8 @@ INLINE ints bits_of(vec v) { return (ints)v; }
 INLINE vec of_bits(ints i) { return (vec)i; }
 INLINE ints whole(vec v) { return __builtin_convertvector(v, ints); }
 INLINE vec real(ints i) { return __builtin_convertvector(i, vec); }
+/* The last bits of a whole number where a number has its exponent. */
+INLINE ints to_exponent(ints i) { return i << 23; }
 
 /* Where a lane of `mask` has all bits set, the lane of a; else that of b. */
 INLINE vec choose(ints mask, vec a, vec b) { return (vec)((mask & (ints)a) | (~mask & (ints)b)); }

@@ -21,7 +21,7 @@ static void winograd(const struct winograd *a, const struct worker *me)
     const int64_t m_plane = (a->y_blocks * chunk * LANES + 15) / 16 * 16 + 16;
     float *const v = me->scratch, *const m = v + n * n * v_plane;
     struct tile t = {0, 0, 1, 1, chunk * LANES, 0, 0, LANES, chunk * LANES, LANES, chunk * LANES,
-                     -INFINITE, INFINITE, 0, 0};
+                     -INFINITE, INFINITE, LANES, 0, 0, 0};
     const struct cut of = cut_row(a->y_blocks, a->group), chunked = cut_row(tiles, chunk);
     for (int64_t c = first_of(me, chunks); c < end_of(me, chunks); c++) {
         const int64_t first = start_of(&chunked, c), count = pixels_of(&chunked, c);

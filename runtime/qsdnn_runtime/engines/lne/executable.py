@@ -17,6 +17,8 @@ from .program import ARENA, WEIGHTS, Program
 
 ALIGNMENT_BYTES = 64
 FLOAT_BYTES = 4
+FEW_BITS = ("int8", "bf16")
+"""The precisions that kernels name."""
 
 
 class _Shared(ctypes.Structure):
@@ -182,14 +184,15 @@ class LneExecutable:
 def _ran(asked: str, kernels: Sequence[str]) -> str:
     """The primitive that kernels are: the one asked for, if its algorithm is among theirs.
 
-    A kernel with a name of several words is of an algorithm, the first of them; the others are of
-    operators without a choice.
+    A kernel with a name of several words is of an algorithm, the first of them, in the precision
+    that the second names, or in fp32; the others are of operators without a choice.
     """
-    algorithms = [name.split()[0] for name in kernels if " " in name]
+    ran = [name.split()[:2] for name in kernels if " " in name]
+    found = [(first, word if word in FEW_BITS else "fp32") for first, word in ran]
     engine, algorithm, precision = asked.split("/")
-    if not algorithms or algorithm in algorithms:
+    if not found or (algorithm, precision) in found:
         return asked
-    return "%s/%s/%s" % (engine, algorithms[0], precision)
+    return "%s/%s/%s" % (engine, *found[0])
 
 
 def _load(path: Path) -> Any:

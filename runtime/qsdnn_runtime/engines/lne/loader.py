@@ -6,8 +6,8 @@ from typing import Optional
 
 from qsdnn_runtime.engine import EngineError, EngineInfo, SegmentSpec
 
-from .executable import LneExecutable
-from .processor import target
+from .executable import FEW_BITS, LneExecutable
+from .processor import narrow, target
 from .program import read_program
 
 VERSION = "1"
@@ -26,11 +26,12 @@ class LneLoader:
     name = "lne"
 
     def probe(self) -> Optional[EngineInfo]:
-        """The processor as ``target:x86-64-v3``, and the blocked layout that tensors may have."""
+        """The processor, e.g. ``target:x86-64-v3``, its precisions, the layout of its blocks."""
         found = target()
         if found is None:
             return None
-        words = ("FP32", "target:%s" % found, "layout:nchw%dc" % LANES.get(found, 4))
+        layout = "layout:nchw%dc" % LANES.get(found, 4)
+        words = ("FP32", *narrow(), "target:%s" % found, layout)
         return EngineInfo(self.name, VERSION, ("CPU",), words)
 
     def load(self, segment: SegmentSpec, threads: int, profile: bool = False) -> LneExecutable:
@@ -41,5 +42,9 @@ class LneLoader:
         """
         if segment.family != "lne/%s" % target():
             raise EngineError("'%s' is no family of this processor" % segment.family)
+        for primitive in segment.layers.values():
+            precision = primitive.rpartition("/")[2]
+            if precision in FEW_BITS and precision.upper() not in narrow():
+                raise EngineError("this processor does not compute in %s" % precision)
         alone = 1 if profile else threads
         return LneExecutable(read_program(segment.artifact), segment, alone, profile)

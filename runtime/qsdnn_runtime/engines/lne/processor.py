@@ -7,7 +7,7 @@ Targets are named as compilers and distributions do: the levels of the x86-64 ps
 from __future__ import annotations
 
 import platform
-from typing import FrozenSet, Optional
+from typing import FrozenSet, Optional, Tuple
 
 CPUINFO = "/proc/cpuinfo"
 
@@ -36,6 +36,21 @@ def target() -> Optional[str]:
     if machine == "riscv64":
         return "riscv64"
     return None
+
+
+_NARROW = {
+    ("x86-64-v4", "avx512_vnni"): "INT8",
+    ("x86-64-v4", "avx512_bf16"): "BF16",
+    ("aarch64", "asimddp"): "INT8",
+    ("aarch64", "bf16"): "BF16",
+}
+"""What processors of a target multiply besides, by the feature that says so."""
+
+
+def narrow() -> Tuple[str, ...]:
+    """The formats of few bits that this processor multiplies: ``INT8``, ``BF16``."""
+    flags, found = _flags(), target()
+    return tuple(word for (name, flag), word in _NARROW.items() if name == found and flag in flags)
 
 
 def _flags() -> FrozenSet[str]:

@@ -32,7 +32,7 @@ def _choice(algorithm, precision=Precision.FP32):
 
 
 @pytest.mark.parametrize(
-    "choice", [_choice("winograd-9"), _choice("auto"), _choice("direct", Precision.BF16)]
+    "choice", [_choice("winograd-9"), _choice("auto"), _choice("direct", Precision.FP16)]
 )
 def test_a_choice_that_a_layer_cannot_take_is_refused_with_those_that_it_can(tmp_path, choice):
     builder, graph = _builder(build("tiny-cnn"), tmp_path)
