@@ -3,7 +3,7 @@
     python experiments/against_engines.py                        # 12 networks, 1 thread
     python experiments/against_engines.py --threads 2
     python experiments/against_engines.py --networks kws1 vgg19 --budget 1m
-    python experiments/against_engines.py --more                 # three networks beside the 12
+    python experiments/against_engines.py --more                 # four networks beside the 12
 
 For each network: `qsdnn search` in fp32 with the engines below, as a user types it; then its plan
 and each engine bare: onnxruntime and OpenVINO with their own fastest loop on the user's file, ncnn
@@ -17,8 +17,9 @@ The plain loops (`lne/vanilla`) run three times only: their ratio is one of medi
 the uniform plans, as if no boundary cost anything; `at_most`, the fastest uniform plan's time over
 it, bounds what any choice of these primitives could gain over the best of them.
 
-Beside the rows: the geometric mean of the ratios to the best engine of others of each network, and
-of those to onnxruntime, and the smallest. Two to three minutes a network on a quiet machine.
+Beside the rows: the geometric means of the ratios to the best engine of others of each network, and
+of those to onnxruntime; the smallest; and what each step adds: the native engine's own choices, each
+layer's fastest of its primitives, the plan of the search. Two to three minutes a network on a quiet machine.
 Everything measured is stored in `--folder`: interrupted, the same command goes on.
 """
 
@@ -44,7 +45,7 @@ NETWORKS = (
     *("vgg19", "resnet50", "resnet18", "googlenet", "mobilenet-v2", "squeezenet", "densenet121"),
     *("shufflenet-v2", "kws1", "kws3", "kws9", "ds_kws1"),
 )
-MORE = ("efficientnet-b0", "mobilenet-v3-large", "convnext-atto")
+MORE = ("efficientnet-b0", "mobilenet-v3-large", "convnext-atto", "vit-tiny")
 ENGINES = ("onnxruntime", "openvino", "ncnn", "lne")
 OTHERS = ("onnxruntime", "openvino", "ncnn")
 RACED = "lne, fastest of each layer"
@@ -170,14 +171,29 @@ def ratios_of(measurer, packages, plain, threads):
 
 def means(rows):
     """Of the ratios to each network's best engine, and to onnxruntime."""
-    best = [row["ratios"][row["best_engine"]]["ratio"] for row in rows.values()]
-    default = [row["ratios"]["onnxruntime"]["ratio"] for row in rows.values()]
+    best = of_engine(rows, "")
+    image = [r for name, r in zip(rows, best, strict=True) if "kws" not in name]
+    steps = {name: best / of_engine(rows, name) for name in ("lne", RACED)}
     return {
         "networks": len(rows),
-        "over_best_engine": float(np.exp(np.mean(np.log(best)))),
-        "smallest_over_best_engine": min(best),
-        "over_onnxruntime": float(np.exp(np.mean(np.log(default)))),
+        "over_best_engine": geometric(best),
+        "image_networks_over_best_engine": geometric(image) if image else None,
+        "smallest_over_best_engine": float(min(best)),
+        "over_onnxruntime": geometric(of_engine(rows, "onnxruntime")),
+        "steps_over_best_engine": {
+            **{name: geometric(ratios) for name, ratios in steps.items()},
+            "plan": geometric(best),
+        },
     }
+
+
+def of_engine(rows, name):
+    """An engine's ratio in each network; of the best engine of others for an empty name."""
+    return np.array([row["ratios"][name or row["best_engine"]]["ratio"] for row in rows.values()])
+
+
+def geometric(ratios):
+    return float(np.exp(np.mean(np.log(ratios))))
 
 
 def line(network, row):

@@ -21,7 +21,7 @@ from qsdnn.primitive import Precision, Primitive
 from qsdnn_primitives.lne.builder import Builder
 from qsdnn_primitives.lne.c_package import c_package
 from qsdnn_primitives.lne.library import compiler, put_kernels
-from qsdnn_primitives.lne.lowering import SIMD, algorithms, baselines, inputs_of, lower, read
+from qsdnn_primitives.lne.lowering import AUTO, algorithms, baselines, inputs_of, lower, read
 from qsdnn_primitives.lne.narrow import TILES, can_be_narrow
 from qsdnn_primitives.lne.program import Step, clear, write_program
 from qsdnn_primitives.lne.target import TARGETS, Target, told_target
@@ -266,7 +266,7 @@ def _narrow(layer: Layer, lanes: int) -> tuple[str, ...]:
 def _names(ops: Sequence[Op]) -> tuple[str, ...]:
     choices = [choice for choice in map(algorithms, ops) if choice]
     if not choices:
-        return (SIMD,)
+        return (AUTO,)
     return tuple(name for name in choices[0] if all(name in other for other in choices[1:]))
 
 

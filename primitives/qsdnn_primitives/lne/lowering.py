@@ -29,8 +29,8 @@ from qsdnn_primitives.lne.shape import winograd_time
 from qsdnn_primitives.plain.node import Op, UnsupportedError, is_constant
 from qsdnn_primitives.plain.translation import WITH_RESAMPLING, translate
 
-SIMD = "simd"
-"""The algorithm of operators without a choice."""
+AUTO = "auto"
+"""The algorithm of layers without a choice."""
 
 LARGE = 12
 """The least side of an image for tiles of 6 × 6; those of 2 × 2 are for smaller images."""
