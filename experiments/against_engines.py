@@ -17,22 +17,25 @@ The plain loops (`lne/vanilla`) run three times only: their ratio is one of medi
 the uniform plans, as if no boundary cost anything; `at_most`, the fastest uniform plan's time over
 it, bounds what any choice of these primitives could gain over the best of them.
 
-Beside the rows: the geometric means of the ratios to the best engine of others of each network, and
-of those to onnxruntime; the smallest; and what each step adds: the native engine's own choices, each
-layer's fastest of its primitives, the plan of the search. Two to three minutes a network on a quiet machine.
-Everything measured is stored in `--folder`: interrupted, the same command goes on.
+Beside the rows: the geometric means of the ratios to the best engine of others of each network,
+and of those to onnxruntime; the smallest; and what each step adds: the native engine's own
+choices, each layer's fastest of its primitives, the plan of the search. Two to three minutes a
+network on a quiet machine. An engine that cannot run a network is left out of its row. Everything
+measured is stored in `--folder`: interrupted, the same command goes on.
 """
 
 import argparse
 import json
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import held_out
 import numpy as np
 
 from qsdnn.board import SITTINGS, MeasureOptions, State, open_board
+from qsdnn.errors import UnsupportedLayerError
 from qsdnn.listener import Silent
 from qsdnn.measure.paired import paired_ratio
 from qsdnn.plan import choices, read_plan
@@ -118,7 +121,9 @@ def compare(model, path, store, asked):
         profiled = race(bench)
         choice = choices(read_plan(path), graph, bench.space, str(path))
         packages = {"plan": bench.builder.build(choice)}
-        packages |= {engine: bench.builder.bare(engine) for engine in (*OTHERS, "lne")}
+        for engine in (*OTHERS, "lne"):
+            with suppress(UnsupportedLayerError):
+                packages[engine] = bench.builder.bare(engine)
         packages[RACED] = bench.builder.build(fastest(bench.space, profiled.layer_ms, "lne"))
         plain = bench.builder.bare("lne", "vanilla")
         found = ratios_of(bench.measurer, packages, plain, asked.threads)

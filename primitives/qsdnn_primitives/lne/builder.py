@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, MutableMapping
 
 import numpy as np
 import onnx_ir as ir
@@ -28,6 +28,7 @@ class Builder:
         steps: The steps so far.
         layer: The index of the layer that is being lowered.
         rounded: Images that were rounded to few bits, by value, precision and padding.
+        steps_of_int8: What a whole number of each output is worth, and the bias, by weights.
 
     Args:
         lanes: The channels in a block.
@@ -35,6 +36,7 @@ class Builder:
         calibration: The ranges of the network's tensors, for int8.
         byte_offset: What the processor's bytes are less than unsigned ones: 128 where it multiplies
             signed ones.
+        steps_of_int8: See the attribute: those that are known, of the same network.
     """
 
     def __init__(
@@ -44,10 +46,12 @@ class Builder:
         *,
         calibration: Calibration | None = None,
         byte_offset: int = 0,
+        steps_of_int8: MutableMapping[tuple[Hashable, ...], tuple[Weights, Weights]] | None = None,
     ) -> None:
         self.lanes = lanes
         self.calibration = calibration
         self.byte_offset = byte_offset
+        self.steps_of_int8 = {} if steps_of_int8 is None else steps_of_int8
         self.rounded: dict[tuple[Hashable, ...], Image] = {}
         self.l2_floats = l2_floats
         self.steps: list[Step] = []

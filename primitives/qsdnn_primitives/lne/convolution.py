@@ -129,17 +129,19 @@ def convolution(builder: Builder, fused: Fused, algorithm: str) -> None:
         _direct(builder, fused, geometry)
 
 
-def _weights(op: Op, geometry: Geometry) -> Array:
+def weights_of(op: Op, geometry: Geometry) -> Array:
     """The weights (outputs, inputs of a group, rows, columns)."""
     weights = constant_of(op.inputs[1])
     return weights.reshape(*weights.shape[:2], geometry.rows, geometry.columns)
 
 
-def _added(builder: Builder, fused: Fused) -> Image | None:
+def added_of(builder: Builder, fused: Fused) -> Image | None:
+    """The image that a convolution adds before its activation; None where there is none."""
     return None if fused.added is None else builder.image(fused.added)
 
 
-def _sum_arguments(added: Image | None) -> dict[str, Value]:
+def sum_arguments(added: Image | None) -> dict[str, Value]:
+    """The arguments that tell where that image lies."""
     if added is None:
         return {}
     return {"r": added, "r_block": added.block, "r_row": added.row}
@@ -164,14 +166,14 @@ def _direct(builder: Builder, fused: Fused, geometry: Geometry) -> None:
 
     def weights(number: int) -> Array:
         """The weights of a group."""
-        whole = join_groups(_weights(op, geometry), geometry.groups, joined)
+        whole = join_groups(weights_of(op, geometry), geometry.groups, joined)
         part = whole[number * outputs : (number + 1) * outputs]
         if columns < geometry.columns:
             return part.transpose(0, 3, 1, 2).reshape(outputs, inputs, geometry.rows, 1)
         return part
 
     bias = bias_of(op, geometry.y[0])
-    added, y = _added(builder, fused), builder.image_of(fused.output)
+    added, y = added_of(builder, fused), builder.image_of(fused.output)
     low, high, function = limits(fused.function)
     kind = Tile.STRIDED if few or geometry.wide > 1 else Tile.UNIT
     taps = inputs * geometry.rows * columns
@@ -215,7 +217,7 @@ def _direct(builder: Builder, fused: Fused, geometry: Geometry) -> None:
                     unit, lines * -(-line // pixels), inputs // lanes,
                     lanes * geometry.rows * columns * min(group, blocks) * lanes,
                     builder.l2_floats,
-                ), **_sum_arguments(added), **activation_arguments(function),
+                ), **sum_arguments(added), **activation_arguments(function),
             }  # fmt: skip
             if added is not None and start:
                 found["r"] = (added, start * added.block)
@@ -229,7 +231,7 @@ def _winograd(builder: Builder, fused: Fused, geometry: Geometry, m: int) -> Non
     (inputs, _, _), (outputs, height, width) = geometry.x, geometry.y
     high, wide = -(-height // m), -(-width // m)
     x = builder.padded(builder.image(fused.op.inputs[0]), geometry.reach_of(high * m, wide * m))
-    added, y = _added(builder, fused), builder.image_of(fused.output)
+    added, y = added_of(builder, fused), builder.image_of(fused.output)
     chunk = chunk_of(m, r, high * wide, inputs, outputs, builder.l2_floats)
     blocks = -(-outputs // lanes)
     pixels, group = tile_of(chunk, blocks, inputs, lanes)
@@ -240,7 +242,7 @@ def _winograd(builder: Builder, fused: Fused, geometry: Geometry, m: int) -> Non
         packed = Packed(
             key=(fused.op.inputs[1].name, "winograd", lanes, group, m),
             size=(m + r - 1) ** 2 * blocks * lanes * inputs,
-            make=lambda: pack_winograd(_weights(fused.op, geometry), lanes, group, m),
+            make=lambda: pack_winograd(weights_of(fused.op, geometry), lanes, group, m),
         )
         return {
             "x": (x, -geometry.above * x.row - geometry.left * lanes), "w": packed, "b": biases,
@@ -250,7 +252,7 @@ def _winograd(builder: Builder, fused: Fused, geometry: Geometry, m: int) -> Non
             "tiles_high": high, "tiles_wide": wide, "chunk": chunk, "pixels": pixels,
             "group": group, "low": least, "high": most, "part": part_of(
                 lanes * min(group, blocks) * lanes, inputs // lanes, -(-chunk // pixels)
-            ), **_sum_arguments(added),
+            ), **sum_arguments(added),
             **activation_arguments(function),
         }  # fmt: skip
 
@@ -265,7 +267,7 @@ def _winograd(builder: Builder, fused: Fused, geometry: Geometry, m: int) -> Non
 def _depthwise(builder: Builder, fused: Fused, geometry: Geometry) -> None:
     lanes = builder.lanes
     x = builder.padded(builder.image(fused.op.inputs[0]), geometry.reach)
-    added, y = _added(builder, fused), builder.image_of(fused.output)
+    added, y = added_of(builder, fused), builder.image_of(fused.output)
     biases = pack_channels(bias_of(fused.op, y.channels), lanes, y.channels)
     low, high, function = limits(fused.function)
     key = (geometry.rows, geometry.wide)
@@ -273,7 +275,7 @@ def _depthwise(builder: Builder, fused: Fused, geometry: Geometry) -> None:
     shape = SHAPES.index(key) if square and key in SHAPES else -1
 
     def arguments() -> dict[str, Value]:
-        packed = pack_depthwise(_weights(fused.op, geometry), lanes)
+        packed = pack_depthwise(weights_of(fused.op, geometry), lanes)
         return {
             "x": (x, -geometry.above * x.row - geometry.left * lanes), "w": packed, "b": biases,
             "y": y, "shape": shape, "rows": geometry.rows, "columns": geometry.columns,
@@ -281,7 +283,7 @@ def _depthwise(builder: Builder, fused: Fused, geometry: Geometry) -> None:
             "x_row": geometry.high * x.row, "x_pixel": geometry.wide * lanes,
             "tap_row": geometry.dilated_high * x.row, "tap_column": geometry.dilated_wide * lanes,
             "y_block": y.block, "y_row": y.row, "pixels": PIXELS[lanes], "low": low,
-            "high": high, **_sum_arguments(added), **activation_arguments(function),
+            "high": high, **sum_arguments(added), **activation_arguments(function),
         }  # fmt: skip
 
     builder.add("depthwise", (x, added), y, arguments)

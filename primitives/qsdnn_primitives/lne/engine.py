@@ -23,7 +23,7 @@ from qsdnn_primitives.lne.c_package import c_package
 from qsdnn_primitives.lne.library import compiler, put_kernels
 from qsdnn_primitives.lne.lowering import AUTO, algorithms, baselines, inputs_of, lower, read
 from qsdnn_primitives.lne.narrow import TILES, can_be_narrow
-from qsdnn_primitives.lne.program import Step, clear, write_program
+from qsdnn_primitives.lne.program import Step, Weights, clear, write_program
 from qsdnn_primitives.lne.target import TARGETS, Target, told_target
 from qsdnn_primitives.lne.tensor import Image, Tensor
 from qsdnn_primitives.plain.node import Op, UnsupportedError, is_constant, static_shape
@@ -47,6 +47,7 @@ class LneEngine:
 
     def __init__(self) -> None:
         self._known: dict[str, dict[tuple[Hashable, ...], str]] = {}
+        self._steps_of_int8: dict[str, dict[tuple[Hashable, ...], tuple[Weights, Weights]]] = {}
 
     def primitives(self, layer: Layer, info: EngineInfo) -> Sequence[Primitive]:
         """One primitive for each algorithm that runs the layer, likely fastest first.
@@ -109,12 +110,16 @@ class LneEngine:
                 kernels cannot be compiled.
         """
         target = _target(segment)
+        sha256 = segment.graph.sha256
         builder = Builder(
-            target.lanes, calibration=segment.calibration, byte_offset=target.byte_offset
+            target.lanes,
+            calibration=segment.calibration,
+            byte_offset=target.byte_offset,
+            steps_of_int8=self._steps_of_int8.setdefault(sha256, {}),
         )
         steps, inputs, outputs = _lowered(segment, builder)
         library = put_kernels(target, folder)
-        known = self._known.setdefault(segment.graph.sha256, {})
+        known = self._known.setdefault(sha256, {})
         files = write_program(steps, inputs, outputs, library, folder, known)
         return Artifact(file=files[0], files=tuple(files), options={})
 

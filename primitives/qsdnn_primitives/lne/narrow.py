@@ -15,8 +15,8 @@ from qsdnn.errors import BuildError
 from qsdnn.primitive import Precision
 from qsdnn_primitives.lne import batch
 from qsdnn_primitives.lne.activation import limits
-from qsdnn_primitives.lne.builder import Builder, activation_arguments, bias_of, constant_of
-from qsdnn_primitives.lne.convolution import Geometry
+from qsdnn_primitives.lne.builder import Builder, activation_arguments, bias_of
+from qsdnn_primitives.lne.convolution import Geometry, added_of, sum_arguments, weights_of
 from qsdnn_primitives.lne.fusion import Fused
 from qsdnn_primitives.lne.kernel import Tile
 from qsdnn_primitives.lne.packing import Array, cut, pack_channels
@@ -74,20 +74,19 @@ def convolution(builder: Builder, fused: Fused, precision: Precision) -> None:
             }  # fmt: skip
 
         _round(builder, op, precision, source, x, source.channels, corner)
-    added = None if fused.added is None else builder.image(fused.added)
-    y, blocks = builder.image_of(fused.output), -(-outputs // lanes)
+    added, y = added_of(builder, fused), builder.image_of(fused.output)
+    blocks = -(-outputs // lanes)
     taps = geometry.rows * geometry.columns
     products = x.blocks * x.lanes * taps
     likely = height * width if geometry.is_pointwise else width
     _, group = tile_of(likely, blocks, products, lanes, most_blocks=8 if likely == 1 else 4)
-    weights = constant_of(op.inputs[1])
-    weights = weights.reshape(*weights.shape[:2], geometry.rows, geometry.columns)
     low, high, function = limits(fused.function)
 
     def arguments() -> dict[str, Value]:
+        weights = weights_of(op, geometry)
         flat = geometry.is_pointwise and y.is_dense and (added is None or added.is_dense)
         lines, line = (1, height * width) if flat else (height, width)
-        found: dict[str, Value] = {
+        return {
             **_numbers(builder, op, precision, weights, bias_of(op, outputs), group),
             "x": x, "y": y, "kind": int(TILES[precision]), "blocks": x.blocks,
             "rows": geometry.rows, "columns": geometry.columns, "height": lines, "width": line,
@@ -96,11 +95,8 @@ def convolution(builder: Builder, fused: Fused, precision: Precision) -> None:
             "tap_column": geometry.dilated_wide * x.lanes, "y_blocks": blocks,
             "y_block": y.block, "y_row": y.row, "y_pixel": lanes, "group": group,
             "pixels": pixels_of(line, min(group, blocks), products, lanes), "low": low,
-            "high": high, **activation_arguments(function),
+            "high": high, **sum_arguments(added), **activation_arguments(function),
         }  # fmt: skip
-        if added is not None:
-            found |= {"r": added, "r_block": added.block, "r_row": added.row}
-        return found
 
     builder.add("convolution", (x, added), y, arguments)
 
@@ -202,16 +198,22 @@ def _numbers(
         packed = Packed(key=key, size=size, make=lambda: pack_words(_halves(weights), lanes, group))
         return {"w": packed, "b": pack_channels(bias, lanes, outputs)}
     data = _scale(builder, op)
-    integers, scales = quantize_weight(weights, 0, data.scale, bias)
-    steps = scales.astype(np.float64) * float(data.scale)
-    sums = integers.astype(np.int64).sum(axis=(1, 2, 3))
-    shifted = bias - steps * (data.zero_point - builder.byte_offset) * sums
-    packed = Packed(
-        key=(*key, float(data.scale)), size=size, make=lambda: pack_words(integers, lanes, group)
-    )
+    key = (*key, float(data.scale), data.zero_point)
+
+    def integers() -> tuple[NDArray[np.int8], Array]:
+        return quantize_weight(weights, 0, data.scale, bias)
+
+    if key not in builder.steps_of_int8:
+        whole, scales = integers()
+        exact = scales.astype(np.float64) * float(data.scale)
+        sums = whole.sum(axis=(1, 2, 3), dtype=np.int64)
+        added = bias - exact * (data.zero_point - builder.byte_offset) * sums
+        builder.steps_of_int8[key] = exact.astype(np.float32), added.astype(np.float32)
+    steps, shifted = builder.steps_of_int8[key]
+    packed = Packed(key=key, size=size, make=lambda: pack_words(integers()[0], lanes, group))
     return {
-        "w": packed, "scale": pack_channels(steps.astype(np.float32), lanes, outputs),
-        "b": pack_channels(shifted.astype(np.float32), lanes, outputs),
+        "w": packed, "scale": pack_channels(steps, lanes, outputs),
+        "b": pack_channels(shifted, lanes, outputs),
     }  # fmt: skip
 
 
