@@ -5,7 +5,7 @@ Images between layers stay in single precision: a layer's precision is its own a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from math import prod
 
 import numpy as np
@@ -191,7 +191,7 @@ def _numbers(
         group: The blocks of outputs that tiles hold.
     """
     lanes, outputs = builder.lanes, len(weights)
-    key = (op.inputs[1].name, str(precision), lanes, group)
+    key: tuple[Hashable, ...] = (op.inputs[1].name, str(precision), lanes, group)
     size = -(-outputs // lanes) * -(-weights.shape[1] // lanes) * prod(weights.shape[2:])
     size *= lanes * lanes // _IN_WORD[precision]
     if precision is Precision.BF16:
