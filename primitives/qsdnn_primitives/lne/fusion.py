@@ -9,6 +9,7 @@ from math import prod
 import onnx_ir as ir
 
 from qsdnn_primitives.lne.activation import IDENTITY, Function, function_of
+from qsdnn_primitives.lne.gelu import with_gelu
 from qsdnn_primitives.plain.node import Op, is_constant, static_shape
 
 _HOSTS = {
@@ -44,7 +45,7 @@ def fuse(ops: Sequence[Op], kept: Collection[str]) -> list[Fused]:
         kept: The names of the values that are read outside the layer.
     """
     found: list[Fused] = []
-    gated = _gates(list(ops), kept)
+    gated = _gates(with_gelu(ops, kept), kept)
     for op in gated:
         before = found[-1] if found else None
         if before is not None and _is_only_reader(before, op, gated, kept):

@@ -154,3 +154,29 @@ def test_a_product_adds_and_scales_as_it_writes():
     assert np.all(step.arguments()["b"] == 1)
     of_rows = Op(kind="Add", inputs=(y, _constant("r", np.ones((5, 1), np.float32))), outputs=(z,))
     assert _kernels(product, of_rows) == ["convolution", "binary"]
+
+
+@pytest.mark.parametrize("first", ["halved", "times"])
+def test_a_gelu_of_several_operators_is_part_of_a_product(first):
+    x, y, a, b, c, d, o = (_value(name, 1, 5, 16) for name in "xyabcdo")
+    number = {n: _constant(f"{n}", np.float32(n)) for n in (0.5, 1, np.sqrt(2))}
+    ops = [
+        Op(kind="MatMul", inputs=(x, _constant("w", np.ones((16, 16), "f4"))), outputs=(y,)),
+        Op(kind="Div", inputs=(y, number[np.sqrt(2)]), outputs=(a,)),
+        Op(kind="Erf", inputs=(a,), outputs=(b,)),
+        Op(kind="Add", inputs=(b, number[1]), outputs=(c,)),
+        *(
+            [
+                Op(kind="Mul", inputs=(y, number[0.5]), outputs=(d,)),
+                Op(kind="Mul", inputs=(d, c), outputs=(o,)),
+            ]
+            if first == "halved"
+            else [
+                Op(kind="Mul", inputs=(y, c), outputs=(d,)),
+                Op(kind="Mul", inputs=(number[0.5], d), outputs=(o,)),
+            ]
+        ),
+    ]
+    assert _kernels(*composed(ops)) == ["convolution"]
+    ops[3] = Op(kind="Add", inputs=(b, number[0.5]), outputs=(c,))
+    assert len(_kernels(*composed(ops))) > 2
