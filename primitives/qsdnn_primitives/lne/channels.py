@@ -12,7 +12,7 @@ from qsdnn_primitives.lne.builder import Builder
 from qsdnn_primitives.lne.fusion import Fused
 from qsdnn_primitives.lne.packing import pack_channels
 from qsdnn_primitives.lne.program import Value
-from qsdnn_primitives.lne.tensor import Image
+from qsdnn_primitives.lne.tensor import Image, Tensor
 
 Numbers = NDArray[np.int64]
 
@@ -85,6 +85,58 @@ def transposed(builder: Builder, fused: Fused, image: Image) -> bool:
             pick(builder, image, numbers[:, i, j], made, (tall, broad), (i, j))
     builder.take(fused.output, made)
     return True
+
+
+def to_last(builder: Builder, fused: Fused, image: Image) -> bool:
+    """Adds a transposition that makes an image's channels the last dimension, if it is one.
+
+    Each block is a run of numbers of each pixel.
+    """
+    shape, perm = tuple(fused.op.attributes["shape"]), list(fused.op.attributes["perm"])
+    rank, pixels = len(shape), image.height * image.width
+    if rank < 3 or perm != [0, *range(2, rank), 1] or builder.lanes == 1:
+        return False
+    if shape[:2] != (1, image.channels) or prod(shape[2:]) != pixels:
+        return False
+    made = builder.plain_of(fused.output)
+    _runs(builder, image, image, made, image_first=True)
+    return True
+
+
+def to_first(builder: Builder, fused: Fused) -> bool:
+    """Adds a transposition that makes the last dimension an image's channels, if it is one."""
+    shape, perm = tuple(fused.op.attributes["shape"]), list(fused.op.attributes["perm"])
+    rank = len(shape)
+    if rank not in (3, 4) or perm != [0, rank - 1, *range(1, rank - 1)] or builder.lanes == 1:
+        return False
+    if shape[0] != 1:
+        return False
+    source, image = builder.plain(fused.op.inputs[0]), builder.image_of(fused.output)
+    _runs(builder, image, source, image, image_first=False)
+    return True
+
+
+def _runs(builder: Builder, image: Image, x: Tensor, y: Tensor, *, image_first: bool) -> None:
+    """Adds the steps that move the blocks of an image from or to a tensor with channels last."""
+    lanes, channels = builder.lanes, image.channels
+    whole = channels // lanes
+    for first, blocks, run in ((0, whole, lanes), (whole, 1, channels % lanes)):
+        if not blocks or not run:
+            continue
+
+        def arguments(first: int = first, blocks: int = blocks, run: int = run) -> dict[str, Value]:
+            blocked = (first * image.block, (0, 0, image.block, image.row, lanes, 1))
+            last = (first * lanes, (0, 0, lanes, image.width * channels, channels, 1))
+            (x_start, x_steps), (y_start, y_steps) = (
+                (blocked, last) if image_first else (last, blocked)
+            )
+            found: dict[str, Value] = {"x": (x, x_start), "y": (y, y_start)}
+            sizes = (1, 1, blocks, image.height, image.width, run)
+            for axis, (size, of_x, of_y) in enumerate(zip(sizes, x_steps, y_steps, strict=True)):
+                found |= {f"n{axis}": size, f"x{axis}": of_x, f"y{axis}": of_y}
+            return found
+
+        builder.add("move", (x,), y, arguments)
 
 
 def pick(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-SHAPES: Sequence[tuple[int, int]] = ((3, 1), (3, 2), (5, 1), (5, 2))
+SHAPES: Sequence[tuple[int, int]] = ((3, 1), (3, 2), (5, 1), (5, 2), (7, 1))
 """The windows and strides (k, s) that there is code for; their order is their number in C."""
 
 PIXELS = {16: 14, 8: 8, 4: 8, 1: 8}

@@ -78,7 +78,11 @@ def transpose(builder: Builder, fused: Fused) -> None:
     """Transpose: of an image's channels in blocks, else by copies."""
     op = fused.op
     image = builder.elements(op.inputs[0])
+    if image is not None and channels.to_last(builder, fused, image):
+        return
     if image is not None and channels.transposed(builder, fused, image):
+        return
+    if image is None and channels.to_first(builder, fused):
         return
     shape, perm = tuple(op.attributes["shape"]), list(op.attributes["perm"])
     strides = _strides(shape)

@@ -71,14 +71,15 @@ def _tile(kind: Tile, pixels: int, blocks: int, lanes: int) -> str:
             )
             lines.append(f"            {{ {weights}\n")
             for p in range(pixels):
-                value = f"at[{p} * {step} + {c}]"
+                value = f"at[{p} * LANES + {c}]" if unit else f"{_place(p)}[{_apart(p)}{c}]"
                 sums = "".join(f"a{p}_{o} += s * w{o}; " for o in range(blocks))
                 lines.append(f"                {{ const float s = {value}; {sums}}}\n")
             lines.append("            } ORDERED;\n")
         return "".join(lines)
 
     start = "".join(f"    vec a{p}_{o} = load(b + {o} * LANES);\n" for p, o in places)
-    consts = "    const int64_t x_pixel = t->x_pixel, y_pixel = t->y_pixel;\n" * (not unit)
+    consts = _strides(pixels) * (not unit)
+    pointers = _pointers(1 if unit else pixels)
     beside = "".join(
         f"FETCH(in + i * t->x_row + {place} * 16); "
         for place in range(-(-pixels * lanes // 16), -(-2 * pixels * lanes // 16))
@@ -86,7 +87,7 @@ def _tile(kind: Tile, pixels: int, blocks: int, lanes: int) -> str:
     taps = (
         f"for (int64_t i = 0; i < t->rows; i++) {{ {beside * unit}\n"
         "        for (int64_t j = 0; j < t->columns; j++) {\n"
-        "        const float *at = in + i * t->x_row + j * t->x_tap;\n"
+        f"        const float *at = in + i * t->x_row + j * t->x_tap;{_others(pointers)}\n"
     )
     stored = "".join(
         f"    store(y + {o} * t->y_block + {p} * {y_pixel}, a{p}_{o});\n" for p, o in places
@@ -104,11 +105,11 @@ static void {_name(kind, pixels, blocks)}(struct tile *t, int64_t count,
 {start}    for (int64_t c = 0; c < t->blocks; c++, in += t->x_block) {taps}
         for (int k = 0; k < LANES; k += {unrolled}) {{
 {turn(unrolled)}            {nearer}
-            at += {unrolled}; w += {unrolled * blocks} * LANES;
+            {_onward(pointers, unrolled)}w += {unrolled * blocks} * LANES;
         }}
     }} }}
     if (LANES > 1 && t->rest) {taps}        for (int64_t k = 0; k < t->rest; k++) {{
-{turn(1)}            at += 1; w += {blocks} * LANES;
+{turn(1)}            {_onward(pointers, 1)}w += {blocks} * LANES;
         }}
     }} }}
 {ending}{stored}    }}
@@ -117,10 +118,46 @@ static void {_name(kind, pixels, blocks)}(struct tile *t, int64_t count,
 """
 
 
+def _strides(pixels: int) -> str:
+    """The distances between pixels of a tile whose pixels lie apart."""
+    three = " int64_t three = 3 * x_pixel; OPAQUE(three);" * (pixels > 3)
+    return f"    const int64_t x_pixel = t->x_pixel, y_pixel = t->y_pixel;{three}\n"
+
+
+def _pointers(pixels: int) -> list[str]:
+    """A pointer to each fourth pixel.
+
+    A pointer to each pixel would take more registers than there are: the compiler would then load
+    numbers early, and keep sums in memory.
+    """
+    return [_place(p) for p in range(0, pixels, 4)]
+
+
+def _place(pixel: int) -> str:
+    return f"at{pixel // 4 * 4 or ''}"
+
+
+def _apart(pixel: int) -> str:
+    """The distance of a pixel from the pointer before it, to which something is added."""
+    return ("", "x_pixel + ", "2 * x_pixel + ", "three + ")[pixel % 4]
+
+
+def _others(pointers: Sequence[str]) -> str:
+    """Declares all pointers but the first."""
+    return "".join(
+        f" const float *{name} = at + {name[2:]} * x_pixel; OPAQUE({name});"
+        for name in pointers[1:]
+    )
+
+
+def _onward(pointers: Sequence[str], count: int) -> str:
+    return "".join(f"{name} += {count}; " for name in pointers)
+
+
 def _narrow_tile(kind: Tile, pixels: int, blocks: int) -> str:
     """One tile of few bits: words of several input channels, of which a step multiplies all."""
     name, is_whole = kind.name, kind is Tile.INT8
-    places = [(p, o) for o in range(blocks) for p in range(pixels)]
+    places, pointers = [(p, o) for o in range(blocks) for p in range(pixels)], _pointers(pixels)
     sums = "ints" if is_whole else "vec"
     start = "(ints){{0}}" if is_whole else "load(b + {} * LANES)"
     starts = "".join(f"    {sums} s{p}_{o} = {start.format(o)};\n" for p, o in places)
@@ -128,8 +165,8 @@ def _narrow_tile(kind: Tile, pixels: int, blocks: int) -> str:
         f"            const ints w{o} = load_ints(w + {o} * LANES);\n" for o in range(blocks)
     )
     products = "".join(
-        f"            {{ const ints x = repeated(at + {p} * x_pixel); "
-        + "".join(f"DOT_{name}(s{p}_{o}, x, w{o}); " for o in range(blocks))
+        f"            {{ const ints s = repeated({_place(p)} + {_apart(p)}0); "
+        + "".join(f"DOT_{name}(s{p}_{o}, s, w{o}); " for o in range(blocks))
         + "}\n"
         for p in range(pixels)
     )
@@ -142,19 +179,21 @@ def _narrow_tile(kind: Tile, pixels: int, blocks: int) -> str:
     )
     return f"""
 static FEW_BITS void {_name(kind, pixels, blocks)}(struct tile *t, int64_t count,
-    const float *restrict x_words, const float *restrict weights, const float *restrict b,
+    const float *restrict x, const float *restrict weights, const float *restrict b,
     const float *r, float *y)
 {{
-    const int64_t x_pixel = t->x_pixel, y_pixel = t->y_pixel;
-    for (; count > 0; count--, x_words += {pixels} * x_pixel, y += {pixels} * y_pixel) {{
-    const float *in = x_words, *w = weights;
+{_strides(pixels)}    for (; count > 0; count--) {{
+    const float *in = x, *w = weights;
 {starts}    for (int64_t c = 0; c < t->blocks; c++, in += t->x_block)
     for (int64_t i = 0; i < t->rows; i++) for (int64_t j = 0; j < t->columns; j++) {{
-        const float *at = in + i * t->x_row + j * t->x_tap;
-        ONE_BY_ONE for (int k = 0; k < WORDS_{name}; k++, at++, w += {blocks} * LANES) {{
-{weights}{products}        }}
+        const float *at = in + i * t->x_row + j * t->x_tap;{_others(pointers)}
+        ONE_BY_ONE for (int k = 0; k < WORDS_{name}; k++) {{
+{weights}{products}            {_onward(pointers, 1)}w += {blocks} * LANES;
+        }}
     }}
-{ended}{_sum(places, "y_pixel", pixels)}{_limits(places)}{stored}    }}
+{ended}{_sum(places, "y_pixel", pixels)}{_limits(places)}{stored}    x += {pixels} * x_pixel;
+    y += {pixels} * y_pixel;
+    }}
 }}
 """
 

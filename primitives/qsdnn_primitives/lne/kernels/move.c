@@ -100,11 +100,11 @@ static void gather(const struct gather *a, const struct worker *me)
 /* Any rearrangement of a plain tensor of up to six dimensions, by the steps of each. */
 static void move(const struct move *a, const struct worker *me)
 {
-    const int64_t lines = a->n0 * a->n1 * a->n2 * a->n3 * a->n4;
-    for (int64_t l = first_of(me, lines); l < end_of(me, lines); l++) {
-        int64_t i = l;
-        const int64_t i4 = i % a->n4, i3 = (i /= a->n4) % a->n3, i2 = (i /= a->n3) % a->n2;
-        const int64_t i1 = (i /= a->n2) % a->n1, i0 = i / a->n1;
+    const int64_t lines = a->n0 * a->n1 * a->n2 * a->n3 * a->n4, end = end_of(me, lines);
+    int64_t l = first_of(me, lines), i = l;
+    int64_t i4 = i % a->n4, i3 = (i /= a->n4) % a->n3, i2 = (i /= a->n3) % a->n2;
+    int64_t i1 = (i /= a->n2) % a->n1, i0 = i / a->n1;
+    for (; l < end; l++) {
         const float *x = a->x + i0 * a->x0 + i1 * a->x1 + i2 * a->x2 + i3 * a->x3 + i4 * a->x4;
         float *y = a->y + i0 * a->y0 + i1 * a->y1 + i2 * a->y2 + i3 * a->y3 + i4 * a->y4;
         if (a->x5 == 1 && a->y5 == 1) {
@@ -113,6 +113,13 @@ static void move(const struct move *a, const struct worker *me)
             for (; j < a->n5; j++) y[j] = x[j];
         } else
             for (int64_t j = 0; j < a->n5; j++) y[j * a->y5] = x[j * a->x5];
+        if (++i4 < a->n4) continue;
+        i4 = 0;
+        if (++i3 < a->n3) continue;
+        i3 = 0;
+        if (++i2 < a->n2) continue;
+        i2 = 0;
+        if (++i1 == a->n1) i1 = 0, i0++;
     }
 }
 

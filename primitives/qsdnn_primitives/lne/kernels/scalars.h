@@ -4,6 +4,7 @@
 
 #define INLINE static inline
 #define ORDERED (void)0
+#define OPAQUE(p) (void)0
 #define FETCH(p) (void)0
 #define INFINITE INFINITY
 #define NO_NUMBER NAN

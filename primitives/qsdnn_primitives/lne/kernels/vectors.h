@@ -3,6 +3,8 @@
 #define INLINE static inline __attribute__((always_inline))
 /* No load moves across: what is loaded early takes registers, and sums then go to memory. */
 #define ORDERED __asm__ volatile("" ::: "memory")
+/* What the compiler does not see through: it keeps the value, and does not make it anew. */
+#define OPAQUE(p) __asm__("" : "+r"(p))
 /* Brings a line of memory nearer that will be read soon. */
 #define FETCH(p) __builtin_prefetch(p)
 #define INFINITE __builtin_inff()

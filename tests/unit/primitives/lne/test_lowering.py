@@ -180,3 +180,19 @@ def test_a_gelu_of_several_operators_is_part_of_a_product(first):
     assert _kernels(*composed(ops)) == ["convolution"]
     ops[3] = Op(kind="Add", inputs=(b, number[0.5]), outputs=(c,))
     assert len(_kernels(*composed(ops))) > 2
+
+
+def test_channels_go_last_and_back_block_by_block():
+    x, y, last, z = (_value("x", 1, 16, 5, 6), _value("y", 1, 20, 5, 6),
+                     _value("l", 1, 5, 6, 20), _value("z", 1, 20, 5, 6))  # fmt: skip
+    to_last = {"shape": [1, 20, 5, 6], "perm": [0, 2, 3, 1]}
+    back = {"shape": [1, 5, 6, 20], "perm": [0, 3, 1, 2]}
+    kernels = _kernels(
+        _conv(x, y),
+        Op(kind="Transpose", inputs=(y,), outputs=(last,), attributes=to_last),
+        Op(kind="Relu", inputs=(last,), outputs=(_value("r", 1, 5, 6, 20),)),
+        Op(kind="Transpose", inputs=(_value("r", 1, 5, 6, 20),), outputs=(z,), attributes=back),
+        _conv(z, _value("o", 1, 8, 5, 6)),
+    )
+    moves = ["move", "move"]  # whole blocks, and the rest
+    assert kernels == ["pack", "convolution", *moves, "unary", *moves, "convolution"]
