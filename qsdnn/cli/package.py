@@ -73,6 +73,7 @@ def _write_python(
     plan: Path, output: Path, model: Path | None, board: str, *, as_json: bool
 ) -> None:
     from qsdnn.board import open_board
+    from qsdnn.engine import Compiler, load_engines
     from qsdnn.plan.package import check_target, runtime_archive, write_package
     from qsdnn.plan.subject import rebuild
 
@@ -97,8 +98,11 @@ def _write_python(
     else:
         click.echo(f"{output}: {count(len(segments), 'segment')} ({' → '.join(segments)}), "
                    f"{size_bytes / 1e6:.1f} MB of artifacts")  # fmt: skip
-        click.echo(f"try it: python {shlex.quote(str(output))}   (it needs Python ≥ 3.8, numpy"
-                   f"{''.join(f', {name}' for name in sorted(replay.plan.engines))})")  # fmt: skip
+        known = load_engines()
+        brought = {name for name, engine in known.items() if isinstance(engine, Compiler)}
+        needed = ["numpy", *sorted({*replay.plan.engines} - brought)]
+        click.echo(f"try it: python {shlex.quote(str(output))}   "
+                   f"(it needs Python ≥ 3.8, {', '.join(needed)})")  # fmt: skip
 
 
 def _write_c(
