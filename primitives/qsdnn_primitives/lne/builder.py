@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, MutableMapping
+from collections.abc import Callable, Hashable, Mapping, MutableMapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -270,6 +270,18 @@ def between(x: Image, y: Image) -> dict[str, Value]:
         "x_height": x.height, "x_width": x.width, "x_block": x.block, "x_row": x.row,
         "y_block": y.block, "y_row": y.row,
     }  # fmt: skip
+
+
+def move_arguments(
+    x: tuple[Tensor | Weights, int],
+    y: tuple[Tensor, int],
+    dims: Sequence[tuple[int, int, int]],
+) -> dict[str, Value]:
+    """The arguments of a move, of places and of six dimensions: size, step of x, step of y."""
+    found: dict[str, Value] = {"x": x, "y": y}
+    for axis, (size, of_x, of_y) in enumerate(dims):
+        found |= {f"n{axis}": size, f"x{axis}": of_x, f"y{axis}": of_y}
+    return found
 
 
 def activation_arguments(activation: tuple[Activation, float, float]) -> dict[str, Value]:

@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from qsdnn_primitives.lne.builder import Builder
+from qsdnn_primitives.lne.builder import Builder, move_arguments
 from qsdnn_primitives.lne.fusion import Fused
 from qsdnn_primitives.lne.packing import pack_channels
 from qsdnn_primitives.lne.program import Value
@@ -130,11 +130,9 @@ def _runs(builder: Builder, image: Image, x: Tensor, y: Tensor, *, image_first: 
             (x_start, x_steps), (y_start, y_steps) = (
                 (blocked, last) if image_first else (last, blocked)
             )
-            found: dict[str, Value] = {"x": (x, x_start), "y": (y, y_start)}
             sizes = (1, 1, blocks, image.height, image.width, run)
-            for axis, (size, of_x, of_y) in enumerate(zip(sizes, x_steps, y_steps, strict=True)):
-                found |= {f"n{axis}": size, f"x{axis}": of_x, f"y{axis}": of_y}
-            return found
+            dims = list(zip(sizes, x_steps, y_steps, strict=True))
+            return move_arguments((x, x_start), (y, y_start), dims)
 
         builder.add("move", (x,), y, arguments)
 

@@ -61,7 +61,7 @@ def _gemm(op: Op) -> list[Op]:
         before.append(_transposed(left, (1, 0), turned))
         left, attributes["transA"] = turned, 0
     is_scaled = attributes["alpha"] != 1 and not is_constant(right)
-    if rest and (is_scaled or not _is_bias(rest[0], shape)):
+    if rest and (is_scaled or not is_bias(rest[0], shape)):
         added = _multiplied(rest.pop(), output, attributes["beta"])
         made = inner_value(output, "before sum", shape)
         after.append(Op(kind="Add", inputs=(made, added), outputs=(output,)))
@@ -88,8 +88,8 @@ def _by_number(op: Op) -> list[Op]:
     return [_scaled(left, number if op.kind == "Mul" else 1 / number, op.outputs[0])]
 
 
-def _is_bias(value: ir.Value, shape: Shape) -> bool:
-    """Whether a summand of Gemm is constant, and one number for all or for each column."""
+def is_bias(value: ir.Value, shape: Shape) -> bool:
+    """Whether a summand of a product is constant, and one number for all or for each column."""
     own = static_shape(value)
     return is_constant(value) and prod(own[:-1]) == 1 and prod(own) in (1, shape[-1])
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from math import prod
 
 import onnx_ir as ir
 
 from qsdnn_primitives.lne.activation import IDENTITY, Function, function_of
+from qsdnn_primitives.lne.composition import is_bias
 from qsdnn_primitives.lne.gelu import with_gelu
 from qsdnn_primitives.plain.node import Op, is_constant, static_shape
 
@@ -92,9 +92,8 @@ def _adds_to_columns(before: Fused, op: Op) -> bool:
         return False
     if not any(map(is_constant, op.inputs)) or len(static_shape(product.inputs[1])) < 2:
         return False
-    own, shape = static_shape(_constant_of(op)), static_shape(op.outputs[0])
-    is_row = prod(own[:-1]) == 1 and prod(own) in (1, shape[-1])
-    return is_row and static_shape(before.output) == shape
+    shape = static_shape(op.outputs[0])
+    return is_bias(_constant_of(op), shape) and static_shape(before.output) == shape
 
 
 def _constant_of(op: Op) -> ir.Value:

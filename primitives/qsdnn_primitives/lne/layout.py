@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from qsdnn_primitives.lne import channels, resampling
-from qsdnn_primitives.lne.builder import Builder, constant_of, is_image
+from qsdnn_primitives.lne.builder import Builder, constant_of, is_image, move_arguments
 from qsdnn_primitives.lne.fusion import Fused
 from qsdnn_primitives.lne.program import Value, Weights
 from qsdnn_primitives.lne.tensor import Tensor
@@ -230,7 +230,5 @@ def _move(
     if len(dims) > _RANK:
         raise UnsupportedError(f"it moves {len(dims)} dimensions")
     dims = [(1, 0, 0)] * (_RANK - len(dims)) + dims
-    found: dict[str, Value] = {"x": (x, x_start), "y": (y, y_start)}
-    for axis, (size, of_x, of_y) in enumerate(dims):
-        found |= {f"n{axis}": size, f"x{axis}": of_x, f"y{axis}": of_y}
+    found = move_arguments((x, x_start), (y, y_start), dims)
     builder.add("move", (x,) if isinstance(x, Tensor) else (), y, lambda: found)

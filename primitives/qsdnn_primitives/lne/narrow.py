@@ -6,7 +6,6 @@ Images between layers stay in single precision: a layer's precision is its own a
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,11 +82,13 @@ def convolution(builder: Builder, fused: Fused, precision: Precision) -> None:
     low, high, function = limits(fused.function)
 
     def arguments() -> dict[str, Value]:
-        weights = weights_of(op, geometry)
         flat = geometry.is_pointwise and y.is_dense and (added is None or added.is_dense)
         lines, line = (1, height * width) if flat else (height, width)
         return {
-            **_numbers(builder, op, precision, weights, bias_of(op, outputs), group),
+            **_numbers(
+                builder, op, precision, lambda: weights_of(op, geometry),
+                (geometry.x[0], taps), bias_of(op, outputs), group,
+            ),
             "x": x, "y": y, "kind": int(TILES[precision]), "blocks": x.blocks,
             "rows": geometry.rows, "columns": geometry.columns, "height": lines, "width": line,
             "x_block": x.block, "x_row": geometry.high * x.row,
@@ -118,12 +119,14 @@ def product(builder: Builder, fused: Fused, precision: Precision) -> None:
     products = x.blocks * x.lanes
     _, group = tile_of(rows, blocks, products, lanes, most_blocks=8 if rows == 1 else 4)
     alpha = np.float32(op.attributes.get("alpha", 1.0))
-    weights = np.ascontiguousarray(right.arrays()[0].T * alpha)[:, :, None, None]
     low, high, function = limits(fused.function)
+
+    def weights() -> Array:
+        return np.ascontiguousarray(right.arrays()[0].T * alpha)[:, :, None, None]
 
     def arguments() -> dict[str, Value]:
         return {
-            **_numbers(builder, op, precision, weights, row_bias(op, n), group),
+            **_numbers(builder, op, precision, weights, (k, 1), row_bias(op, n), group),
             "x": x, "y": y, "kind": int(TILES[precision]), "blocks": x.blocks, "rows": 1,
             "columns": 1, "height": 1, "width": rows, "x_block": x.block, "x_pixel": x.lanes,
             "y_blocks": blocks, "y_block": lanes, "y_pixel": n,
@@ -178,7 +181,13 @@ def _scale(builder: Builder, op: Op) -> Scale:
 
 
 def _numbers(
-    builder: Builder, op: Op, precision: Precision, weights: Array, bias: Array, group: int
+    builder: Builder,
+    op: Op,
+    precision: Precision,
+    weights: Callable[[], Array],
+    inputs: tuple[int, int],
+    bias: Array,
+    group: int,
 ) -> dict[str, Value]:
     """The constants of a product: weights in the order of tiles, and what is added and multiplied.
 
@@ -186,22 +195,26 @@ def _numbers(
         builder: The builder.
         op: The product.
         precision: The precision.
-        weights: The weights (outputs, inputs, rows, columns).
+        weights: A function that gives the weights (outputs, inputs, rows, columns), called only
+            where no file has them yet.
+        inputs: The numbers of inputs, and of places in the window.
         bias: What is added to each output.
         group: The blocks of outputs that tiles hold.
     """
-    lanes, outputs = builder.lanes, len(weights)
+    lanes, outputs = builder.lanes, len(bias)
     key: tuple[Hashable, ...] = (op.inputs[1].name, str(precision), lanes, group)
-    size = -(-outputs // lanes) * -(-weights.shape[1] // lanes) * prod(weights.shape[2:])
+    size = -(-outputs // lanes) * -(-inputs[0] // lanes) * inputs[1]
     size *= lanes * lanes // _IN_WORD[precision]
     if precision is Precision.BF16:
-        packed = Packed(key=key, size=size, make=lambda: pack_words(_halves(weights), lanes, group))
+        packed = Packed(
+            key=key, size=size, make=lambda: pack_words(_halves(weights()), lanes, group)
+        )
         return {"w": packed, "b": pack_channels(bias, lanes, outputs)}
     data = _scale(builder, op)
     key = (*key, float(data.scale), data.zero_point)
 
     def integers() -> tuple[NDArray[np.int8], Array]:
-        return quantize_weight(weights, 0, data.scale, bias)
+        return quantize_weight(weights(), 0, data.scale, bias)
 
     if key not in builder.steps_of_int8:
         whole, scales = integers()

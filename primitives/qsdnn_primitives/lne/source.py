@@ -11,18 +11,9 @@ from qsdnn_primitives.lne.tiles import tiles
 from qsdnn_primitives.lne.winograd import transforms
 
 _PARTS = (
-    *(
-        "lne.h",
-        "arguments.h",
-        "math.h",
-        "narrow.h",
-        "convolution.c",
-        "winograd.c",
-        "depthwise.c",
-        "pool.c",
-    ),
-    *("elementwise.c", "narrow.c", "rows.c", "resample.c", "move.c", "vanilla.c"),
-    "run.c",
+    *("lne.h", "arguments.h", "math.h", "narrow.h"),
+    *("convolution.c", "winograd.c", "depthwise.c", "pool.c", "elementwise.c", "narrow.c"),
+    *("rows.c", "resample.c", "move.c", "vanilla.c", "run.c"),
 )
 
 

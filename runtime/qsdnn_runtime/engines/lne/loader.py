@@ -42,9 +42,9 @@ class LneLoader:
         """
         if segment.family != "lne/%s" % target():
             raise EngineError("'%s' is no family of this processor" % segment.family)
-        for primitive in segment.layers.values():
-            precision = primitive.rpartition("/")[2]
-            if precision in FEW_BITS and precision.upper() not in narrow():
+        asked = {primitive.rpartition("/")[2] for primitive in segment.layers.values()}
+        for precision in sorted(asked & set(FEW_BITS)):
+            if precision.upper() not in narrow():
                 raise EngineError("this processor does not compute in %s" % precision)
         alone = 1 if profile else threads
         return LneExecutable(read_program(segment.artifact), segment, alone, profile)
