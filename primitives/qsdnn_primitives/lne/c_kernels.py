@@ -12,12 +12,13 @@ from qsdnn_primitives.lne.excerpt import Definition, changed, definitions, excer
 from qsdnn_primitives.lne.kernel import Activation, Operation, Tile
 from qsdnn_primitives.lne.packing import cut
 from qsdnn_primitives.lne.source import source
+from qsdnn_primitives.lne.tiles import tile_name
 from qsdnn_primitives.lne.winograd import TRANSFORMS
 
 FUNCTIONS = {"convolution": "convolve"}
 """The functions of kernels that have another name."""
 
-_TILE = re.compile(r"\b(?:tile_[a-z]+_\d+x\d+|(?:in|out)_\d_\d|depthwise_\d_\d_\d+)\b")
+_TILE = re.compile(r"\b(?:tile_[a-z_]+_\d+x\d+|(?:in|out)_(?:half_)?\d_\d|depthwise_\d_\d_\d+)\b")
 _TABLE = re.compile(r"^static [^(){}]*\[\] ?(?:\[\d+\] )?= \{")
 _CASE = re.compile(r"(?=^    (?:case \w+|default):)", re.MULTILINE)
 
@@ -63,7 +64,7 @@ def _tiles(kernel: str, fields: Mapping[str, Any]) -> Iterator[str]:
         yield from _products(kind, [fields["width"]], fields)
     elif kernel == "winograd":
         m, r = TRANSFORMS[fields["transform"]]
-        yield from (f"in_{m}_{r}", f"out_{m}_{r}")
+        yield from (f"{way}_{half}{m}_{r}" for way in ("in", "out") for half in ("", "half_"))
         counts = cut(fields["tiles_high"] * fields["tiles_wide"], fields["chunk"])
         yield from _products(Tile.UNIT, counts, fields)
     elif kernel == "depthwise" and fields["shape"] >= 0:
@@ -75,8 +76,10 @@ def _tiles(kernel: str, fields: Mapping[str, Any]) -> Iterator[str]:
 def _products(kind: Tile, widths: Collection[int], fields: Mapping[str, Any]) -> Iterator[str]:
     for width in widths:
         for pixels in cut(width, fields["pixels"]):
-            for blocks in cut(fields["y_blocks"], fields["group"]):
-                yield f"tile_{kind.name.lower()}_{pixels}x{blocks}"
+            groups = cut(fields["y_blocks"], fields["group"])
+            for number, blocks in enumerate(groups, 1):
+                half = fields["half"] and number == len(groups)
+                yield tile_name(Tile(kind + Tile.HALF_UNIT if half else kind), pixels, blocks)
 
 
 def _table(definition: Definition, tiles: Collection[str], empty: Collection[str]) -> Definition:

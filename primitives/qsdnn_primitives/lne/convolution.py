@@ -25,6 +25,7 @@ from qsdnn_primitives.lne.packing import (
 from qsdnn_primitives.lne.program import Packed, Value
 from qsdnn_primitives.lne.shape import better_flat, chunk_of, part_of, passes, pixels_of, tile_of
 from qsdnn_primitives.lne.tensor import Image
+from qsdnn_primitives.lne.tiles import is_half
 from qsdnn_primitives.lne.winograd import TRANSFORMS
 from qsdnn_primitives.plain.node import Op, UnsupportedError, static_shape
 
@@ -213,7 +214,7 @@ def _direct(builder: Builder, fused: Fused, geometry: Geometry) -> None:
                 "tap_row": geometry.dilated_high * x.row,
                 "tap_column": geometry.dilated_wide * x.lanes, "y_blocks": blocks,
                 "y_block": y.block, "y_row": y.row, "y_pixel": lanes, "pixels": pixels,
-                "group": group, "low": low, "high": high, **passes(
+                "group": group, "half": is_half(outputs, lanes), "low": low, "high": high, **passes(
                     unit, lines * -(-line // pixels), inputs // lanes,
                     lanes * geometry.rows * columns * min(group, blocks) * lanes,
                     builder.l2_floats,
@@ -250,7 +251,8 @@ def _winograd(builder: Builder, fused: Fused, geometry: Geometry, m: int) -> Non
             "rest": inputs % lanes, "height": height, "width": width, "x_block": x.block,
             "x_row": x.row, "y_blocks": blocks, "y_block": y.block, "y_row": y.row,
             "tiles_high": high, "tiles_wide": wide, "chunk": chunk, "pixels": pixels,
-            "group": group, "low": least, "high": most, "part": part_of(
+            "group": group, "half": is_half(outputs, lanes), "low": least, "high": most,
+            "part": part_of(
                 lanes * min(group, blocks) * lanes, inputs // lanes, -(-chunk // pixels)
             ), **sum_arguments(added),
             **activation_arguments(function),

@@ -57,12 +57,15 @@ class Tile(IntEnum):
     - ``UNIT``: in blocks, side by side.
     - ``STRIDED``: any distance between pixels, of the input and of the output.
     - ``INT8``, ``BF16``: the same, of an image and weights with few bits, several in a word.
+    - ``HALF_UNIT``, ``HALF_STRIDED``: the first two, where the last block is half empty.
     """
 
     UNIT = 0
     STRIDED = 1
     INT8 = 2
     BF16 = 3
+    HALF_UNIT = 4
+    HALF_STRIDED = 5
 
 
 _ACT = "i:activation f:alpha f:beta"
@@ -82,10 +85,10 @@ _FIELDS: Mapping[str, str] = {
     "convolution": "p:x p:w p:scale p:b p:r p:y i:kind i:blocks i:rest i:rows i:columns "
     "i:height i:width i:x_block i:x_row i:x_pixel i:tap_row i:tap_column "
     "i:y_blocks i:y_block i:y_row i:y_pixel i:r_block i:r_row i:tail "
-    f"i:pixels i:group i:band i:part f:low f:high {_ACT}",
+    f"i:pixels i:group i:half i:band i:part f:low f:high {_ACT}",
     "winograd": "p:x p:w p:b p:r p:y i:transform i:blocks i:rest i:height i:width "
     f"{_X_BLOCKED} i:y_blocks {_Y_BLOCKED} i:r_block i:r_row "
-    f"i:tiles_high i:tiles_wide i:chunk i:pixels i:group i:part f:low f:high {_ACT}",
+    f"i:tiles_high i:tiles_wide i:chunk i:pixels i:group i:half i:part f:low f:high {_ACT}",
     "depthwise": f"p:x p:w p:b p:r p:y i:shape i:rows i:columns {_PLACES} {_X_BLOCKED} "
     f"i:x_pixel i:tap_row i:tap_column {_Y_BLOCKED} i:r_block i:r_row i:pixels "
     f"f:low f:high {_ACT}",

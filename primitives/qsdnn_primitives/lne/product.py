@@ -16,6 +16,7 @@ from qsdnn_primitives.lne.packing import Array, pack_channels, pack_tiles
 from qsdnn_primitives.lne.program import Packed, Value
 from qsdnn_primitives.lne.shape import passes, pixels_of, tile_of
 from qsdnn_primitives.lne.tensor import Tensor
+from qsdnn_primitives.lne.tiles import is_half
 from qsdnn_primitives.plain.node import Op, UnsupportedError, is_constant, static_shape
 
 _MOST_PAIRS = 64
@@ -195,8 +196,8 @@ def _rows(
         "x": x, "w": weights, "b": bias, "y": y, "kind": int(Tile.STRIDED), "blocks": k // lanes,
         "rest": k % lanes, "rows": 1, "columns": 1, "height": 1, "width": rows, "x_block": lanes,
         "x_pixel": k, "y_blocks": blocks, "y_block": lanes, "y_pixel": n,
-        "tail": n % lanes if exact else 0, "pixels": pixels, "group": group, "low": low,
-        "high": high, **passes(
+        "tail": n % lanes if exact else 0, "pixels": pixels, "group": group,
+        "half": is_half(n, lanes), "low": low, "high": high, **passes(
             pixels * k, -(-rows // pixels), k // lanes, lanes * min(group, blocks) * lanes,
             builder.l2_floats,
         ), **activation_arguments(function),

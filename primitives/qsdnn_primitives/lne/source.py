@@ -32,7 +32,7 @@ def source(lanes: int, few_bits: bool = False) -> str:
         "vectors.h": vectors.read_text(encoding="utf-8"),
         "arguments.h": declarations(),
         "tiles.h": tiles(lanes, few_bits),
-        "transforms.h": transforms(),
+        "transforms.h": transforms(lanes),
         "depthwise_tiles.h": depthwise_tiles(lanes),
         "table.h": table(few_bits),
     }

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 
 _TOLD = "target:"
 
+HALVED_LANES = 16
+"""The lanes of which half a vector takes half the time on processors whose units are half as wide
+as their registers (Zen 4), and no longer than a whole one on others."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:

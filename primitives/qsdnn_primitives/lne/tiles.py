@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from qsdnn_primitives.lne.kernel import Tile
+from qsdnn_primitives.lne.target import HALVED_LANES
 
 NARROW = (Tile.INT8, Tile.BF16)
 """The tiles whose operands have few bits."""
+
+HALVED = {Tile.HALF_UNIT: Tile.UNIT, Tile.HALF_STRIDED: Tile.STRIDED}
+"""The tiles whose last block is half empty, and those that they are else like."""
+
+_HALVED_BLOCKS = {Tile.HALF_UNIT: 4, Tile.HALF_STRIDED: 2}
+"""The most blocks of such a tile: with more, sums of pixels that lie apart go to memory, and single
+pixels wait for their weights. Larger ones are whole."""
 
 UNROLLED = 4
 """The input channels in one turn of the innermost loop, where a block has so many."""
@@ -19,6 +27,11 @@ LARGEST: Mapping[int, Sequence[int]] = {
     1: (12, 8, 8, 6, 5, 4, 3, 2),
 }
 """The most pixels of a tile by lanes, for 1, 2, … blocks: what the registers hold."""
+
+
+def is_half(outputs: int, lanes: int) -> bool:
+    """Whether the last block of outputs is half empty, and there are tiles for that."""
+    return lanes == HALVED_LANES and 0 < outputs % lanes <= lanes // 2
 
 
 def tiles(lanes: int, few_bits: bool) -> str:
@@ -33,15 +46,20 @@ def tiles(lanes: int, few_bits: bool) -> str:
         for blocks, most in enumerate(LARGEST[lanes], 1)
         for pixels in range(1, most + 1)
     ]
-    kinds = [kind for kind in Tile if few_bits or kind not in NARROW]
+    kinds = [
+        kind
+        for kind in Tile
+        if (few_bits or kind not in NARROW) and (lanes == HALVED_LANES or kind not in HALVED)
+    ]
     text = [
         _narrow_tile(kind, *size) if kind in NARROW else _tile(kind, *size, lanes)
         for kind in kinds
         for size in sizes
+        if _made(kind, size[1]) is kind
     ]
     for kind in kinds:
         for blocks, most in enumerate(LARGEST[lanes], 1):
-            names = ", ".join(_name(kind, pixels, blocks) for pixels in range(1, most + 1))
+            names = ", ".join(tile_name(kind, pixels, blocks) for pixels in range(1, most + 1))
             row = f"{kind.name.lower()}_{blocks}"
             text.append(f"static tile_function *const tiles_{row}[] = {{{names}}};\n")
     rows = ",\n    ".join(
@@ -52,32 +70,53 @@ def tiles(lanes: int, few_bits: bool) -> str:
     return "".join(text)
 
 
-def _name(kind: Tile, pixels: int, blocks: int) -> str:
-    return f"tile_{kind.name.lower()}_{pixels}x{blocks}"
+def _made(kind: Tile, blocks: int) -> Tile:
+    """The kind of tile that there is code of for some blocks."""
+    return kind if blocks <= _HALVED_BLOCKS.get(kind, blocks) else HALVED[kind]
+
+
+def tile_name(kind: Tile, pixels: int, blocks: int) -> str:
+    """The name of the C function."""
+    return f"tile_{_made(kind, blocks).name.lower()}_{pixels}x{blocks}"
 
 
 def _tile(kind: Tile, pixels: int, blocks: int, lanes: int) -> str:
-    """One tile; its accumulators are ``a<pixel>_<block>``."""
-    unit = kind is Tile.UNIT
+    """One tile; its accumulators are ``a<pixel>_<block>``, and ``h<pixel>`` of half a block."""
+    unit = HALVED.get(kind, kind) is Tile.UNIT
+    half = blocks - 1 if kind in HALVED else blocks
     step, y_pixel = ("LANES", "LANES") if unit else ("x_pixel", "y_pixel")
     unrolled = min(UNROLLED, lanes)
     places = [(p, o) for o in range(blocks) for p in range(pixels)]
+    types = ["half" if o == half else "vec" for o in range(blocks)]
+    loads = ["load_half" if o == half else "load" for o in range(blocks)]
+
+    def accumulator(pixel: int, block: int) -> str:
+        return f"h{pixel}" if block == half else f"a{pixel}_{block}"
 
     def turn(channels: int) -> str:
         lines = []
         for c in range(channels):
             weights = "".join(
-                f"vec w{o} = load(w + {c * blocks + o} * LANES); " for o in range(blocks)
+                f"{types[o]} w{o} = {loads[o]}(w + {c * blocks + o} * LANES); "
+                for o in range(blocks)
             )
             lines.append(f"            {{ {weights}\n")
-            for p in range(pixels):
-                value = f"at[{p} * LANES + {c}]" if unit else f"{_place(p)}[{_apart(p)}{c}]"
-                sums = "".join(f"a{p}_{o} += s * w{o}; " for o in range(blocks))
-                lines.append(f"                {{ const float s = {value}; {sums}}}\n")
+            values = [
+                f"at[{p} * LANES + {c}]" if unit else f"{_place(p)}[{_apart(p)}{c}]"
+                for p in range(pixels)
+            ]
+            for p, value in enumerate(values):
+                sums = "".join(f"a{p}_{o} += s * w{o}; " for o in range(min(half, blocks)))
+                lines.append(f"                {{ const float s = {value}; {sums}}}\n" * (half > 0))
+            for p, value in enumerate(values * (half < blocks)):
+                lines.append(f"                MULTIPLY_HALF(h{p}, {value}, w{half});\n")
             lines.append("            } ORDERED;\n")
         return "".join(lines)
 
-    start = "".join(f"    vec a{p}_{o} = load(b + {o} * LANES);\n" for p, o in places)
+    start = "".join(
+        f"    {types[o]} {accumulator(p, o)} = {loads[o]}(b + {o} * LANES);\n" for p, o in places
+    )
+    widened = "".join(f"    vec a{p}_{o} = widened(h{p});\n" for p, o in places if o == half)
     consts = _strides(pixels) * (not unit)
     pointers = _pointers(1 if unit else pixels)
     beside = "".join(
@@ -95,7 +134,7 @@ def _tile(kind: Tile, pixels: int, blocks: int, lanes: int) -> str:
     ending = _sum(places, y_pixel, pixels) + _limits(places)
     nearer = "FETCH(ahead); FETCH(ahead + 16); ahead += ahead < t->end ? 32 : 0;" * (lanes > 1)
     return f"""
-static void {_name(kind, pixels, blocks)}(struct tile *t, int64_t count,
+static void {tile_name(kind, pixels, blocks)}(struct tile *t, int64_t count,
     const float *restrict x, const float *restrict weights, const float *restrict b,
     const float *r, float *y)
 {{
@@ -112,7 +151,7 @@ static void {_name(kind, pixels, blocks)}(struct tile *t, int64_t count,
 {turn(1)}            {_onward(pointers, 1)}w += {blocks} * LANES;
         }}
     }} }}
-{ending}{stored}    }}
+{widened}{ending}{stored}    }}
     t->ahead = ahead;
 }}
 """
@@ -178,7 +217,7 @@ def _narrow_tile(kind: Tile, pixels: int, blocks: int) -> str:
         f"    store(y + {o} * t->y_block + {p} * y_pixel, a{p}_{o});\n" for p, o in places
     )
     return f"""
-static FEW_BITS void {_name(kind, pixels, blocks)}(struct tile *t, int64_t count,
+static FEW_BITS void {tile_name(kind, pixels, blocks)}(struct tile *t, int64_t count,
     const float *restrict x, const float *restrict weights, const float *restrict b,
     const float *r, float *y)
 {{

@@ -31,6 +31,7 @@ from qsdnn_primitives.lne.packing import (
 from qsdnn_primitives.lne.program import Packed, Value
 from qsdnn_primitives.lne.shape import passes, pixels_of, tile_of
 from qsdnn_primitives.lne.tensor import Image
+from qsdnn_primitives.lne.tiles import is_half
 from qsdnn_primitives.plain.node import Op, UnsupportedError, static_shape
 
 _MOST_STEPS = 1024
@@ -178,8 +179,8 @@ def _add_phase(
             "x_block": x.block, "x_row": x.row, "x_pixel": lanes,
             "tap_row": rows.dilation * x.row, "tap_column": columns.dilation * lanes,
             "y_blocks": blocks, "y_block": y.block, "y_row": strides[0] * y.row,
-            "y_pixel": strides[1] * lanes, "pixels": pixels, "group": size, "low": low,
-            "high": high, **activation_arguments(function),
+            "y_pixel": strides[1] * lanes, "pixels": pixels, "group": size,
+            "half": is_half(outputs, lanes), "low": low, "high": high, **activation_arguments(function),
             **passes(
                 pixels * lanes * x.blocks, rows.count * -(-columns.count // pixels),
                 inputs // lanes if taps else 0, lanes * taps * min(size, blocks) * lanes,

@@ -13,6 +13,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from qsdnn_primitives.lne.target import HALVED_LANES
+
 Matrix = tuple[tuple[Fraction, ...], ...]
 
 TRANSFORMS: Sequence[tuple[int, int]] = ((2, 3), (4, 3), (6, 3), (4, 5))
@@ -59,58 +61,70 @@ def transformed(weights: NDArray[np.float32], m: int) -> NDArray[np.float64]:
     return (np.kron(g, g) @ windows).reshape(-1, inputs, outputs)
 
 
-def transforms() -> str:
-    """C for all transforms, and the table ``TRANSFORMS``."""
-    text = [_input(m, r) + _output(m, r) for m, r in TRANSFORMS]
-    rows = "".join(f"    {{{m}, {r}, in_{m}_{r}, out_{m}_{r}}},\n" for m, r in TRANSFORMS)
+def transforms(lanes: int) -> str:
+    """C for all transforms, and the table ``TRANSFORMS``.
+
+    Args:
+        lanes: The channels in a block; for some, there are transforms of half a block.
+    """
+    text, rows = [], []
+    for m, r in TRANSFORMS:
+        halves = ("", "half_" * (lanes == HALVED_LANES))
+        text += [_input(m, r, half) + _output(m, r, half) for half in sorted({*halves})]
+        pairs = [", ".join(f"{way}_{half}{m}_{r}" for half in halves) for way in ("in", "out")]
+        rows.append(f"    {{{m}, {r}, {{{pairs[0]}}}, {{{pairs[1]}}}}},\n")
     return (
         "".join(text)
         + "struct transform {\n    int64_t m, r;\n"
-        + "    in_function *in;\n    out_function *out;\n};\n"
-        + f"static const struct transform TRANSFORMS[] = {{\n{rows}}};\n"
+        + "    in_function *in[2];   /* of a block, and of one that is half empty */\n"
+        + "    out_function *out[2];\n};\n"
+        + f"static const struct transform TRANSFORMS[] = {{\n{''.join(rows)}}};\n"
     )
 
 
-def _input(m: int, r: int) -> str:
+def _input(m: int, r: int, half: str) -> str:
     """Bᵀ d B of one tile and block of channels."""
     n = m + r - 1
     matrix = matrices(m, r)[2]
-    body = [f"    vec t[{n * n}];\n"]
+    vec, load, store = _types(half)
+    body = [f"    {vec} t[{n * n}];\n"]
     for i in range(n):
-        reads = "".join(f"vec d{j} = load(x + {i} * row + {j} * LANES); " for j in range(n))
+        reads = "".join(f"{vec} d{j} = {load}(x + {i} * row + {j} * LANES); " for j in range(n))
         body.append(
-            f"    {{ {reads}\n{_apply(matrix, [f't[{i * n + j}]' for j in range(n)])}    }}\n"
+            f"    {{ {reads}\n{_apply(matrix, [f't[{i * n + j}]' for j in range(n)], vec)}    }}\n"
         )
     for j in range(n):
-        reads = "".join(f"vec d{i} = t[{i * n + j}]; " for i in range(n))
+        reads = "".join(f"{vec} d{i} = t[{i * n + j}]; " for i in range(n))
         made = [f"v{i}" for i in range(n)]
-        writes = "".join(f"store(v + {i * n + j} * plane, v{i}); " for i in range(n))
-        declared = "vec " + ", ".join(made) + ";"
-        body.append(f"    {{ {reads}{declared}\n{_apply(matrix, made)}        {writes}\n    }}\n")
+        writes = "".join(f"{store}(v + {i * n + j} * plane, v{i}); " for i in range(n))
+        declared = f"{vec} " + ", ".join(made) + ";"
+        body.append(f"    {{ {reads}{declared}\n{_apply(matrix, made, vec)}        {writes}\n    }}\n")
     return (
-        f"static void in_{m}_{r}(const float *restrict x, int64_t row, float *restrict v, "
+        f"static void in_{half}{m}_{r}(const float *restrict x, int64_t row, float *restrict v, "
         f"int64_t plane)\n{{\n{''.join(body)}}}\n"
     )
 
 
-def _output(m: int, r: int) -> str:
+def _output(m: int, r: int, half: str) -> str:
     """Aᵀ M A of one tile and block of channels; with bias, sum and limits."""
     n = m + r - 1
     matrix = matrices(m, r)[0]
-    body = [f"    vec t[{m * n}], o[{m * m}];\n"]
+    vec, load, _ = _types(half)
+    whole_of = "widened({})" if half else "{}"
+    body = [f"    {vec} t[{m * n}], o[{m * m}];\n"]
     for j in range(n):
-        reads = "".join(f"vec d{i} = load(m + {i * n + j} * plane); " for i in range(n))
+        reads = "".join(f"{vec} d{i} = {load}(m + {i * n + j} * plane); " for i in range(n))
         body.append(
-            f"    {{ {reads}\n{_apply(matrix, [f't[{i * n + j}]' for i in range(m)])}    }}\n"
+            f"    {{ {reads}\n{_apply(matrix, [f't[{i * n + j}]' for i in range(m)], vec)}    }}\n"
         )
     for i in range(m):
-        reads = "".join(f"vec d{j} = t[{i * n + j}]; " for j in range(n))
+        reads = "".join(f"{vec} d{j} = t[{i * n + j}]; " for j in range(n))
         body.append(
-            f"    {{ {reads}\n{_apply(matrix, [f'o[{i * m + j}]' for j in range(m)])}    }}\n"
+            f"    {{ {reads}\n{_apply(matrix, [f'o[{i * m + j}]' for j in range(m)], vec)}    }}\n"
         )
     finish = "smaller(larger({0}, l), u)"
     whole = "".join(
-        f"        {{ vec q = o[{i * m + j}] + bias; "
+        f"        {{ vec q = {whole_of.format(f'o[{i * m + j}]')} + bias; "
         f"if (r) q += load(r + {i} * r_row + {j} * LANES); "
         f"store(y + {i} * y_row + {j} * LANES, {finish.format('q')}); }}\n"
         for i in range(m)
@@ -118,13 +132,13 @@ def _output(m: int, r: int) -> str:
     )
     part = f"""        for (int64_t i = 0; i < height; i++)
             for (int64_t j = 0; j < width; j++) {{
-                vec q = o[i * {m} + j] + bias;
+                vec q = {whole_of.format(f"o[i * {m} + j]")} + bias;
                 if (r) q += load(r + i * r_row + j * LANES);
                 store(y + i * y_row + j * LANES, {finish.format("q")});
             }}
 """
     return (
-        f"static void out_{m}_{r}(const float *restrict m, int64_t plane, vec bias, "
+        f"static void out_{half}{m}_{r}(const float *restrict m, int64_t plane, vec bias, "
         "const float *restrict r, int64_t r_row, float *restrict y, int64_t y_row, "
         "int64_t height, int64_t width, float low, float high)\n{\n"
         "    const vec l = splat(low), u = splat(high);\n"
@@ -132,19 +146,26 @@ def _output(m: int, r: int) -> str:
     )
 
 
-def _apply(matrix: Matrix, made: Sequence[str]) -> str:
-    """Assignments of ``matrix · d`` to names, where d0, d1, … are vectors.
+def _types(half: str) -> tuple[str, str, str]:
+    """The type of a block's channels, and the functions that load and store them."""
+    return ("half", "load_half", "store_half") if half else ("vec", "load", "store")
+
+
+def _apply(matrix: Matrix, made: Sequence[str], vec: str) -> str:
+    """Assignments of ``matrix · d`` to names, where d0, d1, … are vectors of some type.
 
     Rows that differ only in the sign of their odd columns share both halves; columns that differ
     only in the sign of their odd rows share a sum and a difference.
     """
     pairs = _row_pairs(matrix)
     if pairs:
-        return _by_rows(matrix, made, pairs)
-    return _by_columns(matrix, made)
+        return _by_rows(matrix, made, pairs, vec)
+    return _by_columns(matrix, made, vec)
 
 
-def _by_rows(matrix: Matrix, made: Sequence[str], pairs: dict[int, tuple[int, int]]) -> str:
+def _by_rows(
+    matrix: Matrix, made: Sequence[str], pairs: dict[int, tuple[int, int]], vec: str
+) -> str:
     lines = []
     twins = {twin for twin, _ in pairs.values()}
     for i, row in enumerate(matrix):
@@ -158,13 +179,13 @@ def _by_rows(matrix: Matrix, made: Sequence[str], pairs: dict[int, tuple[int, in
         odd = _sum([c if k % 2 else Fraction(0) for k, c in enumerate(row)], "d")
         other = "e - f" if sign > 0 else "f - e"
         lines.append(
-            f"        {{ const vec e = {even}, f = {odd}; "
+            f"        {{ const {vec} e = {even}, f = {odd}; "
             f"{made[i]} = e + f; {made[twin]} = {other}; }}\n"
         )
     return "".join(lines)
 
 
-def _by_columns(matrix: Matrix, made: Sequence[str]) -> str:
+def _by_columns(matrix: Matrix, made: Sequence[str], vec: str) -> str:
     n, lines, used = len(matrix[0]), [], set()
     terms: list[list[tuple[Fraction, str]]] = [[] for _ in matrix]
     for a in range(n):
@@ -176,7 +197,7 @@ def _by_columns(matrix: Matrix, made: Sequence[str]) -> str:
                 terms[i].append((row[a], f"d{a}"))
             continue
         used.add(twin)
-        lines.append(f"        const vec s{a} = d{a} + d{twin}, f{a} = d{a} - d{twin};\n")
+        lines.append(f"        const {vec} s{a} = d{a} + d{twin}, f{a} = d{a} - d{twin};\n")
         for i, row in enumerate(matrix):
             terms[i].append((row[a], f"{'f' if i % 2 else 's'}{a}"))
     for name, summed in zip(made, terms, strict=True):

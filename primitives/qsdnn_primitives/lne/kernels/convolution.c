@@ -97,7 +97,8 @@ static void convolve(const struct convolution *a, const struct worker *me)
     for (int64_t v = u0; v < u1; v += band)
         for (int64_t g = g0; g < g1; g++) {
             const int64_t blocks = pixels_of(&of, g), block = start_of(&of, g);
-            tile_function *const *tiles = TILES[a->kind][blocks - 1];
+            tile_function *const *tiles =
+                TILES[a->kind + (a->half && g == groups - 1 ? HALF_UNIT : 0)][blocks - 1];
             const float *w = a->w + block * LANES * taps, *b = a->b ? a->b + block * LANES : 0;
             float *out = a->y + block * a->y_block;
             t.scale = a->scale ? a->scale + block * LANES : 0;

@@ -16,6 +16,22 @@ typedef float loose __attribute__((vector_size(4 * LANES), may_alias, aligned(4)
 
 INLINE vec load(const float *p) { return *(const loose *)p; }
 INLINE void store(float *p, vec v) { *(loose *)p = v; }
+
+/* The first half of a vector, a vector of it and zeros, and h += s · w. The compiler would move sums
+   from register to register between a half and a whole product of one number. */
+typedef float half __attribute__((vector_size(2 * LANES)));
+typedef float loose_half __attribute__((vector_size(2 * LANES), may_alias, aligned(4)));
+INLINE half load_half(const float *p) { return *(const loose_half *)p; }
+INLINE void store_half(float *p, half h) { *(loose_half *)p = h; }
+INLINE vec widened(half h)
+{
+    vec v = {0};
+    __builtin_memcpy(&v, &h, sizeof h);
+    return v;
+}
+#define MULTIPLY_HALF(h, s, w) \
+    __asm__("vfmadd231ps %1%{1to8%}, %2, %0" : "+v"(h) : "m"(s), "v"(w))
+
 INLINE vec splat(float s) { return (vec){0} + s; }
 
 /* One number of a vector. */

@@ -28,14 +28,16 @@ static void winograd(const struct winograd *a, const struct worker *me)
         for (int64_t k = 0; k < in_blocks; k++)
             for (int64_t i = 0; i < count; i++) {
                 const int64_t th = (first + i) / a->tiles_wide, tw = (first + i) % a->tiles_wide;
-                f->in(a->x + k * a->x_block + th * f->m * a->x_row + tw * f->m * LANES, a->x_row,
+                f->in[2 * (channels - k * LANES) <= LANES](
+                      a->x + k * a->x_block + th * f->m * a->x_row + tw * f->m * LANES, a->x_row,
                       v + (k * chunk + i) * LANES, v_plane);
             }
         const struct cut cut = cut_row(count, a->pixels);
         for (int64_t k = 0; k < n * n; k++)
             for (int64_t g = 0; g < of.count; g++) {
                 const int64_t blocks = pixels_of(&of, g), block = start_of(&of, g);
-                tile_function *const *products = TILES[UNIT][blocks - 1];
+                tile_function *const *products =
+                    TILES[a->half && g == of.count - 1 ? HALF_UNIT : UNIT][blocks - 1];
                 const float *w = a->w + (k * a->y_blocks + block) * LANES * channels;
                 const float *const from = v + k * v_plane;
                 float *const to = m + k * m_plane + block * chunk * LANES;
@@ -58,7 +60,8 @@ static void winograd(const struct winograd *a, const struct worker *me)
                 const int64_t tw = (first + i) % a->tiles_wide * f->m;
                 float *y = a->y + k * a->y_block + th * a->y_row + tw * LANES;
                 const int64_t high = least(f->m, a->height - th), wide = least(f->m, a->width - tw);
-                f->out(m + (k * chunk + i) * LANES, m_plane, load(a->b + k * LANES),
+                f->out[a->half && k == a->y_blocks - 1](
+                       m + (k * chunk + i) * LANES, m_plane, load(a->b + k * LANES),
                        a->r ? a->r + k * a->r_block + th * a->r_row + tw * LANES : 0, a->r_row, y,
                        a->y_row, high, wide, a->low, a->high);
                 if (a->activation > CLIP)
