@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, MutableMapping
 
 import numpy as np
 import onnx_ir as ir
 
 from qsdnn.model.calibration import Calibration
-from qsdnn_primitives.lne.kernel import Activation, Operation
+from qsdnn_primitives.lne.arguments import between
+from qsdnn_primitives.lne.packing import pack_channels
 from qsdnn_primitives.lne.program import Step, Value, Weights
+from qsdnn_primitives.lne.selection import Blocked, Numbers, Selection
 from qsdnn_primitives.lne.tensor import Image, Tensor, plain_size
-from qsdnn_primitives.plain.node import Op, UnsupportedError, is_constant, static_shape
-
-Shape = tuple[int, ...]
+from qsdnn_primitives.lne.values import Shape, image_shape, is_image
+from qsdnn_primitives.plain.node import UnsupportedError, is_constant, static_shape
 
 
 class Builder:
@@ -56,8 +57,8 @@ class Builder:
         self.l2_floats = l2_floats
         self.steps: list[Step] = []
         self.layer = 0
-        self._images: dict[str, Image] = {}
-        self._reshaped: dict[str, Image] = {}
+        self._images: dict[str, Blocked] = {}
+        self._reshaped: dict[str, Blocked] = {}
         self._plain: dict[str, Tensor] = {}
         self._thinned: dict[tuple[str, int, int], Image] = {}
 
@@ -78,9 +79,9 @@ class Builder:
             )
         )  # fmt: skip
 
-    def take(self, value: ir.Value, form: Tensor) -> None:
+    def take(self, value: ir.Value, form: Tensor | Selection) -> None:
         """Gives a value a form."""
-        if not isinstance(form, Image):
+        if not isinstance(form, Blocked):
             self._plain[_name(value)] = form
         elif is_image(static_shape(value)) and image_shape(value) == form.size_of_image:
             self._images[_name(value)] = form
@@ -95,12 +96,35 @@ class Builder:
         """Whether a value lies in ONNX's order already."""
         return _name(value) in self._plain
 
+    def blocked(self, value: ir.Value) -> Blocked | None:
+        """What has a value's elements in blocks, under whatever shape; None where nothing has."""
+        return self._images.get(_name(value)) or self._reshaped.get(_name(value))
+
     def elements(self, value: ir.Value) -> Image | None:
         """The image that has a value's elements, under whatever shape; None where none has."""
-        return self._images.get(_name(value)) or self._reshaped.get(_name(value))
+        form = self.blocked(value)
+        return None if form is None else self.together(form)
+
+    def together(self, form: Blocked) -> Image:
+        """An image, or one of the channels of a selection."""
+        if isinstance(form, Image):
+            return form
+        if form.made is None:
+            form.made = form.part or self.new_image(*form.size_of_image)
+            if form.made.parent is None:
+                self.pick(form.image, form.numbers, form.made)
+        return form.made
 
     def image(self, value: ir.Value) -> Image:
         """A value as an image in blocks.
+
+        Raises:
+            UnsupportedError: The value is no image.
+        """
+        return self.together(self.channels(value))
+
+    def channels(self, value: ir.Value) -> Blocked:
+        """A value as an image in blocks, or as a selection of one's channels.
 
         Raises:
             UnsupportedError: The value is no image.
@@ -151,6 +175,32 @@ class Builder:
             "x": image, "y": made, "blocks": image.blocks, "height": image.height,
             "width": image.width * image.lanes, "x_block": image.block, "x_row": image.row,
             "y_block": made.block, "y_row": made.row,
+        })  # fmt: skip
+
+    def pick(
+        self,
+        image: Image,
+        numbers: Numbers,
+        made: Image,
+        steps: tuple[int, int] = (1, 1),
+        start: tuple[int, int] = (0, 0),
+    ) -> None:
+        """Adds a step that writes the channels of some numbers, in that order.
+
+        Args:
+            image: The image to read.
+            numbers: The number of each channel.
+            made: The image to write.
+            steps: The rows and columns from one written pixel to the next.
+            start: The row and the column of the first.
+        """
+        places = pack_channels(numbers.astype(np.float32), image.lanes, len(numbers))
+        self.add("pick", (image,), made, lambda: {
+            "x": image, "channels": places,
+            "y": (made, start[0] * made.row + start[1] * made.lanes), "blocks": made.blocks,
+            "height": image.height, "width": image.width, "x_block": image.block,
+            "x_row": image.row, "y_block": made.block, "y_row": steps[0] * made.row,
+            "y_pixel": steps[1] * made.lanes,
         })  # fmt: skip
 
     def interleaved(self, value: ir.Value, need: tuple[int, int, int, int]) -> Image:
@@ -227,77 +277,6 @@ class Builder:
         return made
 
 
-def image_shape(value: ir.Value) -> tuple[int, int, int]:
-    """Channels, height and width of a value of one image.
-
-    Raises:
-        UnsupportedError: The value is no image, or a batch of several.
-    """
-    shape = static_shape(value)
-    if not is_image(shape):
-        raise UnsupportedError(f"{value.name} is no single image")
-    height, width = ((1, 1), (1, shape[-1]), shape[2:])[len(shape) - 2]
-    return shape[1], height, width
-
-
-def is_image(shape: Shape) -> bool:
-    """Whether a shape is one image: (1, C), (1, C, W) or (1, C, H, W)."""
-    return 2 <= len(shape) <= 4 and shape[0] == 1
-
-
-def constant_of(value: ir.Value) -> Weights:
-    """The value of a constant, in single precision.
-
-    Raises:
-        UnsupportedError: The value is no constant.
-    """
-    if not is_constant(value) or value.const_value is None:
-        raise UnsupportedError(f"{value.name} is not constant")
-    return np.ascontiguousarray(value.const_value.numpy(), np.float32)
-
-
-def bias_of(op: Op, channels: int) -> Weights:
-    """What a convolution adds to each channel."""
-    if len(op.inputs) > 2:
-        return constant_of(op.inputs[2]).reshape(-1)
-    return np.zeros(channels, np.float32)
-
-
-def between(x: Image, y: Image) -> dict[str, Value]:
-    """The arguments of a pool that tell where its images lie, once their halos are known."""
-    return {
-        "x": x, "y": y, "blocks": x.blocks, "height": y.height, "width": y.width,
-        "x_height": x.height, "x_width": x.width, "x_block": x.block, "x_row": x.row,
-        "y_block": y.block, "y_row": y.row,
-    }  # fmt: skip
-
-
-def move_arguments(
-    x: tuple[Tensor | Weights, int],
-    y: tuple[Tensor, int],
-    dims: Sequence[tuple[int, int, int]],
-) -> dict[str, Value]:
-    """The arguments of a move, of places and of six dimensions: size, step of x, step of y."""
-    found: dict[str, Value] = {"x": x, "y": y}
-    for axis, (size, of_x, of_y) in enumerate(dims):
-        found |= {f"n{axis}": size, f"x{axis}": of_x, f"y{axis}": of_y}
-    return found
-
-
-def activation_arguments(activation: tuple[Activation, float, float]) -> dict[str, Value]:
-    """The arguments of an activation."""
-    kind, alpha, beta = activation
-    return {"activation": int(kind), "alpha": alpha, "beta": beta}
-
-
 def _name(value: ir.Value) -> str:
     assert value.name is not None
     return value.name
-
-
-OPERATIONS: Mapping[str, Operation] = {
-    "Add": Operation.ADD, "Sub": Operation.SUBTRACT, "Mul": Operation.MULTIPLY,
-    "Div": Operation.DIVIDE, "Max": Operation.LARGER, "Min": Operation.SMALLER,
-    "Sum": Operation.ADD, "PRelu": Operation.SLOPE, "Pow": Operation.POWER,
-}  # fmt: skip
-"""The function of each operator of two operands."""

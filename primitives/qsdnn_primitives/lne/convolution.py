@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from qsdnn_primitives.lne.activation import limits
-from qsdnn_primitives.lne.builder import (
-    Builder,
-    activation_arguments,
-    bias_of,
-    constant_of,
-    image_shape,
-)
+from qsdnn_primitives.lne.arguments import activation_arguments
+from qsdnn_primitives.lne.builder import Builder
 from qsdnn_primitives.lne.depthwise import PIXELS, SHAPES
 from qsdnn_primitives.lne.fusion import Fused
 from qsdnn_primitives.lne.kernel import Tile
@@ -26,6 +21,7 @@ from qsdnn_primitives.lne.program import Packed, Value
 from qsdnn_primitives.lne.shape import better_flat, chunk_of, part_of, passes, pixels_of, tile_of
 from qsdnn_primitives.lne.tensor import Image
 from qsdnn_primitives.lne.tiles import is_half
+from qsdnn_primitives.lne.values import bias_of, constant_of, image_shape
 from qsdnn_primitives.lne.winograd import TRANSFORMS
 from qsdnn_primitives.plain.node import Op, UnsupportedError, static_shape
 

@@ -9,17 +9,13 @@ import numpy as np
 import onnx_ir as ir
 
 from qsdnn_primitives.lne.activation import Function, function_of
-from qsdnn_primitives.lne.builder import (
-    OPERATIONS,
-    Builder,
-    activation_arguments,
-    constant_of,
-    is_image,
-)
+from qsdnn_primitives.lne.arguments import OPERATIONS, activation_arguments
+from qsdnn_primitives.lne.builder import Builder
 from qsdnn_primitives.lne.fusion import Fused
 from qsdnn_primitives.lne.packing import pack_channels
 from qsdnn_primitives.lne.program import Value, Weights
 from qsdnn_primitives.lne.tensor import Image, Tensor
+from qsdnn_primitives.lne.values import constant_of, is_image
 from qsdnn_primitives.plain.node import UnsupportedError, is_constant, static_shape
 
 _MOST_PARTS = 64

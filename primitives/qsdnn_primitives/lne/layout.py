@@ -9,10 +9,13 @@ import numpy as np
 import onnx_ir as ir
 
 from qsdnn_primitives.lne import channels, resampling
-from qsdnn_primitives.lne.builder import Builder, constant_of, is_image, move_arguments
+from qsdnn_primitives.lne.arguments import move_arguments
+from qsdnn_primitives.lne.builder import Builder
 from qsdnn_primitives.lne.fusion import Fused
 from qsdnn_primitives.lne.program import Value, Weights
+from qsdnn_primitives.lne.selection import Numbers, chosen
 from qsdnn_primitives.lne.tensor import Tensor
+from qsdnn_primitives.lne.values import constant_of, is_image
 from qsdnn_primitives.plain.node import UnsupportedError, is_constant, static_shape
 
 _RANK = 6
@@ -21,10 +24,10 @@ _RANK = 6
 def reshape(builder: Builder, fused: Fused) -> None:
     """A value under another shape: the same memory."""
     source = fused.op.inputs[0]
-    image = builder.elements(source)
-    if image is not None:
-        builder.take(fused.output, image)
-    if image is None or builder.has_plain(source):
+    form = builder.blocked(source)
+    if form is not None:
+        builder.take(fused.output, form)
+    if form is None or builder.has_plain(source):
         builder.take(fused.output, builder.plain(source))
 
 
@@ -37,8 +40,8 @@ def concat(builder: Builder, fused: Fused) -> None:
     aligned = any(images) and all(n % builder.lanes == 0 for n in sizes[:-1])
     in_blocks = (aligned or all(images)) and not any(map(is_constant, op.inputs))
     if is_image(shape) and axis == 1 and in_blocks:
-        whole = builder.image_of(fused.output)
-        channels.join(builder, [builder.image(value) for value in op.inputs], whole)
+        parts = [builder.channels(value) for value in op.inputs]
+        builder.take(fused.output, channels.join(builder, parts))
         return
     places = [
         constant_of(value) if is_constant(value) else builder.plain(value) for value in op.inputs
@@ -63,8 +66,8 @@ def split(builder: Builder, fused: Fused) -> None:
     for output in op.outputs:
         size = static_shape(output)[axis]
         if in_blocks:
-            part = channels.part(builder, builder.image(source), start, size)
-            builder.take(output, part)
+            numbers = np.arange(start, start + size)
+            builder.take(output, chosen(builder.channels(source), numbers))
         else:
             x, y = builder.plain(source), builder.plain_of(output)
             _move(
@@ -77,12 +80,12 @@ def split(builder: Builder, fused: Fused) -> None:
 def transpose(builder: Builder, fused: Fused) -> None:
     """Transpose: of an image's channels in blocks, else by copies."""
     op = fused.op
-    image = builder.elements(op.inputs[0])
-    if image is not None and channels.to_last(builder, fused, image):
+    form = builder.blocked(op.inputs[0])
+    if form is not None and channels.to_last(builder, fused, form):
         return
-    if image is not None and channels.transposed(builder, fused, image):
+    if form is not None and channels.transposed(builder, fused, form):
         return
-    if image is None and channels.to_first(builder, fused):
+    if form is None and channels.to_first(builder, fused):
         return
     shape, perm = tuple(op.attributes["shape"]), list(op.attributes["perm"])
     strides = _strides(shape)
@@ -109,11 +112,12 @@ def crop(builder: Builder, fused: Fused) -> None:
 
 def _crop_image(builder: Builder, fused: Fused, starts: list[int], step: int) -> None:
     """Channels and columns that follow one another, and rows some steps apart."""
-    source, count = builder.image(fused.op.inputs[0]), static_shape(fused.output)[1]
-    part = channels.part(builder, source, starts[0], count)
+    source, count = fused.op.inputs[0], static_shape(fused.output)[1]
+    selection = chosen(builder.channels(source), np.arange(starts[0], starts[0] + count))
     if static_shape(fused.output)[2:] == static_shape(fused.op.inputs[0])[2:] and step == 1:
-        builder.take(fused.output, part)
+        builder.take(fused.output, selection)
         return
+    part = builder.together(selection)
     top, left = ([0, *starts[1:]])[-2:]
     made = builder.image_of(fused.output)
     builder.add("copy", (part,), made, lambda: {
@@ -167,13 +171,13 @@ def gather(builder: Builder, fused: Fused) -> None:
     numbers %= shape[axis]
     source = op.inputs[0]
     if axis == 1 and builder.has_image(source) and len(static_shape(op.inputs[1])) == 1:
-        channels.pick(builder, builder.image(source), numbers, builder.image_of(fused.output))
+        builder.take(fused.output, chosen(builder.channels(source), numbers))
         return
     x, y = builder.plain(source), builder.plain_of(fused.output)
     _gather(builder, x, y, shape, axis, numbers)
 
 
-def _numbers(value: ir.Value) -> channels.Numbers:
+def _numbers(value: ir.Value) -> Numbers:
     if not is_constant(value) or value.const_value is None:
         raise UnsupportedError("what it gathers is not constant")
     return value.const_value.numpy().reshape(-1).astype(np.int64)
@@ -185,7 +189,7 @@ def _gather(
     y: Tensor,
     shape: tuple[int, ...],
     axis: int,
-    numbers: channels.Numbers,
+    numbers: Numbers,
 ) -> None:
     """Adds a step that writes slices of a dimension in the order of their numbers."""
     found: dict[str, Value] = {

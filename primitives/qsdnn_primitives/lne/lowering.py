@@ -21,7 +21,8 @@ from qsdnn_primitives.lne import (
     vanilla,
 )
 from qsdnn_primitives.lne.activation import function_of
-from qsdnn_primitives.lne.builder import OPERATIONS, Builder
+from qsdnn_primitives.lne.arguments import OPERATIONS
+from qsdnn_primitives.lne.builder import Builder
 from qsdnn_primitives.lne.composition import composed
 from qsdnn_primitives.lne.convolution import Geometry
 from qsdnn_primitives.lne.fusion import Fused, fuse

@@ -14,7 +14,8 @@ from qsdnn.errors import BuildError
 from qsdnn.primitive import Precision
 from qsdnn_primitives.lne import batch
 from qsdnn_primitives.lne.activation import limits
-from qsdnn_primitives.lne.builder import Builder, activation_arguments, bias_of
+from qsdnn_primitives.lne.arguments import activation_arguments
+from qsdnn_primitives.lne.builder import Builder
 from qsdnn_primitives.lne.convolution import Geometry, added_of, sum_arguments, weights_of
 from qsdnn_primitives.lne.fusion import Fused
 from qsdnn_primitives.lne.kernel import Tile
@@ -23,6 +24,7 @@ from qsdnn_primitives.lne.product import pairs_of, row_bias, rows_of
 from qsdnn_primitives.lne.program import Packed, Value
 from qsdnn_primitives.lne.shape import pixels_of, tile_of
 from qsdnn_primitives.lne.tensor import Image, Tensor
+from qsdnn_primitives.lne.values import bias_of
 from qsdnn_primitives.plain.node import Op, is_constant
 from qsdnn_primitives.quantization.scale import Scale, quantize_weight
 

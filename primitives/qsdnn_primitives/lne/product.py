@@ -9,7 +9,8 @@ import numpy as np
 import onnx_ir as ir
 
 from qsdnn_primitives.lne.activation import limits
-from qsdnn_primitives.lne.builder import Builder, activation_arguments, constant_of
+from qsdnn_primitives.lne.arguments import activation_arguments
+from qsdnn_primitives.lne.builder import Builder
 from qsdnn_primitives.lne.fusion import Fused
 from qsdnn_primitives.lne.kernel import Tile
 from qsdnn_primitives.lne.packing import Array, pack_channels, pack_tiles
@@ -17,6 +18,7 @@ from qsdnn_primitives.lne.program import Packed, Value
 from qsdnn_primitives.lne.shape import passes, pixels_of, tile_of
 from qsdnn_primitives.lne.tensor import Tensor
 from qsdnn_primitives.lne.tiles import is_half
+from qsdnn_primitives.lne.values import constant_of
 from qsdnn_primitives.plain.node import Op, UnsupportedError, is_constant, static_shape
 
 _MOST_PAIRS = 64

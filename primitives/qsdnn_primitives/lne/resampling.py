@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qsdnn_primitives.lne.builder import Builder, activation_arguments, image_shape
+from qsdnn_primitives.lne.arguments import activation_arguments
+from qsdnn_primitives.lne.builder import Builder
 from qsdnn_primitives.lne.fusion import Fused
 from qsdnn_primitives.lne.packing import Array
+from qsdnn_primitives.lne.values import image_shape
 from qsdnn_primitives.plain.node import UnsupportedError
 
 _MOST = 1 << 24

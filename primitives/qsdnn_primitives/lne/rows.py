@@ -6,16 +6,12 @@ from math import prod
 
 import numpy as np
 
-from qsdnn_primitives.lne.builder import (
-    Builder,
-    activation_arguments,
-    between,
-    constant_of,
-    is_image,
-)
+from qsdnn_primitives.lne.arguments import activation_arguments, between
+from qsdnn_primitives.lne.builder import Builder
 from qsdnn_primitives.lne.fusion import Fused
 from qsdnn_primitives.lne.kernel import Operation
 from qsdnn_primitives.lne.program import Value
+from qsdnn_primitives.lne.values import constant_of, is_image
 from qsdnn_primitives.plain.node import Op, UnsupportedError, static_shape
 
 _REDUCTIONS = {

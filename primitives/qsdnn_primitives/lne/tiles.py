@@ -109,7 +109,7 @@ def _tile(kind: Tile, pixels: int, blocks: int, lanes: int) -> str:
                 sums = "".join(f"a{p}_{o} += s * w{o}; " for o in range(min(half, blocks)))
                 lines.append(f"                {{ const float s = {value}; {sums}}}\n" * (half > 0))
             for p, value in enumerate(values * (half < blocks)):
-                lines.append(f"                MULTIPLY_HALF(h{p}, {value}, w{half});\n")
+                lines.append(f"                ADD_HALF(h{p}, {value}, w{half});\n")
             lines.append("            } ORDERED;\n")
         return "".join(lines)
 

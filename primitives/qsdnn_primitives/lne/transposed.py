@@ -12,13 +12,8 @@ from math import gcd
 import numpy as np
 
 from qsdnn_primitives.lne.activation import limits
-from qsdnn_primitives.lne.builder import (
-    Builder,
-    activation_arguments,
-    bias_of,
-    constant_of,
-    image_shape,
-)
+from qsdnn_primitives.lne.arguments import activation_arguments
+from qsdnn_primitives.lne.builder import Builder
 from qsdnn_primitives.lne.fusion import Fused
 from qsdnn_primitives.lne.kernel import Tile
 from qsdnn_primitives.lne.packing import (
@@ -32,6 +27,7 @@ from qsdnn_primitives.lne.program import Packed, Value
 from qsdnn_primitives.lne.shape import passes, pixels_of, tile_of
 from qsdnn_primitives.lne.tensor import Image
 from qsdnn_primitives.lne.tiles import is_half
+from qsdnn_primitives.lne.values import bias_of, constant_of, image_shape
 from qsdnn_primitives.plain.node import Op, UnsupportedError, static_shape
 
 _MOST_STEPS = 1024
@@ -180,8 +176,8 @@ def _add_phase(
             "tap_row": rows.dilation * x.row, "tap_column": columns.dilation * lanes,
             "y_blocks": blocks, "y_block": y.block, "y_row": strides[0] * y.row,
             "y_pixel": strides[1] * lanes, "pixels": pixels, "group": size,
-            "half": is_half(outputs, lanes), "low": low, "high": high, **activation_arguments(function),
-            **passes(
+            "half": is_half(outputs, lanes), "low": low, "high": high,
+            **activation_arguments(function), **passes(
                 pixels * lanes * x.blocks, rows.count * -(-columns.count // pixels),
                 inputs // lanes if taps else 0, lanes * taps * min(size, blocks) * lanes,
                 builder.l2_floats,

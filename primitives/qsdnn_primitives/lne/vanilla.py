@@ -13,19 +13,14 @@ from math import prod
 import numpy as np
 
 from qsdnn_primitives.lne import rows
-from qsdnn_primitives.lne.builder import (
-    Builder,
-    activation_arguments,
-    between,
-    bias_of,
-    constant_of,
-    image_shape,
-)
+from qsdnn_primitives.lne.arguments import activation_arguments, between
+from qsdnn_primitives.lne.builder import Builder
 from qsdnn_primitives.lne.convolution import Geometry
 from qsdnn_primitives.lne.fusion import Fused
 from qsdnn_primitives.lne.product import Matrices, pairs_of, row_bias, rows_of
 from qsdnn_primitives.lne.program import Packed, Value
 from qsdnn_primitives.lne.tensor import Tensor
+from qsdnn_primitives.lne.values import bias_of, constant_of, image_shape
 from qsdnn_primitives.plain.node import Op, is_constant, static_shape
 
 VANILLA = "vanilla"

@@ -98,7 +98,9 @@ def _input(m: int, r: int, half: str) -> str:
         made = [f"v{i}" for i in range(n)]
         writes = "".join(f"{store}(v + {i * n + j} * plane, v{i}); " for i in range(n))
         declared = f"{vec} " + ", ".join(made) + ";"
-        body.append(f"    {{ {reads}{declared}\n{_apply(matrix, made, vec)}        {writes}\n    }}\n")
+        body.append(
+            f"    {{ {reads}{declared}\n{_apply(matrix, made, vec)}        {writes}\n    }}\n"
+        )
     return (
         f"static void in_{half}{m}_{r}(const float *restrict x, int64_t row, float *restrict v, "
         f"int64_t plane)\n{{\n{''.join(body)}}}\n"

@@ -29,8 +29,7 @@ INLINE vec widened(half h)
     __builtin_memcpy(&v, &h, sizeof h);
     return v;
 }
-#define MULTIPLY_HALF(h, s, w) \
-    __asm__("vfmadd231ps %1%{1to8%}, %2, %0" : "+v"(h) : "m"(s), "v"(w))
+#define ADD_HALF(h, s, w) __asm__("vfmadd231ps %1%{1to8%}, %2, %0" : "+v"(h) : "m"(s), "v"(w))
 
 INLINE vec splat(float s) { return (vec){0} + s; }
 

@@ -80,10 +80,23 @@ def test_a_step_has_its_kernel_its_cases_and_no_others():
     assert "int64_t" not in text and "__" not in text
 
 
+PRODUCT = {
+    "kind": 0, "width": 13, "pixels": 4, "y_blocks": 5, "group": 3, "half": 0, "activation": 0,
+}  # fmt: skip
+
+
 def test_a_product_has_the_tiles_that_it_calls():
-    fields = {"kind": 0, "width": 13, "pixels": 4, "y_blocks": 5, "group": 3, "activation": 0}
-    text = kernels_of([("convolution", fields)], 1)
+    text = kernels_of([("convolution", PRODUCT)], 1)
     tiles = set(re.findall(r"static void (tile_\w+)", text))
     assert tiles == {f"tile_unit_{pixels}x{blocks}" for pixels in (4, 3) for blocks in (3, 2)}
     assert "TILES[][8] = {\n    {0, tiles_unit_2, tiles_unit_3, 0" in text
     assert not re.findall(r"static tile_function \*const tiles_(?!unit_[23])", text)
+
+
+def test_a_product_whose_last_block_is_half_empty_has_half_tiles_of_that_one():
+    text = kernels_of([("convolution", PRODUCT | {"half": 1})], 16)
+    tiles = set(re.findall(r"static void (tile_\w+)", text))
+    assert tiles == {
+        *(f"tile_unit_{pixels}x3" for pixels in (4, 3)),
+        *(f"tile_half_unit_{pixels}x2" for pixels in (4, 3)),
+    }

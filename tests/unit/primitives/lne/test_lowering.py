@@ -45,6 +45,10 @@ def _kernels(*ops):
     return [step.kernel for step in _steps(*ops)]
 
 
+def _joined(y, *parts):
+    return Op(kind="Concat", inputs=parts, outputs=(y,), attributes={"axis": 1})
+
+
 def _sliced(x, y, starts, steps):
     return Op(
         kind="Slice", inputs=(x,), outputs=(y,), attributes={"starts": starts, "steps": steps}
@@ -55,26 +59,52 @@ def test_parts_of_whole_blocks_are_no_steps():
     x, y = _value("x", 1, 16, 5, 5), _value("y", 1, 24, 5, 5)
     parts = [_value("a", 1, 8, 5, 5), _value("b", 1, 16, 5, 5)]
     split = Op(kind="Split", inputs=(y,), outputs=tuple(parts), attributes={"axis": 1})
-    back = Op(
-        kind="Concat", inputs=(parts[1], parts[0]), outputs=(_value("z", 1, 24, 5, 5),),
-        attributes={"axis": 1},
-    )  # fmt: skip
+    back = _joined(_value("z", 1, 24, 5, 5), parts[1], parts[0])
     assert _kernels(_conv(x, y), split) == ["pack", "convolution"]
     assert _kernels(_conv(x, y), split, back) == ["pack", "convolution", "copy", "copy"]
 
 
-def test_parts_that_begin_within_a_block_are_picked():
+def test_parts_that_begin_within_a_block_are_picked_when_they_are_read():
     x, y = _value("x", 1, 16, 5, 5), _value("y", 1, 20, 5, 5)
     parts = [_value("a", 1, 10, 5, 5), _value("b", 1, 10, 5, 5)]
     split = Op(kind="Split", inputs=(y,), outputs=tuple(parts), attributes={"axis": 1})
-    assert _kernels(_conv(x, y), split) == ["pack", "convolution", "pick"]
-    made = [_value("c", 1, 10, 5, 5), _value("d", 1, 10, 5, 5)]
-    joined = Op(
-        kind="Concat", inputs=tuple(made), outputs=(_value("z", 1, 20, 5, 5),),
-        attributes={"axis": 1},
+    assert _kernels(_conv(x, y), split) == ["pack", "convolution"]
+    read = [_conv(part, _value(f"{part.name}'", 1, 8, 5, 5)) for part in parts]
+    kernels = _kernels(_conv(x, y), split, *read)
+    assert kernels == ["pack", "convolution", "convolution", "pick", "convolution"]
+    made, joined = [_value("c", 1, 10, 5, 5), _value("d", 1, 10, 5, 5)], _value("z", 1, 20, 5, 5)
+    kernels = _kernels(
+        _conv(x, made[0]), _conv(x, made[1]), _joined(joined, *made),
+        _conv(joined, _value("o", 1, 8, 5, 5)),
     )  # fmt: skip
-    kernels = _kernels(_conv(x, made[0]), _conv(x, made[1]), joined)
-    assert kernels == ["pack", "convolution", "convolution", "pick"]
+    assert kernels == ["pack", "convolution", "convolution", "pick", "convolution"]
+
+
+def test_a_shuffle_between_a_join_and_a_split_moves_what_is_read_once():
+    x, near, far = _value("x", 1, 16, 5, 5), _value("n", 1, 10, 5, 5), _value("f", 1, 10, 5, 5)
+    whole = _value("w", 1, 20, 5, 5)
+    folded, turned = _value("2x10", 1, 2, 10, 5, 5), _value("10x2", 1, 10, 2, 5, 5)
+    mixed, parts = _value("m", 1, 20, 5, 5), [_value(name, 1, 10, 5, 5) for name in "ab"]
+    last, output = _value("l", 1, 10, 5, 5), _value("o", 1, 20, 5, 5)
+    steps = _steps(
+        _conv(x, near),
+        _conv(x, far),
+        _joined(whole, near, far),
+        Op(kind="Reshape", inputs=(whole,), outputs=(folded,)),
+        Op(
+            kind="Transpose", inputs=(folded,), outputs=(turned,),
+            attributes={"shape": [1, 2, 10, 5, 5], "perm": [0, 2, 1, 3, 4]},
+        ),
+        Op(kind="Reshape", inputs=(turned,), outputs=(mixed,)),
+        Op(kind="Split", inputs=(mixed,), outputs=tuple(parts), attributes={"axis": 1}),
+        _conv(parts[1], last),
+        _joined(output, parts[0], last),
+    )  # fmt: skip
+    kernels = ["pack", "convolution", "convolution", "pick", "convolution", "pick"]
+    assert [step.kernel for step in steps] == kernels
+    picked = [step.arguments()["channels"][:10] for step in steps if step.kernel == "pick"]
+    places = np.stack([np.arange(10), 16 + np.arange(10)], 1).reshape(-1)  # each from a block on
+    assert [list(numbers) for numbers in picked] == [list(places[10:]), list(places[:10])]
 
 
 def test_a_slice_of_rows_and_columns_is_a_copy():
