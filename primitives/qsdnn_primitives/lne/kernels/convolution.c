@@ -28,10 +28,25 @@ struct cut {
     int64_t count, small, large; /* tiles; pixels of a small one; how many are one pixel larger */
 };
 
+INLINE struct cut cut_into(int64_t width, int64_t count)
+{
+    return (struct cut){count, width / count, width % count};
+}
+
 INLINE struct cut cut_row(int64_t width, int64_t pixels)
 {
-    int64_t count = (width + pixels - 1) / pixels;
-    return (struct cut){count, width / count, width % count};
+    return cut_into(width, (width + pixels - 1) / pixels);
+}
+
+/* Parts as many for one worker as for another: at least n, and at most `most_parts`. */
+INLINE int64_t even(int64_t n, int64_t workers, int64_t most_parts)
+{
+    return least((n + workers - 1) / workers * workers, most_parts);
+}
+/* The largest share of n parts, in percent of an even one. */
+INLINE int64_t share(int64_t n, int64_t workers)
+{
+    return (n + workers - 1) / workers * workers * 100 / n;
 }
 
 INLINE int64_t pixels_of(const struct cut *c, int64_t i) { return c->small + (i < c->large); }
@@ -82,15 +97,20 @@ static void convolve(const struct convolution *a, const struct worker *me)
 {
     struct tile t = {a->blocks, a->rest, a->rows, a->columns, a->x_block, a->tap_row, a->tap_column,
                      a->x_pixel, a->y_block, a->y_pixel, a->r_block, a->low, a->high, LANES, 0, 0, 0};
-    const struct cut cut = cut_row(a->width, a->pixels);
-    const int64_t units = a->height * cut.count, groups = (a->y_blocks + a->group - 1) / a->group;
-    /* Few pixels and many channels: threads share the channels. */
-    const int64_t by_groups = units < 2 * me->count && groups >= me->count;
-    const int64_t u0 = by_groups ? 0 : first_of(me, units), u1 = by_groups ? units : end_of(me, units);
-    const int64_t g0 = by_groups ? first_of(me, groups) : 0, g1 = by_groups ? end_of(me, groups) : groups;
     if (a->kind >= INT8) t.deep = a->kind == INT8 ? LANES / 4 : LANES / 2;
     const int64_t taps = (a->blocks * t.deep + a->rest) * a->rows * a->columns;
     const struct cut of = cut_row(a->y_blocks, a->group);
+    const int64_t groups = of.count;
+    struct cut cut = cut_row(a->width, a->pixels);
+    /* Threads share the pixels, or the channels: more weights than pixels are read once so. */
+    const int64_t by_groups = groups >= me->count
+        && (a->height * cut.count < 2 * me->count
+            || (a->y_blocks * LANES * a->rows * a->columns > a->height * a->width
+                && share(groups, me->count) <= share(a->height * cut.count, me->count)));
+    if (a->height == 1 && !by_groups) cut = cut_into(a->width, even(cut.count, me->count, a->width));
+    const int64_t units = a->height * cut.count;
+    const int64_t u0 = by_groups ? 0 : first_of(me, units), u1 = by_groups ? units : end_of(me, units);
+    const int64_t g0 = by_groups ? first_of(me, groups) : 0, g1 = by_groups ? end_of(me, groups) : groups;
     const int64_t activates = a->activation > CLIP;
     /* Outer: groups (weights stay in cache) or pixels (the input does); bands of both between. */
     const int64_t band = a->band > 0 ? a->band : most(u1 - u0, 1);

@@ -30,9 +30,15 @@ static void depthwise(const struct depthwise *a, const struct worker *me)
                                      a->low, a->high};
     depthwise_function *const *tiles = a->shape < 0 ? 0 : DEPTHWISE[a->shape];
     const struct cut cut = cut_row(a->width, tiles ? a->pixels : 1);
-    const int64_t lines = a->blocks * a->height;
-    for (int64_t l = first_of(me, lines); l < end_of(me, lines); l++) {
-        const int64_t k = l / a->height, h = l % a->height;
+    /* Workers share rows or channels, as they mostly share the product before: what one of them has
+       made is in its cache. */
+    const int64_t by_rows = a->height * a->width >= a->blocks * LANES;
+    const int64_t h0 = by_rows ? first_of(me, a->height) : 0;
+    const int64_t rows = by_rows ? end_of(me, a->height) - h0 : a->height;
+    const int64_t lines = a->blocks * rows;
+    const int64_t l0 = by_rows ? 0 : first_of(me, lines), l1 = by_rows ? lines : end_of(me, lines);
+    for (int64_t l = l0; l < l1; l++) {
+        const int64_t k = l / rows, h = h0 + l % rows;
         const float *x = a->x + k * a->x_block + h * a->x_row;
         const float *w = a->w + k * a->rows * a->columns * LANES;
         const float *r = a->r ? a->r + k * a->r_block + h * a->r_row : 0;

@@ -1,7 +1,9 @@
 /* Winograd's convolution F(m, r): tiles of m × m outputs by products in a transformed domain.
 
    A chunk of tiles at a time: transform inputs to n² planes (n = m + r − 1), one product of channels
-   for each plane, transform back, with bias, sum and limits. Workers share the chunks. */
+   for each plane, transform back, with bias, sum and limits. Workers share the chunks; or, of few
+   tiles and many outputs, the groups of outputs: each then transforms all inputs, which costs less
+   than it would to read all weights. */
 
 typedef void in_function(const float *restrict x, int64_t row, float *restrict v, int64_t plane);
 typedef void out_function(const float *restrict m, int64_t plane, vec bias, const float *restrict r,
@@ -14,7 +16,15 @@ static void winograd(const struct winograd *a, const struct worker *me)
 {
     const struct transform *f = &TRANSFORMS[a->transform];
     const int64_t n = f->m + f->r - 1, tiles = a->tiles_high * a->tiles_wide;
-    const int64_t chunk = a->chunk, chunks = (tiles + chunk - 1) / chunk;
+    const struct cut of = cut_row(a->y_blocks, a->group);
+    const int64_t by_groups = tiles < a->y_blocks * LANES && of.count % me->count == 0;
+    /* As many chunks for one worker as for another. */
+    const int64_t workers = by_groups ? 1 : me->count, chunk = a->chunk;
+    const struct cut chunked = cut_into(tiles, even((tiles + chunk - 1) / chunk, workers, tiles));
+    const int64_t c0 = by_groups ? 0 : first_of(me, chunked.count);
+    const int64_t c1 = by_groups ? chunked.count : end_of(me, chunked.count);
+    const int64_t g0 = by_groups ? first_of(me, of.count) : 0;
+    const int64_t g1 = by_groups ? end_of(me, of.count) : of.count;
     const int64_t in_blocks = a->blocks + (a->rest > 0), channels = a->blocks * LANES + a->rest;
     /* An odd number of cache lines between planes: no two share a set. */
     const int64_t v_plane = (in_blocks * chunk * LANES + 15) / 16 * 16 + 16;
@@ -22,8 +32,7 @@ static void winograd(const struct winograd *a, const struct worker *me)
     float *const v = me->scratch, *const m = v + n * n * v_plane;
     struct tile t = {0, 0, 1, 1, chunk * LANES, 0, 0, LANES, chunk * LANES, LANES, chunk * LANES,
                      -INFINITE, INFINITE, LANES, 0, 0, 0};
-    const struct cut of = cut_row(a->y_blocks, a->group), chunked = cut_row(tiles, chunk);
-    for (int64_t c = first_of(me, chunks); c < end_of(me, chunks); c++) {
+    for (int64_t c = c0; c < c1; c++) {
         const int64_t first = start_of(&chunked, c), count = pixels_of(&chunked, c);
         for (int64_t k = 0; k < in_blocks; k++)
             for (int64_t i = 0; i < count; i++) {
@@ -34,7 +43,7 @@ static void winograd(const struct winograd *a, const struct worker *me)
             }
         const struct cut cut = cut_row(count, a->pixels);
         for (int64_t k = 0; k < n * n; k++)
-            for (int64_t g = 0; g < of.count; g++) {
+            for (int64_t g = g0; g < g1; g++) {
                 const int64_t blocks = pixels_of(&of, g), block = start_of(&of, g);
                 tile_function *const *products =
                     TILES[a->half && g == of.count - 1 ? HALF_UNIT : UNIT][blocks - 1];
@@ -54,7 +63,7 @@ static void winograd(const struct winograd *a, const struct worker *me)
                     w += size;
                 }
             }
-        for (int64_t k = 0; k < a->y_blocks; k++)
+        for (int64_t k = start_of(&of, g0); k < start_of(&of, g1); k++)
             for (int64_t i = 0; i < count; i++) {
                 const int64_t th = (first + i) / a->tiles_wide * f->m;
                 const int64_t tw = (first + i) % a->tiles_wide * f->m;
