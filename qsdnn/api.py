@@ -64,7 +64,7 @@ def search(
         budget_s: The wall time of the whole search, in seconds.
         measurements: The number of plans to measure at the most; None is any number.
         until: The certainty at which the search ends: that no plan in view gains over 1 %, by the
-            cost model; None ends it when the best plan has held for two rounds.
+            cost model; None ends it at 95 %, or when the best plan has held for two rounds.
         seed: The seed of every random number.
         calibration: The file or folder of samples, where accuracy may be lost; None allows no loss.
         max_drop: The largest loss of accuracy: ``0.01``, absolute, or ``"1%"`` of the score of

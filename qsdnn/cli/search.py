@@ -86,7 +86,7 @@ Examples:
 @click.option("--until", default=None, metavar="SHARE",
               callback=lambda _context, _option, text: parse_share("--until", text),
               help="End when the search is that sure that no plan in view gains over 1 %: 95%. "
-              "[default: --patience decides]")  # fmt: skip
+              "[default: 95%, or what --patience says]")  # fmt: skip
 @click.option("--objective", default="latency", show_default=True,
               type=click.Choice(["latency", "memory", "energy"]),
               help="The quantity to have least of, within the limits below.")  # fmt: skip

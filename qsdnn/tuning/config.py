@@ -16,6 +16,9 @@ from qsdnn.accuracy.loss import AccuracyConfig
 from qsdnn.board import Record
 from qsdnn.primitive import Precision
 
+WORTH = 0.01
+"""The gain in latency, relative, that is worth more measuring."""
+
 TIE = 1.01
 """The factor of the least within which costs are as good: runs of the same plan differ by it."""
 
@@ -149,9 +152,10 @@ class SearchConfig:
             time in which the board is waited for.
         measurements: The number of plans to measure at the most, uniform and mixed, after one look
             at each engine; None is any number.
-        patience: The number of rounds without a better plan after which the search ends.
+        patience: The number of rounds without a better plan after which the search ends, where
+            `until` is None.
         until: The certainty at which the search ends: that no plan in view gains over a hundredth,
-            by the cost model. None ends it by `patience`.
+            by the cost model. None ends it at 95 %, or by `patience`.
         seed: The seed of every random number.
         inputs: The ``.npz`` file of inputs; None takes random ones.
         tolerance: The largest relative error of an output.

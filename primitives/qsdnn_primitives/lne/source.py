@@ -6,6 +6,7 @@ from functools import cache
 from importlib.resources import files
 
 from qsdnn_primitives.lne.depthwise import depthwise_tiles
+from qsdnn_primitives.lne.interleaving import interleaving
 from qsdnn_primitives.lne.kernel import declarations, table
 from qsdnn_primitives.lne.tiles import tiles
 from qsdnn_primitives.lne.winograd import transforms
@@ -35,6 +36,7 @@ def source(lanes: int, few_bits: bool = False) -> str:
         "transforms.h": transforms(lanes),
         "depthwise_tiles.h": depthwise_tiles(lanes),
         "table.h": table(few_bits),
+        "interleaving.h": interleaving(lanes),
     }
     lines = [f"#define LANES {lanes}\n"]
     for part in _PARTS:

@@ -16,10 +16,11 @@ from qsdnn.cost.model import CostModel, undivided
 from qsdnn.measure.paired import runs_beside
 from qsdnn.tuning.bench import GROUP, Bench
 from qsdnn.tuning.budget import Budget
+from qsdnn.tuning.config import WORTH
 from qsdnn.tuning.history import HeldOut, History
 from qsdnn.tuning.limits.constraint import Constraint
 from qsdnn.tuning.rounds.acquisition import BATCH, Proposer
-from qsdnn.tuning.rounds.outlook import WORTH, Outlook, outlook
+from qsdnn.tuning.rounds.outlook import Outlook, outlook
 from qsdnn.tuning.rounds.sequential_test import Decision, SequentialTest
 from qsdnn.tuning.stopwatch import Part
 from qsdnn.tuning.trial import Trial
@@ -30,6 +31,9 @@ TRIES = 3
 REPEATS, MOST_TIMES = 2, 3
 """The number of plans measured again in a round, because they seem faster than the incumbent and
 that is not sure; and the number of times that a plan is measured at the most."""
+
+SURE = 0.95
+"""The certainty that nothing is left to gain at which rounds end, where none is asked for."""
 
 MOST_IN_VIEW = 32
 """The number of plans that the agent learned, best first, that an outlook considers."""
@@ -156,12 +160,12 @@ class Rounds:
         return [self.incumbent, *others]
 
     def _end(self, budget: Budget, held: int) -> str:
-        until, found = self._bench.config.until, self.learning.outlook
-        if until is None:
-            if held >= self._bench.config.patience:
-                return f"the best plan held for {held} rounds"
-        elif found is not None and found.chance < 1 - until:
+        config, found = self._bench.config, self.learning.outlook
+        until = SURE if config.until is None else config.until
+        if found is not None and found.chance < 1 - until:
             return f"it is {until:.0%} sure that no plan in view gains over {WORTH:.0%}"
+        if config.until is None and held >= config.patience:
+            return f"the best plan held for {held} rounds"
         return budget.ended(self._bench.pace.group_s)
 
     def _next(self, budget: Budget) -> tuple[Policy, list[NDArray[np.int64]], list[Trial]]:

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qsdnn.cost.belief import Belief, Plan
-
-WORTH = 0.01
-"""The relative gain that is worth more measuring."""
+from qsdnn.tuning.config import WORTH
 
 SAMPLES = 4096
 """The number of samples of what is true; a chance of 5 % is then known within 0.7 %."""

@@ -11,11 +11,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from qsdnn.cost.model import undivided
+from qsdnn.agents.exact.solver import Exact
+from qsdnn.cost.model import CostModel, undivided
 from qsdnn.space import Space
 from qsdnn.tuning.bench import GROUP, Bench
 from qsdnn.tuning.budget import Budget
+from qsdnn.tuning.config import WORTH
 from qsdnn.tuning.history import HeldOut, History, test
+from qsdnn.tuning.stopwatch import Part
 from qsdnn.tuning.trial import Profile
 
 HOPELESS = 4.0
@@ -73,6 +76,9 @@ do not end after 4."""
 def explore(bench: Bench, profile: Profile, history: History, budget: Budget) -> None:
     """Measures random mixed plans a few at a time, each predicted before.
 
+    There are none where even the optimum of the cost model, as it is before any boundary was
+    measured, gains less than `WORTH` over the best plan of one domain.
+
     The first few tell how well the cost model predicts. A prior that predicts them worse than none
     at all is dropped. Where there is time for one more group of plans only, that time is left to
     the plans that are learned, unless there are plans that are likely good.
@@ -83,11 +89,12 @@ def explore(bench: Bench, profile: Profile, history: History, budget: Budget) ->
         history: The history that takes the trials.
         budget: The budget that may end exploring early, without what must follow.
     """
-    plans = _random_plans(bench, profile)
-    likely = _likely_plans(profile, history)
+    with bench.stopwatch.part(Part.LEARNING):
+        likely = _likely_plans(profile, history)
+        plans = _random_plans(bench, profile) if _mixing_helps(history) else []
     seen, without = HeldOut(), HeldOut()
     bench.listener.phase("Exploring", len(plans))
-    while plans and not budget.ended((1 if likely else 2) * bench.pace.group_s):
+    while (plans or likely) and not budget.ended((1 if likely else 2) * bench.pace.group_s):
         if _is_good(seen) or (_is_right(seen) and _is_sure(bench, history, plans)):
             return
         count = int(min(GROUP, budget.plans))
@@ -103,6 +110,22 @@ def explore(bench: Bench, profile: Profile, history: History, budget: Budget) ->
         if (seen.mean or 0.0) > (without.mean or 0.0):
             history.drop_prior()
             seen = without
+
+
+def _mixing_helps(history: History) -> bool:
+    """Whether a mixed plan is expected to be faster than the best plan of one domain.
+
+    What earlier searches learned may mislead: they are not believed alone.
+    """
+
+    def helps(cost: CostModel) -> bool:
+        whole = undivided(cost)
+        if not len(whole):
+            return True
+        return Exact(plans=1).learn(cost).bound_ms < (1 - WORTH) * cost.predict(whole[0])
+
+    alone = history.belief_without_prior()
+    return helps(alone.cost) or (history.prior is not None and helps(history.belief().cost))
 
 
 def _is_good(seen: HeldOut) -> bool:

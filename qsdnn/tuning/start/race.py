@@ -24,7 +24,8 @@ from qsdnn.primitive import Precision, parse_name
 from qsdnn.space import Space
 from qsdnn.tuning.bench import Bench
 from qsdnn.tuning.budget import START_S, Budget, unlimited
-from qsdnn.tuning.config import Objective
+from qsdnn.tuning.config import WORTH, Objective
+from qsdnn.tuning.start.usefulness import useful
 from qsdnn.tuning.stopwatch import Part
 from qsdnn.tuning.trial import Profile, Trial, collect
 
@@ -125,7 +126,7 @@ def race(
         on_look(collect(bench.space, dict(trials)))
     share_s = budget.elapsed_s + SHARE * (budget.left_s - bench.pace.final_s(trials.values()))
     slow = _slow(bench, trials)
-    rest = _in_order([*own, *plans], trials)
+    rest = _useful(bench, trials, _in_order([*own, *plans], trials))
     while rest:
         slow_next = _kind(rest[0]) in slow
         after_s = bench.pace.final_s(trials.values(), mixed=slow_next)
@@ -201,6 +202,20 @@ def _in_order(names: Sequence[str], trials: Mapping[str, Trial]) -> list[str]:
     look_ms = {_kind(name): trial.latency_ms for name, trial in trials.items()}
     left = [name for name in dict.fromkeys(names) if name not in trials]
     return sorted(left, key=lambda name: look_ms.get(_kind(name), inf))
+
+
+def _useful(bench: Bench, trials: Mapping[str, Trial], names: Sequence[str]) -> list[str]:
+    """The uniform plans that may gain something, where latency is all that matters."""
+    if not bench.config.goal.is_latency_alone or bench.config.weighs:
+        return list(names)
+    found = useful(bench.space, trials, names)
+    without = [name for name in names if name not in found]
+    if without:
+        bench.listener.note(
+            f"{len(without)} uniform plans are not measured: other engines' layers are so much "
+            f"faster that these could gain less than {WORTH:.0%}: {', '.join(without)}"
+        )
+    return found
 
 
 def _slow(bench: Bench, trials: Mapping[str, Trial]) -> set[tuple[str, Precision]]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from qsdnn.board import BoardInfo, Record, State
+from qsdnn.board import BoardInfo, MeasureOptions, Package, Record, State
 from qsdnn.errors import InfeasibleError
 from qsdnn.listener import Silent
 from qsdnn.measure.measurer import Counts
 from qsdnn.primitive import Precision, Primitive
 from qsdnn.space import Space
 from qsdnn.tuning.budget import Budget, Pace
-from qsdnn.tuning.config import Objective
+from qsdnn.tuning.config import Objective, SearchConfig
 from qsdnn.tuning.start.race import PIECE, defaults, race, uniform_plans
 from qsdnn.tuning.stopwatch import Stopwatch
 from qsdnn.tuning.trial import Trial
@@ -60,8 +61,9 @@ class Bench:
 
     group_s = 10.0
 
-    def __init__(self, fails=(), fallbacks=()):
-        self.space, self.config = SPACE, SimpleNamespace(threads=1, objective=Objective.LATENCY)
+    def __init__(self, fails=(), fallbacks=(), slow_ms=1.4, goal=Objective.LATENCY):
+        self.space, self.slow_ms = SPACE, slow_ms
+        self.config = SearchConfig(model=Path("network.onnx"), objective=goal)
         self.notes, self.groups, self.anchors = [], [], []
         self.listener = Silent()
         self.listener.note = self.notes.append
@@ -76,8 +78,6 @@ class Bench:
         self.now_s, self._fails = 0.0, fails
 
     def options(self):
-        from qsdnn.board import MeasureOptions
-
         return MeasureOptions()
 
     def remember(self, trials):
@@ -97,11 +97,7 @@ class Bench:
         return [self._trial(choice, name) for choice, name in zip(choices, names, strict=True)]
 
     def _trial(self, choice, name):
-        from pathlib import Path
-
-        from qsdnn.board import Package
-
-        ms = 1.0 if name.startswith("fast") else 3.0
+        ms = 1.0 if name.startswith("fast") else self.slow_ms
         ok = name not in self._fails
         record = Record(
             state=State.OK if ok else State.CRASHED,
@@ -154,6 +150,15 @@ def test_an_engine_for_where_others_are_missing_is_looked_at_last_or_alone():
     alone = Bench(fallbacks={"slow"}, fails=failing)
     assert race(alone, budget_of(alone, seconds=1.0)).trials["slow/auto/fp32"].ok
     assert race(Bench(fallbacks={"slow", "fast"})).trials.keys() == set(NAMES)
+
+
+def test_variants_of_an_engine_that_is_far_behind_in_every_layer_are_not_measured():
+    bench = Bench(slow_ms=3.0)
+    assert set(race(bench).trials) == {*DEFAULTS, "fast/other/fp32"}
+    (note,) = bench.notes
+    assert "4 uniform plans are not measured" in note and "slow/b/fp32" in note
+    frugal = Bench(slow_ms=3.0, goal=Objective.MEMORY)  # which a slow engine may take little of
+    assert set(race(frugal).trials) == set(NAMES)
 
 
 def test_a_short_budget_still_looks_at_each_engine_and_says_what_was_left_out():

@@ -99,7 +99,7 @@ def test_going_on_equals_never_having_stopped(models, tmp_path, lost_after):
 
 @pytest.mark.parametrize("limit", [1, 8, 21])
 def test_the_budget_of_measurements_holds(models, tmp_path, limit):
-    found = run(config_of(models, measurements=limit), tmp_path / "s.db")
+    found = run(config_of(models, measurements=limit, until=1.0), tmp_path / "s.db")
     plans = len(found.profile.trials) + found.mixed_plans
     assert plans <= max(limit, len(SyntheticBoard.ENGINES))  # one of each engine at the least
     assert found.learning.ended == f"--measurements {limit} is reached"

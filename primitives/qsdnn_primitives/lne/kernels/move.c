@@ -38,15 +38,22 @@ static void unpack(const struct unpack *a, const struct worker *me)
     }
 }
 
+#include "interleaving.h"
+
 /* A plain image (channels, height, width) with the channels of each pixel side by side. */
 static void interleave(const struct interleave *a, const struct worker *me)
 {
-    for (int64_t h = first_of(me, a->height); h < end_of(me, a->height); h++)
+    for (int64_t h = first_of(me, a->height); h < end_of(me, a->height); h++) {
+        const float *row = a->x + h * a->x_row;
+        float *to = a->y + h * a->y_row;
+        const int64_t done =
+            a->channels == 3 ? interleave_vectors(row, a->x_channel, to, a->width) : 0;
         for (int64_t c = 0; c < a->channels; c++) {
-            const float *x = a->x + c * a->x_channel + h * a->x_row;
-            float *y = a->y + h * a->y_row + c;
-            for (int64_t w = 0; w < a->width; w++) y[w * a->channels] = x[w];
+            const float *x = row + c * a->x_channel;
+            float *y = to + done * a->channels + c;
+            for (int64_t w = done; w < a->width; w++, y += a->channels) *y = x[w];
         }
+    }
 }
 
 /* Rows of an image, blocked or plain, to another place. */
