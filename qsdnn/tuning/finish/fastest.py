@@ -15,6 +15,7 @@ from qsdnn.plan.build import REFERENCE
 from qsdnn.primitive import parse_name
 from qsdnn.tuning.bench import Bench
 from qsdnn.tuning.budget import FEWEST_CLAIMS, Budget, unlimited
+from qsdnn.tuning.config import WORTH
 from qsdnn.tuning.finish.entrants import (
     NEAR,
     bare_entrants,
@@ -31,8 +32,9 @@ from qsdnn.tuning.trial import Profile, Trial
 HEATS = 3
 """The number of sittings of all entrants."""
 
-HOPELESS = 1.02
-"""The factor of a mixed plan's time in the heats that bars it from the claims."""
+HOPELESS = 1.005
+"""The factor of a mixed plan's time in the heats that bars it from the claims: two loads of one
+plan differ by as much."""
 
 CHALLENGERS = 3
 """The number of mixed plans in the heats: rounds tell plans a hundredth apart with luck only."""
@@ -121,7 +123,7 @@ class _Finish:
         nearest = self._nearest()
         since = contest.sittings.count
         if challenger is not None:
-            self._challenge([challenger, *nearest])
+            self._challenge(challenger, nearest)
         elif len(nearest) > 1:
             contest.claim(nearest, 0, FEWEST_CLAIMS)
         if contest.sittings.count == since:  # there was no time for claims
@@ -181,10 +183,17 @@ class _Finish:
         uniform = next(e for e in single if e.kind is Kind.UNIFORM)
         return near if uniform in near else [*near, uniform]
 
-    def _challenge(self, entrants: Sequence[Entrant]) -> None:
+    def _challenge(self, challenger: Entrant, nearest: Sequence[Entrant]) -> None:
         """Holds the sittings that tell whether a mixed plan is faster, if there is time."""
+        entrants, since = [challenger, *nearest], self._contest.sittings.count
+
+        def is_lost() -> bool:
+            """Whether the mixed plan is no faster than a single engine by what is worth a plan."""
+            ratios = [self._contest.sittings.ratio(challenger, e, since) for e in nearest]
+            return any(ratio is not None and ratio.low > 1 - WORTH for ratio in ratios)
+
         if self._contest.fits(entrants, after=FEWEST_CLAIMS - 1):
-            self._contest.claim(entrants, FEWEST_CLAIMS, CLAIMS)
+            self._contest.claim(entrants, FEWEST_CLAIMS, CLAIMS, is_lost)
             return
         self._listener.note(
             "there is no time to tell whether a mixed plan is faster: the best single engine is "

@@ -6,7 +6,7 @@ Which entrants take part and which may win is said elsewhere: by latency alone i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from qsdnn.board import MeasureOptions, Record, State
@@ -105,10 +105,23 @@ class Contest:
         self._bench.listener.step()
         self._bench.listener.status(f"sitting {self.sittings.count}")
 
-    def claim(self, entrants: Sequence[Entrant], least: int, most: int) -> None:
-        """Holds sittings of some entrants: the least number in any case, more while they fit."""
+    def claim(
+        self,
+        entrants: Sequence[Entrant],
+        least: int,
+        most: int,
+        enough: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Holds sittings of some entrants: the least number in any case, more while they fit.
+
+        Args:
+            entrants: The entrants that sit.
+            least: The number of sittings that are held in any case.
+            most: The number of sittings at the most.
+            enough: A function that tells, after the least number, whether more change nothing.
+        """
         for number in range(most):
-            if number >= least and not self.fits(entrants):
+            if number >= least and (enough() or not self.fits(entrants)):
                 return
             self.hold(entrants)
 

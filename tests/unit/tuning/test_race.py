@@ -97,14 +97,14 @@ class Bench:
         return [self._trial(choice, name) for choice, name in zip(choices, names, strict=True)]
 
     def _trial(self, choice, name):
-        ms = 1.0 if name.startswith("fast") else self.slow_ms
+        ms, share = (1.0, 0.5) if name.startswith("fast") else (self.slow_ms, 0.25)
         ok = name not in self._fails
         record = Record(
             state=State.OK if ok else State.CRASHED,
             error="" if ok else "it fell",
             runs_ms=(ms,) * 9 if ok else (),
             segments_ms=((ms,),) * 9 if ok else (),
-            layers_ms={0: ms / 2, 1: ms / 2} if ok else {},
+            layers_ms={0: share * ms, 1: (1 - share) * ms} if ok else {},
         )
         manifest = {"segments": [{"engine": name.split("/")[0]}]}
         layers = tuple(SimpleNamespace(index=i) for i in range(2))
