@@ -117,8 +117,8 @@ def _times(entrant: dict[str, Any]) -> str:
 
 def _interval(entrant: dict[str, Any]) -> str:
     low, high = entrant["speedup_range"]
-    if entrant["sittings"] == 1:
-        return "(in one process)"
+    if entrant["sittings"] <= 1:
+        return "(in one process)" if entrant["sittings"] else "(never in the same process)"
     what = "95 %" if entrant["is_ci95"] else f"in {entrant['sittings']} processes"
     return f"({what}: {low:.3f}–{high:.3f})"
 

@@ -78,10 +78,20 @@ class Belief:
             than: A plan to compare with: the deviation is then of the difference in latency from
                 this plan, and what both share does not count. Empty compares with nothing.
         """
-        scaled = (self._rows(plans) - self._rows([than])) * self.spread
-        known = scaled @ self.explained.T
-        variance = (scaled**2).sum(axis=1) - (known**2).sum(axis=1)
-        return np.asarray(np.sqrt(np.maximum(variance, 0.0)))
+        return self._spread_ms(self._rows(plans) - self._rows([than]))
+
+    def least_ms(self, plans: Sequence[Plan]) -> NDArray[np.float64]:
+        """The latency that plans (n,) are hardly below, in ms: that of their layers alone.
+
+        The lower end of the 95 % interval of what the layers take. A crossing takes no less than no
+        time, which a normal distribution does not know.
+
+        Args:
+            plans: The segments of each plan.
+        """
+        rows = self._rows(plans)
+        rows[:, self.terms.factors : self.terms.part] = 0.0  # the columns of crossings
+        return np.asarray(rows @ self.mean - NORMAL_95 * self._spread_ms(rows))
 
     def draws_ms(
         self, plans: Sequence[Plan], *, than: Plan, count: int, rng: np.random.Generator
@@ -120,6 +130,13 @@ class Belief:
         standard = rng.standard_normal(len(self.mean))
         known = vectors @ (shrink * (vectors.T @ (self.explained @ standard)))
         return self._model(self.mean + self.spread * (standard - self.explained.T @ known))
+
+    def _spread_ms(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The standard deviations (n,) of sums of unknowns (n, columns)."""
+        scaled = rows * self.spread
+        known = scaled @ self.explained.T
+        variance = (scaled**2).sum(axis=1) - (known**2).sum(axis=1)
+        return np.asarray(np.sqrt(np.maximum(variance, 0.0)))
 
     def _rows(self, plans: Sequence[Plan]) -> NDArray[np.float64]:
         """The factors of the unknowns in each plan's latency (n, columns)."""

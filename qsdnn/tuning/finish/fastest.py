@@ -176,12 +176,18 @@ class _Finish:
         return None
 
     def _nearest(self) -> list[Entrant]:
-        """The single engines that the claims are about: the fastest, and those near the fastest."""
+        """The single engines that the claims are about: the fastest, and those near the fastest.
+
+        An engine that is near as it comes sits there as a plan too, though its plan may have been
+        unlucky in the heats: a plan is what can be taken.
+        """
         contest = self._contest
         single = contest.fastest_first(contest.running([*self._uniform, *self._bare]))
         near = [e for e in single if contest.ms(e) <= NEAR * contest.ms(single[0])][:NEAREST]
-        uniform = next(e for e in single if e.kind is Kind.UNIFORM)
-        return near if uniform in near else [*near, uniform]
+        uniform = [e for e in single if e.kind is Kind.UNIFORM]
+        bare = {e.name for e in near if e.kind is Kind.BARE}
+        plans = [e for e in uniform if bare_name(parse_name(e.name)[0]) in bare]
+        return [*near, *(e for e in uniform if e not in near and (e in plans or e is uniform[0]))]
 
     def _challenge(self, challenger: Entrant, nearest: Sequence[Entrant]) -> None:
         """Holds the sittings that tell whether a mixed plan is faster, if there is time."""

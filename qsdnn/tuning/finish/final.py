@@ -228,12 +228,17 @@ class Contest:
         )
 
     def _over(self, a: Entrant, b: Entrant, since: int) -> Ratio:
-        """The time of a over that of b: by the claims that both sat in, else by all sittings."""
+        """The time of a over that of b: by the claims that both sat in, else by all sittings.
+
+        Where they never sat together the medians of their runs tell, without an interval.
+        """
         if a is b:
             return SAME
         found = self.sittings.ratio(a, b, since) or self.sittings.ratio(a, b)
-        assert found is not None
-        return found
+        if found is not None:
+            return found
+        value = self.ms(a) / self.ms(b)
+        return Ratio(value=value, low=value, high=value, sittings=0)
 
     def _latest(self, entrant: Entrant) -> Record | None:
         return self.sittings.record(entrant) or (entrant.trial.record if entrant.trial else None)

@@ -56,7 +56,8 @@ class Ratio:
         value: The median over the sittings that both took part in.
         low: The lower end of the ratio's interval.
         high: The upper end of the ratio's interval.
-        sittings: The number of those sittings; fewer than six give a range, and no 95 % interval.
+        sittings: The number of those sittings; fewer than six give a range, and no 95 % interval;
+            0 where there was none, and the ratio is that of medians.
     """
 
     value: float

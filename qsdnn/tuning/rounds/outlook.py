@@ -36,8 +36,8 @@ class Outlook:
 def outlook(belief: Belief, plans: Sequence[Plan], incumbent: Plan, seed: int = 0) -> Outlook:
     """The outlook when these plans are what may still be found.
 
-    What is true is drawn from the belief. Each time the fastest of the plans would be found, if it
-    is faster than the incumbent.
+    What is true is drawn from the belief, no plan faster than its layers alone can be. Each time
+    the fastest of the plans would be found, if it is faster than the incumbent.
 
     Args:
         belief: The belief about the costs.
@@ -48,5 +48,6 @@ def outlook(belief: Belief, plans: Sequence[Plan], incumbent: Plan, seed: int = 
     now_ms = float(belief.latency_ms([incumbent])[0])
     rng = np.random.default_rng(seed)
     slower_ms = belief.draws_ms(plans, than=incumbent, count=SAMPLES, rng=rng)
+    slower_ms = np.maximum(slower_ms, belief.least_ms(plans) - now_ms)
     best = np.maximum(-slower_ms.min(axis=1), 0.0) / now_ms
     return Outlook(gain=float(best.mean()), chance=float((best > WORTH).mean()))

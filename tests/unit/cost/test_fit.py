@@ -151,6 +151,15 @@ def test_the_outlook_is_what_the_fastest_would_gain():
     assert outlook(belief, others, one).gain >= 0.99 * max(alone)
 
 
+def test_no_plan_is_hoped_to_be_faster_than_its_layers_alone():
+    """A crossing of which nothing is known may take long, and may not take less than nothing."""
+    belief, truth, rng = _fitted(2, mixed=0)
+    one, *others = [list(_observe(truth, plan, rng, 0)) for plan in _plans(rng, 12)]
+    now_ms, least_ms = belief.latency_ms([one])[0], belief.least_ms(others).min()
+    assert belief.draws_ms(others, than=one, count=999, rng=rng).min() < least_ms - now_ms
+    assert outlook(belief, others, one).gain <= max(1 - least_ms / now_ms, 0)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_what_cannot_be_trusted_counts_less(seed):
     rng = np.random.default_rng(seed)

@@ -12,9 +12,10 @@ from qsdnn.board import Applied, Package, Record, State, Trust
 from qsdnn.errors import BuildError, VerificationError
 from qsdnn.listener import Silent
 from qsdnn.measure.measurer import Counts
-from qsdnn.tuning.budget import FEWEST_CLAIMS, Budget, Pace
+from qsdnn.tuning.budget import FEWEST_CLAIMS, Budget, Pace, unlimited
+from qsdnn.tuning.finish.entrants import plan_entrant
 from qsdnn.tuning.finish.fastest import HEATS, finish
-from qsdnn.tuning.finish.final import CLAIMS, Final
+from qsdnn.tuning.finish.final import CLAIMS, Contest, Final
 from qsdnn.tuning.finish.sittings import Kind
 from qsdnn.tuning.limits.constraint import Unlimited
 from qsdnn.tuning.stopwatch import Stopwatch
@@ -154,6 +155,39 @@ def test_what_chooses_a_mixed_plan_does_not_claim_for_it():
     assert all({*MIXED[:3], "a/auto/fp32"} == heat for heat in heats)  # three challengers
     claimed = {"mixed 1", "a/auto/fp32"}
     assert claims == [claimed] * FEWEST_CLAIMS  # by then it is no faster for sure
+
+
+def test_a_plan_that_was_unlucky_in_the_heats_sits_in_the_claims_where_its_engine_does():
+    """As on two threads, of which a neighbour took one while the plan ran, not the engine."""
+    took = {"a bare": 0.5, "b/auto/fp32": 1.0, "b bare": 1.0}
+
+    def measured(name, sitting):
+        if name == "a/auto/fp32":
+            return record(3.0 if sitting == 0 else 0.5)
+        return record(took[name])
+
+    bench = Bench(measured, bare=("a", "b"))
+    final = final_of(bench, {}, {"a/auto/fp32": 0.5, "b/auto/fp32": 0.52})
+    assert final.name == "a/auto/fp32" and not final.mixed
+
+
+def test_entrants_that_never_sat_together_are_told_apart_by_their_medians():
+    """The engine joined the heats when the plan that won had left them."""
+    bench = Bench(lambda name, sitting: record(1.0))
+    contest = Contest(
+        bench,
+        Profile(trials={}, layer_ms=np.ones((1, 1)), applied={}),
+        [
+            plan_entrant("a", Kind.UNIFORM, trial("a", 1.0)),
+            plan_entrant("b", Kind.MIXED, trial("b", 1.0)),
+        ],
+        unlimited(Counts()),
+    )
+    a, b = contest.entrants
+    contest.hold([a])
+    contest.hold([b])
+    final = contest.final(b, a)
+    assert (final.ratio.value, final.ratio.sittings, final.ratio.is_interval) == (1.0, 0, False)
 
 
 def test_one_unlucky_process_decides_nothing():
