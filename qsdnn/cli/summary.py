@@ -27,6 +27,8 @@ def print_summary(content: dict[str, Any]) -> None:
             f"on {model['held_out_plans']} held-out plans, {model['coverage95']:.0%} of them in "
             f"their 95 % interval{_gap(content)}"
         )
+    elif _gap(content):
+        console.print(f"cost model: not tested on random plans{_gap(content)}")
     console.print(
         f"{_accuracy(content)}; trust: {content['trust']}; "
         f"{measurements['taken']} measurements taken, "
