@@ -186,8 +186,8 @@ class _Finish:
         near = [e for e in single if contest.ms(e) <= NEAR * contest.ms(single[0])][:NEAREST]
         uniform = [e for e in single if e.kind is Kind.UNIFORM]
         bare = {e.name for e in near if e.kind is Kind.BARE}
-        plans = [e for e in uniform if bare_name(parse_name(e.name)[0]) in bare]
-        return [*near, *(e for e in uniform if e not in near and (e in plans or e is uniform[0]))]
+        plans = [e for e in uniform if e is uniform[0] or bare_name(parse_name(e.name)[0]) in bare]
+        return [*near, *(plan for plan in plans if plan not in near)]
 
     def _challenge(self, challenger: Entrant, nearest: Sequence[Entrant]) -> None:
         """Holds the sittings that tell whether a mixed plan is faster, if there is time."""

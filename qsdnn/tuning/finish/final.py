@@ -118,7 +118,7 @@ class Contest:
             entrants: The entrants that sit.
             least: The number of sittings that are held in any case.
             most: The number of sittings at the most.
-            enough: A function that tells, after the least number, whether more change nothing.
+            enough: A function that tells, after the least number, if more would change nothing.
         """
         for number in range(most):
             if number >= least and (enough() or not self.fits(entrants)):

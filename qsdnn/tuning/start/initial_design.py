@@ -91,7 +91,9 @@ def explore(bench: Bench, profile: Profile, history: History, budget: Budget) ->
     """
     with bench.stopwatch.part(Part.LEARNING):
         likely = _likely_plans(profile, history)
-        plans = _random_plans(bench, profile) if _mixing_helps(history) else []
+        plans = _random_plans(bench, profile)
+        if plans and not _mixing_helps(history):
+            plans = []
     seen, without = HeldOut(), HeldOut()
     bench.listener.phase("Exploring", len(plans))
     while (plans or likely) and not budget.ended((1 if likely else 2) * bench.pace.group_s):
