@@ -49,7 +49,7 @@ from qsdnn.plan import Accuracy, Choice, Model, Plan, read_plan, write_plan
 from qsdnn.store import Store
 from qsdnn.tuning.config import SearchConfig
 from qsdnn.tuning.prepare import prepare
-from qsdnn.tuning.start.race import uniform_plans
+from qsdnn.tuning.start.uniform import uniform_plans
 
 NETWORKS = (
     *("kws9", "ds_kws1", "kws1", "tiny-transformer", "shufflenet-v2", "mobilenet-v3-small"),

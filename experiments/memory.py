@@ -55,7 +55,7 @@ def alone(model, folder, asked):
     from qsdnn.store import Store
     from qsdnn.tuning.config import SearchConfig
     from qsdnn.tuning.prepare import prepare
-    from qsdnn.tuning.start.race import uniform_plans
+    from qsdnn.tuning.start.uniform import uniform_plans
 
     with open_board("local") as board, Store(str(folder / "memory.db")) as store:
         config = SearchConfig(model=model, threads=asked.threads)

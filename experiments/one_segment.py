@@ -36,7 +36,8 @@ from qsdnn.primitive import Precision
 from qsdnn.store import Store
 from qsdnn.tuning.config import SearchConfig
 from qsdnn.tuning.prepare import prepare
-from qsdnn.tuning.start.race import race, uniform_plans
+from qsdnn.tuning.start.race import race
+from qsdnn.tuning.start.uniform import uniform_plans
 from qsdnn.tuning.trial import usable
 
 ENGINES = ("onnxruntime", "openvino", "ncnn")

@@ -33,7 +33,7 @@ from qsdnn.measure.paired import paired_ratio
 from qsdnn.store import Store
 from qsdnn.tuning.config import SearchConfig
 from qsdnn.tuning.prepare import prepare
-from qsdnn.tuning.start.race import uniform_plans
+from qsdnn.tuning.start.uniform import uniform_plans
 from qsdnn_primitives import blas
 
 # kernel, channels in and out, and size of the image: of ResNets, and of keyword spotting.

@@ -86,7 +86,7 @@ def unlimited(counts: Counts) -> Budget:
 START_S = 0.5
 """The guessed time in seconds in which a process of the board starts and imports its engines."""
 
-RUNS = MeasureOptions(min_runs=3, max_runs=45, precision=0.004, budget_s=1.7, again=0)
+RUNS = MeasureOptions(min_runs=3, max_runs=45, precision=0.004, budget_s=1.0, again=0)
 """The options of one sitting of the final."""
 
 FEWEST_CLAIMS = 6

@@ -14,7 +14,7 @@ from qsdnn.model import load_graph
 from qsdnn.model.feeds import random_feeds
 from qsdnn.plan.build import Builder
 from qsdnn.space import space_of
-from qsdnn.tuning.start.race import uniform_plans
+from qsdnn.tuning.start.uniform import uniform_plans
 from qsdnn_runtime import Session
 from qsdnn_runtime.program.values import max_error
 

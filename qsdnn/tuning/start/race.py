@@ -1,11 +1,11 @@
-"""The uniform plans, which are the baselines, and their race: each engine's own default first.
+"""The race of the uniform plans, which are the baselines: each engine's own default first.
 
 The race begins with one look at each engine, in each precision, but for those that are for where
 others are missing (`qsdnn.engine.Fallback`). The other uniform plans follow a few at a time beside
 the fastest so far, those of fast engines first: these before any mixed plan, for one of them may be
 the fastest of all; those of slow engines, and of the engines not looked at, while their share of
-the budget lasts. Each piece is stored when it ends. What a search had no time to measure cannot be
-chosen for any layer.
+the budget lasts. What can gain nothing any more, by what others have shown, is not measured. Each
+piece is stored when it ends. What a search had no time to measure cannot be chosen for any layer.
 """
 
 from __future__ import annotations
@@ -15,59 +15,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import inf
 
-import numpy as np
-from numpy.typing import NDArray
-
 from qsdnn.board import MeasureOptions
 from qsdnn.errors import InfeasibleError
-from qsdnn.primitive import Precision, parse_name
-from qsdnn.space import Space
 from qsdnn.tuning.bench import Bench
 from qsdnn.tuning.budget import START_S, Budget, unlimited
 from qsdnn.tuning.config import WORTH, Objective
+from qsdnn.tuning.start.uniform import Choice, Kind, defaults, kind_of, uniform_plans
 from qsdnn.tuning.start.usefulness import useful
 from qsdnn.tuning.stopwatch import Part
 from qsdnn.tuning.trial import Profile, Trial, collect
-
-
-def uniform_plans(space: Space) -> Mapping[str, NDArray[np.int64]]:
-    """The plan of each primitive that a layer may take, by its name; equal plans appear once.
-
-    A layer that cannot take the primitive takes one of the same domain, else family, else engine,
-    else of onnxruntime, which runs everything, else any: each time the one that is offered first,
-    which is what the engine does by default.
-
-    Args:
-        space: The search space: the layers and what each may run as.
-
-    Returns:
-        The primitive indices (layers,) by the primitive's name, the widest covering first.
-    """
-    plans: dict[str, NDArray[np.int64]] = {}
-    seen: set[bytes] = set()
-    covered = space.mask.sum(axis=0)
-    for wanted in sorted(np.flatnonzero(covered).tolist(), key=lambda p: -int(covered[p])):
-        away = np.array([_distance(space, wanted, p) for p in range(len(space.primitives))])
-        order = away * (space.preference.max() + 1) + space.preference
-        plan = np.where(space.mask, order, order.max() + 1).argmin(axis=1)
-        if plan.tobytes() not in seen:
-            seen.add(plan.tobytes())
-            plans[str(space.primitives[wanted])] = plan
-    return plans
-
-
-def _distance(space: Space, wanted: int, candidate: int) -> int:
-    """The distance of a primitive from the wanted one: the more unlike, the greater."""
-    a, b = space.primitives[wanted], space.primitives[candidate]
-    unlike = (
-        a != b,
-        a.domain != b.domain,
-        a.family != b.family,
-        a.engine != b.engine,
-        b.engine != "onnxruntime",
-    )
-    return sum(differs << bit for bit, differs in enumerate(reversed(unlike)))
-
 
 SLOW = 1.2
 """The factor of the fastest default's time from which an engine is slow: its variants gain little
@@ -91,8 +47,6 @@ LOOK_LOADS, FINAL_LOADS = 3, 5
 timed and profiled; and for the final, where each engine is loaded bare and as a plan in two to
 three processes."""
 
-Choice = NDArray[np.int64]
-
 
 def race(
     bench: Bench,
@@ -114,8 +68,8 @@ def race(
     own = defaults(bench.space, plans)
     first = own
     if bench.config.objective is Objective.LATENCY:  # a slow engine may take little of others
-        first = [name for name in own if not bench.builder.is_fallback(_kind(name)[0])] or own
-    _tell_least(bench, budget, len({parse_name(name)[0] for name in first}))
+        first = [name for name in own if not bench.builder.is_fallback(kind_of(name)[0])] or own
+    _tell_least(bench, budget, len({kind_of(name)[0] for name in first}))
     bench.listener.phase("Racing uniform plans", len(plans))
     trials: dict[str, Trial] = {}
     _measure(bench, {name: plans[name] for name in first}, budget, trials)
@@ -125,17 +79,25 @@ def race(
     if any(trial.ok for trial in trials.values()):
         on_look(collect(bench.space, dict(trials)))
     share_s = budget.elapsed_s + SHARE * (budget.left_s - bench.pace.final_s(trials.values()))
-    slow = _slow(bench, trials)
-    rest = _useful(bench, trials, _in_order([*own, *plans], trials))
-    while rest:
-        slow_next = _kind(rest[0]) in slow
+    rest, useless = [*own, *plans], list[str]()
+    while rest := _in_order(rest, trials):
+        may_gain = _useful(bench, trials, rest)
+        useless += [name for name in rest if name not in may_gain]
+        if not (rest := may_gain):
+            break
+        slow_next = kind_of(rest[0]) in _slow(bench, trials)
         after_s = bench.pace.final_s(trials.values(), mixed=slow_next)
         room_s = min(budget.left_s - after_s, share_s - budget.elapsed_s if slow_next else inf)
         count = min(PIECE, budget.plans, room_s / max(bench.pace.profiled_s, 1e-3) - 1)
         if count < 1:
             break
-        piece, rest = rest[: int(count)], rest[int(count) :]
+        piece = _piece(rest, trials)[: int(count)]
         _measure(bench, {name: plans[name] for name in piece}, budget, trials)
+    if useless:
+        bench.listener.note(
+            f"{len(useless)} uniform plans are not measured: other engines' layers are so much "
+            f"faster that these could gain less than {WORTH:.0%}: {', '.join(useless)}"
+        )
     if rest:
         bench.listener.note(
             f"{len(rest)} of {len(plans)} uniform plans were not measured, for want of "
@@ -143,32 +105,6 @@ def race(
         )
     _check(trials)
     return collect(bench.space, trials)
-
-
-def defaults(space: Space, plans: Mapping[str, Choice]) -> list[str]:
-    """The uniform plan of each engine and precision that is most like what the engine does alone.
-
-    An engine offers a layer first what it would take itself: of several algorithms that suit
-    different layers, none covers the network as the engine does.
-
-    Args:
-        space: The search space.
-        plans: The uniform plans, by the primitive's name.
-
-    Returns:
-        The names of the plans, those in fp32 first.
-    """
-    kinds = [(primitive.engine, primitive.precision) for primitive in space.primitives]
-    found: dict[tuple[str, Precision], tuple[int, str]] = {}
-    for name, plan in plans.items():
-        kind = _kind(name)
-        mine = space.mask & np.array([other == kind for other in kinds])
-        own = np.where(mine, space.preference, len(kinds)).argmin(axis=1)
-        alike = int(((plan == own) & mine.any(axis=1)).sum())
-        if kind not in found or alike > found[kind][0]:
-            found[kind] = (alike, name)
-    names = [name for _, name in found.values()]
-    return sorted(names, key=lambda name: parse_name(name)[2] is not Precision.FP32)
 
 
 def _tell_least(bench: Bench, budget: Budget, engines: int) -> None:
@@ -199,37 +135,34 @@ def _in_order(names: Sequence[str], trials: Mapping[str, Trial]) -> list[str]:
 
     Engines that were not looked at are last.
     """
-    look_ms = {_kind(name): trial.latency_ms for name, trial in trials.items()}
+    look_ms = {kind_of(name): trial.latency_ms for name, trial in trials.items()}
     left = [name for name in dict.fromkeys(names) if name not in trials]
-    return sorted(left, key=lambda name: look_ms.get(_kind(name), inf))
+    return sorted(left, key=lambda name: look_ms.get(kind_of(name), inf))
 
 
 def _useful(bench: Bench, trials: Mapping[str, Trial], names: Sequence[str]) -> list[str]:
     """The uniform plans that may gain something, where latency is all that matters."""
     if not bench.config.goal.is_latency_alone or bench.config.weighs:
         return list(names)
-    found = useful(bench.space, trials, names)
-    without = [name for name in names if name not in found]
-    if without:
-        bench.listener.note(
-            f"{len(without)} uniform plans are not measured: other engines' layers are so much "
-            f"faster that these could gain less than {WORTH:.0%}: {', '.join(without)}"
-        )
-    return found
+    return useful(bench.space, trials, names)
 
 
-def _slow(bench: Bench, trials: Mapping[str, Trial]) -> set[tuple[str, Precision]]:
+def _piece(names: Sequence[str], trials: Mapping[str, Trial]) -> list[str]:
+    """The uniform plans to measure next: of an engine that was not looked at, its default alone."""
+    looked_at = {kind_of(name) for name in trials}
+    first = dict[Kind, str]()
+    for name in names:
+        first.setdefault(kind_of(name), name)
+    piece = [n for n in names if kind_of(n) in looked_at or n == first[kind_of(n)]]
+    return piece[:PIECE]
+
+
+def _slow(bench: Bench, trials: Mapping[str, Trial]) -> set[Kind]:
     """The engines and precisions whose first look was slow, or is not worth its time."""
     fastest_ms = min(trial.latency_ms for trial in trials.values())
-    slow = {_kind(name) for name, t in trials.items() if t.latency_ms > SLOW * fastest_ms}
+    slow = {kind_of(name) for name, t in trials.items() if t.latency_ms > SLOW * fastest_ms}
     kinds = {(primitive.engine, primitive.precision) for primitive in bench.space.primitives}
-    return slow | (kinds - {_kind(name) for name in trials})
-
-
-def _kind(name: str) -> tuple[str, Precision]:
-    """The engine and the precision of a primitive."""
-    engine, _, precision = parse_name(name)
-    return engine, precision
+    return slow | (kinds - {kind_of(name) for name in trials})
 
 
 def _measure(

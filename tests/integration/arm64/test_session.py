@@ -19,8 +19,8 @@ from .conftest import Ran
 PYTHON = {"bookworm": "3.11.", "bullseye": "3.9."}
 # One from the board's own package index, one with the wheels that this machine downloads for it.
 SETUP = {"bookworm": (), "bullseye": ("--wheelhouse", "wheels")}
-ENGINES = ("blas", "onnxruntime", "openvino")
-MIXED = ("onnxruntime/gemm/fp32", "blas/im2col/fp32", "openvino/auto/fp32")
+ENGINES = ("blas", "lne", "onnxruntime", "openvino")
+MIXED = ("onnxruntime/gemm/fp32", "blas/im2col/fp32", "lne/gemm/fp32", "openvino/auto/fp32")
 
 Run = Callable[..., Ran]
 
@@ -66,12 +66,21 @@ def test_a_search_and_its_replay(qsdnn: Run, board: EmulatedBoard, home: Path) -
 def test_a_plan_of_several_engines(qsdnn: Run, board: EmulatedBoard, home: Path) -> None:
     plan = json.loads((home / "plan.json").read_text())
     for index, layer in enumerate(plan["layers"]):
-        layer["primitive"] = MIXED[min(index // 2, 2)]
+        layer["primitive"] = MIXED[min(index // 2, 3)]
     (home / "mixed.json").write_text(json.dumps(plan))
     replayed = qsdnn("replay", "mixed.json", "--board", "lab", "--json")
     assert replayed.code == 0, replayed.err
     found = json.loads(replayed.out)
-    assert found["verified"] and found["segments"] == 3
+    assert found["verified"] and found["segments"] == 4
+
+
+def test_a_network_of_images_in_native_code(qsdnn: Run, board: EmulatedBoard, home: Path) -> None:
+    (home / "squeezenet.onnx").write_bytes(build("squeezenet").SerializeToString())
+    options = ("--board", "lab", "--engines", "lne", "--budget", "1m", "-o", "squeezenet.json")
+    searched = qsdnn("search", "squeezenet.onnx", *options)
+    assert searched.code == 0, searched.err
+    replayed = qsdnn("replay", "squeezenet.json", "--board", "lab", "--json")
+    assert replayed.code == 0 and json.loads(replayed.out)["verified"], replayed.err
 
 
 def test_a_model_that_is_newer_than_its_onnxruntime(

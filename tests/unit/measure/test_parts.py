@@ -15,7 +15,7 @@ from qsdnn.measure.paired import paired_ratio
 from qsdnn.primitive import Precision, Primitive
 from qsdnn.space import Space
 from qsdnn.tuning.start.initial_design import mixed_plan
-from qsdnn.tuning.start.race import uniform_plans
+from qsdnn.tuning.start.uniform import uniform_plans
 from qsdnn.tuning.trial import Profile, Trial, usable
 
 PRIMITIVES = tuple(

@@ -15,7 +15,7 @@ from qsdnn.measure.batches import SPARE_BYTES, WEIGHTS
 from qsdnn.store import Store
 from qsdnn.tuning.config import SearchConfig
 from qsdnn.tuning.prepare import prepare
-from qsdnn.tuning.start.race import uniform_plans
+from qsdnn.tuning.start.uniform import uniform_plans
 from qsdnn_boards.local import LocalBoard
 
 CHANNELS, SIZE, HIDDEN = 16, 14, 4800

@@ -16,7 +16,8 @@ from qsdnn.primitive import Precision, Primitive
 from qsdnn.space import Space
 from qsdnn.tuning.budget import Budget, Pace
 from qsdnn.tuning.config import Objective, SearchConfig
-from qsdnn.tuning.start.race import PIECE, defaults, race, uniform_plans
+from qsdnn.tuning.start.race import PIECE, race
+from qsdnn.tuning.start.uniform import defaults, uniform_plans
 from qsdnn.tuning.stopwatch import Stopwatch
 from qsdnn.tuning.trial import Trial
 
