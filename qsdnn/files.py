@@ -10,13 +10,14 @@ import os
 import secrets
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
 
 from qsdnn.errors import InputError
+from qsdnn.mapping import chunks
 
 
 def write_content(content: bytes, suffix: str, folder: Path) -> str:
@@ -27,6 +28,19 @@ def write_content(content: bytes, suffix: str, folder: Path) -> str:
             file.write(content)
             file.flush()
             os.replace(file.name, folder / name)
+    return name
+
+
+def write_pieces(pieces: Iterable[bytes | memoryview], suffix: str, folder: Path) -> str:
+    """Writes a content of several pieces as `write_content` does, one piece after the other."""
+    digest = hashlib.sha256()
+    with part_file(folder) as file:
+        for chunk in (chunk for piece in pieces for chunk in chunks(piece)):
+            file.write(chunk)
+            digest.update(chunk)
+        file.flush()
+        name = digest.hexdigest()[:16] + suffix
+        os.replace(file.name, folder / name)
     return name
 
 

@@ -14,8 +14,10 @@ import onnx_ir as ir
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from qsdnn.errors import ModelError
-from qsdnn.files import part_file, write_content
+from qsdnn.files import part_file, write_content, write_pieces
+from qsdnn.mapping import mapped
 from qsdnn.model.dataflow import is_weight, reads
+from qsdnn.model.embedded import attached
 from qsdnn.model.layer import Graph
 from qsdnn.model.opset import USUAL, Versions, restamp
 from qsdnn.model.read import read, tensors_of
@@ -89,6 +91,8 @@ def write_original(graph: Graph, folder: Path, reads: Versions = USUAL) -> tuple
     folder.mkdir(parents=True, exist_ok=True)
     names = {}
     for location, path in source.data.items():
+        if location == source.embedded:
+            continue
         digest = hashlib.sha256()
         with path.open("rb") as file:
             while chunk := file.read(1 << 24):
@@ -96,11 +100,15 @@ def write_original(graph: Graph, folder: Path, reads: Versions = USUAL) -> tuple
         names[location] = f"{digest.hexdigest()[:16]}.bin"
         _place(path, folder / names[location])
     for tensor in tensors_of(source.proto.graph):
-        if uses_external_data(tensor):
-            location = ExternalDataInfo(tensor).location
+        location = ExternalDataInfo(tensor).location if uses_external_data(tensor) else ""
+        if location in names:
             next(e for e in tensor.external_data if e.key == "location").value = names[location]
     content = source.proto.SerializeToString(deterministic=True)
-    return (write_content(content, ".onnx", folder), *dict.fromkeys(names.values()))
+    if source.embedded is None:
+        return (write_content(content, ".onnx", folder), *dict.fromkeys(names.values()))
+    with mapped(graph.path) as file:
+        pieces = attached(memoryview(content), source.embedded, file)
+        return (write_pieces(pieces, ".onnx", folder), *dict.fromkeys(names.values()))
 
 
 def _rename_outputs(original: onnx.GraphProto, names: Sequence[str]) -> None:

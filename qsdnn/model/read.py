@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from qsdnn.errors import ModelError
+from qsdnn.mapping import mapped
+from qsdnn.model.embedded import detached
 
 _CHUNK_BYTES = 1 << 24
 
@@ -34,14 +37,20 @@ class Source:
         path: The model's file.
         sha256: The sha256 hash of the file's bytes, then of those of its external data files, by
             name.
-        proto: The model, without its external data.
-        data: The external data files of the model, by the name that the model calls them.
+        proto: The model, without its external data, and without its large weights: they are
+            external data in the model's own file (`qsdnn.model.embedded`).
+        data: The files of external data, by the name that the model calls them.
     """
 
     path: Path
     sha256: str
     proto: onnx.ModelProto = field(repr=False)
     data: Mapping[str, Path]
+
+    @property
+    def embedded(self) -> str | None:
+        """The name by which tensors refer to weights in the model's own file, if any do."""
+        return next((name for name, file in self.data.items() if file == self.path), None)
 
 
 def read(path: Path) -> Source:
@@ -51,15 +60,15 @@ def read(path: Path) -> Source:
         ModelError: The file is missing, no ONNX, truncated or empty, or its external data is
             missing or truncated.
     """
-    content = _content(path)
-    proto = _parse(path, content)
+    with _content(path) as content:
+        proto = _parse(path, content)
     tensors = [t for t in tensors_of(proto.graph) if uses_external_data(t)]
     data = _locate(path, tensors)
     for tensor in tensors:
         _check_extent(path, tensor, data)
-    sha256 = hashlib.sha256(content)
-    for name in sorted(data):
-        _hash_file(data[name], sha256)
+    sha256 = hashlib.sha256()
+    for file in (path, *(data[name] for name in sorted(data) if data[name] != path)):
+        _hash_file(file, sha256)
     return Source(path=path, sha256=sha256.hexdigest(), proto=proto, data=data)
 
 
@@ -100,9 +109,12 @@ def bodies_of(attribute: onnx.AttributeProto) -> Iterator[onnx.GraphProto]:
     yield from attribute.graphs
 
 
-def _content(path: Path) -> bytes:
+@contextmanager
+def _content(path: Path) -> Iterator[memoryview]:
+    """The bytes of a file, mapped into memory and not read."""
     try:
-        return path.read_bytes()
+        with mapped(path) as content:
+            yield content
     except FileNotFoundError:
         raise ModelError(
             f"{path}: no such file",
@@ -112,11 +124,11 @@ def _content(path: Path) -> bytes:
         raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def _parse(path: Path, content: bytes) -> onnx.ModelProto:
+def _parse(path: Path, content: memoryview) -> onnx.ModelProto:
     proto = onnx.ModelProto()
     try:
-        proto.ParseFromString(content)
-    except (DecodeError, RuntimeError) as error:
+        proto.ParseFromString(detached(content, path.name))
+    except (ValueError, DecodeError, RuntimeError) as error:
         raise _malformed(path, content) from error
     if not proto.HasField("graph") or (proto.ir_version >= 3 and not proto.opset_import):
         raise _malformed(path, content)
@@ -129,13 +141,13 @@ def _parse(path: Path, content: bytes) -> onnx.ModelProto:
     return proto
 
 
-def _malformed(path: Path, content: bytes) -> ModelError:
+def _malformed(path: Path, content: memoryview) -> ModelError:
     """The error for a file that does not parse, which says what the file most likely is."""
     if not content:
         return ModelError(f"{path}: the file is empty", hint="export or download it again")
-    if content.startswith(b"version https://git-lfs"):
+    head = bytes(content[:4096])
+    if head.startswith(b"version https://git-lfs"):
         return ModelError(f"{path}: a Git LFS pointer, not the model", hint="run `git lfs pull`")
-    head = content[:4096]
     if not set(head) & (set(range(32)) - {9, 10, 12, 13}):
         return ModelError(
             f"{path}: a text file, not an ONNX model",

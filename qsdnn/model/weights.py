@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import IO
 
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from onnx.external_data_helper import uses_external_data
 
 from qsdnn.files import part_file
+from qsdnn.mapping import chunks
 from qsdnn.model.read import external_bytes, load_external, tensors_of
 
 # Shape inference looks at small ones, and onnxslim takes quadratic time in the number of inputs.
@@ -168,9 +170,9 @@ def _write(values: list[ir.Value], file: IO[bytes]) -> tuple[list[int], str]:
         found = next((at for at, other in alike if np.array_equal(content, other)), None)
         if found is None:
             padding = bytes(-end % _ALIGNMENT_BYTES)
-            for part in (padding, content.data):
-                file.write(part)
-                digest.update(part)
+            for chunk in chain(chunks(padding), chunks(content.data)):
+                file.write(chunk)
+                digest.update(chunk)
             found = end + len(padding)
             end = found + content.size
             alike.append((found, content))

@@ -239,7 +239,7 @@ def _winograd(builder: Builder, fused: Fused, geometry: Geometry, m: int) -> Non
         packed = Packed(
             key=(fused.op.inputs[1].name, "winograd", lanes, group, m),
             size=(m + r - 1) ** 2 * blocks * lanes * inputs,
-            make=lambda: pack_winograd(weights_of(fused.op, geometry), lanes, group, m),
+            make=lambda: [pack_winograd(weights_of(fused.op, geometry), lanes, group, m)],
         )
         return {
             "x": (x, -geometry.above * x.row - geometry.left * lanes), "w": packed, "b": biases,

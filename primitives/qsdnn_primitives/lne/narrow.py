@@ -209,7 +209,7 @@ def _numbers(
     size *= lanes * lanes // _IN_WORD[precision]
     if precision is Precision.BF16:
         packed = Packed(
-            key=key, size=size, make=lambda: pack_words(_halves(weights()), lanes, group)
+            key=key, size=size, make=lambda: [pack_words(_halves(weights()), lanes, group)]
         )
         return {"w": packed, "b": pack_channels(bias, lanes, outputs)}
     data = _scale(builder, op)
@@ -225,7 +225,7 @@ def _numbers(
         added = bias - exact * (data.zero_point - builder.byte_offset) * sums
         builder.steps_of_int8[key] = exact.astype(np.float32), added.astype(np.float32)
     steps, shifted = builder.steps_of_int8[key]
-    packed = Packed(key=key, size=size, make=lambda: pack_words(integers()[0], lanes, group))
+    packed = Packed(key=key, size=size, make=lambda: [pack_words(integers()[0], lanes, group)])
     return {
         "w": packed, "scale": pack_channels(steps, lanes, outputs),
         "b": pack_channels(shifted, lanes, outputs),

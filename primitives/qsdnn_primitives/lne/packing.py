@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
+from qsdnn.mapping import forget
 from qsdnn_primitives.lne.winograd import transformed
 
 Array = NDArray[np.float32]
@@ -17,24 +20,25 @@ def cut(width: int, most: int) -> list[int]:
     return [small + 1] * large + [small] * (count - large)
 
 
-def pack_tiles(weights: Array, lanes: int, group: int) -> Array:
+def pack_tiles(weights: Array, lanes: int, group: int) -> Iterator[Array]:
     """Weights (outputs, inputs, rows, columns) for tiles of at most `group` blocks of outputs.
 
-    Each group of blocks: [block of inputs][row][column][input][outputs of the group].
+    Each group of blocks: [block of inputs][row][column][input][outputs of the group]. They are made
+    one after the other, so that large weights are never in memory twice.
     """
     outputs, inputs, *window = weights.shape
-    blocks = -(-outputs // lanes)
-    padded = np.zeros((blocks * lanes, inputs, *window), np.float32)
-    padded[:outputs] = weights
-    whole = inputs // lanes * lanes
-    parts, start = [], 0
-    for size in cut(blocks, group):
-        part = padded[start * lanes : (start + size) * lanes]
+    whole, start = inputs // lanes * lanes, 0
+    for size in cut(-(-outputs // lanes), group):
+        part = np.zeros((size * lanes, inputs, *window), np.float32)
+        taken = weights[start * lanes : (start + size) * lanes]
+        part[: len(taken)] = taken
+        if taken.flags.c_contiguous:  # read once
+            forget(weights)
         full = part[:, :whole].reshape(size * lanes, whole // lanes, lanes, *window)
-        parts.append(full.transpose(1, 3, 4, 2, 0).reshape(-1))
-        parts.append(part[:, whole:].transpose(2, 3, 1, 0).reshape(-1))
+        yield full.transpose(1, 3, 4, 2, 0).reshape(-1)
+        yield part[:, whole:].transpose(2, 3, 1, 0).reshape(-1)
         start += size
-    return np.concatenate(parts)
+    forget(weights)
 
 
 def pack_winograd(weights: Array, lanes: int, group: int, m: int) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
@@ -48,10 +49,10 @@ class Matrices:
         return [int(number) for number in np.broadcast_to(own, batch).reshape(-1)]
 
     def arrays(self) -> Array:
-        """The matrices of a constant: (number, rows, columns)."""
+        """The matrices of a constant: (number, rows, columns), a view."""
         own = (self.columns, self.rows) if self.turned else (self.rows, self.columns)
         found = constant_of(self.value).reshape(-1, *own)
-        return np.ascontiguousarray(found.transpose(0, 2, 1)) if self.turned else found
+        return found.transpose(0, 2, 1) if self.turned else found
 
 
 def product(builder: Builder, fused: Fused) -> None:
@@ -85,7 +86,11 @@ def pairs_of(op: Op) -> tuple[Matrices, Matrices, int, list[tuple[int, int]]]:
 
 def rows_of(builder: Builder, left: Matrices) -> Tensor | Array:
     """The operand on the left, row after row."""
-    return left.arrays() if is_constant(left.value) else builder.plain(left.value)
+    return (
+        np.ascontiguousarray(left.arrays())
+        if is_constant(left.value)
+        else builder.plain(left.value)
+    )
 
 
 def _operands(op: Op) -> tuple[Matrices, Matrices]:
@@ -135,8 +140,9 @@ class Columns:
         right, lanes, group = self._right, self._builder.lanes, self.group
         alpha = float(self._op.attributes.get("alpha", 1.0))
 
-        def make() -> Array:
-            columns = right.arrays()[number].T * np.float32(alpha)
+        def make() -> Iterator[Array]:
+            columns = right.arrays()[number].T
+            columns = columns if alpha == 1.0 else columns * np.float32(alpha)
             return pack_tiles(columns[:, :, None, None], lanes, group)
 
         return Packed(

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Hashable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qsdnn.files import write_content
+from qsdnn.files import write_content, write_pieces
 from qsdnn_primitives.lne.kernel import KERNELS
 from qsdnn_primitives.lne.tensor import ALIGNMENT, Tensor
 
@@ -37,12 +38,12 @@ class Packed:
     Attributes:
         key: What they are: equal keys of one network are the same weights.
         size: The number of floats.
-        make: A function that puts them in order.
+        make: A function that puts them in order, part after part.
     """
 
     key: tuple[Hashable, ...]
     size: int
-    make: Callable[[], Weights]
+    make: Callable[[], Iterable[Weights]]
 
 
 Value = Tensor | Weights | Packed | tuple[Tensor | Weights, int] | int | float | None
@@ -209,7 +210,7 @@ class _Weights:
             return WEIGHTS, self._offsets[weights.key]
         key = weights.key if isinstance(weights, Packed) else id(weights)
         if key not in self._offsets:
-            made = weights.make() if isinstance(weights, Packed) else weights
+            made = _joined(weights) if isinstance(weights, Packed) else weights
             self._offsets[key] = self._small_size
             self._small.append(made)  # which keeps the identity of an array its own
             self._small_size += _aligned(made.size)
@@ -234,11 +235,15 @@ class _Weights:
     def _file(self, weights: Packed) -> str:
         name = self._known.get(weights.key)
         if name is None or not (self._folder / name).exists():
-            made = np.zeros(_aligned(weights.size), np.float32)
-            made[: weights.size] = weights.make().reshape(-1)
-            name = write_content(made.tobytes(), ".bin", self._folder)
+            room = np.zeros(_aligned(weights.size) - weights.size, np.float32)
+            parts = (np.ascontiguousarray(part).data.cast("B") for part in weights.make())
+            name = write_pieces(chain(parts, [room.tobytes()]), ".bin", self._folder)
             self._known[weights.key] = name
         return name
+
+
+def _joined(weights: Packed) -> Weights:
+    return np.concatenate([part.reshape(-1) for part in weights.make()])
 
 
 def _words(step: Step, places: Mapping[Tensor, int], weights: _Weights) -> list[Any]:

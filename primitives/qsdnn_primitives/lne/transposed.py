@@ -6,6 +6,7 @@ evenly over neighbouring inputs: that is a convolution of stride one whose pixel
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import gcd
 
@@ -151,7 +152,7 @@ def _add_phase(
     first = group * outputs
     bias = pack_channels(bias_of(op, y.channels)[first : first + outputs], lanes, outputs)
 
-    def make() -> Array:
+    def make() -> Iterator[Array]:
         whole = join_groups(_weights(op), groups, joined)[first : first + outputs]
         return pack_tiles(whole[:, :, rows.taps][..., columns.taps], lanes, size)
 

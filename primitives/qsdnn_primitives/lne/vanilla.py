@@ -48,7 +48,7 @@ def _convolution(builder: Builder, fused: Fused) -> None:
     weights = Packed(
         key=(op.inputs[1].name, VANILLA),
         size=prod(static_shape(op.inputs[1])),
-        make=lambda: constant_of(op.inputs[1]),
+        make=lambda: [constant_of(op.inputs[1])],
     )
     bias = bias_of(op, y.channels)
 
@@ -92,7 +92,7 @@ def _columns(op: Op, right: Matrices, number: int) -> Packed:
     return Packed(
         key=(right.value.name, VANILLA, right.turned, alpha, number),
         size=right.rows * right.columns,
-        make=lambda: right.arrays()[number].T * np.float32(alpha),
+        make=lambda: [right.arrays()[number].T * np.float32(alpha)],
     )
 
 

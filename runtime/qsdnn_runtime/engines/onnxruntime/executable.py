@@ -147,8 +147,10 @@ class ProfiledExecutable(OnnxruntimeExecutable):
         self._delete()
 
     def _reopen(self) -> None:
+        is_bound = self._binding is not None
+        self._session = self._binding = self._there = None  # first: each session holds all weights
         self._session = self._open_session()
-        if self._binding is not None:
+        if is_bound:
             self.bind(self._inputs, self._outputs)
         self._ended, self._skip = False, 1
 

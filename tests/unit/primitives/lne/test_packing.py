@@ -31,7 +31,7 @@ def test_tiles_read_every_weight_in_order(outputs, inputs, window, group):
     lanes = 8
     w = np.arange(outputs * inputs * window[0] * window[1], dtype=np.float32) + 1
     w = w.reshape(outputs, inputs, *window)
-    packed = iter(pack_tiles(w, lanes, group).tolist())
+    packed = iter(np.concatenate(list(pack_tiles(w, lanes, group))).tolist())
     blocks, start = -(-outputs // lanes), 0
     for size in cut(blocks, group):
         for block in range(0, inputs, lanes):
@@ -97,5 +97,5 @@ def test_the_source_is_the_same_whenever_it_is_made(lanes):
 def test_winograd_s_planes_are_tiles(outputs, inputs, group):
     w = np.random.default_rng(0).standard_normal((outputs, inputs, 3, 3)).astype(np.float32)
     planes = transformed(w, 4).astype(np.float32)
-    want = [pack_tiles(plane.T[:, :, None, None], 8, group) for plane in planes]
+    want = [part for plane in planes for part in pack_tiles(plane.T[:, :, None, None], 8, group)]
     np.testing.assert_allclose(pack_winograd(w, 8, group, 4), np.concatenate(want), rtol=1e-6)
