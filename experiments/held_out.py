@@ -1,9 +1,9 @@
 """The cost model's error on real mixed plans that it was not fitted to, by network and threads.
 
-    python experiments/held_out.py                                # 6 networks, 1 and 2 threads
+    python experiments/held_out.py                                # 8 networks, 1 and 2 threads
     python experiments/held_out.py --networks kws1 --threads 1    # some
 
-For each network and number of threads: the uniform plans are profiled, random mixed plans of three
+For each network and number of threads: the uniform plans are profiled, random mixed plans of four
 engines are measured (`qsdnn.tuning.start.initial_design`), the model is fitted to the first
 `--fitted` of them and predicts the `--held-out` others. What was noisy is measured up to three
 times, each time beside
@@ -38,8 +38,11 @@ from qsdnn.tuning.start.initial_design import mixed_plan
 from qsdnn.tuning.start.race import race
 from qsdnn.tuning.trial import usable
 
-NETWORKS = ("resnet50", "googlenet", "mobilenet-v2", "squeezenet", "kws1", "shufflenet-v2")
-ENGINES = ("onnxruntime", "openvino", "blas")
+NETWORKS = (
+    *("resnet50", "resnet18", "googlenet", "mobilenet-v2", "squeezenet", "shufflenet-v2"),
+    *("kws1", "ds_kws1"),
+)
+ENGINES = ("lne", "ncnn", "onnxruntime", "openvino")
 HERE = Path(__file__).parent
 SESSIONS = 3
 FEWER = (0, 4, 8, 16)
