@@ -25,12 +25,14 @@ class EngineInfo:
         devices: The devices that the engine can compute on, e.g. ``("CPU",)``.
         capabilities: The capabilities of the engine in its own words, e.g. OpenVINO's ``("FP32",
             "INT8", "BF16")``.
+        lacks: What of the engine is installed and does not work, each with the reason.
     """
 
     name: str
     version: str
     devices: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = field(default=())
+    lacks: tuple[str, ...] = ()
 
 
 @runtime_checkable

@@ -107,6 +107,8 @@ def prepare(
             hint=f"it has {', '.join(measurer.info.engines)}; to add all: pip install 'qsdnn[all]'",
         )
     for name, engine in engines.items():
+        for lack in measurer.info.engines[name].lacks if name in measurer.info.engines else ():
+            listener.note(f"{name}: {lack}")
         if isinstance(engine, Compiler) and name in measurer.info.engines:
             refusal = engine.refusal(measurer.info.engines[name])
             if refusal:

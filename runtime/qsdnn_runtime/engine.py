@@ -22,6 +22,7 @@ class EngineInfo:
     version: str
     devices: Tuple[str, ...] = ()
     capabilities: Tuple[str, ...] = ()
+    lacks: Tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

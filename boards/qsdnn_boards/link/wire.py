@@ -183,6 +183,7 @@ def read_board_info(name: str, answer: Mapping[str, Any]) -> BoardInfo:
             version=entry["version"],
             devices=tuple(entry["devices"]),
             capabilities=tuple(entry["capabilities"]),
+            lacks=tuple(entry["lacks"]),
         )
         for engine, entry in answer["engines"].items()
     }

@@ -121,6 +121,9 @@ def _engines(info: BoardInfo, engines: Iterable[str], fixes: Fixes) -> Iterator[
             told = [c for c in engine.capabilities if ":" not in c]  # others are for hosts
             words = [engine.version, *engine.devices, *told]
             yield Finding(item=name, verdict=CheckVerdict.OK, found=" ".join(words))
+            for lack in engine.lacks:
+                fix = f"only if you need it; the rest of {name} works"
+                yield Finding(item=name, verdict=CheckVerdict.WARNING, found=lack, fix=fix)
         else:
             found = _last_line(broken.get(name, "not installed"))
             fix = fixes.install.format(engine=name)

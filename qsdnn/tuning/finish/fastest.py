@@ -194,7 +194,7 @@ class _Finish:
         entrants, since = [challenger, *nearest], self._contest.sittings.count
 
         def is_settled() -> bool:
-            """Whether the mixed plan gains less over some engine than is worth it, or over all more.
+            """Whether the mixed plan is faster than all, or gains less over one than is worth it.
 
             Of two equal plans, one wins by the first six sittings, or by all nine, with a
             probability of 1/64 + 10/512: looking twice keeps the 95 %.

@@ -78,10 +78,8 @@ def _engine(name: str) -> Dict[str, Any]:
         return {"info": None, "error": "%s: %s" % (type(error).__name__, error)}
     if info is None:
         return {"info": None}
-    devices, capabilities = list(info.devices), list(info.capabilities)
-    return {
-        "info": {"version": info.version, "devices": devices, "capabilities": capabilities},
-    }
+    words = {"devices": info.devices, "capabilities": info.capabilities, "lacks": info.lacks}
+    return {"info": {"version": info.version, **{key: list(word) for key, word in words.items()}}}
 
 
 def _emitter(sink: BinaryIO) -> Emit:

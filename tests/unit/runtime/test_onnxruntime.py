@@ -2,6 +2,7 @@
 
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnxruntime
@@ -11,7 +12,14 @@ from onnx import TensorProto, helper
 from qsdnn_runtime import EngineError, Session
 from qsdnn_runtime.engine import SegmentSpec
 from qsdnn_runtime.engines.onnxruntime import LOADER, executable, loader
-from qsdnn_runtime.engines.onnxruntime.library import CPU, device_of, providers_of, records, starts
+from qsdnn_runtime.engines.onnxruntime.library import (
+    CPU,
+    device_of,
+    missing,
+    providers_of,
+    records,
+    starts,
+)
 from qsdnn_runtime.engines.onnxruntime.profile import applied, assign, layer_times, read_kernels
 from tests.unit.runtime.onnx_package import PRIMITIVES, Part, model, write_package
 
@@ -302,3 +310,22 @@ def test_providers_with_memory_of_their_own_record_their_kernels():
 def test_a_provider_is_believed_when_it_starts():
     assert starts(onnxruntime, CPU)
     assert not starts(onnxruntime, "TensorrtExecutionProvider")
+
+
+def test_a_provider_that_does_not_start_is_told_with_the_reason(tmp_path):
+    library = SimpleNamespace(__file__=str(tmp_path / "__init__.py"))
+    assert missing(library, "TensorrtExecutionProvider") == "its library is not installed"
+    (tmp_path / "capi").mkdir()
+    for name in ("tensorrt", "shared"):
+        (tmp_path / "capi" / f"libonnxruntime_providers_{name}.so").write_bytes(b"no library")
+    said = missing(library, "TensorrtExecutionProvider")
+    assert said.startswith("libonnxruntime_providers_shared.so: ") and str(tmp_path) not in said
+
+
+def test_what_is_listed_and_does_not_start_is_no_capability(monkeypatch):
+    listed = ["TensorrtExecutionProvider", CPU]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: listed)
+    info = LOADER.probe()
+    assert not any(word.startswith("ep:") for word in info.capabilities)
+    (lack,) = info.lacks
+    assert lack == "TensorrtExecutionProvider does not start: its library is not installed"

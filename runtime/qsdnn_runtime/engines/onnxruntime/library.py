@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import ctypes
+import os
 import re
 from typing import Any, Callable, Dict, List, Sequence, Tuple, Union
 
@@ -104,6 +106,27 @@ def starts(library: Any, provider: str) -> bool:
     except Exception:
         return False
     return provider in session.get_providers()
+
+
+def missing(library: Any, provider: str) -> str:
+    """The reason why a provider does not start, as far as its library can tell.
+
+    Args:
+        library: The package onnxruntime.
+        provider: The provider, by onnxruntime's name.
+    """
+    folder = os.path.join(os.path.dirname(library.__file__), "capi")
+    words = (provider[: -len("ExecutionProvider")].lower(), "shared")
+    own, shared = (os.path.join(folder, "libonnxruntime_providers_%s.so" % word) for word in words)
+    if not os.path.exists(own):
+        return "its library is not installed"
+    try:
+        ctypes.CDLL(shared, ctypes.RTLD_GLOBAL)
+        ctypes.CDLL(own)
+    except OSError as error:
+        name, found, _ = str(error).partition(": cannot open shared object file")
+        return "%s is missing" % name if found else str(error).replace(folder + os.sep, "")
+    return "no device for it, or no driver"
 
 
 def device_of(provider: Provider) -> str:

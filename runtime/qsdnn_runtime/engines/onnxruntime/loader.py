@@ -21,6 +21,7 @@ from .library import (
     capabilities,
     device_of,
     import_library,
+    missing,
     name_of,
     providers_of,
     reason,
@@ -79,8 +80,15 @@ class OnnxruntimeLoader:
         if tuple(map(int, library.__version__.split(".")[:2])) >= _NAMES_INTEGERS:
             words += ("INT8",)
         words += versions(library, _options(library, 1, None))
-        words += capabilities([p for p in library.get_available_providers() if starts(library, p)])
-        return EngineInfo(NAME, str(library.__version__), ("CPU",), words)
+        available = library.get_available_providers()
+        started = [provider for provider in available if starts(library, provider)]
+        words += capabilities(started)
+        lacks = tuple(
+            "%s does not start: %s" % (provider, missing(library, provider))
+            for provider in available
+            if provider not in started and capabilities([provider])
+        )
+        return EngineInfo(NAME, str(library.__version__), ("CPU",), words, lacks)
 
     def load(
         self, segment: SegmentSpec, threads: int, profile: bool = False
