@@ -124,7 +124,9 @@ class Eltwise(Kernel):
         if len(inputs) == 1:
             out.copy_(inputs[0])
         else:
-            self.function(inputs[0], inputs[1], out=out)
+            # two of several may spread less far than all
+            first = inputs[0] if len(inputs) == 2 else inputs[0].expand_as(out)
+            self.function(first, inputs[1], out=out)
         for x in inputs[2:]:
             self.function(out, x, out=out)
         if self.mean:
