@@ -49,12 +49,11 @@ class Device:
 
 
 CPU = Device(family=NAME, library="onednn", own="native", product="gemm", only="eager")
-GPU = Device(
-    family=f"{NAME}-cuda", library="cudnn", own="depthwise", product="cublas", only="cuda"
-)
+GPU = Device(family=f"{NAME}-cuda", library="cudnn", own="depthwise", product="cublas", only="cuda")
 
 STORED: Mapping[Precision, str] = {
     Precision.FP32: "",
+    Precision.TF32: "",
     Precision.BF16: "-bf16",
     Precision.FP16: "-fp16",
 }
@@ -89,6 +88,11 @@ def primitives_of(ops: Sequence[Op], info: EngineInfo) -> Iterator[Primitive]:
                     yield _primitive(device, name, precision)
 
 
+_OF_TOKENS = frozenset(
+    {"Gather", "Gemm", "LogSoftmax", "MatMul", "Softmax", "Standardization", "Transpose"}
+)
+"""Operators that gain nothing from images that lie channels-last."""
+
 _WITH_BF16 = (CPU.library, CPU.only)
 """The algorithms of a CPU that have kernels for bfloat16 worth trying."""
 
@@ -106,7 +110,8 @@ def _primitive(device: Device, algorithm: str, precision: Precision) -> Primitiv
 
 def _algorithms(ops: Sequence[Op], device: Device, info: EngineInfo) -> Iterator[str]:
     convolutions = [op for op in ops if op.kind == "Conv"]
-    last = any(_is_image(op) for op in convolutions or ops)
+    images = any(map(_is_image, convolutions or ops))
+    last = images and not any(op.kind in _OF_TOKENS for op in ops)
     if not convolutions:
         yield device.only
         if last:
@@ -133,4 +138,5 @@ def _is_image(op: Op) -> bool:
 
 def _is_depthwise(op: Op) -> bool:
     """Whether each filter reads one channel of several."""
-    return 1 < op.attributes["group"] == static_shape(op.inputs[0])[1]
+    groups = int(op.attributes["group"])
+    return 1 < groups == static_shape(op.inputs[0])[1]

@@ -11,7 +11,7 @@ from qsdnn.errors import BuildError
 from qsdnn.model.layer import Layer
 from qsdnn.model.segment import Artifact, Segment
 from qsdnn.primitive import Precision, Primitive
-from qsdnn_primitives.plain.node import Op, UnsupportedError
+from qsdnn_primitives.plain.node import Op, UnsupportedError, static_shape
 from qsdnn_primitives.plain.resampling import taps
 from qsdnn_primitives.plain.translation import WITH_RESAMPLING, translate, write_program
 from qsdnn_primitives.torch.algorithm import NAME, primitives_of
@@ -78,13 +78,8 @@ def _resampled(op: Op) -> Op:
     """The operator itself; a Resize with the taps of its rows and columns as attributes."""
     if op.kind != "Resize":
         return op
-    assert op.inputs[0].shape is not None and op.outputs[0].shape is not None
-    sizes = zip(
-        (int(size) for size in list(op.inputs[0].shape)[2:]),
-        (int(size) for size in list(op.outputs[0].shape)[2:]),
-        op.attributes["scales"],
-        strict=True,
-    )
+    before, after = (static_shape(value)[2:] for value in (op.inputs[0], op.outputs[0]))
+    sizes = zip(before, after, op.attributes["scales"], strict=True)
     rows, columns = (taps(size, out, scale, op.attributes).tolist() for size, out, scale in sizes)
     return replace(op, kind="Resample", attributes={"rows": rows, "columns": columns})
 

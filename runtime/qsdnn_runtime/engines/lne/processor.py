@@ -64,8 +64,3 @@ def _flags() -> FrozenSet[str]:
     except OSError:
         pass
     return frozenset()
-
-
-def has(*features: str) -> bool:
-    """Whether this processor has any of some features, as Linux names them."""
-    return not _flags().isdisjoint(features)

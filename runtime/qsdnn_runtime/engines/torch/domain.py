@@ -25,7 +25,10 @@ DTYPES: Dict[str, Any] = {
     "fp32": torch.float32,
     "bf16": torch.bfloat16,
     "fp16": torch.float16,
+    "tf32": torch.float32,
 }
+"""The type in memory by precision; a GPU multiplies float32 as TF32 where it may."""
+
 WHOLE: Dict[str, Any] = {"int32": torch.int32, "int64": torch.int64}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import perf_counter
 from typing import Any, Callable, Dict, List, Sequence, Tuple
 
@@ -29,12 +30,13 @@ class Call:
         drops: The slots whose tensors nothing reads any more.
     """
 
-    __slots__ = ("drops", "function", "over", "reads", "scratch", "stores", "write")
+    __slots__ = ("drops", "function", "over", "precision", "reads", "scratch", "stores", "write")
 
     def __init__(self, step: Step, scratch: Tensor, drops: Tuple[int, ...]) -> None:
         self.function = step.kernel.call
         self.reads, self.write, self.over = step.reads, step.write, step.over
         self.stores = step.kernel.makes or step.kernel.view
+        self.precision = step.kernel.domain.precision
         self.scratch = scratch
         self.drops = drops
 
@@ -53,10 +55,9 @@ class TorchExecutable:
     """
 
     device = "cpu"
+    """The device, as PyTorch names it."""
 
-    def __init__(
-        self, program: Program, segment: SegmentSpec, threads: int, profile: bool
-    ) -> None:
+    def __init__(self, program: Program, segment: SegmentSpec, threads: int, profile: bool) -> None:
         self._program = program
         self._segment = segment
         self._threads = threads
@@ -66,7 +67,7 @@ class TorchExecutable:
             self._memory = Memory(self._network, self.device)
         self._layers = self._calls()
         self._flat = [call for calls in self._layers.values() for call in calls]
-        self._bound = False
+        self._arrays: Dict[int, np.ndarray] = {}  # the caller's buffers, by slot
         self._times = dict.fromkeys(self._layers, 0.0)
         self._applied: Dict[int, Applied] = {}
 
@@ -76,8 +77,8 @@ class TorchExecutable:
         Raises:
             EngineError: A buffer is missing, or of another type, shape or memory order.
         """
-        self._take(self._checked(inputs, outputs))
-        self._bound = True
+        self._arrays = self._checked(inputs, outputs)
+        self._take(self._arrays)
 
     def run(self) -> None:
         """One inference on the bound buffers.
@@ -85,12 +86,12 @@ class TorchExecutable:
         Raises:
             EngineError: No buffer is bound, or PyTorch failed.
         """
-        if not self._bound:
+        if not self._arrays:
             raise EngineError("run before bind")
         set_threads(torch, self._threads)
         try:
             with torch.inference_mode():
-                self._run_profiled() if self._profile else self._execute(self._flat)
+                self._run()
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             raise EngineError(reason(error)) from error
 
@@ -111,7 +112,7 @@ class TorchExecutable:
 
     def close(self) -> None:
         """Drops tensors and weights."""
-        self._layers, self._flat, self._bound = {}, [], False
+        self._layers, self._flat, self._arrays = {}, [], {}
         del self._memory, self._network, self._program
 
     def _checked(
@@ -127,6 +128,15 @@ class TorchExecutable:
             for operand in operands:
                 found[slots[operand.name]] = _buffer(operand, buffers)
         return found
+
+    def _run(self) -> None:
+        if not self._profile:
+            self._execute(self._flat)
+            return
+        for index, calls in self._layers.items():
+            start = perf_counter()
+            self._execute(calls)
+            self._times[index] += (perf_counter() - start) * 1e3
 
     def _take(self, buffers: Dict[int, np.ndarray]) -> None:
         for slot, array in buffers.items():
@@ -155,19 +165,19 @@ class TorchExecutable:
     def _by_value(self, feeds: Dict[str, Any], run: Callable[[], None]) -> Dict[str, Any]:
         outputs = {o.name: np.empty(o.shape, o.dtype) for o in self._program.outputs}
         inputs = {name: np.ascontiguousarray(value) for name, value in feeds.items()}
-        before, bound = list(self._memory.values), self._bound
+        before = self._arrays
         self.bind(inputs, outputs)
         try:
             run()
         finally:
-            self._memory.values[:] = before
-            self._bound = bound
+            self._arrays = before
+            self._take(before)
         return outputs
 
     def _observe(self) -> None:
         """Runs layer by layer under the profiler, and keeps what was written."""
         written: Dict[int, List[Tensor]] = {}
-        with torch.inference_mode(), Profiled(on_gpu=self.device != "cpu") as profiled:
+        with torch.inference_mode(), Profiled() as profiled:
             for index, calls in self._layers.items():
                 steps = self._network.layers[index]
                 with profiled.layer(index):
@@ -181,15 +191,9 @@ class TorchExecutable:
         for index, ops in self._program.layers.items():
             has_choice = any(op.kind == "Conv" for op in ops)
             functions = profiled.functions.get(index, [])
-            self._applied[index] = applied(
-                ops[0].algorithm, has_choice, functions, written[index]
-            )
-
-    def _run_profiled(self) -> None:
-        for index, calls in self._layers.items():
-            start = perf_counter()
-            self._execute(calls)
-            self._times[index] += (perf_counter() - start) * 1e3
+            told = applied(ops[0].algorithm, has_choice, functions, written[index])
+            kernels = profiled.kernels.get(index)
+            self._applied[index] = replace(told, kernel=", ".join(kernels)) if kernels else told
 
 
 def _buffer(operand: Operand, buffers: Dict[str, np.ndarray]) -> np.ndarray:

@@ -42,7 +42,8 @@ class Im2col(Kernel):
         """See `Kernel.call`."""
         conv = self.conv
         padded = _padded(inputs[0], self.room, conv.window)
-        for image, output in zip(padded, out):
+        for number in range(len(padded)):
+            image, output = padded.select(0, number), out.select(0, number)
             y = output.view(conv.groups, -1, conv.positions)
             if scratch is None:
                 columns = image.view(conv.groups, self.rows, -1)

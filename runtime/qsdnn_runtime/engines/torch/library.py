@@ -5,16 +5,13 @@ from __future__ import annotations
 from typing import Any, Tuple
 
 from qsdnn_runtime.engine import installed
-from qsdnn_runtime.engines.lne.processor import has
+from qsdnn_runtime.engines.lne.processor import narrow
 
 OLDEST = (2, 4)
 """The oldest version of PyTorch whose functions are all there."""
 
 CUDA_FAMILY = "torch-cuda"
 """The family of segments on a GPU; all others are on the CPU."""
-
-_BF16 = ("avx512_bf16", "amx_bf16", "bf16", "asimdbf16")
-"""The features of processors that multiply bfloat16, as Linux names them: x86-64, then aarch64."""
 
 
 def import_library() -> Any:
@@ -60,7 +57,7 @@ def capabilities(library: Any) -> Tuple[str, ...]:
     words: Tuple[str, ...] = ("FP32",)
     if library.backends.mkldnn.is_available():
         words += ("ONEDNN",)
-        if has(*_BF16):
+        if "BF16" in narrow():
             words += ("BF16",)
     if library.cuda.is_available():
         words += ("cuda/fp32", "cuda/fp16")

@@ -49,7 +49,9 @@ class Standardization(Made):
         self.epsilon = op.number("epsilon")
         axis = len(shape) - len(parameter_shape)
         self.by_token = parameter_shape == shape[axis:] and rows == int(np.prod(shape[:axis]))
-        if not self.by_token and (len(shape) < 2 or rows % shape[0] or shape[1] % (rows // shape[0])):
+        if not self.by_token and (
+            len(shape) < 2 or rows % shape[0] or shape[1] % (rows // shape[0])
+        ):
             raise EngineError("%s: %d rows do not fit" % (op.kind, rows))
         self.row_shape = list(parameter_shape)
         self.groups = 0 if self.by_token else rows // shape[0]
@@ -66,7 +68,7 @@ class Standardization(Made):
 
 
 class LRN(Made):
-    """y = x / (bias + alpha / size · Σ x² over `size` neighbouring channels) ^ beta (ONNX LRN 13)."""
+    """y = x / (bias + alpha · the mean of x² over neighbouring channels) ^ beta (ONNX LRN 13)."""
 
     def __init__(self, op: Op, domain: Domain) -> None:
         super().__init__(op, domain)

@@ -36,30 +36,29 @@ PRODUCTS = ("addmm", "mm", "baddbmm", "bmm")
 
 _LAYER = "layer "
 _STEPS = frozenset(
-    "alias as_strided as_strided_ clone contiguous detach empty empty_like empty_strided expand "
-    "fill_ flatten item narrow permute reshape resize_ resolve_conj resolve_neg result_type select "
-    "slice squeeze t to _to_copy transpose unsqueeze view _unsafe_view zero_ "
-    "_local_scalar_dense _nnpack_available _reshape_alias reshape_as".split()
+    (
+        *("_local_scalar_dense", "_nnpack_available", "_reshape_alias", "_to_copy", "_unsafe_view"),
+        *("alias", "as_strided", "as_strided_", "clone", "contiguous", "detach", "empty"),
+        *("empty_like", "empty_strided", "expand", "fill_", "flatten", "item", "narrow", "permute"),
+        *("reshape", "resize_", "resolve_conj", "resolve_neg", "result_type", "select", "slice"),
+        *("squeeze", "t", "to", "transpose", "unsqueeze", "view", "zero_"),
+    )
 )
 """Functions that compute nothing."""
 
 
 class Profiled:
-    """The profiler around the layers of one run.
-
-    Args:
-        on_gpu: Whether kernels of a GPU are recorded too.
+    """The profiler around the layers of one run; on a GPU it records kernels too.
 
     Attributes:
         functions: The functions of each layer, by index, once the profiler has ended.
+        kernels: The kernels of a GPU that these queued, by index.
     """
 
-    def __init__(self, on_gpu: bool = False) -> None:
-        activities = [torch.profiler.ProfilerActivity.CPU]
-        if on_gpu:
-            activities.append(torch.profiler.ProfilerActivity.CUDA)
-        self._profiler = torch.profiler.profile(activities=activities)
+    def __init__(self) -> None:
+        self._profiler = torch.profiler.profile(activities=torch.profiler.supported_activities())
         self.functions: Dict[int, List[str]] = {}
+        self.kernels: Dict[int, List[str]] = {}
 
     def __enter__(self) -> "Profiled":
         self._profiler.__enter__()
@@ -68,7 +67,8 @@ class Profiled:
     def __exit__(self, *error: Any) -> None:
         self._profiler.__exit__(*error)
         if error[0] is None:
-            self.functions = functions_of(self._profiler.events())
+            events = self._profiler.events()
+            self.functions, self.kernels = functions_of(events), kernels_of(events)
 
     def layer(self, index: int) -> Any:
         """A context manager around one layer."""
@@ -87,9 +87,24 @@ def functions_of(events: Sequence[Any]) -> Dict[int, List[str]]:
         name, parents = _name(event), list(_parents(event))
         layer = _index(parents[-1]) if parents else -1
         is_inner_copy = name == "copy_" and len(parents) > 1
-        if layer >= 0 and name and name not in _STEPS and not is_inner_copy:
-            if id(event) not in callers:
-                found[layer][name] = None
+        computes = name and name not in _STEPS and not is_inner_copy
+        if layer >= 0 and computes and id(event) not in callers:
+            found[layer][name] = None
+    return {index: list(names) for index, names in found.items()}
+
+
+def kernels_of(events: Sequence[Any]) -> Dict[int, List[str]]:
+    """The kernels of a GPU that ran for each layer, each once, in order.
+
+    Args:
+        events: The profiler's events: each has the kernels that it queued.
+    """
+    found: Dict[int, Dict[str, None]] = defaultdict(dict)
+    for event in events:
+        parents = list(_parents(event))
+        layer = _index(parents[-1]) if parents else -1
+        if layer >= 0:
+            found[layer].update((str(kernel.name), None) for kernel in event.kernels)
     return {index: list(names) for index, names in found.items()}
 
 
@@ -110,8 +125,10 @@ def _index(event: Any) -> int:
     return int(name[len(_LAYER) :]) if name.startswith(_LAYER) else -1
 
 
-def applied(word: str, has_choice: bool, functions: Sequence[str], written: Sequence[Tensor]) -> Applied:
-    """What a layer executed.
+def applied(
+    word: str, has_choice: bool, functions: Sequence[str], written: Sequence[Tensor]
+) -> Applied:
+    """What a layer executed, with the functions for kernels.
 
     Args:
         word: The algorithm asked for, as the program has it.

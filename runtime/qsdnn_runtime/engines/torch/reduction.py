@@ -67,15 +67,13 @@ class Pool(Made):
         if self.weights is not None:
             places = (self.strides, self.pads, self.dilations)
             added = [0] * len(self.pads)
-            return torch.convolution(
-                x, self.weights, None, *places, False, added, self.channels
-            )
+            return torch.convolution(x, self.weights, None, *places, False, added, self.channels)
         average = torch._C._nn.avg_pool2d if flat else torch._C._nn.avg_pool3d
         return average(x, self.kernel, self.strides, self.pads, False, True, 1)
 
 
 class Reduce(Kernel):
-    """One reduction over some dimensions, as global pooling does (ONNX ReduceMean 18 and its like)."""
+    """One reduction over some dimensions, as global pooling does (ONNX ReduceMean 18, …)."""
 
     def __init__(self, op: Op, domain: Domain) -> None:
         super().__init__(op, domain)
