@@ -14,6 +14,9 @@ from .domain import Domain, Tensor
 from .kernel import Kernel, Made
 from .window import Border
 
+RELU = "relu"
+"""The attribute of a Conv that says that a Relu follows, which the kernel of the Conv does too."""
+
 
 class Called(Kernel):
     """A convolution that is one call of PyTorch.
@@ -25,6 +28,7 @@ class Called(Kernel):
         bias: The bias (M,), or None.
         arguments: The padding, strides and dilations, as PyTorch has them.
         groups: The number of sets of channels that do not mix.
+        relu: Whether a Relu follows that the call does not do itself.
     """
 
     makes = True
@@ -36,6 +40,7 @@ class Called(Kernel):
         window = conv.window
         self.border = Border(op, domain, window)
         self.groups = conv.groups
+        self.relu = op.attributes.get(RELU, False)
         self.bias = None if conv.bias is None else domain.constant(conv.bias)
         weights = domain.constant(conv.weights)
         pads, strides, dilations = self.border.pads, window.strides, window.dilations
@@ -49,9 +54,9 @@ class Called(Kernel):
     def call(self, inputs: Sequence[Tensor], out: Tensor, scratch: Tensor) -> Tensor:
         """See `Kernel.call`."""
         x = self.border.around(inputs[0])
-        if self.is_line:
-            return self.compute(x.unsqueeze(2)).squeeze(2)
-        y = self.compute(x)
+        y = self.compute(x.unsqueeze(2)).squeeze(2) if self.is_line else self.compute(x)
+        if self.relu:
+            y.relu_()
         return y.contiguous(memory_format=self.domain.format(y.ndim))
 
     def compute(self, x: Tensor) -> Tensor:
@@ -60,10 +65,33 @@ class Called(Kernel):
 
 
 class Onednn(Called):
-    """oneDNN's convolution. PyTorch takes its own for small shapes unless asked by name."""
+    """oneDNN's convolution. PyTorch takes its own for small shapes unless asked by name.
+
+    On images channels-last the weights are put into oneDNN's own order beforehand, and a Relu is
+    part of the call: PyTorch's compiler has a function for that, which is not documented.
+    """
+
+    def __init__(self, op: Op, domain: Domain) -> None:
+        super().__init__(op, domain)
+        self.fused = "none"
+        self.packed: Any = None
+        if not domain.last or not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
+            return
+        shape = [*op.inputs[0].shape[:2], *self.border.sizes]
+        self.packed = torch.ops.mkldnn._reorder_convolution_weight(
+            self.weights, *self.arguments, self.groups, shape
+        )
+        del self.weights
+        if self.relu:
+            self.fused, self.relu = "relu", False
 
     def compute(self, x: Tensor) -> Tensor:
         """See `Called.compute`."""
+        if self.packed is not None:
+            places = (*self.arguments, self.groups)
+            return torch.ops.mkldnn._convolution_pointwise(
+                x, self.packed, self.bias, *places, self.fused, [], ""
+            )
         return torch.mkldnn_convolution(x, self.weights, self.bias, *self.arguments, self.groups)
 
 

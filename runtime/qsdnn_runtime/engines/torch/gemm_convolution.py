@@ -15,6 +15,7 @@ from qsdnn_runtime.engines.blas.convolution import convolution_of
 from qsdnn_runtime.engines.blas.kernel import Op, Shape
 from qsdnn_runtime.engines.blas.window import Window
 
+from .convolution import RELU
 from .domain import Domain, Tensor
 from .kernel import Kernel
 
@@ -30,6 +31,7 @@ class Im2col(Kernel):
         super().__init__(op, domain)
         self.reads = (0,)
         self.conv = conv = convolution_of(op)
+        self.relu = op.attributes.get(RELU, False)
         self.rows = conv.channels // conv.groups * conv.taps
         grouped = (conv.groups, conv.filters // conv.groups)
         self.weights = domain.constant(conv.weights).view(*grouped, self.rows)
@@ -59,6 +61,8 @@ class Im2col(Kernel):
                 torch.addmm(self.bias[0], self.weights[0], columns[0], out=y[0])
             else:
                 torch.mm(self.weights[0], columns[0], out=y[0])
+        if self.relu:
+            out.relu_()
 
 
 class Im2row(Kernel):
@@ -70,6 +74,10 @@ class Im2row(Kernel):
         self.conv = conv = convolution_of(op)
         if conv.groups > 1 or len(conv.window.kernel) != 2:
             raise EngineError("Conv: rows of patches take images and one group")
+        self.relu = op.attributes.get(RELU, False)
+        # on a GPU bias and Relu are part of the product, by a function that is not documented
+        self.is_fused = domain.device == "cuda" and self.relu and conv.bias is not None
+        self.is_fused = self.is_fused and hasattr(torch, "_addmm_activation")
         self.taps = conv.channels * conv.taps
         weights = np.ascontiguousarray(np.moveaxis(conv.weights, 1, -1))  # (M, *kernel, C)
         self.weights = domain.constant(weights).view(conv.filters, self.taps).t()
@@ -90,10 +98,15 @@ class Im2row(Kernel):
             rows = scratch
             shape = (self.batch, *conv.window.out, *conv.window.kernel, conv.channels)
             scratch.view(shape).copy_(_patches_last(padded, conv.window))
+        if self.is_fused:
+            torch._addmm_activation(self.bias, rows, self.weights, use_gelu=False, out=y)
+            return
         if self.bias is None:
             torch.mm(rows, self.weights, out=y)
         else:
             torch.addmm(self.bias, rows, self.weights, out=y)
+        if self.relu:
+            out.relu_()
 
 
 def _room(window: Window, op: Op, domain: Domain) -> Tensor:

@@ -7,7 +7,8 @@ writes over what it reads, are one root.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Dict, List, Sequence, Set, Tuple
 
@@ -16,6 +17,7 @@ from qsdnn_runtime.engines.blas.kernel import Op, Operand
 from qsdnn_runtime.engines.blas.program import Program
 
 from .catalogue import kernels_of
+from .convolution import RELU
 from .domain import Domain, domain_of
 from .kernel import Convert, Kernel
 
@@ -95,7 +97,7 @@ class Network:
         self._wanted = {operand.name: operand for operand in program.outputs}
         for name in [name for name in self._wanted if name in self.inputs]:
             raise EngineError("'%s' is an input and an output" % name)
-        for index, ops in program.layers.items():
+        for index, ops in fused(program).items():
             steps = self.layers[index] = []
             for op in ops:
                 self._compile(op, domain_of(op.algorithm, device), steps)
@@ -199,3 +201,22 @@ class Network:
         for root, numbers in held.items():
             step = steps[max(last.get(root, 0), made[root])]
             step.drops = (*step.drops, *sorted(numbers))
+
+
+def fused(program: Program) -> Dict[int, List[Op]]:
+    """The operators by layer, where a Relu that alone reads a Conv of its layer is part of it."""
+    reads = Counter(o.name for ops in program.layers.values() for op in ops for o in op.inputs)
+    reads.update(operand.name for operand in program.outputs)
+    layers: Dict[int, List[Op]] = {}
+    for index, ops in program.layers.items():
+        kept = layers[index] = []
+        for op in ops:
+            last = kept[-1] if kept else op
+            name = last.outputs[0].name
+            follows = op.kind == "Relu" and last.kind == "Conv" and op.inputs[0].name == name
+            if follows and reads[name] == 1:
+                attributes = {**last.attributes, RELU: True}
+                kept[-1] = replace(last, outputs=op.outputs, attributes=attributes)
+            else:
+                kept.append(op)
+    return layers

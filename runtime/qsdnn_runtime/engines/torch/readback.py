@@ -18,6 +18,7 @@ from .domain import DTYPES, LAST, Tensor, algorithm_of
 
 CONVOLUTIONS: Dict[str, str] = {
     "mkldnn_convolution": "onednn",
+    "_convolution_pointwise": "onednn",
     "cudnn_convolution": "cudnn",
     "_conv_depthwise2d": "depthwise",
     "conv_depthwise3d": "depthwise",

@@ -18,6 +18,7 @@ class Border:
 
     Attributes:
         pads: The padding that PyTorch is to add before and after each dimension.
+        sizes: The sizes of what PyTorch is given.
 
     Args:
         op: The operator, whose first input the window slides over.
@@ -33,12 +34,14 @@ class Border:
         none = (0,) * len(window.kernel)
         fits = all(b <= m for b, m in zip(window.begins, most or window.begins))
         self._room: Tensor = None
+        self.sizes = window.size
         if fits and outputs_of(window, window.begins) == window.out:
             self.pads = window.begins
             return
         self.pads = none
         if window.padded != window.size or outputs_of(window, none) != window.out:
             self._room = domain.room((*op.inputs[0].shape[:2], *window.padded), fill)
+            self.sizes = window.padded
             begins = (0, 0, *window.begins)
             sizes = zip(begins, op.inputs[0].shape)
             self._inside = tuple(slice(begin, begin + size) for begin, size in sizes)
