@@ -36,7 +36,10 @@ Examples:
 @click.command("setup", epilog=EPILOG)
 @click.argument("name")
 @click.option(
-    "--engines", callback=split_names, metavar="A,B", help="Engines to install.  [default: all but torch, which is large]"
+    "--engines",
+    callback=split_names,
+    metavar="A,B",
+    help="Engines to install.  [default: all but torch, which is large]",
 )
 @click.option(
     "--wheelhouse",
