@@ -84,7 +84,7 @@ def case(tmp_path: Path) -> tuple[Graph, SegmentSpec]:
 
 def executable_of(spec: SegmentSpec, fake: FakeCuda, *, profile: bool = False) -> Watched:
     gpu = Gpu(cuda=fake, device="cpu")
-    return Watched(read_program(spec.artifact), spec, 1, profile, gpu)
+    return Watched(read_program(spec.artifact), 1, profile, gpu)
 
 
 def test_a_segment_is_recorded_once_after_a_warm_up(case: tuple[Graph, SegmentSpec]) -> None:
@@ -145,7 +145,7 @@ def test_products_in_tf32_only_where_a_layer_asks(
     changed = spec.artifact.with_name("tf32.json")
     changed.write_text(text.replace("onednn-nhwc/fp32", "gemm-nhwc/tf32", 1))
     program = read_program(changed)
-    CudaExecutable(program, spec, 1, True, Gpu(cuda=FakeCuda(), device="cpu")).call(
+    CudaExecutable(program, 1, True, Gpu(cuda=FakeCuda(), device="cpu")).call(
         {o.name: np.zeros(o.shape, np.float32) for o in program.inputs}
     )
     # what the layer reads is converted to channels-last first
@@ -176,3 +176,18 @@ def test_capabilities_of_a_gpu(major: int, tf32: bool) -> None:
     assert {"cuda/fp32", "cuda/fp16"} <= {*told} and "ONEDNN" not in told
     assert ("cuda/tf32" in told) is ("cuda/bf16" in told) is tf32
     assert devices(library) == ("CPU", "NVIDIA Test")
+
+
+SCHEMAS = {
+    "cudnn_convolution": "self weight padding stride dilation groups benchmark deterministic "
+    "allow_tf32",
+    "_conv_depthwise2d": "self weight kernel_size bias stride padding dilation",
+    "conv_depthwise3d": "self weight kernel_size bias stride padding dilation",
+    "_addmm_activation": "self mat1 mat2 beta alpha use_gelu",
+}
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_the_functions_of_a_gpu_take_the_arguments_that_they_are_given(name: str) -> None:
+    schema = getattr(torch.ops.aten, name).default._schema
+    assert [argument.name for argument in schema.arguments] == SCHEMAS[name].split()

@@ -11,7 +11,6 @@ from typing import Any, Dict, List, Optional, Sequence
 import numpy as np
 import torch
 
-from qsdnn_runtime.engine import SegmentSpec
 from qsdnn_runtime.engines.blas.kernel import Operand
 from qsdnn_runtime.engines.blas.program import Program
 
@@ -25,7 +24,6 @@ class CudaExecutable(TorchExecutable):
 
     Args:
         program: The segment, as operators.
-        segment: The segment, as the manifest has it.
         threads: The number of threads that PyTorch may use on the CPU.
         profile: Whether to time each layer: then nothing is recorded, and layers run one by one.
         gpu: The stream to run on; None makes one.
@@ -37,14 +35,13 @@ class CudaExecutable(TorchExecutable):
     def __init__(
         self,
         program: Program,
-        segment: SegmentSpec,
         threads: int,
         profile: bool,
         gpu: Optional[Gpu] = None,
     ) -> None:
         self._gpu = gpu or Gpu()
         self.device = self._gpu.device
-        super().__init__(program, segment, threads, profile)
+        super().__init__(program, threads, profile)
         self._inputs = self._pairs(program.inputs, self._network.inputs)
         self._outputs = self._pairs(program.outputs, self._network.outputs)
         self._graph: Any = None

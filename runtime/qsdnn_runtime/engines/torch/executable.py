@@ -9,8 +9,7 @@ from typing import Any, Callable, Dict, List, Sequence, Tuple
 import numpy as np
 import torch
 
-from qsdnn_runtime.engine import Applied, EngineError, SegmentSpec
-from qsdnn_runtime.engines.blas.kernel import Operand
+from qsdnn_runtime.engine import Applied, EngineError
 from qsdnn_runtime.engines.blas.program import Program
 
 from .domain import Tensor
@@ -46,7 +45,6 @@ class TorchExecutable:
 
     Args:
         program: The segment, as operators.
-        segment: The segment, as the manifest has it.
         threads: The number of threads that PyTorch may use.
         profile: Whether to time each layer.
 
@@ -57,9 +55,8 @@ class TorchExecutable:
     device = "cpu"
     """The device, as PyTorch names it."""
 
-    def __init__(self, program: Program, segment: SegmentSpec, threads: int, profile: bool) -> None:
+    def __init__(self, program: Program, threads: int, profile: bool) -> None:
         self._program = program
-        self._segment = segment
         self._threads = threads
         self._profile = profile
         with torch.inference_mode():
@@ -118,7 +115,11 @@ class TorchExecutable:
     def _checked(
         self, inputs: Dict[str, np.ndarray], outputs: Dict[str, np.ndarray]
     ) -> Dict[int, np.ndarray]:
-        """The caller's buffers by slot."""
+        """The caller's buffers by slot.
+
+        Raises:
+            EngineError: A buffer is missing, or of another type, shape or memory order.
+        """
         network, found = self._network, {}
         groups = (
             (self._program.inputs, network.inputs, inputs),
@@ -126,7 +127,7 @@ class TorchExecutable:
         )
         for operands, slots, buffers in groups:
             for operand in operands:
-                found[slots[operand.name]] = _buffer(operand, buffers)
+                found[slots[operand.name]] = array_of(operand, buffers)
         return found
 
     def _run(self) -> None:
@@ -139,6 +140,7 @@ class TorchExecutable:
             self._times[index] += (perf_counter() - start) * 1e3
 
     def _take(self, buffers: Dict[int, np.ndarray]) -> None:
+        """Lets the steps read and write the caller's buffers in place."""
         for slot, array in buffers.items():
             self._memory.values[slot] = torch.from_numpy(array)
 
@@ -163,6 +165,7 @@ class TorchExecutable:
                 values[slot] = None
 
     def _by_value(self, feeds: Dict[str, Any], run: Callable[[], None]) -> Dict[str, Any]:
+        """Runs on buffers made for it, and binds the caller's again."""
         outputs = {o.name: np.empty(o.shape, o.dtype) for o in self._program.outputs}
         inputs = {name: np.ascontiguousarray(value) for name, value in feeds.items()}
         before = self._arrays
@@ -194,13 +197,6 @@ class TorchExecutable:
             told = applied(ops[0].algorithm, has_choice, functions, written[index])
             kernels = profiled.kernels.get(index)
             self._applied[index] = replace(told, kernel=", ".join(kernels)) if kernels else told
-
-
-def _buffer(operand: Operand, buffers: Dict[str, np.ndarray]) -> np.ndarray:
-    try:
-        return array_of(operand.name, operand.shape, operand.dtype, buffers)
-    except ValueError as error:
-        raise EngineError(str(error)) from error
 
 
 def reason(error: Exception) -> str:

@@ -56,7 +56,7 @@ class TorchLoader:
 
             kind = CudaExecutable
         try:
-            return kind(read_program(segment.artifact), segment, threads, profile)
+            return kind(read_program(segment.artifact), threads, profile)
         except (ValueError, TypeError, IndexError, RuntimeError, MemoryError) as error:
             message = "%s cannot be loaded: %s" % (segment.artifact, reason(error))
             raise EngineError(message) from error

@@ -7,6 +7,8 @@ from typing import Any, Dict, List, Tuple
 import numpy as np
 import torch
 
+from qsdnn_runtime.engine import EngineError
+from qsdnn_runtime.engines.blas.kernel import Operand
 from qsdnn_runtime.program.arena import Life, aligned_block, place
 
 from .domain import Tensor
@@ -79,20 +81,18 @@ def _scratch(position: int) -> str:
     return "scratch of step %d" % position
 
 
-def array_of(name: str, shape: Tuple[int, ...], dtype: str, buffers: Dict[str, Any]) -> np.ndarray:
-    """The caller's buffer of a tensor, checked.
+def array_of(operand: Operand, buffers: Dict[str, np.ndarray]) -> np.ndarray:
+    """The caller's buffer of a tensor.
 
     Raises:
-        ValueError: The buffer is missing, or of another type, shape or memory order.
+        EngineError: The buffer is missing, or of another type, shape or memory order.
     """
-    found = buffers.get(name)
+    found = buffers.get(operand.name)
     if found is None:
-        raise ValueError("no buffer for '%s'" % name)
-    array = np.asarray(found)
-    told = (array.dtype.name, array.shape, bool(array.flags.c_contiguous))
-    wanted = (dtype, tuple(shape), True)
+        raise EngineError("no buffer for '%s'" % operand.name)
+    told = (found.dtype.name, found.shape, bool(found.flags.c_contiguous))
+    wanted = (operand.dtype, operand.shape, True)
     if told != wanted:
-        raise ValueError(
-            "buffer '%s' is %s, not %s (type, shape, contiguous)" % (name, told, wanted)
-        )
-    return array
+        words = "buffer '%s' is %s, not %s (type, shape, contiguous)"
+        raise EngineError(words % (operand.name, told, wanted))
+    return found

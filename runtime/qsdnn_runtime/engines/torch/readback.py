@@ -28,7 +28,6 @@ CONVOLUTIONS: Dict[str, str] = {
     "slow_conv_dilated3d": "native",
     "_convolution_depthwise3x3_winograd": "native",
     "_nnpack_spatial_convolution": "native",
-    "conv_depthwise2d": "native",
 }
 """The algorithm by the function of PyTorch that computes a convolution."""
 
