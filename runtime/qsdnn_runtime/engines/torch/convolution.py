@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 import torch
 
@@ -11,11 +11,28 @@ from qsdnn_runtime.engines.blas.convolution import convolution_of
 from qsdnn_runtime.engines.blas.kernel import Op
 
 from .domain import Domain, Tensor
+from .elementwise import Unary
 from .kernel import Kernel, Made
 from .window import Border
 
-RELU = "relu"
-"""The attribute of a Conv that says that a Relu follows, which the kernel of the Conv does too."""
+AFTER = "after"
+"""The attribute of a Conv that holds the activation behind it, which the Conv's kernel does too."""
+
+FUSED: Dict[str, Tuple[str, Tuple[str, ...]]] = {
+    "Clip": ("hardtanh", ("min", "max")),
+    "HardSwish": ("hardswish", ()),
+    "LeakyRelu": ("leaky_relu", ("alpha",)),
+    "Relu": ("relu", ()),
+    "Sigmoid": ("sigmoid", ()),
+    "Tanh": ("tanh", ()),
+}
+"""The activations that oneDNN computes with a convolution: their names there, and arguments."""
+
+
+def activation_of(op: Op, domain: Domain) -> Optional[Unary]:
+    """The kernel of the activation behind a Conv, for its output in place; None without one."""
+    after = op.attributes.get(AFTER)
+    return None if after is None else Unary(after, domain)
 
 
 class Called(Kernel):
@@ -28,7 +45,7 @@ class Called(Kernel):
         bias: The bias (M,), or None.
         arguments: The padding, strides and dilations, as PyTorch has them.
         groups: The number of sets of channels that do not mix.
-        relu: Whether a Relu follows that the call does not do itself.
+        after: The activation that follows, where the call does not compute it itself.
     """
 
     makes = True
@@ -40,7 +57,7 @@ class Called(Kernel):
         window = conv.window
         self.border = Border(op, domain, window)
         self.groups = conv.groups
-        self.relu = op.attributes.get(RELU, False)
+        self.after = activation_of(op, domain)
         self.bias = None if conv.bias is None else domain.constant(conv.bias)
         weights = domain.constant(conv.weights)
         pads, strides, dilations = self.border.pads, window.strides, window.dilations
@@ -55,8 +72,8 @@ class Called(Kernel):
         """See `Kernel.call`."""
         x = self.border.around(inputs[0])
         y = self.compute(x.unsqueeze(2)).squeeze(2) if self.is_line else self.compute(x)
-        if self.relu:
-            y.relu_()
+        if self.after is not None:
+            self.after.call([y], y, None)
         return y.contiguous(memory_format=self.domain.format(y.ndim))
 
     def compute(self, x: Tensor) -> Tensor:
@@ -67,13 +84,13 @@ class Called(Kernel):
 class Onednn(Called):
     """oneDNN's convolution. PyTorch takes its own for small shapes unless asked by name.
 
-    On images channels-last the weights are put into oneDNN's own order beforehand, and a Relu is
-    part of the call: PyTorch's compiler has a function for that, which is not documented.
+    On images channels-last the weights are put into oneDNN's own order beforehand, and an activation
+    is part of the call: PyTorch's compiler has a function for that, which is not documented.
     """
 
     def __init__(self, op: Op, domain: Domain) -> None:
         super().__init__(op, domain)
-        self.fused = "none"
+        self.fused: Tuple[Any, ...] = ("none", [], "")
         self.packed: Any = None
         if not domain.last or not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
             return
@@ -82,15 +99,17 @@ class Onednn(Called):
             self.weights, *self.arguments, self.groups, shape
         )
         del self.weights
-        if self.relu:
-            self.fused, self.relu = "relu", False
+        if self.after is not None:
+            name, names = FUSED[self.after.op.kind]
+            self.fused = (name, [self.after.op.number(word) for word in names], "")
+            self.after = None
 
     def compute(self, x: Tensor) -> Tensor:
         """See `Called.compute`."""
         if self.packed is not None:
             places = (*self.arguments, self.groups)
             return torch.ops.mkldnn._convolution_pointwise(
-                x, self.packed, self.bias, *places, self.fused, [], ""
+                x, self.packed, self.bias, *places, *self.fused
             )
         return torch.mkldnn_convolution(x, self.weights, self.bias, *self.arguments, self.groups)
 

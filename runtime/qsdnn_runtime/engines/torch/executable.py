@@ -10,12 +10,13 @@ import numpy as np
 import torch
 
 from qsdnn_runtime.engine import Applied, EngineError
+from qsdnn_runtime.engines.blas.memory import buffer_of
 from qsdnn_runtime.engines.blas.program import Program
 
 from .domain import Tensor
 from .kernel import Convert
 from .library import set_threads
-from .memory import Memory, array_of
+from .memory import Memory
 from .network import Network, Step
 from .readback import Profiled, applied
 
@@ -127,7 +128,7 @@ class TorchExecutable:
         )
         for operands, slots, buffers in groups:
             for operand in operands:
-                found[slots[operand.name]] = array_of(operand, buffers)
+                found[slots[operand.name]] = buffer_of(operand, buffers)
         return found
 
     def _run(self) -> None:

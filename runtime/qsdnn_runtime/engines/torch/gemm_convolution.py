@@ -15,7 +15,7 @@ from qsdnn_runtime.engines.blas.convolution import convolution_of
 from qsdnn_runtime.engines.blas.kernel import Op, Shape
 from qsdnn_runtime.engines.blas.window import Window
 
-from .convolution import RELU
+from .convolution import activation_of
 from .domain import Domain, Tensor
 from .kernel import Kernel
 
@@ -31,7 +31,7 @@ class Im2col(Kernel):
         super().__init__(op, domain)
         self.reads = (0,)
         self.conv = conv = convolution_of(op)
-        self.relu = op.attributes.get(RELU, False)
+        self.after = activation_of(op, domain)
         self.rows = conv.channels // conv.groups * conv.taps
         grouped = (conv.groups, conv.filters // conv.groups)
         self.weights = domain.constant(conv.weights).view(*grouped, self.rows)
@@ -61,8 +61,8 @@ class Im2col(Kernel):
                 torch.addmm(self.bias[0], self.weights[0], columns[0], out=y[0])
             else:
                 torch.mm(self.weights[0], columns[0], out=y[0])
-        if self.relu:
-            out.relu_()
+        if self.after is not None:
+            self.after.call([out], out, None)
 
 
 class Im2row(Kernel):
@@ -74,10 +74,11 @@ class Im2row(Kernel):
         self.conv = conv = convolution_of(op)
         if conv.groups > 1 or len(conv.window.kernel) != 2:
             raise EngineError("Conv: rows of patches take images and one group")
-        self.relu = op.attributes.get(RELU, False)
+        self.after = activation_of(op, domain)
         # on a GPU bias and Relu are part of the product, by a function that is not documented
-        self.is_fused = domain.device == "cuda" and self.relu and conv.bias is not None
-        self.is_fused = self.is_fused and hasattr(torch, "_addmm_activation")
+        has_relu = self.after is not None and self.after.op.kind == "Relu"
+        can_fuse = domain.device == "cuda" and hasattr(torch, "_addmm_activation")
+        self.is_fused = has_relu and can_fuse and conv.bias is not None
         self.taps = conv.channels * conv.taps
         weights = np.ascontiguousarray(np.moveaxis(conv.weights, 1, -1))  # (M, *kernel, C)
         self.weights = domain.constant(weights).view(conv.filters, self.taps).t()
@@ -105,8 +106,8 @@ class Im2row(Kernel):
             torch.mm(rows, self.weights, out=y)
         else:
             torch.addmm(self.bias, rows, self.weights, out=y)
-        if self.relu:
-            out.relu_()
+        if self.after is not None:
+            self.after.call([out], out, None)
 
 
 def _room(window: Window, op: Op, domain: Domain) -> Tensor:

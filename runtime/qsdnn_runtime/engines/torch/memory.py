@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Tuple
 
-import numpy as np
 import torch
 
-from qsdnn_runtime.engine import EngineError
-from qsdnn_runtime.engines.blas.kernel import Operand
 from qsdnn_runtime.program.arena import Life, aligned_block, place
 
 from .domain import Tensor
@@ -79,20 +76,3 @@ def _scratch_lives(steps: List[Step]) -> List[Life]:
 
 def _scratch(position: int) -> str:
     return "scratch of step %d" % position
-
-
-def array_of(operand: Operand, buffers: Dict[str, np.ndarray]) -> np.ndarray:
-    """The caller's buffer of a tensor.
-
-    Raises:
-        EngineError: The buffer is missing, or of another type, shape or memory order.
-    """
-    found = buffers.get(operand.name)
-    if found is None:
-        raise EngineError("no buffer for '%s'" % operand.name)
-    told = (found.dtype.name, found.shape, bool(found.flags.c_contiguous))
-    wanted = (operand.dtype, operand.shape, True)
-    if told != wanted:
-        words = "buffer '%s' is %s, not %s (type, shape, contiguous)"
-        raise EngineError(words % (operand.name, told, wanted))
-    return found

@@ -17,7 +17,7 @@ from qsdnn_runtime.engines.blas.kernel import Op, Operand
 from qsdnn_runtime.engines.blas.program import Program
 
 from .catalogue import kernels_of
-from .convolution import RELU
+from .convolution import AFTER, FUSED
 from .domain import Domain, domain_of
 from .kernel import Convert, Kernel
 
@@ -204,7 +204,7 @@ class Network:
 
 
 def fused(program: Program) -> Dict[int, List[Op]]:
-    """The operators by layer, where a Relu that alone reads a Conv of its layer is part of it."""
+    """The operators by layer; an activation that alone reads a Conv of its layer is part of it."""
     reads = Counter(o.name for ops in program.layers.values() for op in ops for o in op.inputs)
     reads.update(operand.name for operand in program.outputs)
     layers: Dict[int, List[Op]] = {}
@@ -213,9 +213,9 @@ def fused(program: Program) -> Dict[int, List[Op]]:
         for op in ops:
             last = kept[-1] if kept else op
             name = last.outputs[0].name
-            follows = op.kind == "Relu" and last.kind == "Conv" and op.inputs[0].name == name
-            if follows and reads[name] == 1:
-                attributes = {**last.attributes, RELU: True}
+            follows = op.kind in FUSED and last.kind == "Conv" and op.inputs[0].name == name
+            if follows and reads[name] == 1 and AFTER not in last.attributes:
+                attributes = {**last.attributes, AFTER: op}
                 kept[-1] = replace(last, outputs=op.outputs, attributes=attributes)
             else:
                 kept.append(op)
