@@ -32,7 +32,7 @@ test-slow: $(VENV)/test.done
 		.ci/debian gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm || true
 	$(BIN)/python -m pytest -n 2 -q -m slow
 
-# The engine torch, with a PyTorch of its own version, which `make test` does not set up: two minutes
+# The engine torch, with a PyTorch of its own version, which `make test` does not set up: a minute
 # besides the download.
 test-torch: $(VENV)/torch.done
 	$(BIN)/python -m pytest -q -k torch tests/unit tests/conformance/test_layers.py

@@ -84,8 +84,8 @@ class Called(Kernel):
 class Onednn(Called):
     """oneDNN's convolution. PyTorch takes its own for small shapes unless asked by name.
 
-    On images channels-last the weights are put into oneDNN's own order beforehand, and an activation
-    is part of the call: PyTorch's compiler has a function for that, which is not documented.
+    On images channels-last the weights are put into oneDNN's own order beforehand, and activations
+    are part of the call: PyTorch's compiler has a function for that, which is not documented.
     """
 
     def __init__(self, op: Op, domain: Domain) -> None:
