@@ -148,19 +148,23 @@ def test_products_in_tf32_only_where_a_layer_asks(
     CudaExecutable(program, 1, True, Gpu(cuda=FakeCuda(), device="cpu")).call(
         {o.name: np.zeros(o.shape, np.float32) for o in program.inputs}
     )
-    # what the layer reads is converted to channels-last first
-    assert allowed[:2] == [True, True] and allowed[2:] and not any(allowed[2:])
+    # what the layer reads is converted to channels-last first; strict again after each layer
+    assert allowed[:3] == [True, True, False] and not any(allowed[3:])
 
 
 def test_tf32_in_the_words_of_old_and_new_versions() -> None:
-    old = SimpleNamespace(cuda=SimpleNamespace(matmul=SimpleNamespace(allow_tf32=True)))
-    allow_tf32(False, old)
-    assert old.cuda.matmul.allow_tf32 is False
-    new = SimpleNamespace(cuda=SimpleNamespace(matmul=SimpleNamespace(fp32_precision="none")))
-    allow_tf32(False, new)
-    assert new.cuda.matmul.fp32_precision == "ieee"
-    allow_tf32(True, new)
-    assert new.cuda.matmul.fp32_precision == "tf32"
+    def backends(**switch: object) -> Any:
+        matmul, conv = SimpleNamespace(**switch), SimpleNamespace(**switch)
+        cudnn = SimpleNamespace(conv=conv, allow_tf32=True)
+        return SimpleNamespace(cuda=SimpleNamespace(matmul=matmul), cudnn=cudnn)
+
+    old, new = backends(allow_tf32=True), backends(fp32_precision="none")
+    for allowed, word in ((False, "ieee"), (True, "tf32")):
+        allow_tf32(allowed, old)
+        assert old.cuda.matmul.allow_tf32 is old.cudnn.allow_tf32 is allowed
+        allow_tf32(allowed, new)
+        assert new.cuda.matmul.fp32_precision == new.cudnn.conv.fp32_precision == word
+    assert new.cudnn.allow_tf32 is True  # its reading fails where new words are used
 
 
 @pytest.mark.parametrize(("major", "tf32"), [(7, False), (9, True)])

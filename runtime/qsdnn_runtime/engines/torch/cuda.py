@@ -90,10 +90,13 @@ class CudaExecutable(TorchExecutable):
             self._stamps.append(self._gpu.stamp())
 
     def _execute(self, calls: Sequence[Call]) -> None:
-        """Queues calls, each with the products that its precision allows."""
-        for call in calls:
-            allow_tf32(call.precision == "tf32")
-            super()._execute([call])
+        """Queues calls, each with the arithmetic that its precision allows."""
+        try:
+            for call in calls:
+                allow_tf32(call.precision == "tf32")
+                super()._execute([call])
+        finally:
+            allow_tf32(False)
 
     def _observe(self) -> None:
         self._gpu.settle(super()._observe)

@@ -84,14 +84,17 @@ def between(stamps: List[Any]) -> List[float]:
 
 
 def allow_tf32(allowed: bool, backends: Any = torch.backends) -> None:
-    """Says whether products of float32 may compute in TF32, in the words of PyTorch's version.
+    """Says whether float32 may compute in TF32, in the words of PyTorch's version.
+
+    Products and convolutions have a switch each; mixing old words and new is an error.
 
     Args:
-        allowed: Whether they may.
+        allowed: Whether it may.
         backends: The module `torch.backends`, or what stands for it.
     """
-    matmul = backends.cuda.matmul
-    if hasattr(matmul, "fp32_precision"):
-        matmul.fp32_precision = "tf32" if allowed else "ieee"
+    if hasattr(backends.cuda.matmul, "fp32_precision"):  # from PyTorch 2.9 on
+        for switch in (backends.cuda.matmul, backends.cudnn.conv):
+            switch.fp32_precision = "tf32" if allowed else "ieee"
     else:
-        matmul.allow_tf32 = allowed
+        for switch in (backends.cuda.matmul, backends.cudnn):
+            switch.allow_tf32 = allowed
