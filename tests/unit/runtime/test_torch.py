@@ -17,7 +17,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: make test
 from qsdnn import examples  # noqa: E402
 from qsdnn.primitive import Precision  # noqa: E402
 from qsdnn_runtime.engine import EngineError, SegmentSpec  # noqa: E402
-from qsdnn_runtime.engines.torch import LOADER  # noqa: E402
+from qsdnn_runtime.engines.torch import LOADER, gemm_convolution  # noqa: E402
 from tests.unit.runtime.blas_case import Arrays, draw, graph_of, one_node, reference  # noqa: E402
 from tests.unit.runtime.operators import NETWORKS, OPERATORS, feeds_of  # noqa: E402
 from tests.unit.runtime.torch_case import (  # noqa: E402
@@ -86,6 +86,16 @@ def test_convolution_in_every_precision(case, batch: int) -> None:
     is_depthwise = attributes.get("group") == channels
     assert ("torch/gemm/fp32" in kernels) is not is_depthwise
     assert is_depthwise or "mm" in kernels["torch/gemm/fp32"]
+
+
+@pytest.mark.parametrize("case", CONVOLUTIONS.values(), ids=CONVOLUTIONS.keys())
+def test_patches_as_a_gpu_makes_them(case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gemm_convolution, "UNFOLDING", ("cpu",))
+    (channels, filters, taps), attributes = case
+    weights = draw(filters, channels // attributes.get("group", 1), taps, taps)
+    model = one_node("Conv", [draw(2, channels, 7, 8), weights], [1], **attributes)
+    kernel = check_every_primitive(*model).get("torch/gemm/fp32", "im2col")
+    assert "im2col" in kernel or case == CONVOLUTIONS["1x1"]
 
 
 @pytest.mark.parametrize("name", NETWORKS)
