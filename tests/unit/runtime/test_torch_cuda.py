@@ -167,19 +167,32 @@ def test_tf32_in_the_words_of_old_and_new_versions() -> None:
     assert new.cudnn.allow_tf32 is True  # its reading fails where new words are used
 
 
-@pytest.mark.parametrize(("major", "tf32"), [(7, False), (9, True)])
-def test_capabilities_of_a_gpu(major: int, tf32: bool) -> None:
+def gpu(major: int, zeros: Callable[..., Any]) -> Any:
     cuda = SimpleNamespace(
         is_available=lambda: True,
+        synchronize=lambda: None,
         get_device_capability=lambda: (major, 0),
         get_device_name=lambda: "NVIDIA Test",
     )
     mkldnn = SimpleNamespace(is_available=lambda: False)
-    library = SimpleNamespace(cuda=cuda, backends=SimpleNamespace(mkldnn=mkldnn))
+    return SimpleNamespace(cuda=cuda, zeros=zeros, backends=SimpleNamespace(mkldnn=mkldnn))
+
+
+@pytest.mark.parametrize(("major", "tf32"), [(7, False), (9, True)])
+def test_capabilities_of_a_gpu(major: int, tf32: bool) -> None:
+    library = gpu(major, lambda count, device: torch.zeros(count))
     told = capabilities(library)
     assert {"cuda/fp32", "cuda/fp16"} <= {*told} and "ONEDNN" not in told
     assert ("cuda/tf32" in told) is ("cuda/bf16" in told) is tf32
     assert devices(library) == ("CPU", "NVIDIA Test")
+
+
+def test_a_gpu_that_runs_no_kernel_is_not_offered() -> None:
+    def zeros(count: int, device: str) -> Any:
+        raise RuntimeError("no kernel image is available for execution on the device")
+
+    library = gpu(5, zeros)
+    assert capabilities(library) == ("FP32",) and devices(library) == ("CPU",)
 
 
 SCHEMAS = {

@@ -48,6 +48,18 @@ def set_threads(library: Any, threads: int) -> None:
         library.set_num_threads(threads)
 
 
+def has_gpu(library: Any) -> bool:
+    """Whether a GPU runs kernels here, by trial: a wheel may have none for an old or new one."""
+    if not library.cuda.is_available():
+        return False
+    try:
+        library.zeros(1, device="cuda").add_(1.0)
+        library.cuda.synchronize()
+    except RuntimeError:
+        return False
+    return True
+
+
 def capabilities(library: Any) -> Tuple[str, ...]:
     """The capabilities: ``ONEDNN``, ``BF16`` where the CPU multiplies it, and those of a GPU.
 
@@ -59,7 +71,7 @@ def capabilities(library: Any) -> Tuple[str, ...]:
         words += ("ONEDNN",)
         if "BF16" in narrow():
             words += ("BF16",)
-    if library.cuda.is_available():
+    if has_gpu(library):
         words += ("cuda/fp32", "cuda/fp16")
         if library.cuda.get_device_capability()[0] >= 8:
             words += ("cuda/bf16", "cuda/tf32")
@@ -68,6 +80,6 @@ def capabilities(library: Any) -> Tuple[str, ...]:
 
 def devices(library: Any) -> Tuple[str, ...]:
     """The devices: ``CPU``, and the name of the GPU where there is one."""
-    if not library.cuda.is_available():
+    if not has_gpu(library):
         return ("CPU",)
     return ("CPU", str(library.cuda.get_device_name()))

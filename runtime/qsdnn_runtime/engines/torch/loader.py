@@ -50,7 +50,7 @@ class TorchLoader:
 
         kind = TorchExecutable
         if library.device_of(segment.family) == "cuda":
-            if not torch.cuda.is_available():
+            if not library.has_gpu(torch):
                 raise EngineError("there is no GPU here that PyTorch can use")
             from .cuda import CudaExecutable
 
