@@ -1,5 +1,5 @@
-# make demo | test | test-slow | test-newest | test-readme | test-arm64 | lint | lock | bench: each sets
-# up what it needs first, in .venv, with the versions in constraints.txt.
+# make demo | test | test-slow | test-torch | test-newest | test-readme | test-arm64 | lint | lock |
+# bench: each sets up what it needs first, in .venv, with the versions in constraints.txt.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 LOCK := constraints.txt
@@ -9,7 +9,7 @@ DEMO := demo
 NETWORK ?= shufflenet
 RELEASE ?= bookworm,bullseye
 
-.PHONY: demo test test-slow test-newest test-readme test-arm64 lint lock bench clean
+.PHONY: demo test test-slow test-torch test-newest test-readme test-arm64 lint lock bench clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/demo.done
@@ -31,6 +31,12 @@ test-slow: $(VENV)/test.done
 	@{ command -v arm-none-eabi-gcc && command -v qemu-system-arm; } >/dev/null || \
 		.ci/debian gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm || true
 	$(BIN)/python -m pytest -n 2 -q -m slow
+
+# The engine torch, with a PyTorch of its own version, which `make test` does not set up: a minute
+# besides the download.
+test-torch: $(VENV)/torch.done
+	$(BIN)/python -m pytest -q -k torch tests/unit tests/conformance/test_layers.py
+	$(BIN)/python -m pytest -q tests/conformance/test_differential.py -m "not slow"
 
 # The README's commands as printed: some minutes, for they search.
 test-readme: $(VENV)/test.done
@@ -74,6 +80,10 @@ $(VENV)/demo.done: pyproject.toml $(LOCK) | $(BIN)/python
 
 $(VENV)/test.done: pyproject.toml $(VENV)/demo.done
 	$(BIN)/python -m pip install -q $(HOLD) --group test
+	touch $@
+
+$(VENV)/torch.done: pyproject.toml $(VENV)/test.done
+	$(BIN)/python -m pip install -q $(HOLD) --group torch
 	touch $@
 
 $(VENV)/lint.done: pyproject.toml $(VENV)/test.done

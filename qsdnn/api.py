@@ -55,8 +55,8 @@ def search(
         board: The name of a board, or a started board (see `open_board`).
         shapes: The dimensions of the network's dynamic inputs, by input name.
         engines: The engines to choose from; None takes all that the board has.
-        precisions: The precisions to choose from besides ``fp32``: ``bf16``, ``fp16``, ``int8``;
-            where accuracy may be lost and none is named, all.
+        precisions: The precisions to choose from besides ``fp32``: ``tf32``, ``bf16``, ``fp16``,
+            ``int8``; where accuracy may be lost and none is named, all.
         threads: The number of threads that an engine may use.
         agent: The name of the agent that learns: see `qsdnn.agents.names`.
         preset: The name of the agent's settings.

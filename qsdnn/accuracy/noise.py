@@ -33,8 +33,13 @@ ERROR = 0.1
 FLOOR = 1e-12
 """The relative noise of fp32 in another engine, which is rounding alone."""
 
-SHARE = {Precision.FP16: 1e-7, Precision.BF16: 1e-5, Precision.INT8: 1e-3}
-"""The relative noise of a whole network, where nothing is known: about 70, 50 and 30 dB."""
+SHARE = {
+    Precision.TF32: 1e-7,
+    Precision.FP16: 1e-7,
+    Precision.BF16: 1e-5,
+    Precision.INT8: 1e-3,
+}
+"""The relative noise of a whole network, where nothing is known: about 70, 70, 50 and 30 dB."""
 
 
 def noise_of(sqnr_db: float) -> float:

@@ -60,7 +60,7 @@ Examples:
 @click.option("--engines", default=None, callback=split_names, metavar="A,B",
               help="The engines to choose from.  [default: all that the board has]")  # fmt: skip
 @click.option("--precision", "precisions", multiple=True, default=(),
-              type=click.Choice(["fp32", "bf16", "fp16", "int8"]),
+              type=click.Choice(["fp32", "tf32", "bf16", "fp16", "int8"]),
               help="A precision to choose from besides fp32; repeatable.  [default: fp32; with a "
               "limit of accuracy all]")  # fmt: skip
 @accuracy_options

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib.metadata import metadata
 from pathlib import Path
 
 from qsdnn.board import ANY, Board, Reference, check_threads
@@ -104,7 +106,7 @@ def prepare(
     if absent:
         raise InputError(
             f"the board {measurer.info.name} does not have {', '.join(absent)}",
-            hint=f"it has {', '.join(measurer.info.engines)}; to add all: pip install 'qsdnn[all]'",
+            hint=f"it has {', '.join(measurer.info.engines)}; {_adding(absent)}",
         )
     for name, engine in engines.items():
         for lack in measurer.info.engines[name].lacks if name in measurer.info.engines else ():
@@ -119,3 +121,11 @@ def prepare(
     bench = Bench(space, builder, measurer, config, listener, stopwatch)
     bench.stopwatch.prepared()
     return Prepared(bench=bench, graph=graph, samples=samples, calibration=calibration)
+
+
+def _adding(engines: Sequence[str]) -> str:
+    """The command that adds engines here: those that are no part of all are named."""
+    extras = metadata("qsdnn").get_all("Provides-Extra") or []
+    named = [name for name in engines if name in extras]
+    words = "all" if not named else "it" if len(engines) == 1 else "them"
+    return f"to add {words}: pip install 'qsdnn[{','.join(named) or 'all'}]'"

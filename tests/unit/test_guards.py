@@ -13,7 +13,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PLUG_INS = {"qsdnn_boards", "qsdnn_envs", "qsdnn_primitives"}
 RUNTIME_API = ["EngineError", "FeedError", "PackageError", "Session"]
-ON_THE_BOARD = {"ncnn", "numpy", "onnxruntime", "openvino", "qsdnn_runtime", "__future__"}
+ON_THE_BOARD = {
+    *("ncnn", "numpy", "onnxruntime", "openvino", "torch"),
+    *("qsdnn_runtime", "__future__"),
+}
 
 
 def _imports(path):
@@ -27,7 +30,7 @@ def _imports(path):
 @pytest.mark.parametrize("path", sorted((ROOT / "qsdnn").rglob("*.py")), ids=lambda p: p.name)
 def test_the_core_imports_no_plug_in_and_no_engine(path):
     found = set(_imports(path))
-    assert not found & (PLUG_INS | {"ncnn", "onnxruntime", "openvino"})
+    assert not found & (PLUG_INS | {"ncnn", "onnxruntime", "openvino", "torch"})
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "runtime").rglob("*.py")), ids=lambda p: p.name)
@@ -93,6 +96,7 @@ def test_importing_the_core_loads_no_engine():
         "openvino",
         "rich",
         "tensorboard",
+        "torch",
         "pandas",
         "scipy",
     }

@@ -22,6 +22,8 @@ from qsdnn_boards.ssh.address import Address, parse_address
 SCHEMA = "qsdnn.boards.setup/1"
 # Engines whose package has another name than the engine, or that need no package but numpy.
 PACKAGES = {"blas": "numpy", "lne": "numpy", "litert": "ai-edge-litert"}
+LARGE = {"torch"}
+"""Engines whose packages are of hundreds of megabytes: installed when asked for by name."""
 
 EPILOG = """\b
 Examples:
@@ -34,7 +36,10 @@ Examples:
 @click.command("setup", epilog=EPILOG)
 @click.argument("name")
 @click.option(
-    "--engines", callback=split_names, metavar="A,B", help="Engines to install.  [default: all]"
+    "--engines",
+    callback=split_names,
+    metavar="A,B",
+    help="Engines to install.  [default: all but torch, which is large]",
 )
 @click.option(
     "--wheelhouse",
@@ -73,7 +78,7 @@ def _packages(engines: tuple[str, ...] | None) -> list[str]:
     for name in engines or ():
         if name not in known:
             raise unknown("engine", name, known)
-    chosen = sorted(known) if engines is None else engines
+    chosen = sorted({*known} - LARGE) if engines is None else engines
     return list(dict.fromkeys(["numpy", *(PACKAGES.get(name, name) for name in chosen)]))
 
 

@@ -30,7 +30,13 @@ DEAR = 1e3
 """The price of a layer's weights, so that latency decides only between precisions that keep them
 alike: in times that the whole network takes, for all its weights."""
 
-KEPT = {Precision.FP32: 1.0, Precision.BF16: 0.5, Precision.FP16: 0.5, Precision.INT8: 0.25}
+KEPT = {
+    Precision.FP32: 1.0,
+    Precision.TF32: 1.0,
+    Precision.BF16: 0.5,
+    Precision.FP16: 0.5,
+    Precision.INT8: 0.25,
+}
 """The memory of weights by precision, relative to fp32."""
 
 

@@ -130,3 +130,11 @@ def test_wheels_that_are_there_need_no_internet(
     lines: list[str] = []
     assert download_wheels(["qsdnn_tiny", "gone"], jetson, tmp_path, lines.append) == [wheel]
     assert any("gone" in line for line in lines)
+
+
+def test_what_is_large_is_installed_only_when_asked_for() -> None:
+    from qsdnn_boards.command.setup import _packages
+
+    assert "torch" not in _packages(None)
+    assert "onnxruntime" in _packages(None)
+    assert _packages(("torch",)) == ["numpy", "torch"]

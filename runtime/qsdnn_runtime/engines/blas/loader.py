@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 from time import perf_counter
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional
 
 import numpy as np
 
@@ -20,9 +20,9 @@ from .arithmetic import UFUNCS as ELTWISE_UFUNCS
 from .arithmetic import Eltwise, Gemm, Gemv, MatMul, Power, PRelu
 from .convolution import Depthwise, Direct, convolution_of
 from .gemm_convolution import Im2col, Im2row, Kn2col, Kn2row, Pointwise
-from .kernel import Kernel, Op, Operand, Step
+from .kernel import Kernel, Op, Step
 from .layout import Concat, Expand, Gather, Pad, PadIndexed, Reshape, Slice, Split, Transpose
-from .memory import Memory
+from .memory import Memory, buffer_of
 from .normalization import LRN, BatchNormalization, LogSoftmax, Softmax, Standardization
 from .program import Program, read_program
 from .reduction import UFUNCS as REDUCE_UFUNCS
@@ -134,8 +134,8 @@ class BlasExecutable:
     def _compile(
         self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]
     ) -> Dict[int, List[Step]]:
-        external = {o.name: _checked(o, inputs) for o in self._program.inputs}
-        external.update((o.name, _checked(o, outputs)) for o in self._program.outputs)
+        external = {o.name: buffer_of(o, inputs) for o in self._program.inputs}
+        external.update((o.name, buffer_of(o, outputs)) for o in self._program.outputs)
         steps: Dict[int, List[Step]] = {}
         position = 0
         for index, kernels in self._layers.items():
@@ -172,19 +172,6 @@ def _execute(steps: List[Step]) -> None:
             raise EngineError("the program does not fit together: %s" % error) from error
         finally:
             np.setbufsize(size)
-
-
-def _checked(operand: Operand, buffers: Mapping[str, np.ndarray]) -> np.ndarray:
-    buffer = buffers.get(operand.name)
-    if buffer is None:
-        raise EngineError("no buffer for '%s'" % operand.name)
-    found: Tuple[object, ...] = (buffer.dtype.name, buffer.shape, buffer.flags.c_contiguous)
-    if found != (operand.dtype, operand.shape, True):
-        wanted = (operand.dtype, operand.shape, True)
-        raise EngineError(
-            "buffer '%s' is %s, not %s (type, shape, contiguous)" % (operand.name, found, wanted)
-        )
-    return buffer
 
 
 def _applied(kernels: List[Kernel]) -> Applied:

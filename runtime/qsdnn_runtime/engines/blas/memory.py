@@ -9,10 +9,11 @@ works on one buffer; the other tensors share one arena, as the times when they a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
+from qsdnn_runtime.engine import EngineError
 from qsdnn_runtime.program.arena import Life, aligned_block, place
 
 from .kernel import Kernel, Operand, Shape
@@ -127,6 +128,24 @@ class Memory:
     def _lives(self) -> List[Life]:
         homes = {home.name: home for home in self._homes.values() if not home.external}
         return [Life(h.name, h.size_bytes, h.first, h.last) for h in homes.values()]
+
+
+def buffer_of(operand: Operand, buffers: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The caller's buffer of a tensor.
+
+    Raises:
+        EngineError: The buffer is missing, or of another type, shape or memory order.
+    """
+    buffer = buffers.get(operand.name)
+    if buffer is None:
+        raise EngineError("no buffer for '%s'" % operand.name)
+    found = (buffer.dtype.name, buffer.shape, buffer.flags.c_contiguous)
+    wanted = (operand.dtype, operand.shape, True)
+    if found != wanted:
+        raise EngineError(
+            "buffer '%s' is %s, not %s (type, shape, contiguous)" % (operand.name, found, wanted)
+        )
+    return buffer
 
 
 def _last_reads(kernels: Sequence[Kernel], outputs: set[str]) -> Dict[str, int]:
