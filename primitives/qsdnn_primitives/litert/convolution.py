@@ -147,38 +147,42 @@ def pool(low: Lowering) -> None:
     batch, channels = low.shape()[:2]
     shape = (batch, *window.out, channels)
     maximal = low.op.kind == "MaxPool"
-    counted = not maximal and attributes["count_include_pad"] and any(window.begins + window.ends)
-    padding = None if counted else window.padding
-    image = _image(low)
-    if padding is None:
-        image, _ = _padded(low, image, window, lowest=maximal)
-        padding = VALID
+    image, padding = _padded(low, _image(low), window, lowest=maximal)
     options = window.options(padding)
     options |= {"filter_h": window.kernel[0], "filter_w": window.kernel[1]}
     kind = "MAX_POOL_2D" if maximal else "AVERAGE_POOL_2D"
     tensor = low.add(kind, [image], shape, **options)
-    if not maximal and padding == VALID and any(window.begins + window.ends):
-        tensor = _recounted(low, tensor, window)
+    if not maximal and any(window.begins + window.ends):
+        tensor = _recounted(low, tensor, window, padding)
     _give(low, tensor)
 
 
-def _recounted(low: Lowering, tensor: Tensor, window: Window) -> Tensor:
-    """The mean of padded windows, divided by the number of elements that ONNX counts."""
+def _recounted(low: Lowering, tensor: Tensor, window: Window, padding: int) -> Tensor:
+    """The mean of padded windows, divided by the number of elements that ONNX counts.
+
+    TensorFlow counts the elements of the image where it pads by itself, all taps where it does not.
+    """
     attributes = low.op.attributes
-    margins = ((0, 0), (0, 0))
+    image = _counts(window, (0, 0), (0, 0))
+    found = image if padding == SAME else np.full(window.out, prod(window.kernel))
+    wanted = image
     if attributes["count_include_pad"]:
         begins, ends = _square(attributes["begins"], 0), _square(attributes["ends"], 0)
-        margins = tuple(zip(begins, ends, strict=True))
-    counts = []
-    for axis, (before, behind) in enumerate(margins):
-        starts = np.arange(window.out[axis]) * window.strides[axis] - window.begins[axis]
-        first = np.maximum(starts, -before)
-        last = np.minimum(starts + window.kernel[axis], window.size[axis] + behind)
-        counts.append(last - first)
-    factors = prod(window.kernel) / np.outer(*counts)
-    if (factors == 1).all():
+        wanted = _counts(window, begins, ends)
+    if (found == wanted).all():
         return tensor
-    return low.add("MUL", [tensor, floats(factors[None, :, :, None])], tensor.shape)
+    factors = (found / wanted)[None, :, :, None]
+    return low.add("MUL", [tensor, floats(factors)], tensor.shape)
+
+
+def _counts(window: Window, begins: Pair, ends: Pair) -> Array:
+    """The elements in each window (height, width) of an image with that much around it."""
+    lines = []
+    for axis in range(2):
+        starts = np.arange(window.out[axis]) * window.strides[axis] - window.begins[axis]
+        last = np.minimum(starts + window.kernel[axis], window.size[axis] + ends[axis])
+        lines.append(last - np.maximum(starts, -begins[axis]))
+    return np.outer(*lines)
 
 
 def _image(low: Lowering) -> Tensor:
@@ -199,7 +203,7 @@ def _padded(
     low: Lowering, image: Tensor, window: Window, lowest: bool = False
 ) -> tuple[Tensor, int]:
     """The image, padded where TensorFlow has no name for the padding; and the name for the rest."""
-    if window.padding is not None and not (lowest and window.padding == VALID):
+    if window.padding is not None:
         return image, window.padding
     sides = zip(window.begins, window.ends, strict=True)
     widths = [[0, 0], *([begin, end] for begin, end in sides), [0, 0]]

@@ -16,13 +16,16 @@ from qsdnn_primitives.litert.lowering import Lowering
 from qsdnn_primitives.litert.model import Subgraph, write_model
 from qsdnn_primitives.litert.passes import fuse, pad_with_zeros
 from qsdnn_primitives.litert.program import Form, Operator, Program, Tensor
-from qsdnn_primitives.plain.node import UnsupportedError, static_shape
+from qsdnn_primitives.plain.node import UnsupportedError, is_constant, static_shape
 from qsdnn_primitives.plain.translation import WITH_RESAMPLING, translate
 
 NAME = "litert"
 
 OFFERED = ("xnnpack", "builtin")
 UNOFFERED = ("reference",)
+
+WITHOUT_REFERENCE = frozenset({"CEIL", "ELU", "LOCAL_RESPONSE_NORMALIZATION"})
+"""The operators that have no reference kernel, or one whose error is up to 1e-4."""
 
 
 class LitertEngine:
@@ -41,7 +44,7 @@ class LitertEngine:
         return _offers(layer, OFFERED)
 
     def unoffered(self, layer: Layer, info: EngineInfo) -> Sequence[Primitive]:
-        """The reference kernels."""
+        """The reference kernels, where there is one for each operator that is exact."""
         return _offers(layer, UNOFFERED)
 
     def build(self, segment: Segment, folder: Path) -> Artifact:
@@ -93,6 +96,8 @@ def _offers(layer: Layer, algorithms: Sequence[str]) -> Sequence[Primitive]:
             program.take(name, Form.PLAIN)
     except UnsupportedError:
         return ()
+    if WITHOUT_REFERENCE & {operator.kind for operator in program.operators}:
+        algorithms = [name for name in algorithms if name != "reference"]
     return tuple(_primitive(name) for name in algorithms)
 
 
@@ -215,6 +220,9 @@ def lower(layer: Layer, program: Program) -> None:
     for op in translate(layer, WITH_RESAMPLING):
         if op.kind not in LOWERINGS:
             raise UnsupportedError(f"{op.kind} has no operator")
+        for value in (*op.inputs, *op.outputs):
+            if not is_constant(value) and not static_shape(value):
+                raise UnsupportedError(f"{value.name} has no dimensions")  # nor has it a view
         try:
             LOWERINGS[op.kind](Lowering(op, program))
         except (ValueError, TypeError, KeyError, IndexError) as error:
