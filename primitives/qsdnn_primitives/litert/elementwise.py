@@ -9,8 +9,15 @@ import numpy as np
 import onnx_ir as ir
 
 from qsdnn_primitives.litert.lowering import Lowering
-from qsdnn_primitives.litert.program import Array, Constant, Form, Tensor, floats, form_of, order
-from qsdnn_primitives.litert.program import transposed
+from qsdnn_primitives.litert.program import (
+    Array,
+    Constant,
+    Tensor,
+    floats,
+    form_of,
+    order,
+    transposed,
+)
 from qsdnn_primitives.plain.arithmetic import FLOAT32_MAX
 from qsdnn_primitives.plain.node import UnsupportedError, static_shape
 
@@ -162,7 +169,8 @@ def prelu(low: Lowering) -> None:
     form = form_of(rank, made.form)
 
     def convert(array: Array) -> Array:
-        return array.reshape(padded).transpose(order(rank, form))[0]
+        turned = array.reshape(padded).transpose(order(rank, form))
+        return turned.reshape(turned.shape[1:])
 
     alpha = Tensor(transposed(padded, form)[1:], "float32", Constant(slope, convert))
     made.finish(low.add("PRELU", [made.input, alpha], made.input.shape))
@@ -210,7 +218,9 @@ def batch_normalization(low: Lowering) -> None:
         return Constant(value).array().reshape(-1).astype(np.float64)
 
     def factor(array: Array) -> Array:
-        return (array.reshape(-1) / np.sqrt(parameter(values[3]) + epsilon)).reshape(dims).astype("f4")
+        return (
+            (array.reshape(-1) / np.sqrt(parameter(values[3]) + epsilon)).reshape(dims).astype("f4")
+        )
 
     def addend(array: Array) -> Array:
         factors = parameter(values[0]) / np.sqrt(parameter(values[3]) + epsilon)

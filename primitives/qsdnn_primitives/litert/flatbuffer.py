@@ -118,7 +118,7 @@ class _Writer:
             return self._vector(np.frombuffer(node.encode(), np.uint8), ending=b"\0")
         if isinstance(node, np.ndarray):
             return self._vector(node)
-        assert isinstance(node, Sequence)
+        assert not isinstance(node, Scalar | Blob)
         return self._tables(node)
 
     def _table(self, table: Table) -> int:

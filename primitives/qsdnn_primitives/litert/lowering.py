@@ -85,7 +85,9 @@ class Lowering:
         tensor = self.program.reshape(self.program.take(str(value.name), Form.PLAIN), padded)
         return self.program.transpose(tensor, order(rank, form))
 
-    def add(self, kind: str, inputs: Sequence[Tensor | None], shape: Shape, **options: float) -> Tensor:
+    def add(
+        self, kind: str, inputs: Sequence[Tensor | None], shape: Shape, **options: float
+    ) -> Tensor:
         """Adds an operator with one output, which is returned."""
         return self.program.add(kind, inputs, shape, **options)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from qsdnn_primitives.plain.node import Shape, UnsupportedError
 
@@ -206,13 +206,13 @@ class Program:
         return self.add("RESHAPE", [tensor, integers(tensor.shape)], tensor.shape)
 
 
-def integers(numbers: Sequence[int] | Array) -> Tensor:
+def integers(numbers: ArrayLike) -> Tensor:
     """A constant of 32-bit integers."""
     array = np.asarray(numbers, np.int32)
     return Tensor(array.shape, "int32", Constant(array))
 
 
-def floats(array: Array | float) -> Tensor:
+def floats(numbers: ArrayLike) -> Tensor:
     """A constant of single precision."""
-    values = np.asarray(array, np.float32)
+    values = np.asarray(numbers, np.float32)
     return Tensor(values.shape, "float32", Constant(values))

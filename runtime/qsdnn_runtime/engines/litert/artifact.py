@@ -120,9 +120,7 @@ def read_profile(folder: Path, options: Mapping[str, Any]) -> Profile:
             for part in found["layers"]
         ]
         head, inputs, outputs = folder / found["file"], found["inputs"], found["outputs"]
-        return Profile(
-            read_model(head, found), _numbers(inputs), _numbers(outputs), tuple(parts)
-        )
+        return Profile(read_model(head, found), _numbers(inputs), _numbers(outputs), tuple(parts))
     except (ValueError, KeyError, TypeError) as error:
         raise EngineError("the artifact has no profile: %r" % error) from error
 

@@ -159,9 +159,7 @@ class ProfiledExecutable(LitertExecutable):
         self._watch = None
 
 
-def _checked(
-    name: str, shape: Tuple[int, ...], buffers: Dict[str, np.ndarray]
-) -> np.ndarray:
+def _checked(name: str, shape: Tuple[int, ...], buffers: Dict[str, np.ndarray]) -> np.ndarray:
     buffer = buffers.get(name)
     if buffer is None:
         raise EngineError("no buffer for '%s'" % name)

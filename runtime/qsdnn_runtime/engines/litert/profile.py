@@ -86,7 +86,9 @@ def applied(interpreter: Any, segment: SegmentSpec) -> Dict[int, Applied]:
     }
 
 
-def _delegated(details: Sequence[Mapping[str, Any]], count: int, outputs: Sequence[int]) -> Set[int]:
+def _delegated(
+    details: Sequence[Mapping[str, Any]], count: int, outputs: Sequence[int]
+) -> Set[int]:
     """The operators of the model, by number, that run inside a delegate.
 
     Args:
