@@ -12,6 +12,7 @@ from qsdnn.model.layer import Layer
 from qsdnn.model.segment import Artifact, Segment
 from qsdnn.primitive import Precision, Primitive
 from qsdnn_primitives.litert import convolution, elementwise, layout, product, reduction
+from qsdnn_primitives.litert.integers import candidates, in_integers
 from qsdnn_primitives.litert.lowering import Lowering
 from qsdnn_primitives.litert.model import Subgraph, write_model
 from qsdnn_primitives.litert.passes import fuse, pad_with_zeros
@@ -54,10 +55,11 @@ class LitertEngine:
             BuildError: A layer cannot be expressed, or not with the algorithm asked for.
         """
         for layer, choice in zip(segment.layers, segment.choices, strict=True):
-            if choice != _primitive(choice.algorithm) or choice.algorithm not in _ALL:
+            known = _offers(layer, _ALL)
+            if known and choice not in known:
                 raise BuildError(
                     f"layer '{layer.name}' cannot take {choice}",
-                    hint=f"it can take: {', '.join(f'{name}/fp32' for name in _ALL)}",
+                    hint=f"it can take: {', '.join(map(str, known))}",
                 )
         whole = _whole(segment)
         parts = _parts(whole)
@@ -82,12 +84,17 @@ class LitertEngine:
 _ALL = (*OFFERED, *UNOFFERED)
 
 
-def _primitive(algorithm: str) -> Primitive:
-    family = f"{NAME}/{algorithm}"
-    return Primitive(engine=NAME, algorithm=algorithm, precision=Precision.FP32, family=family)
+def _primitive(algorithm: str, precision: Precision = Precision.FP32) -> Primitive:
+    return Primitive(
+        engine=NAME,
+        algorithm=algorithm,
+        precision=precision,
+        family=f"{NAME}/{algorithm}",
+        format="s8" if precision is Precision.INT8 else "",
+    )
 
 
-def _offers(layer: Layer, algorithms: Sequence[str]) -> Sequence[Primitive]:
+def _offers(layer: Layer, algorithms: Sequence[str]) -> list[Primitive]:
     program = Program()
     try:
         _enter(program, layer)
@@ -95,10 +102,14 @@ def _offers(layer: Layer, algorithms: Sequence[str]) -> Sequence[Primitive]:
         for name in layer.outputs:
             program.take(name, Form.PLAIN)
     except UnsupportedError:
-        return ()
+        return []
     if WITHOUT_REFERENCE & {operator.kind for operator in program.operators}:
         algorithms = [name for name in algorithms if name != "reference"]
-    return tuple(_primitive(name) for name in algorithms)
+    offers = [_primitive(name) for name in algorithms]
+    operators = fuse(program.operators, [program.take(name, Form.PLAIN) for name in layer.outputs])
+    if candidates(operators, program.names, {layer.index}):
+        offers += [_primitive(name, Precision.INT8) for name in algorithms if name in OFFERED]
+    return offers
 
 
 def _enter(program: Program, layer: Layer) -> None:
@@ -131,6 +142,13 @@ def _whole(segment: Segment) -> Subgraph:
             tensor = program.copy(tensor)
         outputs.append(tensor)
     operators = pad_with_zeros(fuse(program.operators, outputs))
+    chosen = {
+        layer.index
+        for layer, choice in zip(segment.layers, segment.choices, strict=True)
+        if choice.precision is Precision.INT8
+    }
+    calibration = segment.calibration
+    operators = in_integers(operators, program.names, chosen, calibration, outputs)
     return Subgraph(operators=operators, inputs=inputs, outputs=outputs)
 
 

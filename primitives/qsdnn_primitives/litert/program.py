@@ -128,11 +128,13 @@ class Program:
     Attributes:
         operators: The operators added so far.
         layer: The index of the layer that operators are added for.
+        names: The ONNX values that tensors are, in whatever form.
     """
 
     def __init__(self) -> None:
         self.operators: list[Operator] = []
         self.layer = 0
+        self.names: dict[Tensor, str] = {}
         self._forms: dict[str, dict[Form, Tensor]] = {}
 
     def enter(self, name: str, shape: Shape) -> Tensor:
@@ -143,6 +145,7 @@ class Program:
 
     def record(self, name: str, form: Form, tensor: Tensor) -> None:
         """Makes a tensor known as an ONNX value in a form."""
+        self.names.setdefault(tensor, name)
         self._forms.setdefault(name, {})[form_of(len(tensor.shape), form)] = tensor
 
     def forms(self, name: str) -> Mapping[Form, Tensor]:

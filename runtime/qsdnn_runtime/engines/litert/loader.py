@@ -26,7 +26,7 @@ class LitertLoader:
     def probe(self) -> Optional[EngineInfo]:
         """The version of the package that is installed."""
         try:
-            return EngineInfo(self.name, version(), ("CPU",), ("FP32",))
+            return EngineInfo(self.name, version(), ("CPU",), ("FP32", "INT8"))
         except EngineError:
             return None
 

@@ -17,6 +17,9 @@ from qsdnn_runtime.engine import Applied, EngineError, SegmentSpec
 
 from .artifact import Profile
 
+PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+"""The operators whose integers make a layer one in integers."""
+
 
 class Stopwatch:
     """Runs the graph of each layer, and takes its time.
@@ -76,12 +79,20 @@ def applied(interpreter: Any, segment: SegmentSpec) -> Dict[int, Applied]:
     if algorithm == "xnnpack" and not taken:
         algorithm = "builtin"
     kernels: Dict[int, List[str]] = {layer: [] for layer in segment.layers}
+    precisions = dict.fromkeys(segment.layers, "fp32")
     for number, layer in enumerate(owners):
-        built_in = "reference" if algorithm == "reference" else "builtin"
-        name = "%s:%s" % (built_in, details[number]["op_name"])
-        kernels[layer].append("xnnpack" if number in taken else name)
+        kind = str(details[number]["op_name"])
+        word = "reference" if algorithm == "reference" else "builtin"
+        name = "xnnpack" if number in taken else "%s:%s" % (word, kind)
+        if kind in PRODUCTS and details[number]["operand_types"][0] is np.int8:
+            precisions[layer] = "int8"
+            name += "(int8)"
+        kernels[layer].append(name)
     return {
-        layer: Applied("litert/%s/fp32" % algorithm, ", ".join(dict.fromkeys(names)) or "fused")
+        layer: Applied(
+            "litert/%s/%s" % (algorithm, precisions[layer]),
+            ", ".join(dict.fromkeys(names)) or "fused",
+        )
         for layer, names in kernels.items()
     }
 
