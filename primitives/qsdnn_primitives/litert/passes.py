@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from math import prod
 
 from qsdnn_primitives.litert.program import Operator, Tensor
 from qsdnn_primitives.litert.schema import FUSED, RELU, RELU6
@@ -16,6 +17,45 @@ HOSTS = frozenset(
     }
 )
 """The kinds of operators that may have an activation inside."""
+
+
+def absorb_biases(operators: Sequence[Operator], kept: Collection[Tensor]) -> list[Operator]:
+    """The operators, with a constant for each column that a product adds none to inside it.
+
+    Args:
+        operators: The operators, in topological order.
+        kept: The tensors that are read from outside.
+    """
+    reads = Counter(tensor for operator in operators for tensor in operator.inputs)
+    makers: dict[Tensor, int] = {}
+    found: list[Operator] = []
+    for operator in operators:
+        if operator.kind == "ADD":
+            for source, added in (operator.inputs, operator.inputs[::-1]):
+                position = makers.get(source) if source is not None else None
+                if position is None or source is None or added is None or added.data is None:
+                    continue
+                host, columns = found[position], source.shape[-1]
+                alone = reads[source] == 1 and source not in kept and host.layer == operator.layer
+                if alone and _lacks_bias(host) and prod(added.shape) == added.shape[-1] == columns:
+                    bias = dataclasses.replace(added, shape=(columns,))
+                    found[position] = dataclasses.replace(
+                        host, inputs=(*host.inputs[:2], bias), outputs=operator.outputs
+                    )
+                    makers[operator.outputs[0]] = position
+                    break
+            else:
+                makers[operator.outputs[0]] = len(found)
+                found.append(operator)
+            continue
+        makers.update(dict.fromkeys(operator.outputs, len(found)))
+        found.append(operator)
+    return found
+
+
+def _lacks_bias(operator: Operator) -> bool:
+    return operator.kind == "FULLY_CONNECTED" and operator.inputs[2] is None
+
 
 _POSITIVE = ("RELU", "RELU6", "LOGISTIC")
 

@@ -69,7 +69,7 @@ def matmul(low: Lowering) -> None:
         weights = low.constant(1, (columns, inner), lambda array: array.T)
         left = low.take(0)
         shape = (*first[:-1], columns)
-        inputs = [left, weights, floats(np.zeros(columns))]
+        inputs = [left, weights, None]
         low.finish(low.add("FULLY_CONNECTED", inputs, shape, keep_num_dims=True))
         return
     left, first = _matrix(low, 0, (1, *first) if len(first) == 1 else first)

@@ -9,7 +9,7 @@ from the interpreter of the whole segment: which operators a delegate has replac
 from __future__ import annotations
 
 from time import perf_counter
-from typing import Any, Dict, List, Mapping, Sequence, Set
+from typing import Any, Dict, List, Mapping, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -39,25 +39,46 @@ class Stopwatch:
         # The public interface runs the first graph; others by their number, in what it wraps.
         self._graphs = interpreter._interpreter
         self._times = dict.fromkeys(layers, 0.0)
+        self._entries: List[Tuple[np.ndarray, int]] = []
+        self._copies: List[List[Tuple[np.ndarray, np.ndarray]]] = []
+        self._results: List[np.ndarray] = []
         try:
             for number in range(len(profile.parts)):
                 self._graphs.AllocateTensors(number)
+            self._connect()
         except (AttributeError, RuntimeError, TypeError, ValueError) as error:
             raise EngineError("TensorFlow Lite runs no single layers: %s" % error) from error
 
     def run(self, inputs: Sequence[np.ndarray]) -> List[np.ndarray]:
-        """The outputs of the segment."""
-        values = dict(zip(self._profile.inputs, inputs))
-        graphs = self._graphs
+        """The outputs of the segment, in the interpreter's memory."""
+        for view, index in self._entries:
+            np.copyto(view, inputs[index])
         for number, part in enumerate(self._profile.parts):
-            for index, tensor in enumerate(part.inputs):
-                graphs.SetTensor(index, values[tensor], number)
+            for target, source in self._copies[number]:
+                np.copyto(target, source)
             start = perf_counter()
-            graphs.Invoke(number)
+            self._graphs.Invoke(number)
             self._times[part.layer] += (perf_counter() - start) * 1e3
+        return self._results
+
+    def _connect(self) -> None:
+        """Finds the memory that each graph reads from others.
+
+        Views of it may be kept, as nothing is allocated any more.
+        """
+        made: Dict[int, np.ndarray] = {}
+        places = {tensor: index for index, tensor in enumerate(self._profile.inputs)}
+        for number, part in enumerate(self._profile.parts):
+            self._copies.append([])
+            for index, tensor in enumerate(part.inputs):
+                view = self._graphs.tensor(self._graphs, index, number)
+                if tensor in places:
+                    self._entries.append((view, places[tensor]))
+                else:
+                    self._copies[number].append((view, made[tensor]))
             for index, tensor in enumerate(part.outputs, len(part.inputs)):
-                values[tensor] = graphs.GetTensor(index, number)
-        return [values[tensor] for tensor in self._profile.outputs]
+                made[tensor] = self._graphs.tensor(self._graphs, index, number)
+        self._results = [made[tensor] for tensor in self._profile.outputs]
 
     def layer_times(self) -> Dict[int, float]:
         """Milliseconds of each layer, summed over the runs so far."""
