@@ -57,6 +57,7 @@ def _lacks_bias(operator: Operator) -> bool:
     return operator.kind == "FULLY_CONNECTED" and operator.inputs[2] is None
 
 
+_MOVES = ("MAX_POOL_2D", "PAD", "RESHAPE", "TRANSPOSE")
 _POSITIVE = ("RELU", "RELU6", "LOGISTIC")
 
 
@@ -101,7 +102,7 @@ def pad_with_zeros(operators: Iterable[Operator]) -> list[Operator]:
         if operator.kind == "PADV2" and first in positive and _is_lowest(operator.inputs[2]):
             operator = dataclasses.replace(operator, kind="PAD", inputs=operator.inputs[:2])
         clamped = operator.options.get("activation") in (RELU, RELU6)
-        passed = operator.kind in ("MAX_POOL_2D", "PAD", "RESHAPE") and first in positive
+        passed = operator.kind in _MOVES and first in positive
         if operator.kind in _POSITIVE or clamped or passed:
             positive.update(operator.outputs)
         found.append(operator)
