@@ -27,7 +27,7 @@ def _imports(path):
 @pytest.mark.parametrize("path", sorted((ROOT / "qsdnn").rglob("*.py")), ids=lambda p: p.name)
 def test_the_core_imports_no_plug_in_and_no_engine(path):
     found = set(_imports(path))
-    assert not found & (PLUG_INS | {"ncnn", "onnxruntime", "openvino"})
+    assert not found & (PLUG_INS | {"ai_edge_litert", "ncnn", "onnxruntime", "openvino"})
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "runtime").rglob("*.py")), ids=lambda p: p.name)
@@ -86,6 +86,7 @@ def test_importing_the_core_loads_no_engine():
     loaded = "import sys, qsdnn, qsdnn.cli; print(*sys.modules)"
     names = subprocess.check_output([sys.executable, "-c", loaded], text=True).split()
     heavy = {
+        "ai_edge_litert",
         "ncnn",
         "numpy",
         "onnx",
