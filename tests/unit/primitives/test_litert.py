@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from onnx import TensorProto
 
 from qsdnn import examples
-from qsdnn.engine import Engine, EngineInfo, Reserved
-from qsdnn.errors import BuildError
+from qsdnn.engine import Engine, EngineInfo, Reserved, load_engines
+from qsdnn.errors import BuildError, InputError, UnsupportedLayerError
 from qsdnn.model import load_graph
 from qsdnn.model.layer import Graph
 from qsdnn.model.segment import Artifact, Segment
+from qsdnn.plan.build import Builder
 from qsdnn.primitive import Precision, Primitive
 from qsdnn_primitives.litert import ENGINE
 from qsdnn_primitives.litert.convolution import Window
@@ -284,3 +285,17 @@ def test_constants_are_read_when_they_are_written(
     graph = graph_of(examples.build("kws1"), tmp_path)
     monkeypatch.setattr("qsdnn_primitives.litert.program.Constant.array", None)
     assert all(offers(graph))
+
+
+def test_the_engine_alone_runs_on_any_of_its_kernels(tmp_path: Path) -> None:
+    graph = graph_of(model_of([node("Elu", "x")], (1, 4), {}), tmp_path)
+    builder = Builder(graph, load_engines(["litert"]), tmp_path)
+    for algorithm in ("", "builtin"):
+        (segment,) = builder.bare("litert", algorithm).manifest["segments"]
+        assert segment["family"] == f"litert/{algorithm or 'xnnpack'}"
+    with pytest.raises(InputError, match="unknown algorithm of litert 'reference'"):
+        builder.bare("litert", "reference")
+    graph = graph_of(model_of([node("Elu", "x", "e"), node("Softmax", "e")], (1, 4), {}), tmp_path)
+    builder = Builder(graph, load_engines(["litert"]), tmp_path)
+    with pytest.raises(UnsupportedLayerError, match=r"litert/reference cannot run layer .*Elu"):
+        builder.bare("litert", "reference")
