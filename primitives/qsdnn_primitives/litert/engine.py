@@ -13,7 +13,7 @@ from qsdnn.model.segment import Artifact, Segment
 from qsdnn.primitive import Precision, Primitive
 from qsdnn_primitives.litert.graph import fused, numbers, parts, whole
 from qsdnn_primitives.litert.integers import candidates
-from qsdnn_primitives.litert.model import Subgraph, write_model
+from qsdnn_primitives.litert.model import Subgraph, WeightFiles, write_model
 from qsdnn_primitives.litert.program import Form, Program, Tensor
 from qsdnn_primitives.litert.translation import lower
 from qsdnn_primitives.plain.node import UnsupportedError, static_shape
@@ -61,8 +61,9 @@ class LitertEngine:
                 )
         graph = whole(segment)
         layers, known = parts(graph), numbers(graph)
-        model = write_model([graph], segment.graph.weights, folder)
-        profile = write_model([*layers.values()], segment.graph.weights, folder)
+        weights = WeightFiles(segment.graph.weights, folder)
+        model = write_model([graph], weights)
+        profile = write_model([*layers.values()], weights)
         options = {
             **model.options,
             "operators": [operator.layer for operator in graph.operators],

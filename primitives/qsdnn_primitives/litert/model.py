@@ -7,7 +7,7 @@ own. The board puts a model together when it loads it: see `qsdnn_runtime.engine
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -62,13 +62,51 @@ class Model:
     options: dict[str, Any]
 
 
-def write_model(subgraphs: Sequence[Subgraph], weights: Path, folder: Path) -> Model:
+class WeightFiles:
+    """The files that the weights of models are in; those that models share are written once.
+
+    Attributes:
+        folder: The folder of the files, which are named by their content.
+
+    Args:
+        weights: The graph's file of weights.
+        folder: The folder.
+    """
+
+    def __init__(self, weights: Path, folder: Path) -> None:
+        self.folder = folder
+        self._weights = weights
+        self._pieces: dict[Tensor, dict[str, Any]] = {}
+
+    def piece(self, tensor: Tensor) -> Mapping[str, Any]:
+        """Where a constant is: in the graph's weights, else in a file of its own."""
+        if tensor not in self._pieces:
+            self._pieces[tensor] = self._found(tensor)
+        return self._pieces[tensor]
+
+    def _found(self, tensor: Tensor) -> dict[str, Any]:
+        assert tensor.data is not None
+        source = tensor.data.source
+        stored = source.const_value if isinstance(source, ir.Value) else None
+        size_bytes = prod(tensor.shape) * np.dtype(tensor.dtype).itemsize
+        own = (
+            isinstance(stored, ir.ExternalTensor)
+            and Path(stored.location).name == self._weights.name
+        )
+        if own and tensor.data.convert is None:
+            assert isinstance(stored, ir.ExternalTensor)
+            file = link_file(self._weights, self.folder)
+            return {"file": file, "offset": stored.offset or 0, "size_bytes": size_bytes}
+        file = write_content(_content(tensor), ".bin", self.folder)
+        return {"file": file, "offset": 0, "size_bytes": size_bytes}
+
+
+def write_model(subgraphs: Sequence[Subgraph], weights: WeightFiles) -> Model:
     """Writes a model, in each graph of which the inputs are the first tensors, then the outputs.
 
     Args:
         subgraphs: The graphs of the model, the one that it runs first.
-        weights: The graph's file of weights.
-        folder: The folder to write to; files in it are kept, as files are named by their content.
+        weights: The files of the weights, in whose folder the model is written.
 
     Raises:
         BuildError: The model is too large for the format.
@@ -87,10 +125,9 @@ def write_model(subgraphs: Sequence[Subgraph], weights: Path, folder: Path) -> M
     flat = encode(root, IDENTIFIER)
     if flat.size_bytes > MAX_BYTES:
         raise BuildError(f"a segment of {flat.size_bytes} bytes is too large for a .tflite file")
-    file = write_content(flat.head, ".tflite", folder)
+    file = write_content(flat.head, ".tflite", weights.folder)
     pieces = [
-        {"at": flat.places[key], **_piece(tensor, weights, folder)}
-        for key, tensor in buffers.outside.items()
+        {"at": flat.places[key], **weights.piece(tensor)} for key, tensor in buffers.outside.items()
     ]
     files = dict.fromkeys([file, *(str(piece["file"]) for piece in pieces)])
     return Model(file, tuple(files), {"size_bytes": flat.size_bytes, "weights": pieces})
@@ -130,21 +167,6 @@ def _content(tensor: Tensor) -> bytes:
     array = tensor.data.array().astype(tensor.dtype, copy=False)
     assert array.size == prod(tensor.shape)
     return array.tobytes()
-
-
-def _piece(tensor: Tensor, weights: Path, folder: Path) -> dict[str, Any]:
-    """Where the content of a constant is: in the graph's weights, else in a file of its own."""
-    assert tensor.data is not None
-    source = tensor.data.source
-    stored = source.const_value if isinstance(source, ir.Value) else None
-    own = isinstance(stored, ir.ExternalTensor) and Path(stored.location).name == weights.name
-    size_bytes = prod(tensor.shape) * np.dtype(tensor.dtype).itemsize
-    if own and tensor.data.convert is None:
-        assert isinstance(stored, ir.ExternalTensor)
-        offset, file = stored.offset or 0, link_file(weights, folder)
-        return {"file": file, "offset": offset, "size_bytes": size_bytes}
-    file = write_content(_content(tensor), ".bin", folder)
-    return {"file": file, "offset": 0, "size_bytes": size_bytes}
 
 
 def _code(kind: str) -> Table:

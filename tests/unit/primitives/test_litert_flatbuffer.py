@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qsdnn_primitives.litert.flatbuffer import Blob, Scalar, Table, encode
-from qsdnn_primitives.litert.model import INLINE_BYTES, Subgraph, write_model
+from qsdnn_primitives.litert.model import INLINE_BYTES, Subgraph, WeightFiles, write_model
 from qsdnn_primitives.litert.program import Constant, Operator, Tensor, floats, integers
 from qsdnn_primitives.litert.schema import KINDS
 
@@ -83,7 +83,7 @@ def _interpreter(subgraph, folder, algorithm="builtin"):
     from qsdnn_runtime.engines.litert.library import make_interpreter
 
     (folder / "weights").write_bytes(b"")
-    model = write_model([subgraph], folder / "weights", folder)
+    model = write_model([subgraph], WeightFiles(folder / "weights", folder))
     return make_interpreter(read_model(folder / model.file, model.options), algorithm, 1)
 
 

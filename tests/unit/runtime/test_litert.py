@@ -86,9 +86,11 @@ def test_a_segment_that_no_delegate_took_ran_on_the_built_in_kernels(tmp_path):
     shape = (1, 4, 1, 1)  # its transposition is a reshape
     network = Network(model([node], [("x", "float32", shape)], [("y", "float32", shape)]), tmp_path)
     spec = network.spec()
-    details = [{"op_name": "LRN", "inputs": [0], "outputs": [1], "operand_types": [np.float32]}]
+    details = [{"op_name": "LRN", "inputs": [0], "outputs": [1]}]
     interpreter = types.SimpleNamespace(
-        _get_ops_details=lambda: details, get_output_details=lambda: [{"index": 1}]
+        _get_ops_details=lambda: details,
+        get_output_details=lambda: [{"index": 1}],
+        get_tensor_details=lambda: [],
     )
     spec.options["operators"][:] = [0]
     assert profile.applied(interpreter, spec)[0].primitive == "litert/builtin/fp32"

@@ -96,6 +96,7 @@ def applied(interpreter: Any, segment: SegmentSpec) -> Dict[int, Applied]:
     owners = [int(layer) for layer in segment.options["operators"]]
     details = interpreter._get_ops_details()
     taken = _delegated(details, len(owners), [d["index"] for d in interpreter.get_output_details()])
+    rounded = {d["index"] for d in interpreter.get_tensor_details() if d["dtype"] is np.int8}
     algorithm = segment.family.partition("/")[2]
     if algorithm == "xnnpack" and not taken:
         algorithm = "builtin"
@@ -105,7 +106,7 @@ def applied(interpreter: Any, segment: SegmentSpec) -> Dict[int, Applied]:
         kind = str(details[number]["op_name"])
         word = "reference" if algorithm == "reference" else "builtin"
         name = "xnnpack" if number in taken else "%s:%s" % (word, kind)
-        if kind in PRODUCTS and details[number]["operand_types"][0] is np.int8:
+        if kind in PRODUCTS and int(details[number]["inputs"][0]) in rounded:
             precisions[layer] = "int8"
             name += "(int8)"
         kernels[layer].append(name)
