@@ -70,17 +70,19 @@ def concat(low: Lowering) -> None:
 
 
 def split(low: Lowering) -> None:
-    """Split."""
+    """Split, which XNNPACK takes in equal parts; any others are cut out one by one."""
     form, rank = _form(low)
-    dims = order(rank, form)
-    axis = dims.index(int(low.op.attributes["axis"]))
+    axis = order(rank, form).index(int(low.op.attributes["axis"]))
     outputs = [Tensor(transposed(static_shape(v), form)) for v in low.op.outputs]
-    sizes = [tensor.shape[axis] for tensor in outputs]
+    sizes = [output.shape[axis] for output in outputs]
     tensor = low.take(0, form)
-    low.program.put(
-        "SPLIT_V", [tensor, integers(sizes), integers(axis)], outputs, splits=len(sizes)
-    )
+    if len(set(sizes)) == 1:
+        low.program.put("SPLIT", [integers(axis), tensor], outputs, splits=len(sizes))
     for index, output in enumerate(outputs):
+        if len(set(sizes)) > 1:
+            starts = [sum(sizes[:index]) if i == axis else 0 for i in range(rank)]
+            inputs = [tensor, integers(starts), integers(output.shape)]
+            low.program.put("SLICE", inputs, [output])
         low.finish(output, form, index)
 
 

@@ -94,7 +94,7 @@ KINDS: Mapping[str, Kind] = {
     "RSQRT": Kind(76),
     "SLICE": Kind(65, 48),
     "SOFTMAX": Kind(25, 9, ("beta:f",)),
-    "SPLIT_V": Kind(102, 79, ("splits:i",)),
+    "SPLIT": Kind(49, 35, ("splits:i",)),
     "SQRT": Kind(75),
     "STRIDED_SLICE": Kind(45, 32, ("begin_mask:i", "end_mask:i")),
     "SUB": Kind(41, 28, _ACTIVATION),
