@@ -88,6 +88,11 @@ DECLINED = {
     "transposed convolution of groups": model_of(
         [node("ConvTranspose", "x w", group=2)], (1, 4, 5, 5), {"w": (4, 2, 3, 3)}
     ),
+    "pool with negative padding": model_of(
+        [node("MaxPool", "x", kernel_shape=[1, 1], strides=[3, 3], auto_pad="SAME_UPPER")],
+        (1, 3, 6, 6),
+        {},
+    ),
     "scalar": model_of([node("ReduceSum", "x", keepdims=0)], (1, 4), {}),
     "operator without a counterpart": model_of([node("Sin", "x")], (1, 4), {}),
     "erf alone": model_of([node("Erf", "x")], (1, 4), {}),
