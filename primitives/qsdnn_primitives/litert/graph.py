@@ -55,25 +55,35 @@ def whole(segment: Segment) -> Subgraph:
 def parts(graph: Subgraph) -> dict[int, Subgraph]:
     """The graph of each layer that has operators, in an order in which they can run."""
     layers: dict[int, list[Operator]] = {}
+    readers: dict[Tensor, set[int]] = {}
     for operator in graph.operators:
         layers.setdefault(operator.layer, []).append(operator)
-    return {layer: _cut(layers[layer], graph) for layer in sorted(layers)}
+        for tensor in _activations(operator):
+            readers.setdefault(tensor, set()).add(operator.layer)
+    return {
+        layer: Subgraph(
+            operators=layers[layer],
+            inputs=_read(layers[layer]),
+            outputs=[
+                tensor
+                for operator in layers[layer]
+                for tensor in operator.outputs
+                if tensor in graph.outputs or readers.get(tensor, set()) - {layer}
+            ],
+        )
+        for layer in sorted(layers)
+    }
 
 
-def _cut(operators: Sequence[Operator], graph: Subgraph) -> Subgraph:
-    """Some operators of a graph, with what they read of others and others of them."""
+def _read(operators: Sequence[Operator]) -> list[Tensor]:
+    """The tensors that operators read of others, each once."""
     made = {tensor for operator in operators for tensor in operator.outputs}
-    read = dict.fromkeys(
-        tensor
-        for operator in operators
-        for tensor in operator.inputs
-        if tensor is not None and tensor.data is None and tensor not in made
-    )
-    chosen = {id(operator) for operator in operators}
-    wanted = {t for o in graph.operators if id(o) not in chosen for t in o.inputs}
-    wanted |= set(graph.outputs)
-    outputs = [t for operator in operators for t in operator.outputs if t in wanted]
-    return Subgraph(operators=operators, inputs=[*read], outputs=outputs)
+    read = (tensor for operator in operators for tensor in _activations(operator))
+    return list(dict.fromkeys(tensor for tensor in read if tensor not in made))
+
+
+def _activations(operator: Operator) -> list[Tensor]:
+    return [tensor for tensor in operator.inputs if tensor is not None and tensor.data is None]
 
 
 def numbers(graph: Subgraph) -> dict[Tensor, int]:

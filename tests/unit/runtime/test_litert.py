@@ -30,6 +30,14 @@ def test_a_probe_tells_the_version():
     assert info.capabilities == ("FP32", "INT8")
 
 
+def test_a_library_of_another_distribution_has_a_version_too(monkeypatch):
+    def version(name):
+        raise library.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(library.metadata, "version", version)
+    assert LOADER.probe().version
+
+
 def test_without_the_library_there_is_no_engine(monkeypatch, tiny):
     spec = tiny.spec()
     for package, _ in library.PACKAGES:

@@ -46,7 +46,10 @@ def version() -> str:
         EngineError: None of the packages is installed.
     """
     name = import_library().__name__.partition(".")[0]
-    found = metadata.version(dict(PACKAGES)[name])
+    try:
+        found = metadata.version(dict(PACKAGES)[name])
+    except metadata.PackageNotFoundError:  # built on the board, or a distribution of another name
+        found = str(getattr(importlib.import_module(name), "__version__", "unknown"))
     return found if name == PACKAGES[0][0] else "%s-%s" % (name, found)
 
 
