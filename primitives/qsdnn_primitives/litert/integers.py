@@ -92,9 +92,10 @@ def in_integers(
             rounded[tensor] = dataclasses.replace(tensor, dtype="int8", quantization=meaning)
         return rounded[tensor]
 
-    made: set[Tensor] = set()
+    made: set[Tensor] = set()  # those that exist in integers
+    computed: set[Tensor] = set()  # those of them that never were anything else
     for position, operator in enumerate(operators):
-        moved = operator.kind in MOVES and operator.inputs[0] in made
+        moved = operator.kind in MOVES and operator.inputs[0] in computed
         if position not in chosen and not moved:
             found.append(operator)
             continue
@@ -104,6 +105,7 @@ def in_integers(
                 found.append(_plain("QUANTIZE", tensor, integer(tensor), operator.layer))
         (output,) = operator.outputs
         made.add(output)
+        computed.add(output)
         inputs: list[Tensor | None] = [
             integer(t) if t in made else t for t in operator.inputs if t is not None
         ]

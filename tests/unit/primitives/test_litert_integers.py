@@ -104,3 +104,20 @@ def test_what_has_no_product_is_not_offered_integers(tmp_path: Path) -> None:
         graph = graph_of(model_of([node(kind, reads)], (4, 4), {}), tmp_path)
         offered = ENGINE.primitives(graph.layers[0], INFO)
         assert {primitive.precision for primitive in offered} == {Precision.FP32}
+
+
+def test_what_a_layer_in_floats_gives_is_rounded_for_readers_in_integers_alone(
+    tmp_path: Path,
+) -> None:
+    nodes = [
+        node("Tanh", "x", "r"),
+        node("Conv", "r w", "a"),
+        node("MaxPool", "r", "p", kernel_shape=[1, 1]),
+        node("Add", "a p"),
+    ]
+    model = model_of(nodes, (1, 8, 9, 9), {"w": (8, 8, 1, 1)})
+    graph = graph_of(model, tmp_path)
+    convolution = next(layer.index for layer in graph.layers if "Conv" in layer.op_types)
+    found = operators(graph, *choices(graph, convolution))
+    pool = next(operator for operator in found if operator.kind == "MAX_POOL_2D")
+    assert pool.inputs[0] is not None and pool.inputs[0].dtype == "float32"
