@@ -14,6 +14,9 @@ from qsdnn.primitive import Primitive
 
 GROUP = "qsdnn.engines"
 
+PACKAGES: Mapping[str, str] = {"blas": "numpy", "litert": "ai-edge-litert", "lne": "numpy"}
+"""The packages of engines that have another name than the engine, or need none but numpy."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineInfo:

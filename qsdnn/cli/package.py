@@ -73,7 +73,7 @@ def _write_python(
     plan: Path, output: Path, model: Path | None, board: str, *, as_json: bool
 ) -> None:
     from qsdnn.board import open_board
-    from qsdnn.engine import Compiler, load_engines
+    from qsdnn.engine import PACKAGES, Compiler, load_engines
     from qsdnn.plan.package import check_target, runtime_archive, write_package
     from qsdnn.plan.subject import rebuild
 
@@ -100,7 +100,8 @@ def _write_python(
                    f"{size_bytes / 1e6:.1f} MB of artifacts")  # fmt: skip
         known = load_engines()
         brought = {name for name, engine in known.items() if isinstance(engine, Compiler)}
-        needed = ["numpy", *sorted({*replay.plan.engines} - brought)]
+        engines = sorted({*replay.plan.engines} - brought)
+        needed = dict.fromkeys(["numpy", *(PACKAGES.get(name, name) for name in engines)])
         click.echo(f"try it: python {shlex.quote(str(output))}   "
                    f"(it needs Python ≥ 3.8, {', '.join(needed)})")  # fmt: skip
 

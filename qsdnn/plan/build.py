@@ -140,21 +140,35 @@ class Builder:
         return self._engines[engine].primitives(layer, self._info(engine))
 
     def _with(self, algorithm: str, choice: Sequence[Primitive]) -> list[Primitive]:
-        """The primitives of one engine, those of an algorithm where layers can take it."""
-        engine = choice[0].engine
+        """The primitives of one engine, those of an algorithm where layers can take it.
+
+        All are of one family: the default one, if the algorithm occurs in it.
+        """
+        engine, layers = choice[0].engine, self.graph.layers
         info = self._info(engine)
-        found: list[Primitive] = []
-        known: dict[str, Primitive] = {}
-        for layer, default in zip(self.graph.layers, choice, strict=True):
-            mine = {
-                primitive.algorithm: primitive
-                for primitive in accepted(self._engines[engine], layer, info)
-                if (primitive.precision, primitive.family) == (Precision.FP32, default.family)
-            }
-            known |= mine
-            found.append(mine.get(algorithm, default))
-        if algorithm not in known:
+        rows = [
+            [
+                p
+                for p in accepted(self._engines[engine], layer, info)
+                if p.precision is Precision.FP32
+            ]
+            for layer in layers
+        ]
+        known = {p.algorithm: p.family for row in rows for p in row[::-1]}
+        families = {p.family for row in rows for p in row if p.algorithm == algorithm}
+        if not families:
             raise unknown(f"algorithm of {engine}", algorithm, known)
+        family = choice[0].family if choice[0].family in families else known[algorithm]
+        found: list[Primitive] = []
+        for layer, row in zip(layers, rows, strict=True):
+            own = [p for p in row if p.family == family]
+            if not own:
+                raise UnsupportedLayerError(
+                    f"{engine}/{algorithm} cannot run layer '{layer.name}' "
+                    f"({', '.join(layer.op_types)})",
+                    hint=f"it cannot run this network alone: leave out @{engine}/{algorithm}",
+                )
+            found.append(next((p for p in own if p.algorithm == algorithm), own[0]))
         return found
 
     def _refusal(self, engine: str, layer: Layer) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from qsdnn.board import BoardInfo, Package
-from qsdnn.engine import Engine, load_engines
+from qsdnn.engine import PACKAGES, Engine, load_engines
 from qsdnn.errors import InputError, PlanError
 from qsdnn.model import load_graph
 from qsdnn.model.layer import Graph, Tensor
@@ -225,7 +225,7 @@ def _engines(names: Sequence[str], path: Path) -> Mapping[str, Engine]:
 def _installing(engines: Sequence[str], info: BoardInfo) -> str:
     """The command that adds engines to a board."""
     if info.name == LOCAL:
-        return _pip(*engines)
+        return _pip(*dict.fromkeys(PACKAGES.get(name, name) for name in engines))
     return f"qsdnn boards setup {shlex.quote(info.name)} --engines {','.join(engines)}"
 
 

@@ -30,7 +30,8 @@ def _imports(path):
 @pytest.mark.parametrize("path", sorted((ROOT / "qsdnn").rglob("*.py")), ids=lambda p: p.name)
 def test_the_core_imports_no_plug_in_and_no_engine(path):
     found = set(_imports(path))
-    assert not found & (PLUG_INS | {"ncnn", "onnxruntime", "openvino", "torch"})
+    engines = {"ai_edge_litert", "ncnn", "onnxruntime", "openvino", "torch"}
+    assert not found & (PLUG_INS | engines)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "runtime").rglob("*.py")), ids=lambda p: p.name)
@@ -89,6 +90,7 @@ def test_importing_the_core_loads_no_engine():
     loaded = "import sys, qsdnn, qsdnn.cli; print(*sys.modules)"
     names = subprocess.check_output([sys.executable, "-c", loaded], text=True).split()
     heavy = {
+        "ai_edge_litert",
         "ncnn",
         "numpy",
         "onnx",

@@ -111,7 +111,7 @@ def _fixes(name: str) -> Fixes:
     setup = f"qsdnn boards setup {shlex.quote(name)} --engines {{engine}}"
     if _address(name) is None:
         perform = "--performance-mode sets it while measuring"
-        return Fixes(install="pip install {engine}", perform=perform)
+        return Fixes(install="pip install {package}", perform=perform)
     perform = f"see the performance mode of: qsdnn boards show {kind}"
     return Fixes(install=setup, perform=perform, performs=True)
 

@@ -20,8 +20,6 @@ from qsdnn_boards.setup.setup import Installed, Setup, download_wheels
 from qsdnn_boards.ssh.address import Address, parse_address
 
 SCHEMA = "qsdnn.boards.setup/1"
-# Engines whose package has another name than the engine, or that need no package but numpy.
-PACKAGES = {"blas": "numpy", "lne": "numpy", "litert": "ai-edge-litert"}
 LARGE = {"torch"}
 """Engines whose packages are of hundreds of megabytes: installed when asked for by name."""
 
@@ -79,7 +77,7 @@ def _packages(engines: tuple[str, ...] | None) -> list[str]:
         if name not in known:
             raise unknown("engine", name, known)
     chosen = sorted({*known} - LARGE) if engines is None else engines
-    return list(dict.fromkeys(["numpy", *(PACKAGES.get(name, name) for name in chosen)]))
+    return list(dict.fromkeys(["numpy", *(engine.PACKAGES.get(name, name) for name in chosen)]))
 
 
 def _address(name: str) -> Address:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from qsdnn.board import BoardInfo
+from qsdnn.engine import PACKAGES
 from qsdnn_boards.spec.spec import COOL_C, Quantity, Sensor
 
 from .survey import Mode, Survey
@@ -51,7 +52,8 @@ class Fixes:
     """How a board is mended, as texts for `Finding.fix`.
 
     Attributes:
-        install: The command that installs an engine; ``{engine}`` in it stands for the engine.
+        install: The command that installs an engine; ``{engine}`` in it stands for the engine,
+            ``{package}`` for its package.
         perform: How to bring the board into its performance mode.
         performs: Whether a measurement sets the performance mode, where the board lets it.
     """
@@ -108,8 +110,12 @@ def _numpy(facts: Mapping[str, Any], fixes: Fixes) -> Finding:
     if "numpy" in facts:
         return Finding(item="numpy", verdict=CheckVerdict.OK, found=facts["numpy"])
     broken = facts.get("broken_engines", {}).get("python", "not installed")
-    fix = fixes.install.format(engine="blas")
+    fix = _install(fixes, "blas")
     return Finding(item="numpy", verdict=CheckVerdict.MISSING, found=_last_line(broken), fix=fix)
+
+
+def _install(fixes: Fixes, engine: str) -> str:
+    return fixes.install.format(engine=engine, package=PACKAGES.get(engine, engine))
 
 
 def _engines(info: BoardInfo, engines: Iterable[str], fixes: Fixes) -> Iterator[Finding]:
@@ -126,7 +132,7 @@ def _engines(info: BoardInfo, engines: Iterable[str], fixes: Fixes) -> Iterator[
                 yield Finding(item=name, verdict=CheckVerdict.WARNING, found=lack, fix=fix)
         else:
             found = _last_line(broken.get(name, "not installed"))
-            fix = fixes.install.format(engine=name)
+            fix = _install(fixes, name)
             yield Finding(item=name, verdict=CheckVerdict.WARNING, found=found, fix=fix)
     if not info.engines:
         fix = "install one of the engines above"

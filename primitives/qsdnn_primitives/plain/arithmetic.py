@@ -204,6 +204,11 @@ def _pool_window(node: NodeReader) -> dict[str, Any]:
         taps = [tap * window["dilations"][axis] - begin for tap in range(kernel[axis])]
         if not all(any(0 <= at * stride + tap < size for tap in taps) for at in range(out)):
             raise UnsupportedError("a window holds nothing but padding")
+        left_over = size - (out - 1) * stride - taps[-1] + taps[0] - 1
+        if left_over > 0 and node.text("auto_pad", "NOTSET").startswith("SAME"):
+            raise UnsupportedError(
+                "its padding is negative, by which onnxruntime shifts its windows"
+            )
     return window
 
 

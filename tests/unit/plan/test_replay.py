@@ -138,6 +138,11 @@ def test_an_engine_the_board_lacks_is_told_with_the_command_that_adds_it(desk, t
     with pytest.raises(PlanError, match="needs ncnn, which the board local") as error:
         _rebuild("plan.json", tmp_path)
     assert "-m pip install ncnn" in error.value.hint
+    layers = (dataclasses.replace(first, primitive="litert/xnnpack/fp32"), *rest)
+    write_plan(dataclasses.replace(desk, layers=layers), Path("litert.json"))
+    with pytest.raises(PlanError) as error:
+        _rebuild("litert.json", tmp_path)
+    assert "-m pip install ai-edge-litert" in error.value.hint
     with pytest.raises(PlanError) as error:
         _rebuild("plan.json", tmp_path, dataclasses.replace(INFO, name="my pi"))
     assert "qsdnn boards setup 'my pi' --engines ncnn" in error.value.hint
