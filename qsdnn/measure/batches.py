@@ -15,11 +15,9 @@ from qsdnn.board import BoardInfo, Package
 SHARE = 0.5
 """The share of a board's memory for the process that measures; the rest is the system's."""
 
-LARGE_BYTES = 50e6
-"""The size of weights from which on a network is large: 25 smaller packages take 1.5 GB at most."""
-
-WEIGHTS, SPARE_BYTES = 3.0, 400e6
-"""The memory allowed for a large network: that many times its weights, and that much more."""
+WEIGHTS, SPARE_BYTES, LEAST_BYTES = 3.0, 400e6, 1.75e9
+"""The memory allowed for a network: that many times its weights and that much more; or as much as
+25 packages of a network of 50 MB take, if that is more."""
 
 SETTLED, LOADING, LIBRARIES_BYTES = 1.25, 2.25, 150e6
 """The memory that a package takes once it is loaded, and while it is being loaded, in sizes of its
@@ -48,7 +46,7 @@ class Room:
         weights = max((size_bytes(package) for package in packages), default=0)
         if not weights:
             return max(len(packages), 1)
-        allowed = WEIGHTS * weights + SPARE_BYTES if weights >= LARGE_BYTES else float("inf")
+        allowed = max(WEIGHTS * weights + SPARE_BYTES, LEAST_BYTES)
         left = min(allowed, self.memory_bytes) - LIBRARIES_BYTES - LOADING * weights
         others = left / (SETTLED * weights)
         return 1 + int(min(max(others, 0.0), len(packages)))

@@ -100,13 +100,26 @@ def write_package(package: Package, plan: Plan, runtime: bytes, target: Path) ->
             with replacing(target) as file:
                 _write_zip(_entries(package, plan, runtime, target), file, target)
             return
-        with tempfile.TemporaryDirectory(dir=_parent(target), prefix=".qsdnn-") as scratch:
-            made = Path(scratch) / "package"
-            _write_folder(_entries(package, plan, runtime, target), made)
-            place = target.resolve()
-            if place.is_dir():
-                place.replace(Path(scratch) / "before")
-            made.replace(place)
+        write_files(_entries(package, plan, runtime, target), target)
+
+
+def write_files(entries: Iterator[tuple[str, bytes | Path]], target: Path) -> None:
+    """Writes files into a folder that appears whole, in the place of one that is there.
+
+    Args:
+        entries: The files: the name of each, and its content or the path of that.
+        target: The folder.
+
+    Raises:
+        OSError: The folder cannot be written; an older one is as it was.
+    """
+    with tempfile.TemporaryDirectory(dir=_parent(target), prefix=".qsdnn-") as scratch:
+        made = Path(scratch) / "made"
+        _write_folder(entries, made)
+        place = target.resolve()
+        if place.is_dir():
+            place.replace(Path(scratch) / "before")
+        made.replace(place)
 
 
 def is_package(path: Path) -> bool:

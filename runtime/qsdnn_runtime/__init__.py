@@ -15,4 +15,6 @@ from qsdnn_runtime.program.manifest import PackageError
 from qsdnn_runtime.program.values import FeedError
 from qsdnn_runtime.session import Session
 
-__all__ = ["EngineError", "FeedError", "PackageError", "Session"]
+from qsdnn_runtime.app import App, AppError  # isort: skip (it needs the session)
+
+__all__ = ["App", "AppError", "EngineError", "FeedError", "PackageError", "Session"]

@@ -1,26 +1,37 @@
 """The bound of usefulness: which uniform plans can still make a plan of the search faster.
 
 An engine that was looked at has shown the time of each layer as the engine itself would run it. An
-algorithm of its own choosing beside it is assumed to be at most `GAIN` times as fast. Where that is
-slower, layer by layer, than what another engine has shown, the algorithm is not worth its time.
+algorithm of its own choosing beside it is hoped to be `GAIN` times as fast. What a network could
+gain by that at the most, where tensors pass between engines as cheaply as can be, is a bound on
+what measuring the algorithm is worth.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qsdnn.agents.exact.relaxation import relax
+from qsdnn.cost.model import CostModel
 from qsdnn.space import Space
 from qsdnn.tuning.config import WORTH
+from qsdnn.tuning.start.uniform import kind_of
 from qsdnn.tuning.trial import Trial, collect
 
 GAIN = 1.2
 """The factor by which an algorithm is at most faster than what its engine takes by itself, over all
 layers together: of twelve networks, no algorithm of onnxruntime, OpenVINO or ncnn made a plan more
 than 0.7 % faster than the rest could, though single layers gained up to 1.8 times."""
+
+HANDOVER_MS = 0.0025
+"""The least time in which a tensor is handed out of a segment, or into one: calling an engine on
+what is bound already takes 5 to 20 µs."""
+
+BYTES_A_MS = 50e6
+"""The bytes that are read and written in a millisecond at the most where a tensor is converted:
+what a core copies within its second cache."""
 
 
 def useful(space: Space, trials: Mapping[str, Trial], names: Sequence[str]) -> list[str]:
@@ -34,26 +45,43 @@ def useful(space: Space, trials: Mapping[str, Trial], names: Sequence[str]) -> l
     Returns:
         Those of the names, in their order.
     """
-    layer_ms = collect(space, trials).layer_ms
-    fastest_ms = min((trial.latency_ms for trial in trials.values()), default=np.inf)
-    if not np.isfinite(fastest_ms):
+    measured_ms = collect(space, trials).layer_ms
+    known_ms = np.where(space.mask & np.isfinite(measured_ms), measured_ms, np.inf)
+    if not np.isfinite(known_ms.min(axis=1)).all():
         return list(names)
-    named = {str(primitive): index for index, primitive in enumerate(space.primitives)}
-    best_ms = _least(layer_ms)
+    names_of = [str(primitive) for primitive in space.primitives]
+    least_ms = lower_bound_ms(space, known_ms)
     found = []
     for name in names:
-        primitive = space.primitives[named[name]]
-        kind = (primitive.engine, primitive.precision)
-        alike = [i for i, p in enumerate(space.primitives) if (p.engine, p.precision) == kind]
-        hoped_ms = np.nan_to_num(_least(layer_ms[:, alike]) / GAIN)  # where unknown, no time at all
-        gain_ms = np.where(space.mask[:, named[name]], np.maximum(best_ms - hoped_ms, 0.0), 0.0)
-        if float(np.nansum(gain_ms)) >= WORTH * fastest_ms:
+        index = names_of.index(name)
+        alike = [i for i, other in enumerate(names_of) if kind_of(other) == kind_of(name)]
+        default_ms = known_ms[:, alike].min(axis=1)
+        if not np.isfinite(default_ms).any():
+            found.append(name)
+            continue
+        hoped_ms = known_ms.copy()
+        may = space.mask[:, index]
+        of_engine = np.where(np.isfinite(default_ms), default_ms / GAIN, 0.0)
+        hoped_ms[may, index] = np.minimum(known_ms[may, index], of_engine[may])
+        if lower_bound_ms(space, hoped_ms) < (1 - WORTH) * least_ms:
             found.append(name)
     return found
 
 
-def _least(layer_ms: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The least time of each layer (layers,); NaN where none is known."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of rows without a number
-        return np.asarray(np.nanmin(layer_ms, axis=1))
+def lower_bound_ms(space: Space, layer_ms: NDArray[np.float64]) -> float:
+    """The latency in ms below which there is no plan, however cheap it is to change engines.
+
+    Args:
+        space: The search space.
+        layer_ms: The time of each layer in each primitive (layers, primitives); infinite where it
+            is not to be taken.
+    """
+    size_bytes = np.array([edge.size_bytes for edge in space.edges], float).reshape(-1, 1)
+    convert_ms = size_bytes / BYTES_A_MS
+    count = len(space.domains)
+    shared = space.holds[count:].any(axis=0)
+    domains_ms = np.where(shared, HANDOVER_MS, HANDOVER_MS + convert_ms)
+    layouts_ms = np.repeat(convert_ms, len(space.labels) - count, axis=1)
+    crossing_ms = np.hstack([domains_ms.reshape(-1, count), layouts_ms])
+    cost = CostModel(space=space, layer_ms=layer_ms, leave_ms=crossing_ms, enter_ms=crossing_ms)
+    return relax(cost).lower_ms

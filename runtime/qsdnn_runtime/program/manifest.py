@@ -15,6 +15,8 @@
         "inputs": [NAME], "outputs": [NAME], "options": {...},
         "layers": [{"index": 0, "name": "conv1", "primitive": "openvino/auto/fp32"}]}],
      "artifacts": {FILE: {"sha256", "size_bytes"}}, # in the folder artifacts/
+     "app": {"components": [...]},                  # of an application, which has no segments: see
+                                                    # `qsdnn_runtime.app.measured`
      "digest": SHA256}                              # of all other keys, in a package on disk
 """
 

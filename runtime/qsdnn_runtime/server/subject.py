@@ -21,6 +21,7 @@ from typing import (
 
 import numpy as np
 
+from qsdnn_runtime.app.measured import MeasuredApp
 from qsdnn_runtime.board.disturbance import is_disturbed, undisturbed
 from qsdnn_runtime.board.memory import give_back
 from qsdnn_runtime.engine import EngineError
@@ -66,7 +67,7 @@ class Subject:
         self._folder = Path(package["folder"])
         self._threads = threads
         self._beacon = beacon
-        self._session: Optional[Union[Session, Bare]] = None
+        self._session: Optional[Union[Session, Bare, MeasuredApp]] = None
 
     def load(
         self, feeds: Mapping[str, Any], *, profile: bool = False, huge_pages: bool = True
@@ -167,8 +168,8 @@ class Subject:
         }
 
     @property
-    def session(self) -> Union[Session, Bare]:
-        """The loaded session, or bare engine."""
+    def session(self) -> Union[Session, Bare, MeasuredApp]:
+        """The loaded session, bare engine, or application."""
         assert self._session is not None, "not loaded"
         return self._session
 
@@ -187,6 +188,8 @@ class Subject:
         threads, folder = self._threads, self._folder
         if self._manifest.get("bare"):
             self._session = Bare(self._manifest, threads=threads, artifacts=folder)
+        elif "app" in self._manifest:
+            self._session = MeasuredApp(self._manifest, threads=threads, artifacts=folder)
         else:
             self._session = Session(
                 self._manifest,

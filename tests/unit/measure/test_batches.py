@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qsdnn.board import BoardInfo, Package
-from qsdnn.measure.batches import LARGE_BYTES, LIBRARIES_BYTES, LOADING, SETTLED, Room, room_of
+from qsdnn.measure.batches import LEAST_BYTES, LIBRARIES_BYTES, LOADING, SETTLED, Room, room_of
 
 INFO = BoardInfo(name="fake", fingerprint="f" * 16, engines={}, facts={})
 
@@ -30,18 +30,19 @@ def peak_mb(shift: list[Package]) -> float:
     return (LIBRARIES_BYTES + SETTLED * sum(sizes[:-1]) + LOADING * sizes[-1]) / 1e6
 
 
-@given(st.floats(LARGE_BYTES / 1e6, 5000), st.integers(1, 30))
-def test_a_large_networks_plans_take_three_times_its_weights_and_400_mb(mb, count):
+@given(st.floats(1, 5000), st.integers(1, 30))
+def test_a_networks_plans_take_three_times_its_weights_and_400_mb_or_little(mb, count):
     plans = packages(*[mb] * count)
     shifts = Room().shifts(plans)
     assert [index for shift in shifts for index in shift] == list(range(count))
     for shift in shifts:
-        assert peak_mb([plans[i] for i in shift]) <= 3 * mb + 400 or len(shift) == 1
+        allowed_mb = max(3 * mb + 400, LEAST_BYTES / 1e6)
+        assert peak_mb([plans[i] for i in shift]) <= allowed_mb or len(shift) == 1
 
 
 @pytest.mark.parametrize(
     ("mb", "together"),
-    [(61, 4), (102, 3), (244, 2), (349, 2), (575, 1)],
+    [(61, 6), (102, 6), (244, 4), (349, 2), (575, 1)],
     ids=["60 MB", "resnet50", "alexnet", "zfnet512", "vgg19"],
 )
 def test_how_many_plans_of_a_network_are_loaded_at_once(mb, together):
@@ -71,7 +72,7 @@ def test_a_network_whose_weights_are_in_no_file_counts_as_much_as_its_plans():
 
 
 def test_parts_leave_room_for_anchors_and_keep_their_order():
-    plans, anchor = packages(61, 61, 61, 61, 61), sized("anchor", 61)
+    plans, anchor = packages(244, 244, 244, 244, 244), sized("anchor", 244)
     parts = Room().parts(plans, [anchor])
     assert [[p.digest for p in part] for part in parts] == [["0", "1", "2"], ["3", "4"]]
     parts = Room().parts(plans, plans[:1])  # which is there already

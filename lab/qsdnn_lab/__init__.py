@@ -1,0 +1,1 @@
+"""The lab: applications, benchmark records, and boards that are shared."""

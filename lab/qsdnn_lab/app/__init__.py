@@ -1,0 +1,1 @@
+"""Applications on the host: their configuration, and the folders that boards run."""
