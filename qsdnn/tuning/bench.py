@@ -31,9 +31,9 @@ GROUP = 4
 GROUP_S, GROUP_SHARE = 6.0, 0.05
 """The time for the runs of a group, at the most, and as a share of a short search's time."""
 
-LONG_S = 120.0
-"""The time from which on a search measures a group again that was noisy. What the rounds believe of
-a plan comes of its neighbours' runs, and the final decides."""
+LONG_S = 600.0
+"""The time from which on a search measures a group again that was noisy, which takes as long again.
+What the rounds believe of a plan comes of its neighbours' runs, and the final decides."""
 
 
 class Bench:

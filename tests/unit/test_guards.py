@@ -40,8 +40,8 @@ def test_the_runtime_is_python_3_8_with_numpy_and_engines_only(path):
     assert set(_imports(path)) <= ON_THE_BOARD | sys.stdlib_module_names
 
 
-ROOTS = {"qsdnn": "", "qsdnn_boards": "boards", "qsdnn_lab": "lab", "qsdnn_primitives": "primitives",
-         "qsdnn_runtime": "runtime"}  # fmt: skip
+ROOTS = {"qsdnn": "", "qsdnn_boards": "boards", "qsdnn_lab": "lab",
+         "qsdnn_primitives": "primitives", "qsdnn_runtime": "runtime"}  # fmt: skip
 
 
 def _rooms(top, depth):

@@ -101,7 +101,7 @@ def _classes(graph: Graph) -> Stages:
 
 
 def _boxes(graph: Graph) -> Stages:
-    """The output of four numbers is boxes, the other one scores; how boxes are told is left open."""
+    """The output of four numbers is boxes, the other one scores; how boxes are coded is open."""
     fours = [name for name in graph.outputs if (graph.tensors[name].shape or (0,))[-1] == 4]
     others = [name for name in graph.outputs if name not in fours]
     if not fours or not others:

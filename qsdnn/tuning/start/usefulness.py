@@ -1,9 +1,10 @@
 """The bound of usefulness: which uniform plans can still make a plan of the search faster.
 
-An engine that was looked at has shown the time of each layer as the engine itself would run it. An
-algorithm of its own choosing beside it is hoped to be `GAIN` times as fast. What a network could
-gain by that at the most, where tensors pass between engines as cheaply as can be, is a bound on
-what measuring the algorithm is worth.
+An engine that was looked at has shown the time of each layer as the engine itself would run it.
+Other algorithms of an engine that is behind are no use. One of an engine that is not is hoped to be
+`GAIN` times as fast as what the engine takes by itself. What a network could gain by that at the
+most, where tensors pass between engines as cheaply as can be, is a bound on what measuring the
+algorithm is worth.
 """
 
 from __future__ import annotations
@@ -17,13 +18,17 @@ from qsdnn.agents.exact.relaxation import relax
 from qsdnn.cost.model import CostModel
 from qsdnn.space import Space
 from qsdnn.tuning.config import WORTH
-from qsdnn.tuning.start.uniform import kind_of
+from qsdnn.tuning.start.uniform import Kind, kind_of
 from qsdnn.tuning.trial import Trial, collect
+
+BEHIND = 1.15
+"""The factor of the fastest engine's time from which an engine is behind: of twelve networks, no
+algorithm of onnxruntime, OpenVINO or ncnn made a plan more than 0.7 % faster than the rest could
+where another engine was so much faster."""
 
 GAIN = 1.2
 """The factor by which an algorithm is at most faster than what its engine takes by itself, over all
-layers together: of twelve networks, no algorithm of onnxruntime, OpenVINO or ncnn made a plan more
-than 0.7 % faster than the rest could, though single layers gained up to 1.8 times."""
+layers together, though single layers gained up to 1.8 times."""
 
 HANDOVER_MS = 0.0025
 """The least time in which a tensor is handed out of a segment, or into one: calling an engine on
@@ -50,9 +55,15 @@ def useful(space: Space, trials: Mapping[str, Trial], names: Sequence[str]) -> l
     if not np.isfinite(known_ms.min(axis=1)).all():
         return list(names)
     names_of = [str(primitive) for primitive in space.primitives]
+    took_ms = {
+        kind: min(_latencies_ms(trials, kind)) for kind in {kind_of(name) for name in trials}
+    }
+    behind_ms = BEHIND * min(took_ms.values(), default=0.0)
     least_ms = lower_bound_ms(space, known_ms)
     found = []
     for name in names:
+        if behind_ms < took_ms.get(kind_of(name), 0.0) < np.inf:
+            continue
         index = names_of.index(name)
         alike = [i for i, other in enumerate(names_of) if kind_of(other) == kind_of(name)]
         default_ms = known_ms[:, alike].min(axis=1)
@@ -66,6 +77,11 @@ def useful(space: Space, trials: Mapping[str, Trial], names: Sequence[str]) -> l
         if lower_bound_ms(space, hoped_ms) < (1 - WORTH) * least_ms:
             found.append(name)
     return found
+
+
+def _latencies_ms(trials: Mapping[str, Trial], kind: Kind) -> list[float]:
+    """The latencies in ms of an engine's uniform plans; infinite where one ended badly."""
+    return [trial.latency_ms for name, trial in trials.items() if kind_of(name) == kind]
 
 
 def lower_bound_ms(space: Space, layer_ms: NDArray[np.float64]) -> float:

@@ -73,7 +73,7 @@ def test_a_plan_is_there_after_one_look_at_each_engine(models, tmp_path):
 
     board, plans = SyntheticBoard(), Measured()
     found = run(config_of(models), tmp_path / "s.db", board, plans)
-    assert plans[0][0] <= len(SyntheticBoard.ENGINES) < len(found.profile.trials)
+    assert plans[0][0] <= len(SyntheticBoard.ENGINES) <= len(found.profile.trials)
     assert all(a != b for (_, a), (_, b) in itertools.pairwise(plans))
 
 
@@ -97,7 +97,7 @@ def test_going_on_equals_never_having_stopped(models, tmp_path, lost_after):
     )
 
 
-@pytest.mark.parametrize("limit", [1, 8, 21])
+@pytest.mark.parametrize("limit", [1, 8, 12])
 def test_the_budget_of_measurements_holds(models, tmp_path, limit):
     found = run(config_of(models, measurements=limit, until=1.0), tmp_path / "s.db")
     plans = len(found.profile.trials) + found.mixed_plans

@@ -17,7 +17,7 @@ LAYERS = 6
 
 
 def space(size_bytes: int = 0, layouts: tuple[str, ...] = ()) -> Space:
-    """Layers in a row, each of which any engine can run; `a` and `b` may have a layout in common."""
+    """Layers in a row that any engine can run; `a` and `b` may have a layout in common."""
     primitives = []
     for name in NAMES:
         engine, algorithm, precision = name.split("/")
@@ -29,7 +29,7 @@ def space(size_bytes: int = 0, layouts: tuple[str, ...] = ()) -> Space:
                 precision=Precision(precision),
                 family=engine,
                 layouts=shared,
-            )  # fmt: skip
+            )
         )
     edges = [Edge(producer=i, consumers=(i + 1,), size_bytes=size_bytes) for i in range(LAYERS - 1)]
     return Space(
