@@ -64,7 +64,7 @@ bench: $(VENV)/demo.done
 	$(BIN)/python experiments/main_job.py
 
 clean:
-	rm -rf $(VENV) .venv-newest $(DEMO) dist build
+	rm -rf $(VENV) .venv-newest .venv-torch $(DEMO) dist build
 
 # Debian packs venv apart from Python.
 $(BIN)/python:

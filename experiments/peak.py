@@ -80,7 +80,8 @@ class Lab:
     def __init__(self, folder, seconds):
         self.folder, self.seconds = folder, seconds
         info = find_loader("lne").probe()
-        self.info = EngineInfo(name="lne", version="", capabilities=tuple(info.capabilities))
+        words = [word for word in info.capabilities if word not in ("INT8", "BF16")]
+        self.info = EngineInfo(name="lne", version="", capabilities=tuple(words))
         self.engines = load_engines(["lne", "onnxruntime"])
         self.loop = loop_of(told_target(info.capabilities), folder)
 

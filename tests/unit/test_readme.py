@@ -12,7 +12,7 @@ from qsdnn import examples
 from qsdnn.cli import COMMANDS, ENVIRONMENT, group
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-PACKAGES = ("qsdnn", "boards", "primitives", "runtime", "envs")
+PACKAGES = ("qsdnn", "boards", "lab", "primitives", "runtime", "envs")
 WRITTEN = {"output", "cost_model", "csv_file", "log_dir"}
 """Parameters that name what a command writes."""
 
@@ -55,7 +55,7 @@ def test_the_readme_shows_the_main_commands(name):
 
 
 def test_every_command_is_in_the_readme():
-    assert all(f"`qsdnn {name}" in README for name in [*COMMANDS, "boards"])
+    assert all(f"`qsdnn {name}" in README for name in [*COMMANDS, "app", "boards"])
 
 
 def test_every_environment_variable_is_in_the_readme_and_in_the_help():

@@ -108,6 +108,8 @@ def _print_performance(spec: Spec) -> None:
 
 def _place(sensor: Sensor) -> str:
     """The thermal zone or the files that a sensor is read from."""
+    if sensor.nvml:
+        return f"NVML, {sensor.nvml}"
     if sensor.zones:
         return f"thermal zone {' or '.join(sensor.zones)}"
     product = f" × {' or '.join(sensor.times)}" if sensor.times else ""

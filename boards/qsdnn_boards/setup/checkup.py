@@ -94,6 +94,7 @@ def probe_findings(info: BoardInfo, engines: Iterable[str], fixes: Fixes) -> lis
         *_engines(info, engines, fixes),
         Finding(item="cores", verdict=CheckVerdict.OK, found=f"{facts['cores']}: {facts['cpu']}"),
         _memory(facts),
+        *_gpus(facts),
     ]
 
 
@@ -137,6 +138,15 @@ def _engines(info: BoardInfo, engines: Iterable[str], fixes: Fixes) -> Iterator[
     if not info.engines:
         fix = "install one of the engines above"
         yield Finding(item="engines", verdict=CheckVerdict.MISSING, found="none", fix=fix)
+
+
+def _gpus(facts: Mapping[str, Any]) -> Iterator[Finding]:
+    """A finding for each GPU of NVIDIA's: its name, memory and driver."""
+    for gpu in facts.get("gpus", ()):
+        words = [gpu.get("name", "a GPU"), f"{gpu['memory_mb']} MB" if "memory_mb" in gpu else ""]
+        words.append(f"driver {gpu['driver']}" if "driver" in gpu else "")
+        found = ", ".join(filter(None, words))
+        yield Finding(item="gpu", verdict=CheckVerdict.OK, found=found)
 
 
 def _memory(facts: Mapping[str, Any]) -> Finding:

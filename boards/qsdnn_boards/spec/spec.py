@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
+from qsdnn_runtime.board.nvml import NAMES
+
 from .toml_table import TomlTable
 
 FOLDER = Path(__file__).parents[1] / "specs"
@@ -99,7 +101,9 @@ class Sensor:
         files: Globs of files with a number; the first glob that matches is read.
         times: Globs of files with a factor for the first number, e.g. a rail's current; may be
             empty.
-        scale: The factor from the number in the file to the quantity's unit.
+        nvml: What NVIDIA's management library is asked, in place of zones and files: see
+            `qsdnn_runtime.board.nvml.NAMES`.
+        scale: The factor from the number that is read to the quantity's unit.
         total: Whether the power rail carries all of the board's power, so that other rails are
             parts of this one.
     """
@@ -109,6 +113,7 @@ class Sensor:
     zones: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     times: tuple[str, ...] = ()
+    nvml: str = ""
     scale: float
     total: bool = False
 
@@ -216,7 +221,7 @@ def _command(table: TomlTable, known: set[str]) -> Command:
 
 
 def _sensor(table: TomlTable) -> Sensor:
-    table.only(("name", "quantity", "zones", "files", "times", "scale", "total"))
+    table.only(("name", "quantity", "zones", "files", "times", "nvml", "scale", "total"))
     quantity = table.text("quantity")
     if quantity not in list(Quantity):
         raise table.fail("quantity", f"unknown '{quantity}'; known: {', '.join(Quantity)}")
@@ -226,9 +231,12 @@ def _sensor(table: TomlTable) -> Sensor:
         zones=table.texts("zones", ()),
         files=table.texts("files", ()),
         times=table.texts("times", ()),
+        nvml=table.text("nvml", ""),
         scale=table.number("scale"),
         total=table.flag("total", False),
     )
-    if bool(sensor.zones) == bool(sensor.files):
-        raise table.fail("files", "a sensor has either files or zones")
+    if sum(map(bool, (sensor.zones, sensor.files, sensor.nvml))) != 1:
+        raise table.fail("files", "a sensor has either files or zones or nvml")
+    if sensor.nvml and sensor.nvml not in NAMES:
+        raise table.fail("nvml", f"unknown '{sensor.nvml}'; known: {', '.join(NAMES)}")
     return sensor

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import qsdnn_runtime.engines
+from qsdnn_runtime.board.nvml import gpus
 
 ROOT = Path("/")
 PLUGIN_PREFIX = "qsdnn_loader_"
@@ -32,7 +33,8 @@ def board_facts(root: Path = ROOT) -> Dict[str, Any]:
 
     Returns:
         ``cpu``, ``isa``, ``cores`` (the number of cores this process may use), ``memory_mb``,
-        ``os``, ``machine``, ``kernel``, ``python``, and ``model`` on a single-board computer.
+        ``os``, ``machine``, ``kernel``, ``python``; ``model`` on a single-board computer; and
+        ``gpus``, where there are some of NVIDIA's: see `qsdnn_runtime.board.nvml.Gpu.facts`.
     """
     cpuinfo = _cpuinfo(root)
     facts: Dict[str, Any] = {
@@ -46,7 +48,8 @@ def board_facts(root: Path = ROOT) -> Dict[str, Any]:
         "python": platform.python_version(),
     }
     model = _read(root / "proc/device-tree/model").strip("\0 \n")
-    return {**facts, "model": model} if model else facts
+    there = [gpu.facts() for gpu in gpus()] if root == ROOT else []
+    return {**facts, **({"model": model} if model else {}), **({"gpus": there} if there else {})}
 
 
 def boot_id(root: Path = ROOT) -> str:

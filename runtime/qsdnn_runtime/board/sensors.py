@@ -31,15 +31,18 @@ class SensorReader:
     Args:
         sensors: The sensors as the host sends them: see `qsdnn_boards.spec.spec.Sensor`.
         root: The folder that holds ``/sys``.
+
+    Attributes:
+        sources: Each sensor, and where it is read.
     """
 
     def __init__(self, sensors: Sequence[Mapping[str, Any]], root: Path = ROOT) -> None:
-        self._sensors = [(sensor, _Source(sensor, root)) for sensor in sensors]
+        self.sources = [(sensor, _Source(sensor, root)) for sensor in sensors]
 
     def read(self) -> Readings:
         """The values of the sensors that can be read now."""
         found: Readings = {}
-        for sensor, source in self._sensors:
+        for sensor, source in self.sources:
             value = source.read()
             if value is not None:
                 found.setdefault(sensor["quantity"], {})[sensor["name"]] = value
@@ -47,7 +50,7 @@ class SensorReader:
 
     def each(self) -> List[Optional[float]]:
         """The value of every sensor, in order; None for a sensor that cannot be read now."""
-        return [source.read() for _, source in self._sensors]
+        return [source.read() for _, source in self.sources]
 
 
 class _Source:
@@ -55,17 +58,32 @@ class _Source:
 
     def __init__(self, sensor: Mapping[str, Any], root: Path) -> None:
         zones, files = sensor["zones"], sensor["files"]
+        self.gpu, self._what = _gpu_of(sensor["nvml"]), sensor["nvml"]
         self._file = _zone(zones, root) if zones else _first(files, root)
         self._factor = _first(sensor["times"], root) if sensor["times"] else None
         self._whole = not sensor["times"] or self._factor is not None
         self._scale = sensor["scale"]
 
     def read(self) -> Optional[float]:
+        if self.gpu is not None:
+            told = self.gpu.read(self._what)
+            return None if told is None else told * self._scale
         if self._file is None or not self._whole:
             return None
         value = number(self._file)
         factor = 1.0 if self._factor is None else number(self._factor)
         return None if value is None or factor is None else value * factor * self._scale
+
+
+def _gpu_of(what: str) -> Any:
+    """The first GPU of NVIDIA's that tells this; None where nothing is asked, or none tells."""
+    if not what:
+        return None
+    try:
+        from qsdnn_runtime.board.nvml import gpus
+    except ImportError:  # a host runs this file alone
+        return None
+    return next((gpu for gpu in gpus() if gpu.read(what) is not None), None)
 
 
 def _zone(types: Sequence[str], root: Path) -> Optional[Path]:
@@ -132,6 +150,7 @@ class Sensors:
         self._named = SensorReader(named, root)
         self._root = root
         self._here = {sibling for core in cores for sibling in _siblings(core, root)}
+        self._gpus = [source.gpu for _, source in self._named.sources if source.gpu is not None]
         self._slowing = [
             folder / "cur_state"
             for folder in matching(COOLING_DEVICES, root)
@@ -181,6 +200,7 @@ class Sensors:
         states = _known([number(path) for path in self._slowing])
         if firmware:
             states.append(int(firmware, 16) & FIRMWARE_NOW)
+        states += _known([gpu.is_slowed for gpu in self._gpus[:1]])
         return any(state > 0 for state in states) if states else None
 
 

@@ -77,7 +77,7 @@ JETSON = {
 def sensor(name, quantity, scale, **where):
     return {
         "name": name, "quantity": quantity, "scale": scale,
-        "zones": [], "files": [], "times": [], **where,
+        "zones": [], "files": [], "times": [], "nvml": "", **where,
     }  # fmt: skip
 
 

@@ -76,7 +76,7 @@ class LitertExecutable(Unprofiled):
         sides = ((self._sources, inputs), (self._targets, outputs))
         self._inputs, self._outputs = (
             [
-                (self._interpreter.tensor(index), _checked(name, shape, buffers))
+                (self._view(index), _checked(name, shape, buffers))
                 for name, (index, shape) in tensors.items()
             ]
             for tensors, buffers in sides
@@ -116,6 +116,10 @@ class LitertExecutable(Unprofiled):
         self._inputs, self._outputs = [], []
         self._interpreter = None
 
+    def _view(self, index: int) -> Callable[[], np.ndarray]:
+        view: Callable[[], np.ndarray] = self._interpreter.tensor(index)
+        return view
+
     def _invoke(self) -> None:
         try:
             self._interpreter.invoke()
@@ -128,6 +132,8 @@ class ProfiledExecutable(LitertExecutable):
 
     def __init__(self, segment: SegmentSpec, algorithm: str, threads: int) -> None:
         super().__init__(segment, algorithm, threads)
+        self._applied = applied(self._interpreter, self._segment)
+        self._interpreter = None  # before the next one is made: each has all weights twice
         profile = read_profile(segment.artifact.parent, segment.options)
         parts = make_interpreter(profile.model, algorithm, threads)
         self._watch: Optional[Stopwatch] = Stopwatch(profile, parts, segment.layers)
@@ -151,12 +157,19 @@ class ProfiledExecutable(LitertExecutable):
 
     def applied(self) -> Dict[int, Applied]:
         """The kernels of each layer in the whole segment's interpreter."""
-        return applied(self._interpreter, self._segment)
+        return self._applied
 
     def close(self) -> None:
         """Frees the interpreters."""
         super().close()
         self._watch = None
+
+    def _view(self, index: int) -> Callable[[], np.ndarray]:
+        return _nothing  # the layers' graphs take and give the caller's buffers
+
+
+def _nothing() -> np.ndarray:
+    return np.empty(0, np.float32)
 
 
 def _checked(name: str, shape: Tuple[int, ...], buffers: Dict[str, np.ndarray]) -> np.ndarray:
