@@ -110,7 +110,7 @@ def _half(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _bfloat16_bits(values: NDArray[Any]) -> NDArray[Any]:
-    """The bits of values in bfloat16, rounded to the nearest, ties to even: numpy lacks the type."""
+    """The bits of values in bfloat16, which numpy lacks: rounded to the nearest, ties to even."""
     bits = np.ascontiguousarray(values, np.float32).reshape(values.shape).view(np.uint32)
     rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
     return np.where(np.isfinite(values), rounded, bits >> 16).astype(np.uint16)

@@ -14,7 +14,31 @@ from types import SimpleNamespace
 import numpy as np
 
 SHAPE = (2, 3)
-MEMORY = ("cudaMalloc", "cudaHostAlloc")
+NODES = {"0:0": 0, "0:1": 0, "1:0": 1, "2:0": 2, "3:0": 3, "3:cast:y/fp16": 3}
+
+
+def tensor(words):
+    return {"Name": "t", "Dimensions": [1, 8, 4, 4], "Format/Datatype": words}
+
+
+def layer(name, kind, kernel, types, nodes=()):
+    """A layer of an engine in the form that NVIDIA's documentation of the inspector shows."""
+    found = {"Name": name, "LayerType": kind, "TacticName": kernel, "StreamId": 0}
+    found["Inputs"], found["Outputs"] = [tensor(types[0])], [tensor(types[1])]
+    found["Metadata"] = "\x1e".join(f"[ONNX Layer: {node}]" for node in nodes)
+    return found
+
+
+FP32, FP16 = "Row major linear FP32", "Channel major FP16 format where channel % 8 == 0"
+LAYERS = [
+    layer("0:0 + 0:1 + 1:0", "CaskConvolution", "sm80_f32f32", (FP32, FP32)),
+    layer("Reformatting CopyNode for Input Tensor 0 to 2:0", "Reformat", "copy", (FP32, FP16),
+          ("2:0",)),
+    layer("2:0", "CaskConvolution", "sm80_h1688", (FP16, FP16), ("2:0",)),
+    layer("__myl_CastMul_myl0_1", "kgen", "", ("Half", "Float"), ("3:cast:y/fp16", "3:0")),
+]  # fmt: skip
+TIMES = {one["Name"]: time_ms for one, time_ms in zip(LAYERS, (4.0, 0.5, 2.0, 1.0), strict=True)}
+ASKED = {i: f"tensorrt/auto/{p}" for i, p in enumerate(("fp32", "fp32", "fp16", "fp16"))}
 
 
 class FakeCudart:

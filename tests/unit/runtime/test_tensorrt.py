@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 import numpy as np
@@ -12,34 +11,16 @@ from qsdnn_runtime.engine import EngineError, SegmentSpec
 from qsdnn_runtime.engines.tensorrt import LOADER, loader
 from qsdnn_runtime.engines.tensorrt.cache import BuildCache
 from qsdnn_runtime.engines.tensorrt.cuda import Cuda, find_cuda
-from qsdnn_runtime.engines.tensorrt.readback import applied, layer_times, read_layers
-from tests.unit.runtime.tensorrt_fake import SHAPE, FakeCudart, FakeParserError, FakeTensorrt
-
-NODES = {"0:0": 0, "0:1": 0, "1:0": 1, "2:0": 2, "3:0": 3, "3:cast:y/fp16": 3}
-
-
-def tensor(words):
-    return {"Name": "t", "Dimensions": [1, 8, 4, 4], "Format/Datatype": words}
-
-
-def layer(name, kind, kernel, types, nodes=()):
-    """A layer of an engine in the form that NVIDIA's documentation of the inspector shows."""
-    found = {"Name": name, "LayerType": kind, "TacticName": kernel, "StreamId": 0}
-    found["Inputs"], found["Outputs"] = [tensor(types[0])], [tensor(types[1])]
-    found["Metadata"] = "\x1e".join(f"[ONNX Layer: {node}]" for node in nodes)
-    return found
-
-
-FP32, FP16 = "Row major linear FP32", "Channel major FP16 format where channel % 8 == 0"
-LAYERS = [
-    layer("0:0 + 0:1 + 1:0", "CaskConvolution", "sm80_f32f32", (FP32, FP32)),
-    layer("Reformatting CopyNode for Input Tensor 0 to 2:0", "Reformat", "copy", (FP32, FP16),
-          ("2:0",)),
-    layer("2:0", "CaskConvolution", "sm80_h1688", (FP16, FP16), ("2:0",)),
-    layer("__myl_CastMul_myl0_1", "kgen", "", ("Half", "Float"), ("3:cast:y/fp16", "3:0")),
-]  # fmt: skip
-TIMES = {one["Name"]: time_ms for one, time_ms in zip(LAYERS, (4.0, 0.5, 2.0, 1.0), strict=True)}
-ASKED = {i: f"tensorrt/auto/{p}" for i, p in enumerate(("fp32", "fp32", "fp16", "fp16"))}
+from tests.unit.runtime.tensorrt_fake import (
+    ASKED,
+    LAYERS,
+    NODES,
+    SHAPE,
+    TIMES,
+    FakeCudart,
+    FakeParserError,
+    FakeTensorrt,
+)
 
 
 class Board:
@@ -157,7 +138,7 @@ def test_the_parser_s_refusal_names_node_and_reason(board):
     with pytest.raises(EngineError, match=r"node '3:0' \(Det\): no importer for Det"):
         board.load()
     board.library.refusals[:] = [FakeParserError("", "", "not a model")]
-    with pytest.raises(EngineError, match="^not a model"):
+    with pytest.raises(EngineError, match="not a model"):
         board.load()
 
 
@@ -227,50 +208,3 @@ def test_times_and_kernels_of_layers(board):
         *("CaskConvolution(sm80_f32f32)", "CaskConvolution(sm80_f32f32)"),
         *("CaskConvolution(sm80_h1688)", "kgen"),
     ]
-
-
-@pytest.mark.parametrize(
-    ("name", "owners"),
-    [
-        ("0:0 + 0:1 + 1:0", (0, 1)),
-        ("PWN(PWN(1:0), 2:0)", (1, 2)),
-        ("{ForeignNode[2:0...3:0]}", (2, 3)),
-        ("2:0 || 1:0", (2, 1)),
-        ("(Unnamed Layer* 3) [Shuffle]", ()),
-    ],
-)
-def test_nodes_in_the_names_of_an_engine_s_layers(name, owners):
-    text = '{"Layers": ["%s"]}' % name  # names alone
-    (found,) = read_layers(text, NODES)
-    assert found.layers == owners
-
-
-@pytest.mark.parametrize(
-    ("asked", "types", "kernel", "told"),
-    [
-        ("fp32", ("Float", "Float"), "sm80_xmma_fprop_tf32f32", "tf32"),
-        ("tf32", ("Float", "Float"), "sm80_xmma_fprop_tf32f32", "tf32"),
-        ("tf32", ("Float", "Float"), "a pool", "tf32"),
-        ("fp16", ("Float", "Half"), "", "fp16"),
-        ("fp16", ("Float", "Float"), "", "fp32"),
-        ("bf16", ("BFloat16", "BFloat16"), "", "bf16"),
-        ("fp32", ("Half", "Half"), "", "fp16"),
-        ("fp32", ("Int64", "Int64"), "", "fp32"),
-    ],
-)
-def test_the_precision_that_was_executed(asked, types, kernel, told):
-    text = json.dumps({"Layers": [layer("0:0", "Conv", kernel, types, ("0:0",))]})
-    layers, request = read_layers(text, NODES), {0: f"tensorrt/auto/{asked}", 5: ASKED[0]}
-    found = applied(layers, {}, request)
-    assert found[0].primitive == f"tensorrt/auto/{told}"
-    assert (found[5].primitive, found[5].kernel) == (ASKED[0], "fused")
-    assert layer_times(layers, {"0:0": 1.5}, request) == {0: 1.5, 5: 0.0}
-
-
-def test_types_in_the_form_of_version_11():
-    told = layer("0:0", "Conv", "", ("", ""), ("0:0",))
-    for port in (*told["Inputs"], *told["Outputs"]):
-        del port["Format/Datatype"]
-        port["DataType"], port["Format"] = "Half", "Row major linear FP16 format (kLINEAR)"
-    (found,) = read_layers(json.dumps({"Layers": [told]}), NODES)
-    assert found.precisions == {"fp16"}

@@ -103,9 +103,7 @@ def _read_layer(told: Any, nodes: Mapping[str, int]) -> EngineLayer:
 def _named(name: str, nodes: Mapping[str, int]) -> List[str]:
     """The nodes in the name of an engine's layer: joined by `` + ``, or inside of other words."""
     parts = [part.strip() for part in name.split(" + ")]
-    return [
-        node for part in parts for node in ([part] if part in nodes else _NAMED.findall(part))
-    ]
+    return [node for part in parts for node in ([part] if part in nodes else _NAMED.findall(part))]
 
 
 def _precision(tensor: Mapping[str, Any]) -> str:
