@@ -106,7 +106,8 @@ def _name(name: str, precision: Precision) -> str:
 
 def _half(values: NDArray[Any]) -> NDArray[Any]:
     """Values in float16; those beyond its range, as the -inf of a mask, become its largest."""
-    return np.clip(values, -_LARGEST, _LARGEST).astype(np.float16)
+    narrow: NDArray[Any] = np.clip(values, -_LARGEST, _LARGEST).astype(np.float16)
+    return narrow
 
 
 def _bfloat16_bits(values: NDArray[Any]) -> NDArray[Any]:
