@@ -139,7 +139,7 @@ class FakeTensorrt:
     __version__ = "10.3.0"
 
     class ILogger:
-        INTERNAL_ERROR, ERROR, WARNING = 0, 1, 2
+        Severity = IntEnum("Severity", ["INTERNAL_ERROR", "ERROR", "WARNING"])
 
     class IProfiler:
         pass
@@ -189,7 +189,7 @@ class FakeTensorrt:
     def _build(self, network, config):
         self.calls.append("build")
         if not self.builds:
-            self.log.log(self.ILogger.ERROR, "no kernel\n  for node 0:0")
+            self.log.log(self.ILogger.Severity.ERROR, "no kernel\n  for node 0:0")
             return None
         return memoryview(b"plan")
 
@@ -214,7 +214,7 @@ class FakeTensorrt:
     def _execute(self, context, addresses, stream):
         self.cudart.calls.append(f"execute {stream}")
         if not self.executes:
-            self.log.log(self.ILogger.ERROR, "it is lost")
+            self.log.log(self.ILogger.Severity.ERROR, "it is lost")
             return False
 
         def at(name):

@@ -144,7 +144,8 @@ def find_cuda(load: Callable[[str], Any] = ctypes.CDLL) -> Optional[Cuda]:
             cuda = Cuda(load(name))
         except (OSError, AttributeError):
             continue
-        return cuda if cuda.device_count() else None
+        if cuda.device_count():  # else the library may be newer than the driver
+            return cuda
     return None
 
 

@@ -49,7 +49,8 @@ def make_log(library: Any) -> Any:
             self.errors: List[str] = []
 
         def log(self, severity: Any, text: str) -> None:
-            if severity in (library.ILogger.ERROR, library.ILogger.INTERNAL_ERROR):
+            levels = library.ILogger.Severity
+            if severity in (levels.ERROR, levels.INTERNAL_ERROR):
                 self.errors.append(" ".join(text.split()))
 
     return Log()
