@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 PLUG_INS = {"qsdnn_boards", "qsdnn_envs", "qsdnn_lab", "qsdnn_primitives"}
 RUNTIME_API = ["App", "AppError", "EngineError", "FeedError", "PackageError", "Session"]
 ON_THE_BOARD = {
-    *("ncnn", "numpy", "onnxruntime", "openvino", "torch", "PIL"),
+    *("ncnn", "numpy", "onnxruntime", "openvino", "tensorrt", "torch", "PIL"),
     *("qsdnn_runtime", "__future__"),
 }
 
@@ -30,7 +30,7 @@ def _imports(path):
 @pytest.mark.parametrize("path", sorted((ROOT / "qsdnn").rglob("*.py")), ids=lambda p: p.name)
 def test_the_core_imports_no_plug_in_and_no_engine(path):
     found = set(_imports(path))
-    engines = {"ai_edge_litert", "ncnn", "onnxruntime", "openvino", "torch"}
+    engines = {"ai_edge_litert", "ncnn", "onnxruntime", "openvino", "tensorrt", "torch"}
     assert not found & (PLUG_INS | engines)
 
 

@@ -20,7 +20,7 @@ from qsdnn_boards.setup.setup import Installed, Setup, download_wheels
 from qsdnn_boards.ssh.address import Address, parse_address
 
 SCHEMA = "qsdnn.boards.setup/1"
-LARGE = {"torch"}
+LARGE = {"tensorrt", "torch"}
 """Engines whose packages are of hundreds of megabytes: installed when asked for by name."""
 
 EPILOG = """\b
@@ -37,7 +37,7 @@ Examples:
     "--engines",
     callback=split_names,
     metavar="A,B",
-    help="Engines to install.  [default: all but torch, which is large]",
+    help="Engines to install.  [default: all but tensorrt and torch, which are large]",
 )
 @click.option(
     "--wheelhouse",

@@ -135,6 +135,7 @@ def test_wheels_that_are_there_need_no_internet(
 def test_what_is_large_is_installed_only_when_asked_for() -> None:
     from qsdnn_boards.command.setup import _packages
 
-    assert "torch" not in _packages(None)
+    assert {"tensorrt", "torch"}.isdisjoint(_packages(None))
     assert "onnxruntime" in _packages(None)
     assert _packages(("torch",)) == ["numpy", "torch"]
+    assert _packages(("tensorrt",)) == ["numpy", "tensorrt"]
