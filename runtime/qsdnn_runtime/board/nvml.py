@@ -73,7 +73,8 @@ class Gpu:
     def facts(self) -> Dict[str, Any]:
         """The ``name``, the ``memory_mb`` and the ``driver``, as far as the library tells."""
         name, driver = (c_char * NAME_BYTES)(), (c_char * NAME_BYTES)()
-        memory, found = _Memory(), {}
+        memory = _Memory()
+        found: Dict[str, Any] = {}
         if self._ask("nvmlDeviceGetName", name, c_uint(NAME_BYTES)):
             found["name"] = name.value.decode(errors="replace")
         if self._ask("nvmlDeviceGetMemoryInfo", byref(memory)):
