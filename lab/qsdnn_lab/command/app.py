@@ -6,12 +6,14 @@ import json
 import os
 import shlex
 import tempfile
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
 
+from qsdnn.cli.console import count
 from qsdnn.cli.options import board_option, json_option, wait_option
 from qsdnn.errors import InputError, unknown
 
@@ -133,7 +135,7 @@ def build_(folder: Path, output: Path, board: str, as_json: bool) -> None:
         content = {"schema": "qsdnn.app.build/1", "folder": str(output), "size_bytes": size_bytes}
         click.echo(json.dumps(content))
         return
-    click.echo(f"{output}: {len(packages)} networks, {size_bytes / 1e6:.1f} MB")
+    click.echo(f"{output}: {count(len(packages), 'network')}, {size_bytes / 1e6:.1f} MB")
     click.echo(f"try it: python {shlex.quote(str(output))} INPUT")
 
 
@@ -172,7 +174,9 @@ def show(folder: Path, as_json: bool) -> None:
         click.echo(json.dumps({"schema": "qsdnn.app.show/1", **content}))
         return
     for key, value in app.metadata.items():
-        click.echo(f"{key}: {value if value != '' else '–'}")
+        parts = value.items() if isinstance(value, Mapping) else [("", value)]
+        told = ", ".join(f"{name} {part}".strip() for name, part in parts)
+        click.echo(f"{key}: {told or '–'}")
     click.echo(f"input: {app.config['input']['kind']}")
     for component in app.config["components"]:
         reads = component.get("reads")
