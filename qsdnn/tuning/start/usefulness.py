@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from qsdnn.agents.exact.relaxation import relax
 from qsdnn.cost.model import CostModel
+from qsdnn.primitive import Precision
 from qsdnn.space import Space
 from qsdnn.tuning.config import WORTH
 from qsdnn.tuning.start.uniform import Kind, kind_of
@@ -42,6 +43,9 @@ what a core copies within its second cache."""
 def useful(space: Space, trials: Mapping[str, Trial], names: Sequence[str]) -> list[str]:
     """The uniform plans whose primitive may gain `WORTH`, or of whose engine nothing is known.
 
+    What is faster in a reduced precision makes nothing useless in another one: how accurate a plan
+    must be may forbid the faster.
+
     Args:
         space: The search space: the layers and what each may run as.
         trials: The trials of uniform plans so far, by name.
@@ -50,6 +54,15 @@ def useful(space: Space, trials: Mapping[str, Trial], names: Sequence[str]) -> l
     Returns:
         Those of the names, in their order.
     """
+    found: list[str] = []
+    for precision in dict.fromkeys(kind_of(name)[1] for name in names):
+        among = (Precision.FP32, precision)
+        beside = {name: trial for name, trial in trials.items() if kind_of(name)[1] in among}
+        found += _useful(space, beside, [name for name in names if kind_of(name)[1] is precision])
+    return [name for name in names if name in found]
+
+
+def _useful(space: Space, trials: Mapping[str, Trial], names: Sequence[str]) -> list[str]:
     measured_ms = collect(space, trials).layer_ms
     known_ms = np.where(space.mask & np.isfinite(measured_ms), measured_ms, np.inf)
     if not np.isfinite(known_ms.min(axis=1)).all():

@@ -168,12 +168,18 @@ def _scaled(sample: Sample, height: int, width: int) -> Sample:
     rows, columns = image.shape[:2]
     values = image.astype(np.float32)
     if width != columns:
-        values = _rounded(np.einsum("oc,rck->rok", weights_of(columns, width), values))
-        values = values.astype(np.float32)
+        values = _rounded(_filtered(values, weights_of(columns, width), 1)).astype(np.float32)
     if height != rows:
-        values = np.einsum("or,rck->ock", weights_of(rows, height), values)
+        values = _filtered(values, weights_of(rows, height), 0)
     scale = (sample.scale[0] * columns / width, sample.scale[1] * rows / height)
     return sample.having(_rounded(values), scale=scale)
+
+
+def _filtered(values: np.ndarray, weights: np.ndarray, axis: int) -> np.ndarray:
+    """An image whose lines along an axis went through filters (made, size): one matrix product."""
+    lines = np.moveaxis(values, axis, 0)
+    made = weights @ lines.reshape(len(lines), -1)
+    return np.moveaxis(made.reshape(len(weights), *lines.shape[1:]), 0, axis)
 
 
 def weights_of(size: int, made: int) -> np.ndarray:

@@ -77,6 +77,27 @@ def test_an_engine_that_nothing_is_known_of_is_worth_a_look(
     assert asked(space(), monkeypatch, a=FAST)
 
 
+def test_a_faster_precision_makes_nothing_useless_in_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where accuracy forbids bf16, the algorithms of fp32 are what is left."""
+    asked_of: list[set[str]] = []
+
+    def collect(_: Space, trials: dict[str, SimpleNamespace]) -> SimpleNamespace:
+        asked_of.append(set(trials))
+        known = np.full((LAYERS, len(NAMES)), np.nan)
+        known[:, NAMES.index("b/auto/fp32")] = 1.0
+        return SimpleNamespace(layer_ms=known)
+
+    monkeypatch.setattr(usefulness, "collect", collect)
+    trials = {
+        "b/auto/fp32": SimpleNamespace(latency_ms=6.0),
+        "a/auto/bf16": SimpleNamespace(latency_ms=3.0),
+    }
+    assert useful(space(), trials, ["b/other/fp32"]) == ["b/other/fp32"]  # type: ignore[arg-type]
+    assert asked_of == [{"b/auto/fp32"}]
+
+
 def test_the_bound_is_what_the_best_plan_takes() -> None:
     layer_ms = np.full((LAYERS, len(NAMES)), np.inf)
     layer_ms[:, 0], layer_ms[3, 3] = 1.0, 0.5
