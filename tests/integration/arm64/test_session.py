@@ -19,7 +19,7 @@ from .conftest import Ran
 PYTHON = {"bookworm": "3.11.", "bullseye": "3.9."}
 # One from the board's own package index, one with the wheels that this machine downloads for it.
 SETUP = {"bookworm": (), "bullseye": ("--wheelhouse", "wheels")}
-ENGINES = ("blas", "lne", "onnxruntime", "openvino")
+ENGINES = ("blas", "litert", "lne", "onnxruntime", "openvino")
 MIXED = ("onnxruntime/gemm/fp32", "blas/im2col/fp32", "lne/direct/fp32", "openvino/auto/fp32")
 
 Run = Callable[..., Ran]
