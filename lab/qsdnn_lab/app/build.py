@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
 from datetime import date
@@ -16,7 +14,7 @@ from typing import Any
 import qsdnn
 from qsdnn.board import BoardInfo, Package
 from qsdnn.errors import InputError
-from qsdnn.files import naming
+from qsdnn.files import link_file, naming
 from qsdnn.plan.package import MAIN, runtime_archive, write_files
 from qsdnn.plan.subject import open_subject
 from qsdnn_lab.app.config import METADATA, Application, metadata_text
@@ -102,8 +100,7 @@ def as_package(app: Application, packages: Mapping[str, Package], scratch: Path)
         package = packages[component["name"]]
         for name, told in package.manifest["artifacts"].items():
             artifacts[name] = told
-            if not (folder / name).exists():
-                _place(package.folder / name, folder / name)
+            link_file(package.folder / name, folder)
         components.append({**component, "manifest": dict(package.manifest)})
     manifest = {
         "schema": "qsdnn.package/1",
@@ -163,10 +160,3 @@ def _built(component: Mapping[str, Any]) -> dict[str, Any]:
     sources = ("plan", "model", "engine")
     kept = {key: value for key, value in component.items() if key not in sources}
     return {**kept, "package": f"{PACKAGES}/{component['name']}"}
-
-
-def _place(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)

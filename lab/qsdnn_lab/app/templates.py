@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qsdnn.errors import InputError
-from qsdnn.model.layer import Graph, Tensor
+
+if TYPE_CHECKING:  # the commands' help needs the classes, and no library of ONNX
+    from qsdnn.model.layer import Graph, Tensor
 
 Stages = list[dict[str, Any]]
 

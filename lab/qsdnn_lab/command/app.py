@@ -16,11 +16,7 @@ import click
 from qsdnn.cli.console import count
 from qsdnn.cli.options import board_option, json_option, wait_option
 from qsdnn.errors import InputError, unknown
-
-CLASSES = (
-    "image_classification", "object_detection", "segmentation", "keypoints",
-    "audio_classification", "signal_processing",
-)  # fmt: skip
+from qsdnn_lab.app.templates import CLASSES, configuration
 
 EPILOG = """\b
 Examples:
@@ -72,7 +68,6 @@ def new(
     from qsdnn.plan import read_plan
     from qsdnn.plan.subject import find_model
     from qsdnn_lab.app.config import METADATA, write_application
-    from qsdnn_lab.app.templates import configuration
     from qsdnn_runtime.app.application import CONFIG
 
     if kind not in CLASSES:
@@ -83,14 +78,17 @@ def new(
         raise InputError("--engine is for --model: a plan names its engines")
     if (folder / CONFIG).exists():
         raise InputError(f"{folder} is an application already", hint="choose another folder")
-    source = model if model is not None else find_model(read_plan(_given(plan)), _given(plan))
-    shapes = read_plan(plan).model.shapes if plan is not None else {}
+    shapes: Mapping[str, tuple[int, ...]] = {}
+    if plan is None:
+        assert model is not None
+        source, network = model, {"model": _from(folder, model)}
+    else:
+        read = read_plan(plan)
+        source, shapes = find_model(read, plan), read.model.shapes
+        network = {"plan": _from(folder, plan)}
     graph = load_graph(source, shapes)
-    given = _given(model if model is not None else plan)
-    network = {"model" if plan is None else "plan": _from(folder, given)}
-    config = configuration(
-        folder.resolve().name, kind, {**network, **({"engine": engine} if engine else {})}, graph
-    )
+    network |= {"engine": engine} if engine else {}
+    config = configuration(folder.resolve().name, kind, network, graph)
     metadata = {
         "name": config["name"],
         "class": kind,
@@ -190,11 +188,6 @@ def show(folder: Path, as_json: bool) -> None:
             click.echo(f"  after:  {_stage(stage)}")
     if not app.is_built:
         click.echo(f"next: qsdnn app build {shlex.quote(str(folder))} -o DIR")
-
-
-def _given(path: Path | None) -> Path:
-    assert path is not None
-    return path
 
 
 def _from(folder: Path, path: Path) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from ctypes import byref, c_char, c_uint, c_ulonglong, c_void_p
+from functools import lru_cache
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 LIBRARY = "libnvidia-ml.so.1"
@@ -87,8 +88,11 @@ class Gpu:
         return _succeeds(self._library, function, self._handle, *arguments)
 
 
+@lru_cache(maxsize=None)
 def gpus(load: Callable[[str], Any] = ctypes.CDLL) -> List[Gpu]:
-    """The GPUs of this machine; none where the library is missing, or finds no driver.
+    """The GPUs of this machine, looked for once.
+
+    None is found where the library is missing, or finds no driver.
 
     Args:
         load: A function that loads a library by its name.

@@ -58,7 +58,7 @@ def test_a_corrupt_artifact_is_an_error(corrupt, kws):
 
 def test_weights_are_read_from_where_they_are(kws, monkeypatch):
     """Not from a file made of them, which takes their memory once more."""
-    monkeypatch.setattr(artifact, "_scratch_file", lambda: pytest.fail("a file of weights"))
+    monkeypatch.setattr(artifact, "scratch_file", lambda _: pytest.fail("a file of weights"))
     run(kws.artifact(), kws)
 
 

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import os
 import struct
-import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Tuple
 
 from qsdnn_runtime.engine import EngineError
+from qsdnn_runtime.program.scratch import scratch_file
 
 CHUNK_BYTES = 1 << 22
 
@@ -138,7 +138,7 @@ def model_file(model: Model) -> Iterator[str]:
     Raises:
         EngineError: A piece cannot be read.
     """
-    with _scratch_file() as (number, path):
+    with scratch_file("model") as (number, path):
         try:
             os.ftruncate(number, model.size_bytes)
             _copy(number, 0, model.head, 0, model.head.stat().st_size)
@@ -148,19 +148,6 @@ def model_file(model: Model) -> Iterator[str]:
         except OSError as error:
             raise EngineError("weights cannot be read: %s" % error) from error
         yield path
-
-
-@contextmanager
-def _scratch_file() -> Iterator[Tuple[int, str]]:
-    if hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd"):
-        number = os.memfd_create("qsdnn-model")
-        try:
-            yield number, "/proc/self/fd/%d" % number
-        finally:
-            os.close(number)
-    else:
-        with tempfile.NamedTemporaryFile(prefix="qsdnn-model-") as file:
-            yield file.fileno(), file.name
 
 
 def _copy(number: int, at: int, path: Path, offset: int, size_bytes: int) -> None:

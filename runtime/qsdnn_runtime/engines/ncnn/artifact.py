@@ -22,13 +22,13 @@ import binascii
 import hashlib
 import json
 import os
-import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from qsdnn_runtime.engine import EngineError
+from qsdnn_runtime.program.scratch import scratch_file
 
 SCHEMA = "qsdnn.ncnn/1"
 MAX_DIMS = 4
@@ -128,7 +128,7 @@ def weights_file(network: Network, span: Tuple[int, int]) -> Iterator[str]:
         EngineError: A piece cannot be read.
     """
     begin, end = span
-    with _scratch_file() as (number, path):
+    with scratch_file("weights") as (number, path):
         try:
             for content in _contents(network.pieces, begin, end):
                 _write(number, content)
@@ -136,19 +136,6 @@ def weights_file(network: Network, span: Tuple[int, int]) -> Iterator[str]:
             raise EngineError("weights cannot be read: %s" % error) from error
         os.lseek(number, 0, os.SEEK_SET)
         yield path
-
-
-@contextmanager
-def _scratch_file() -> Iterator[Tuple[int, str]]:
-    if hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd"):
-        number = os.memfd_create("qsdnn-weights")
-        try:
-            yield number, "/proc/self/fd/%d" % number
-        finally:
-            os.close(number)
-    else:
-        with tempfile.NamedTemporaryFile(prefix="qsdnn-weights-") as file:
-            yield file.fileno(), file.name
 
 
 def _write(number: int, content: bytes) -> None:
